@@ -1,0 +1,59 @@
+# Each target makes the environment it needs, in .venv.
+PYTHON ?= python3
+VENV   ?= .venv
+OUTPUT ?= demo_output
+# Torch is installed first, and from the index of CPU builds where that can be reached: elsewhere the
+# plain index gives what it has for this machine. For an NVIDIA card, for instance:
+#   make demo TORCH_INDEX=https://download.pytorch.org/whl/cu126
+TORCH       ?= torch==2.13.0
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+bin   := $(VENV)/bin
+pip   := $(bin)/python -m pip install --quiet --disable-pip-version-check
+venv  := $(VENV)/.made
+base  := $(VENV)/.installed
+dev   := $(VENV)/.installed-dev
+
+.PHONY: demo test lint docs e2e-siril bench clean
+.DEFAULT_GOAL := demo
+
+demo: $(base)
+	$(bin)/astro-sr demo --output $(OUTPUT) --overwrite
+
+test: $(dev)
+	$(bin)/python -m pytest
+
+lint: $(dev)
+	$(bin)/ruff check .
+	$(bin)/mypy
+
+docs: $(dev)
+	$(bin)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	@echo "Documentation: docs/_build/html/index.html"
+
+bench: $(dev)
+	$(bin)/python -m benchmarks
+
+e2e-siril: $(dev)
+	$(bin)/python -m pytest tests/e2e
+
+$(venv):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "The venv module is missing: on Debian and Ubuntu," \
+	  "apt install python3-venv" >&2; exit 1; }
+	@if $(bin)/python -c 'import sys, urllib.request as u; u.urlopen(sys.argv[1], timeout=5)' \
+	  $(TORCH_INDEX)/torch/ 2>/dev/null; then extra="--extra-index-url $(TORCH_INDEX)"; fi; \
+	$(pip) $$extra $(TORCH)
+	touch $@
+
+$(base): $(venv) pyproject.toml
+	$(pip) -e .
+	touch $@
+
+$(dev): $(base) pyproject.toml
+	$(pip) -e ".[test,docs,dev]"
+	touch $@
+
+clean:
+	rm -rf build docs/_build docs/api/generated demo_output
