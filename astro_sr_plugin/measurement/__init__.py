@@ -1,0 +1,1 @@
+"""Measure an image: sky, noise and its correlation, point-spread function, quality."""

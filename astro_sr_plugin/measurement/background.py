@@ -1,0 +1,223 @@
+"""The level and the rms of the sky on a coarse mesh, evaluated smoothly on any window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import sep
+from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import RectBivariateSpline
+from scipy.ndimage import distance_transform_edt, generic_filter
+
+from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.measurement.windows import Window, check_plane, cut_window, iterate_strips
+
+__all__ = ["Background", "measure_background"]
+
+# A Gaussian clipped at 3 sigma, as sep does in each box, keeps 0.9866 of its standard deviation.
+_CLIPPING = 0.9866
+# A box with fewer usable pixels than this fraction takes its value from its neighbours.
+_MINIMUM_COVERAGE = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Background:
+    """Sky level and rms on a coarse mesh.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape (ny, nx) of the measured plane.
+    level : float
+        Median of the mesh, in image units.
+    rms : float
+        Median scatter of the pixels about the mesh, in image units. It contains unresolved
+        structure; see `astro_sr_plugin.measurement.noise` for the noise alone.
+    mesh, rms_mesh : numpy.ndarray of float64, shape (my, mx)
+        Level and scatter of each box, in image units.
+    y_nodes, x_nodes : numpy.ndarray of float64
+        Pixel coordinates of the centres of the boxes.
+    """
+
+    shape: tuple[int, int]
+    level: float
+    rms: float
+    mesh: NDArray[np.float64]
+    rms_mesh: NDArray[np.float64]
+    y_nodes: NDArray[np.float64]
+    x_nodes: NDArray[np.float64]
+
+    def level_at(self, y0: int, y1: int, x0: int, x1: int) -> NDArray[np.float32]:
+        """Evaluate the smooth sky level on rows ``y0:y1`` and columns ``x0:x1``."""
+        return self._evaluate(self._level_spline, y0, y1, x0, x1)
+
+    def rms_at(self, y0: int, y1: int, x0: int, x1: int) -> NDArray[np.float32]:
+        """Evaluate the smooth scatter map on rows ``y0:y1`` and columns ``x0:x1``."""
+        return np.maximum(self._evaluate(self._rms_spline, y0, y1, x0, x1), np.float32(0))
+
+    def full(self) -> NDArray[np.float32]:
+        """Evaluate the sky level on the whole plane; shape (ny, nx), float32."""
+        result = np.empty(self.shape, dtype=np.float32)
+        for strip in iterate_strips(self.shape):
+            result[strip.y0 : strip.y1] = self.level_at(*strip)
+        return result
+
+    @cached_property
+    def _level_spline(self) -> RectBivariateSpline | float:
+        return _spline(self.mesh, self.y_nodes, self.x_nodes, self.shape)
+
+    @cached_property
+    def _rms_spline(self) -> RectBivariateSpline | float:
+        return _spline(self.rms_mesh, self.y_nodes, self.x_nodes, self.shape)
+
+    @staticmethod
+    def _evaluate(
+        spline: RectBivariateSpline | float, y0: int, y1: int, x0: int, x1: int
+    ) -> NDArray[np.float32]:
+        if isinstance(spline, float):
+            return np.full((y1 - y0, x1 - x0), spline, dtype=np.float32)
+        values: NDArray[Any] = spline(np.arange(y0, y1), np.arange(x0, x1))
+        return values.astype(np.float32)
+
+
+def measure_background(
+    plane: ArrayLike, *, mask: ArrayLike | None = None, box_size: int | None = None
+) -> Background:
+    """Measure the sky level and its scatter in boxes, not following stars.
+
+    The mode of the pixels of each box is estimated by sep (the method of SExtractor: clipping at
+    3 sigma, then 2.5 median - 1.5 mean, or the median in a crowded box); single outlying boxes
+    are replaced by the median of their 3 x 3 neighbours. The image is read box row by box row.
+
+    Parameters
+    ----------
+    plane : array_like, shape (ny, nx)
+        Image in linear units; not-finite pixels are left out.
+    mask : array_like of bool, shape (ny, nx), optional
+        True marks pixels to leave out.
+    box_size : int, optional
+        Side of a box in pixels, at least 1; by default 128, and less for a small plane.
+
+    Returns
+    -------
+    Background
+        The mesh; call its ``level_at`` or ``full`` for a smooth map (bicubic spline).
+
+    Raises
+    ------
+    InputError
+        If the plane is unusable or has no usable pixel, or `box_size` is below 1.
+    """
+    data, excluded = check_plane(plane, mask)
+    ny, nx = data.shape
+    if box_size is None:
+        box_size = int(np.clip(min(ny, nx) // 6, 64, 128))
+    if box_size < 1:
+        msg = f"box_size is {box_size}, but it must be at least 1 pixel"
+        raise InputError(msg)
+    rows = max(1, round(ny / box_size))
+    edges = np.linspace(0, ny, rows + 1).round().astype(int)
+    width = -(-nx // max(1, round(nx / box_size)))
+    # The centre of an odd box is a pixel, where the map of sep is exactly the value of the box.
+    width += 1 - width % 2
+    starts = np.arange(0, nx, width)
+    stops = np.minimum(starts + width, nx)
+
+    mesh = np.full((rows, starts.size), np.nan)
+    rms_mesh = np.full_like(mesh, np.nan)
+    for row, (y0, y1) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        values, bad = cut_window(data, excluded, Window(int(y0), int(y1), 0, nx))
+        _measure_row(values, bad, starts, width, mesh[row], rms_mesh[row])
+    if not np.isfinite(mesh).any():
+        msg = "plane has no usable pixel: all are masked or not finite"
+        raise InputError(msg)
+    mesh, rms_mesh = _smooth(_fill(mesh)), _smooth(_fill(rms_mesh))
+    positive = rms_mesh[rms_mesh > 0]
+    return Background(
+        shape=(ny, nx),
+        level=float(np.median(mesh)),
+        rms=float(np.median(positive)) if positive.size else 0.0,
+        mesh=mesh,
+        rms_mesh=rms_mesh,
+        y_nodes=(edges[:-1] + edges[1:] - 1) / 2,
+        x_nodes=(starts + stops - 1) / 2,
+    )
+
+
+def _measure_row(
+    values: NDArray[np.float32],
+    bad: NDArray[np.bool_],
+    starts: NDArray[np.int_],
+    width: int,
+    mesh: NDArray[np.float64],
+    rms_mesh: NDArray[np.float64],
+) -> None:
+    height, nx = values.shape
+    used = np.add.reduceat((~bad).sum(axis=0), starts)
+    if not used.any():
+        return
+    # Values are measured from a reference, so that float32 sums keep small scatter on a high sky.
+    reference = np.float32(np.median(values[~bad][:: max(1, values.size // 10_000)]))
+    values -= reference
+    values[bad] = 0
+    background = sep.Background(values, mask=bad, bw=width, bh=height, fw=1, fh=1)
+    nodes = np.minimum(starts + width // 2, nx - 1)
+    # The whole strip is one row of boxes, so any line of the map passes through the nodes.
+    levels = background.back()[height // 2, nodes].astype(float) + float(reference)
+    scatters = background.rms()[height // 2, nodes].astype(float) / _CLIPPING
+    areas = height * (np.minimum(starts + width, nx) - starts)
+    enough = used >= np.maximum(1, _MINIMUM_COVERAGE * areas)
+    if not enough.any():
+        enough = used == used.max()
+    mesh[enough] = levels[enough]
+    rms_mesh[enough] = scatters[enough]
+
+
+def _fill(mesh: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give each empty box the value of the nearest box that has one."""
+    empty = ~np.isfinite(mesh)
+    if not empty.any():
+        return mesh
+    nearest = distance_transform_edt(empty, return_distances=False, return_indices=True)
+    return mesh[tuple(nearest)]
+
+
+def _smooth(mesh: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Replace boxes that stand out of their 3 x 3 neighbours by the median of these."""
+    if mesh.size < 9:
+        return mesh
+    medians = generic_filter(mesh, np.median, size=3, mode="nearest")
+    deviations = np.abs(mesh - medians)
+    limit = 4 * 1.4826 * np.median(deviations)
+    return np.where(deviations > limit, medians, mesh)
+
+
+def _spline(
+    mesh: NDArray[np.float64],
+    y_nodes: NDArray[np.float64],
+    x_nodes: NDArray[np.float64],
+    shape: tuple[int, int],
+) -> RectBivariateSpline | float:
+    if mesh.size == 1:
+        return float(mesh[0, 0])
+    mesh, y_nodes = _extend(mesh, y_nodes, shape[0])
+    mesh, x_nodes = _extend(mesh.T, x_nodes, shape[1])
+    degree_y, degree_x = min(3, y_nodes.size - 1), min(3, x_nodes.size - 1)
+    return RectBivariateSpline(y_nodes, x_nodes, mesh.T, kx=degree_y, ky=degree_x)
+
+
+def _extend(
+    mesh: NDArray[np.float64], nodes: NDArray[np.float64], length: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Add a node beyond each border along the first axis, on the line through the outer two."""
+    outer = np.array([-1.0, float(length)])
+    if nodes.size == 1:
+        return np.repeat(mesh, 2, axis=0), outer
+    slopes = (mesh[[1, -1]] - mesh[[0, -2]]) / (nodes[[1, -1]] - nodes[[0, -2]])[:, None]
+    ends = mesh[[0, -1]] + slopes * (outer - nodes[[0, -1]])[:, None]
+    return np.vstack([ends[:1], mesh, ends[1:]]), np.concatenate(
+        [outer[:1], nodes, outer[1:]]
+    )

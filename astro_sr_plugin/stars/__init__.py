@@ -1,0 +1,1 @@
+"""Find the stars of an image, and mask them."""
