@@ -1,0 +1,301 @@
+"""Truth-known validation scenes, rendered by GalSim and never used in training.
+
+Each scene holds what a camera would have recorded and what a perfect method would return for each
+task. Positions are 0-based with pixel centres at whole numbers; output pixel j of the x2 truth
+sits at (j + 0.5) / 2 - 0.5 input pixels. A `fwhm` is that of the optical profile before
+integration over the pixel; targets are point-sampled Gaussians.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import galsim
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, spatial
+
+from benchmarks.exposure import FINE, MARGIN, dithers, stack_bayer, stack_mono
+from benchmarks.kinds import FWHM, PLANS, Plan
+from benchmarks.rendering import Content, gaussian, render
+
+__all__ = ["FWHM", "KINDS", "TASKS", "Scene", "make_scene"]
+
+Array = NDArray[np.float64]
+Image = NDArray[np.float32]
+
+KINDS = tuple(PLANS)
+TASKS = ("denoise", "deconvolve", "super-resolve")
+
+_FRAMES = 12
+_SATURATION_MARGIN = 2.0  # FWHM around saturated pixels that no metric looks at
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A simulated observation and its truths.
+
+    Attributes
+    ----------
+    kind, seed : str, int
+        What was asked for.
+    fwhm : float
+        FWHM of the optical PSF (pixels), geometric mean over the axes; that of the middle channel.
+    observed : numpy.ndarray
+        float32 (ny, nx) or (3, ny, nx), ADU, linear, with background.
+    truth_denoise, truth_deconvolve, truth_x2 : numpy.ndarray
+        Noise-free truth with background, never clipped: at the observation's own PSF (pixel and
+        registration included), at the target Gaussian, and at the x2 target on a grid twice as
+        fine with surface brightness kept.
+    background, background_x2 : numpy.ndarray
+        The background alone on the two grids.
+    sigma : numpy.ndarray
+        Noise per pixel of the empty sky (ADU), shape () or (3,).
+    poisson : numpy.ndarray
+        Growth of the variance with signal (ADU**2 per ADU), shape () or (3,).
+    correlated : bool
+        Whether the noise of neighbouring pixels is correlated.
+    psf : numpy.ndarray
+        The PSF as observed, pixel included, sum 1, odd side, (k, k) or (3, k, k).
+    excluded : numpy.ndarray
+        bool (ny, nx): saturated pixels and 2 FWHM around them, left out of every metric.
+    x, y, flux : numpy.ndarray
+        Stars inside the frame: positions, shape (n,), and fluxes (ADU), shape (n,) or (3, n).
+    neighbour : numpy.ndarray
+        Distance (pixels) from each star to the nearest other star or galaxy, shape (n,).
+    """
+
+    kind: str
+    seed: int
+    fwhm: float
+    observed: Image
+    truth_denoise: Image
+    truth_deconvolve: Image
+    truth_x2: Image
+    background: Image
+    background_x2: Image
+    sigma: Array
+    poisson: Array
+    correlated: bool
+    psf: Array
+    excluded: NDArray[np.bool_]
+    x: Array
+    y: Array
+    flux: Array
+    neighbour: Array
+
+    @property
+    def snr(self) -> Array:
+        """Star SNR = flux / (sigma sqrt(4 pi) FWHM / 2.355), of the shape of `flux`."""
+        return self.flux / (self.sigma[..., None] * np.sqrt(4 * np.pi) * self.fwhm / 2.355)
+
+    def truth(self, task: str) -> Image:
+        """Return the truth for a task of `TASKS`."""
+        return {
+            "denoise": self.truth_denoise,
+            "deconvolve": self.truth_deconvolve,
+            "super-resolve": self.truth_x2,
+        }[task]
+
+    def target_fwhm(self, task: str) -> float:
+        """Return the FWHM of the truth for a task in output pixels."""
+        return {
+            "denoise": self.fwhm,
+            "deconvolve": max(2.0, self.fwhm / 2),
+            "super-resolve": max(2.0, self.fwhm),
+        }[task]
+
+    def isolated(self, task: str) -> NDArray[np.bool_]:
+        """Return which stars have no neighbour within 3 apertures of radius 1.5 target FWHM."""
+        scale = 2 if task == "super-resolve" else 1
+        return self.neighbour > 3 * 1.5 * self.target_fwhm(task) / scale
+
+    def save(self, path: str | Path) -> None:
+        """Write the scene to an .npz file."""
+        content: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        np.savez_compressed(path, **content)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Scene:
+        """Read a scene that `save` wrote."""
+        with np.load(path) as file:
+            content: dict[str, Any] = {name: file[name] for name in file.files}
+        for name, kind in (("kind", str), ("seed", int), ("fwhm", float), ("correlated", bool)):
+            content[name] = kind(content[name])
+        return cls(**content)
+
+
+def make_scene(
+    kind: str,
+    seed: int,
+    *,
+    size: int = 512,
+    textures: str | Path | None = None,
+    cache: str | Path | None = None,
+) -> Scene:
+    """Simulate one validation scene.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`.
+    seed : int
+        The same kind, seed and size give the same scene.
+    size : int
+        Side of the square input (pixels); numbers of stars and galaxies follow the area.
+    textures : path, optional
+        Folder of pictures used as structure of the extended objects instead of procedural ones.
+    cache : path, optional
+        Folder where the scene is kept as .npz and read from next time.
+
+    Returns
+    -------
+    Scene
+        The observation and its truths.
+
+    Raises
+    ------
+    ValueError
+        If the kind is unknown.
+    """
+    if kind not in PLANS:
+        msg = f"kind {kind!r} is not one of {', '.join(KINDS)}"
+        raise ValueError(msg)
+    if cache is None:
+        return _build(kind, seed, size, textures)
+    origin = f"-t{crc32(str(Path(textures).resolve()).encode()):08x}" if textures else ""
+    path = Path(cache) / f"scene-v{_VERSION}-{kind}-{seed}-{size}{origin}.npz"
+    if path.exists():
+        return Scene.load(path)
+    scene = _build(kind, seed, size, textures)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scene.save(path)
+    return scene
+
+
+def _build(kind: str, seed: int, size: int, textures: str | Path | None) -> Scene:
+    rng = np.random.default_rng([crc32(kind.encode()), seed])
+    plan = PLANS[kind](size, rng, textures)
+    fwhm, channels = FWHM[kind], len(plan.content)
+    noise = [plan.camera.sigma(level) for level in plan.sky]
+
+    def draw(psf: list[galsim.GSObject], width: float, **grid: Any) -> Array:
+        planes = [
+            render(plan.content[c], psf[c], (size, size), fwhm=width, sigma=noise[c] / 4, **grid)
+            for c in range(channels)
+        ]
+        return np.stack(planes) + _background(plan, size, **grid)
+
+    target = max(2.0, fwhm / 2)
+    target_x2 = max(2.0, fwhm) / 2  # in input pixels
+    sharp = draw([gaussian(target)] * channels, target, pixel=False)
+    fine_sharp = draw([gaussian(target_x2)] * channels, target_x2, pixel=False, step=0.5)
+
+    if plan.stacked:
+        offsets = dithers(_FRAMES, rng)
+        fine = draw(plan.psf, fwhm, step=1 / FINE, margin=MARGIN)
+        clean = _stack(plan, fine, offsets)
+        observed = _stack(plan, fine, offsets, rng)
+        sigma = _stack_sigma(plan, max(size, 256), offsets, rng)
+        psf = _psf(plan, fwhm, offsets)
+    else:
+        clean = draw(plan.psf, fwhm)
+        observed = np.stack([plan.camera.expose(plane, rng) for plane in clean])
+        sigma = np.array(noise)
+        psf = _psf(plan, fwhm, None)
+    excluded = np.zeros((size, size), dtype=bool)
+    if plan.camera.full_well is not None:
+        # The full well sits on the noise-free image too, so that noise does not hide saturation.
+        saturated = (np.maximum(observed, clean) >= plan.camera.full_well).any(axis=0)
+        excluded = ndimage.distance_transform_edt(~saturated) <= _SATURATION_MARGIN * fwhm
+        excluded &= saturated.any()
+
+    x, y, neighbour, inside = _positions(plan.content[0], size)
+    flux = np.stack([content.flux for content in plan.content])[:, inside]
+    mono = channels == 1
+
+    def image(planes: Array) -> Image:
+        return np.asarray(planes[0] if mono else planes, dtype=np.float32)
+
+    return Scene(
+        kind=kind,
+        seed=seed,
+        fwhm=fwhm,
+        observed=image(observed),
+        truth_denoise=image(clean),
+        truth_deconvolve=image(sharp),
+        truth_x2=image(fine_sharp),
+        background=image(_background(plan, size)),
+        background_x2=image(_background(plan, size, step=0.5)),
+        sigma=sigma[0] if mono else sigma,
+        poisson=((sigma / noise) ** 2 / plan.camera.gain)[0 if mono else slice(None)],
+        correlated=bool(plan.stacked),
+        psf=psf[0] if mono else psf,
+        excluded=excluded,
+        x=x,
+        y=y,
+        flux=flux[0] if mono else flux,
+        neighbour=neighbour,
+    )
+
+
+def _background(
+    plan: Plan, size: int, *, step: float = 1.0, margin: int = 0, pixel: bool = True
+) -> Array:
+    """Return the background (ADU per input pixel), shape (channels, n, n), on a render's grid."""
+    n = round((size + 2 * margin) / step)
+    position = ((np.arange(n) + 0.5) * step - margin) / size - 0.5
+    shape = 1.0 + plan.slope[0] * position[:, None] + plan.slope[1] * position[None, :]
+    return np.array(plan.sky)[:, None, None] * shape
+
+
+def _stack(
+    plan: Plan,
+    fine: Array,
+    offsets: NDArray[np.int64],
+    rng: np.random.Generator | None = None,
+) -> Array:
+    camera = plan.camera if rng is not None else None
+    if plan.stacked == "bayer":
+        return stack_bayer(fine, offsets, camera=camera, rng=rng)
+    return stack_mono(fine[0], offsets, camera=camera, rng=rng)[None]
+
+
+def _stack_sigma(
+    plan: Plan, size: int, offsets: NDArray[np.int64], rng: np.random.Generator
+) -> Array:
+    """Measure the noise of a stack of empty sky."""
+    side = (size + 2 * MARGIN) * FINE
+    flat = np.broadcast_to(np.array(plan.sky)[:, None, None], (len(plan.sky), side, side))
+    return _stack(plan, flat, offsets, rng).std(axis=(1, 2))
+
+
+def _psf(plan: Plan, fwhm: float, offsets: NDArray[np.int64] | None) -> Array:
+    """Return a star of flux 1 as observed, in the centre of an odd square."""
+    half = int(min(64, max(20, np.ceil(8 * fwhm))))
+    side, centre = 2 * half + 1, np.array([float(half)])
+    star = Content(centre, centre, np.array([1.0]))
+    if offsets is None:
+        grid: dict[str, Any] = {}
+    else:
+        grid = {"step": 1 / FINE, "margin": MARGIN}
+    planes = np.stack(
+        [render(star, psf, (side, side), fwhm=fwhm, sigma=1e-9, **grid) for psf in plan.psf]
+    )
+    if offsets is not None:
+        planes = _stack(plan, planes, offsets)
+    return planes / planes.sum(axis=(1, 2), keepdims=True)
+
+
+def _positions(content: Content, size: int) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
+    """Return x, y and nearest-neighbour distance of the stars inside, and which they are."""
+    stars = np.column_stack([content.x, content.y])
+    galaxies = np.array([(g.x, g.y) for g in content.galaxies]).reshape(-1, 2)
+    tree = spatial.cKDTree(np.concatenate([stars, galaxies]))
+    distance = tree.query(stars, k=2)[0][:, 1]
+    inside = (stars > -0.5).all(axis=1) & (stars < size - 0.5).all(axis=1)
+    return content.x[inside], content.y[inside], distance[inside], inside
