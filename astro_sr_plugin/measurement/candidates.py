@@ -1,0 +1,252 @@
+"""Finds compact, isolated, unsaturated sources in windows of a plane: the candidates for stars."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sep
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+
+from astro_sr_plugin.measurement.background import Background
+from astro_sr_plugin.measurement.windows import Window, cut_window
+
+__all__ = ["Candidates", "cut_stamps", "extract_sources", "find_candidates", "join"]
+
+# A single hot pixel has its whole flux in its peak; a star of FWHM 1 px has 1.7 peaks.
+_LEAST_SPREAD = 1.45
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Sources of one or more windows.
+
+    Attributes
+    ----------
+    x, y : numpy.ndarray, shape (n,)
+        Position in the plane in pixels.
+    snr : numpy.ndarray, shape (n,)
+        Isophotal flux over the noise of its area.
+    size : numpy.ndarray, shape (n,)
+        Rough FWHM in pixels, from the flux over the peak.
+    window : numpy.ndarray of int, shape (n,)
+        Index of the cut-out in `cutouts`.
+    label : numpy.ndarray of int, shape (n,)
+        Number of the source in the segmentation of its window.
+    origins : list of Window
+        Where the cut-outs lie.
+    cutouts, segments : list of numpy.ndarray
+        Sky-subtracted pixels, with NaN where unusable, and the segmentation of each window.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    snr: NDArray[np.float64]
+    size: NDArray[np.float64]
+    window: NDArray[np.int_]
+    label: NDArray[np.int_]
+    origins: list[Window]
+    cutouts: list[NDArray[np.float32]]
+    segments: list[NDArray[np.int32]]
+
+    def __len__(self) -> int:
+        return self.x.size
+
+    def select(self, chosen: NDArray[Any]) -> Candidates:
+        """Keep the sources that `chosen` (indices or booleans) names."""
+        return Candidates(
+            self.x[chosen],
+            self.y[chosen],
+            self.snr[chosen],
+            self.size[chosen],
+            self.window[chosen],
+            self.label[chosen],
+            self.origins,
+            self.cutouts,
+            self.segments,
+        )
+
+
+def extract_sources(
+    values: NDArray[np.float32],
+    bad: NDArray[np.bool_],
+    threshold: float,
+    *,
+    kernel: NDArray[np.float32] | None = None,
+    minimum_area: int = 5,
+    contrast: float = 0.005,
+) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """Run sep on a sky-subtracted window, with limits that a crowded window does not exceed.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of float32
+        Sky-subtracted pixels.
+    bad : numpy.ndarray of bool
+        True marks unusable pixels.
+    threshold : float
+        Detection threshold on the filtered window, in image units.
+    kernel : numpy.ndarray, optional
+        Filter; by default the 3 x 3 pyramid of SExtractor.
+    minimum_area : int
+        Smallest number of pixels above the threshold.
+    contrast : float
+        Share of the flux that a blended part must have to be split off.
+
+    Returns
+    -------
+    objects : numpy.ndarray
+        Structured array of `sep.extract`.
+    segments : numpy.ndarray of int32
+        Number of the source of each pixel, counted from 1, 0 for the sky.
+    """
+    sep.set_extract_pixstack(max(300_000, 2 * values.size))
+    sep.set_sub_object_limit(20_000)
+    if kernel is None:
+        kernel = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=np.float32)
+    objects, segments = sep.extract(
+        values,
+        threshold,
+        mask=bad,
+        minarea=minimum_area,
+        filter_kernel=kernel,
+        filter_type="conv",
+        deblend_nthresh=32,
+        deblend_cont=contrast,
+        clean=True,
+        segmentation_map=True,
+    )
+    return objects, segments
+
+
+def find_candidates(
+    data: NDArray[Any],
+    excluded: NDArray[np.bool_] | None,
+    window: Window,
+    background: Background,
+    sigma: float,
+    saturation: float | None,
+    *,
+    most: int = 80,
+) -> Candidates:
+    """Find the sources of one window that may be single, complete, unsaturated stars.
+
+    Parameters
+    ----------
+    data, excluded : numpy.ndarray, shape (ny, nx)
+        Plane and mask.
+    window : Window
+        Where to look.
+    background : Background
+        Sky of the plane.
+    sigma : float
+        Noise of one pixel, in image units.
+    saturation : float or None
+        Pixels from this value up are saturated.
+    most : int
+        The largest number of sources to return, the brightest first.
+
+    Returns
+    -------
+    Candidates
+        The sources with a copy of the window.
+    """
+    raw, bad = cut_window(data, excluded, window)
+    saturated = np.zeros_like(bad) if saturation is None else raw >= saturation
+    values = raw - background.level_at(*window)
+    values[bad] = 0
+    objects, segments = extract_sources(values, bad, 3 * sigma)
+    values[bad] = np.nan
+    if not objects.size:
+        return _empty(window, values, segments)
+    peak, flux = objects["peak"], objects["flux"]
+    size = np.sqrt(np.maximum(flux / np.maximum(peak, 1e-30), 0) / 1.133)
+    snr = flux / (sigma * np.sqrt(np.maximum(objects["npix"], 1)))
+    good = (
+        (snr > 12)
+        & (peak > 4 * sigma)
+        & (flux > _LEAST_SPREAD * peak)
+        & (objects["flag"] & sep.OBJ_TRUNC == 0)
+        & (objects["b"] > 0.4 * objects["a"])
+    )
+    if saturated.any():
+        full = np.unique(segments[saturated])
+        good[full[full > 0] - 1] = False
+    good &= _isolated(objects, size)
+    chosen = np.flatnonzero(good)
+    chosen = chosen[np.argsort(-snr[chosen])][:most]
+    return Candidates(
+        x=objects["x"][chosen] + window.x0,
+        y=objects["y"][chosen] + window.y0,
+        snr=snr[chosen],
+        size=size[chosen],
+        window=np.zeros(chosen.size, dtype=int),
+        label=chosen + 1,
+        origins=[window],
+        cutouts=[values],
+        segments=[segments],
+    )
+
+
+def join(parts: list[Candidates]) -> Candidates:
+    """Join the candidates of several windows."""
+    return Candidates(
+        x=np.concatenate([part.x for part in parts]),
+        y=np.concatenate([part.y for part in parts]),
+        snr=np.concatenate([part.snr for part in parts]),
+        size=np.concatenate([part.size for part in parts]),
+        window=np.concatenate([np.full(len(part), i) for i, part in enumerate(parts)]),
+        label=np.concatenate([part.label for part in parts]),
+        origins=[part.origins[0] for part in parts],
+        cutouts=[part.cutouts[0] for part in parts],
+        segments=[part.segments[0] for part in parts],
+    )
+
+
+def cut_stamps(
+    candidates: Candidates, half: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Cut square stamps of side ``2 * half + 1``; unusable pixels and other sources are False."""
+    side = 2 * half + 1
+    stamps = np.zeros((len(candidates), side, side))
+    usable = np.zeros((len(candidates), side, side), dtype=bool)
+    for i in range(len(candidates)):
+        index = candidates.window[i]
+        origin, values = candidates.origins[index], candidates.cutouts[index]
+        segments = candidates.segments[index]
+        y = round(float(candidates.y[i])) - origin.y0
+        x = round(float(candidates.x[i])) - origin.x0
+        y0, y1 = max(y - half, 0), min(y + half + 1, values.shape[0])
+        x0, x1 = max(x - half, 0), min(x + half + 1, values.shape[1])
+        target = np.s_[i, y0 - y + half : y1 - y + half, x0 - x + half : x1 - x + half]
+        part, owner = values[y0:y1, x0:x1], segments[y0:y1, x0:x1]
+        finite = np.isfinite(part)
+        stamps[target] = np.where(finite, part, 0)
+        usable[target] = finite & ((owner == 0) | (owner == candidates.label[i]))
+    return stamps, usable
+
+
+def _isolated(objects: NDArray[Any], size: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which sources have no neighbour that reaches into their core."""
+    if objects.size < 2:
+        return np.ones(objects.size, dtype=bool)
+    positions = np.stack([objects["x"], objects["y"]], axis=1)
+    count = min(5, objects.size)
+    distances, neighbours = KDTree(positions).query(positions, k=count)
+    relative = objects["flux"][neighbours[:, 1:]] / np.maximum(objects["flux"], 1e-30)[:, None]
+    # A neighbour disturbs the farther out, the brighter it is.
+    reach = 2.2 * np.clip(size, 1.5, 12) * np.clip(1 + 0.5 * np.log10(relative + 1e-3), 0.5, 2.5).T
+    disturbed = (distances[:, 1:] < reach.T) & (relative > 0.02)
+    result: NDArray[np.bool_] = ~disturbed.any(axis=1)
+    return result
+
+
+def _empty(
+    window: Window, values: NDArray[np.float32], segments: NDArray[np.int32]
+) -> Candidates:
+    none, numbers = np.empty(0), np.empty(0, dtype=int)
+    return Candidates(
+        none, none, none, none, numbers, numbers, [window], [values], [segments]
+    )

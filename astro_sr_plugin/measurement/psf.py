@@ -1,0 +1,368 @@
+"""The point-spread function from the stars of the image: FWHM, Moffat beta, ellipticity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.measurement.background import Background, measure_background
+from astro_sr_plugin.measurement.candidates import Candidates, cut_stamps, find_candidates, join
+from astro_sr_plugin.measurement.moffat import MoffatFit, fit_moffat
+from astro_sr_plugin.measurement.noise import Noise, measure_noise
+from astro_sr_plugin.measurement.saturation import find_saturation
+from astro_sr_plugin.measurement.windows import Window, check_plane, spread_windows
+
+__all__ = ["PSFGrid", "PSFMeasurement", "measure_psf"]
+
+_WINDOW = 1024
+_WINDOW_COUNT = 12
+_ENOUGH_STARS = 160
+_FIT_PIXELS = 60_000
+
+
+@dataclass(frozen=True, eq=False)
+class PSFGrid:
+    """Shape of the stars on a grid over the field; each array has the shape (gy, gx).
+
+    Attributes
+    ----------
+    fwhm : numpy.ndarray
+        FWHM in pixels; NaN in a cell with fewer than 3 stars.
+    ellipticity : numpy.ndarray
+        1 - b/a; NaN in a cell with fewer than 3 stars.
+    theta : numpy.ndarray
+        Position angle of the major axis in radians, counter-clockwise from +x.
+    n_stars : numpy.ndarray of int
+        Number of stars used.
+    """
+
+    fwhm: NDArray[np.float64]
+    ellipticity: NDArray[np.float64]
+    theta: NDArray[np.float64]
+    n_stars: NDArray[np.int_]
+
+
+@dataclass(frozen=True)
+class PSFMeasurement:
+    """Point-spread function of one plane as an elliptical Moffat profile.
+
+    Attributes
+    ----------
+    fwhm : float
+        Full width at half maximum in pixels of the profile before integration over the pixel,
+        the geometric mean of both axes; NaN if it cannot be told.
+    beta : float
+        Moffat exponent; above 10 the profile is as good as a Gaussian. NaN if unknown.
+    ellipticity : float
+        1 - b/a. NaN if unknown.
+    theta : float
+        Position angle of the major axis in radians, counter-clockwise from +x, -pi/2..pi/2.
+    n_stars : int
+        Number of stars used.
+    fwhm_error : float
+        1-sigma error of `fwhm` in pixels; NaN if unknown.
+    confidence : str
+        ``"high"``, ``"medium"``, ``"low"`` or ``"none"``.
+    confidence_value : float
+        0..1, the product of 1 - exp(-n_stars/8), 1/(1 + (relative error / 3 %)^2) and the
+        agreement of the candidates; high from 0.65, medium from 0.35, none at 0.
+    grid : PSFGrid or None
+        Shapes over the field, if asked for.
+    """
+
+    fwhm: float
+    beta: float
+    ellipticity: float
+    theta: float
+    n_stars: int
+    fwhm_error: float
+    confidence: str
+    confidence_value: float
+    grid: PSFGrid | None = None
+
+
+def measure_psf(
+    plane: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    background: Background | None = None,
+    noise: Noise | None = None,
+    saturation: float | None = None,
+    grid: tuple[int, int] | None = None,
+) -> PSFMeasurement:
+    """Measure the point-spread function from isolated, unsaturated stars.
+
+    Sources are found by sep in at most 12 windows of 1024 x 1024 pixels. Each is fitted by a
+    Moffat profile integrated over the pixel; those that share the size of the stars (the size
+    locus) are then fitted together, with one shape. Galaxies, cosmic rays, hot pixels, blends
+    and saturated stars do not lie on the locus, or fit badly.
+
+    Parameters
+    ----------
+    plane : array_like, shape (ny, nx)
+        Image in linear units; not-finite pixels are left out.
+    mask : array_like of bool, shape (ny, nx), optional
+        True marks pixels to leave out.
+    background : Background, optional
+        Measured sky of the same plane; measured here if not given.
+    noise : Noise, optional
+        Measured noise of the same plane; measured here if not given.
+    saturation : float, optional
+        Pixels from this value up are saturated; looked for in the plane if not given.
+    grid : tuple of int, optional
+        Number of cells (gy, gx), each at least 1, of a map of the shape over the field.
+
+    Returns
+    -------
+    PSFMeasurement
+        The shape, with its error and a stated confidence.
+
+    Raises
+    ------
+    InputError
+        If the plane is unusable or has no usable pixel, or `grid` is not two whole numbers of
+        at least 1.
+    """
+    data, excluded = check_plane(plane, mask)
+    if grid is not None and (len(grid) != 2 or min(grid) < 1):
+        msg = f"grid is {grid}, but it must be two whole numbers of at least 1, (gy, gx)"
+        raise InputError(msg)
+    if background is None:
+        background = measure_background(data, mask=excluded)
+    if noise is None:
+        noise = measure_noise(data, mask=excluded, background=background)
+    sigma = noise.sigma
+    if saturation is None:
+        saturation = find_saturation(
+            data, mask=excluded, level=background.level, rms=background.rms
+        )
+    if not sigma > 0:
+        # A plane without noise still has stars; a thousandth of its range stands in.
+        low, high = np.percentile(data[:: max(1, data.shape[0] // 500)], [1, 99.9])
+        sigma = 1e-3 * float(high - low)
+    if not (np.isfinite(sigma) and sigma > 0) or min(data.shape) < 9:
+        return _unknown(grid)
+    candidates = _collect(data, excluded, background, sigma, saturation, grid)
+    if not len(candidates):
+        return _unknown(grid)
+    stars = _find_stars(candidates, sigma)
+    if not len(stars):
+        return _unknown(grid)
+    return _combine(stars, len(candidates), sigma, noise, data.shape, grid)
+
+
+def _collect(
+    data: NDArray[np.generic],
+    excluded: NDArray[np.bool_] | None,
+    background: Background,
+    sigma: float,
+    saturation: float | None,
+    grid: tuple[int, int] | None,
+) -> Candidates:
+    windows = _choose_windows(data.shape, grid)
+    parts: list[Candidates] = []
+    found = 0
+    for number, window in enumerate(windows):
+        parts.append(find_candidates(data, excluded, window, background, sigma, saturation))
+        found += len(parts[-1])
+        if grid is None and number >= 4 and found >= 2 * _ENOUGH_STARS:
+            break
+    return join(parts)
+
+
+def _choose_windows(shape: tuple[int, ...], grid: tuple[int, int] | None) -> list[Window]:
+    ny, nx = shape
+    if grid is None:
+        return spread_windows((ny, nx), _WINDOW, _WINDOW_COUNT)
+    cells = grid[0] * grid[1]
+    side = int(min(_WINDOW, _WINDOW * np.sqrt(_WINDOW_COUNT / cells)))
+    windows = []
+    for row in range(grid[0]):
+        for column in range(grid[1]):
+            cell = Window(
+                row * ny // grid[0],
+                (row + 1) * ny // grid[0],
+                column * nx // grid[1],
+                (column + 1) * nx // grid[1],
+            )
+            windows.extend(
+                Window(w.y0 + cell.y0, w.y1 + cell.y0, w.x0 + cell.x0, w.x1 + cell.x0)
+                for w in spread_windows(cell.shape, side, 1)
+                if min(w.shape) >= 9
+            )
+    return windows
+
+
+def _find_stars(candidates: Candidates, sigma: float) -> Candidates:
+    """Keep the candidates on the size locus that look like a single point source."""
+    guess = _densest(np.log(np.clip(candidates.size, 1, 15)), 0.15)
+    fwhm = float(np.clip(np.exp(guess), 1.2, 12))
+    half = int(np.clip(np.ceil(1.6 * fwhm), 4, 20))
+    most = max(60, min(2 * _ENOUGH_STARS, 3 * _FIT_PIXELS // (2 * half + 1) ** 2))
+    if len(candidates) > most:
+        candidates = candidates.select(np.argsort(-candidates.snr)[:most])
+    stamps, usable = cut_stamps(candidates, half)
+    fit = fit_moffat(
+        stamps,
+        usable,
+        sigma=sigma,
+        fwhm=fwhm,
+        groups=np.arange(len(candidates)),
+        fit_beta=False,
+        model_error=0.04,
+        iterations=12,
+    )
+    centred = np.hypot(fit.x - half, fit.y - half) < max(1.5, 0.5 * fwhm)
+    plausible = (
+        centred
+        & (usable[:, half - 1 : half + 2, half - 1 : half + 2].all(axis=(1, 2)))
+        & (usable.mean(axis=(1, 2)) > 0.6)
+        & (fit.fwhm > 0.75)
+        & (fit.fwhm < 3.0 * half)
+        & (fit.errors[:, 0] < 0.15)
+        & (fit.ellipticity < 0.55)
+        & (fit.chi2 < 4)
+    )
+    if not plausible.any():
+        return candidates.select(plausible)
+    sizes, errors = fit.log_fwhm[plausible], fit.errors[plausible, 0]
+    centre = _densest(sizes, 0.06)
+    near = np.abs(sizes - centre) < 0.15
+    for _ in range(5):
+        centre = float(np.median(sizes[near]))
+        spread = 1.4826 * float(np.median(np.abs(sizes[near] - centre)))
+        near = np.abs(sizes - centre) < 2.5 * np.hypot(max(spread, 0.02), errors)
+        near &= np.abs(sizes - centre) < 0.25
+        if not near.any():
+            near = np.abs(sizes - centre) <= np.abs(sizes - centre).min()
+    chosen = np.flatnonzero(plausible)[near]
+    quality = fit.chi2[chosen]
+    chosen = chosen[quality <= 3 * max(float(np.median(quality)), 1.0)]
+    return candidates.select(chosen)
+
+
+def _densest(values: NDArray[np.float64], width: float) -> float:
+    """Find the lowest of the places where the values are densest."""
+    if values.size < 3:
+        return float(np.median(values))
+    places = np.linspace(values.min(), values.max(), 400)
+    density = np.exp(-0.5 * ((places[:, None] - values) / width) ** 2).sum(axis=1)
+    peaks = np.flatnonzero(density >= 0.6 * density.max())
+    # From the lower end of the first dense stretch, climb to its top.
+    ends = np.flatnonzero(np.diff(peaks) > 1)
+    first = peaks[: ends[0] + 1] if ends.size else peaks
+    return float(places[first[np.argmax(density[first])]])
+
+
+def _combine(
+    stars: Candidates,
+    n_candidates: int,
+    sigma: float,
+    noise: Noise,
+    shape: tuple[int, ...],
+    grid: tuple[int, int] | None,
+) -> PSFMeasurement:
+    fit, stars, usable_stars = _fit_together(stars, sigma)
+    if fit is None:
+        return _unknown(grid)
+    fwhm = float(fit.fwhm[0])
+    relative = float(fit.errors[0, 0]) * max(1.0, noise.correlated_sigma_ratio)
+    relative = float(np.hypot(relative, 0.05 / np.sqrt(usable_stars)))
+    agreement = min(1.0, 0.4 + 2 * usable_stars / max(n_candidates, 1))
+    value = float(
+        (1 - np.exp(-usable_stars / 8)) / (1 + (relative / 0.03) ** 2) * agreement
+    )
+    return PSFMeasurement(
+        fwhm=fwhm,
+        beta=float(fit.beta[0]),
+        ellipticity=float(fit.ellipticity[0]),
+        theta=float(fit.theta[0]),
+        n_stars=usable_stars,
+        fwhm_error=relative * fwhm,
+        confidence=_name(value),
+        confidence_value=value,
+        grid=None if grid is None else _map(stars, fit, sigma, shape, grid),
+    )
+
+
+def _fit_together(
+    stars: Candidates, sigma: float
+) -> tuple[MoffatFit | None, Candidates, int]:
+    fwhm = float(np.exp(np.median(np.log(np.clip(stars.size, 1, 15)))))
+    inverse_beta, fit = 0.3, None
+    kept = stars
+    for turn in range(2):
+        half = int(np.clip(np.ceil(2.6 * fwhm), 5, 26))
+        most = max(20, min(_ENOUGH_STARS, _FIT_PIXELS // (2 * half + 1) ** 2))
+        chosen = kept
+        if len(kept) > most:
+            chosen = kept.select(np.argsort(-kept.snr)[:most])
+        stamps, usable = cut_stamps(chosen, half)
+        fit = fit_moffat(
+            stamps,
+            usable,
+            sigma=sigma,
+            fwhm=fwhm,
+            inverse_beta=inverse_beta,
+            fit_beta=True,
+            fit_ellipticity=True,
+        )
+        fwhm, inverse_beta = float(fit.fwhm[0]), float(fit.inverse_beta[0])
+        good = (fit.chi2 < 2.5 * np.median(fit.chi2)) & (fit.amplitude > 3 * sigma)
+        if turn == 0 and good.any():
+            kept = chosen.select(np.flatnonzero(good))
+    return fit, stars, len(kept)
+
+
+def _map(
+    stars: Candidates,
+    fit: MoffatFit,
+    sigma: float,
+    shape: tuple[int, ...],
+    grid: tuple[int, int],
+) -> PSFGrid:
+    """Fit the width and the ellipticity of each cell, with the beta of the whole field."""
+    rows = np.clip((stars.y + 0.5) * grid[0] / shape[0], 0, grid[0] - 1).astype(int)
+    columns = np.clip((stars.x + 0.5) * grid[1] / shape[1], 0, grid[1] - 1).astype(int)
+    cells = rows * grid[1] + columns
+    counts = np.bincount(cells, minlength=grid[0] * grid[1])
+    fwhm = np.full(counts.size, np.nan)
+    ellipticity, theta = fwhm.copy(), fwhm.copy()
+    half = int(np.clip(np.ceil(2 * fit.fwhm[0]), 5, 22))
+    for cell in np.flatnonzero(counts >= 3):
+        members = np.flatnonzero(cells == cell)
+        members = members[np.argsort(-stars.snr[members])][:30]
+        stamps, usable = cut_stamps(stars.select(members), half)
+        local = fit_moffat(
+            stamps,
+            usable,
+            sigma=sigma,
+            fwhm=float(fit.fwhm[0]),
+            inverse_beta=float(fit.inverse_beta[0]),
+            fit_beta=False,
+        )
+        fwhm[cell] = local.fwhm[0]
+        ellipticity[cell], theta[cell] = local.ellipticity[0], local.theta[0]
+    return PSFGrid(
+        fwhm.reshape(grid), ellipticity.reshape(grid), theta.reshape(grid), counts.reshape(grid)
+    )
+
+
+def _name(value: float) -> str:
+    if value >= 0.65:
+        return "high"
+    if value >= 0.35:
+        return "medium"
+    return "low" if value > 0 else "none"
+
+
+def _unknown(grid: tuple[int, int] | None) -> PSFMeasurement:
+    nan = float("nan")
+    empty = None
+    if grid is not None:
+        blank = np.full(grid, np.nan)
+        empty = PSFGrid(blank, blank.copy(), blank.copy(), np.zeros(grid, dtype=int))
+    return PSFMeasurement(nan, nan, nan, nan, 0, nan, "none", 0.0, empty)
