@@ -157,7 +157,7 @@ def _spiral(size: int, rng: np.random.Generator, textures: Textures) -> Plan:
     fwhm, camera, sky = FWHM["spiral"], Camera(0.9, 6.0), 400.0
     unit = camera.sigma(sky)
     if textures is None:
-        surface = 4.0 * structure.spiral(2 * size, rng)
+        surface = 8.0 * structure.spiral(2 * size, rng)
     else:
         surface = 80.0 * structure.texture(textures, 2 * size, rng).mean(axis=0)
     content = replace(_stars(rng, 200, size, unit, fwhm), texture=surface * unit)

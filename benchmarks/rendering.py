@@ -162,7 +162,7 @@ def render(
         profile = galsim.InterpolatedImage(
             galsim.ImageD(content.texture * content.texture_step**2),
             scale=content.texture_step,
-            x_interpolant="cubic",
+            x_interpolant="quintic",
             pad_factor=2.0,
             normalization="flux",
             calculate_stepk=False,
@@ -182,7 +182,7 @@ def _tabulated(psf: galsim.GSObject, reach: float) -> galsim.GSObject:
     return galsim.InterpolatedImage(
         table,
         scale=step,
-        x_interpolant="lanczos5",
+        x_interpolant="quintic",
         normalization="flux",
         calculate_stepk=False,
         calculate_maxk=False,
