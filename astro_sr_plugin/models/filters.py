@@ -1,0 +1,154 @@
+"""Linear filters of finite support: the Wiener estimates that the networks start from."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "FILTER_RADIUS",
+    "WIENER_STRENGTHS",
+    "apply_filters",
+    "gaussian_kernel",
+    "make_moffat_psf",
+    "make_wiener_filters",
+]
+
+FILTER_RADIUS = 32
+"""Radius of every filter in input pixels."""
+
+WIENER_STRENGTHS = (2e-4, 6e-3, 2e-1)
+"""Noise-to-signal ratios at a quarter cycle per pixel, from bright stars to the sky."""
+
+_GRID = 128
+_SUBSAMPLES = 4
+
+
+def make_moffat_psf(
+    fwhm: Tensor, beta: Tensor, ellipticity: Tensor, theta: Tensor, radius: int = FILTER_RADIUS
+) -> Tensor:
+    """Render Moffat PSFs integrated over the pixel.
+
+    Parameters
+    ----------
+    fwhm, beta, ellipticity, theta : Tensor
+        Shape ``(B,)``; ``fwhm`` is that of the optical profile, the geometric mean of both axes, in
+        pixels; ``theta`` in radians from +x.
+    radius : int
+        The result has ``2 * radius + 1`` pixels a side.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(B, 2 * radius + 1, 2 * radius + 1)``, each of sum 1, centred.
+    """
+    side = 2 * radius + 1
+    n = side * _SUBSAMPLES
+    place = (torch.arange(n, device=fwhm.device) + 0.5) / _SUBSAMPLES - 0.5 - radius
+    dx, dy = place[None, None, :], place[None, :, None]
+    cos, sin = torch.cos(theta)[:, None, None], torch.sin(theta)[:, None, None]
+    q = (1 - ellipticity)[:, None, None].sqrt()
+    beta = beta[:, None, None]
+    alpha = fwhm[:, None, None] / (2 * torch.sqrt(2 ** (1 / beta) - 1))
+    square = ((dx * cos + dy * sin) * q) ** 2 + ((dy * cos - dx * sin) / q) ** 2
+    fine = torch.exp(-beta * torch.log1p(square / alpha**2))
+    image = torch.nn.functional.avg_pool2d(fine[:, None], _SUBSAMPLES)[:, 0]
+    return image / image.sum((-2, -1), keepdim=True)
+
+
+def _origin_centred(psf: Tensor, n: int) -> Tensor:
+    """Embed centred PSFs in an ``n`` grid with their centre at the origin."""
+    ry, rx = psf.shape[-2] // 2, psf.shape[-1] // 2
+    out = torch.zeros(*psf.shape[:-2], n, n, device=psf.device, dtype=psf.dtype)
+    out[..., : psf.shape[-2], : psf.shape[-1]] = psf
+    return torch.roll(out, (-ry, -rx), (-2, -1))
+
+
+def make_wiener_filters(psf: Tensor, target_fwhm: Tensor | None, scale: int = 1) -> Tensor:
+    """Wiener filters from a PSF to a Gaussian target, at several noise-to-signal ratios.
+
+    Parameters
+    ----------
+    psf : Tensor
+        Shape ``(B, h, w)``, odd sides up to 127, centred, sum 1.
+    target_fwhm : Tensor or None
+        Shape ``(B,)``: FWHM of the Gaussian target in output pixels; None keeps the PSF.
+    scale : int
+        Output pixels per input pixel: each filter has ``scale**2`` phases, in the order of
+        `torch.nn.functional.pixel_shuffle`.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(B, K, scale**2, 2R + 1, 2R + 1)``, ``K = len(WIENER_STRENGTHS)`` and
+        ``R = FILTER_RADIUS``; each filter has sum 1, so that it keeps the flux.
+
+    Notes
+    -----
+    ``W = T conj(H) / (|H|**2 + s (k / 0.25)**2)``: the Wiener filter for a power spectrum that falls
+    as ``k**-2``; ``W(0) = 1``. The kernels are cut at ``R`` by a cosine taper, so that filtering in
+    tiles equals filtering the whole image.
+    """
+    n = _GRID
+    transfer = torch.fft.rfft2(_origin_centred(psf.float(), n))
+    fy = torch.fft.fftfreq(n, device=psf.device)[:, None]
+    fx = torch.fft.rfftfreq(n, device=psf.device)[None, :]
+    k2 = fy**2 + fx**2
+    if target_fwhm is None:
+        wanted = transfer
+    else:
+        sigma = target_fwhm / scale / (2 * math.sqrt(2 * math.log(2)))
+        wanted = torch.exp(-2 * math.pi**2 * sigma[:, None, None] ** 2 * k2).to(transfer.dtype)
+    strengths = torch.tensor(WIENER_STRENGTHS, device=psf.device)[:, None, None]
+    power = transfer.abs() ** 2
+    filters = (wanted * transfer.conj())[:, None] / (power[:, None] + strengths * k2 / 0.25**2)
+    offsets = [(i + 0.5) / scale - 0.5 for i in range(scale)]
+    phases = torch.stack(
+        [
+            torch.polar(torch.ones_like(k2), 2 * math.pi * (fy * dy + fx * dx))
+            for dy in offsets
+            for dx in offsets
+        ]
+    )
+    kernels = torch.fft.irfft2(filters[:, :, None] * phases, s=(n, n))
+    r = FILTER_RADIUS
+    kernels = torch.roll(kernels, (r, r), (-2, -1))[..., : 2 * r + 1, : 2 * r + 1]
+    place = torch.arange(-r, r + 1, device=psf.device)
+    distance = torch.sqrt(place[:, None] ** 2 + place[None, :] ** 2)
+    taper = 0.5 + 0.5 * torch.cos(math.pi * ((distance / r - 0.7) / 0.3).clamp(0, 1))
+    kernels = kernels * taper
+    return kernels / kernels.sum((-2, -1), keepdim=True)
+
+
+def apply_filters(image: Tensor, kernels: Tensor) -> Tensor:
+    """Convolve images with centred kernels on the torus.
+
+    Parameters
+    ----------
+    image : Tensor
+        Shape ``(B, 1, H, W)``.
+    kernels : Tensor
+        Shape ``(B or 1, N, h, w)``, odd sides, not larger than the image.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(B, N, H, W)``. The outermost ``h // 2`` pixels hold the other side's light: cut them
+        off, unless the scene itself is periodic.
+    """
+    shape = image.shape[-2:]
+    padded = torch.zeros(*kernels.shape[:2], *shape, device=image.device, dtype=image.dtype)
+    padded[..., : kernels.shape[-2], : kernels.shape[-1]] = kernels
+    padded = torch.roll(padded, (-(kernels.shape[-2] // 2), -(kernels.shape[-1] // 2)), (-2, -1))
+    return torch.fft.irfft2(torch.fft.rfft2(image) * torch.fft.rfft2(padded), s=shape)
+
+
+def gaussian_kernel(fwhm: float, radius: int, device: str = "cpu") -> Tensor:
+    """Point-sampled Gaussian of sum 1, shape ``(2 * radius + 1, 2 * radius + 1)``."""
+    place = torch.arange(-radius, radius + 1, device=device, dtype=torch.float32)
+    sigma = fwhm / (2 * math.sqrt(2 * math.log(2)))
+    axis = torch.exp(-0.5 * (place / sigma) ** 2)
+    image = axis[:, None] * axis[None, :]
+    return image / image.sum()

@@ -1,0 +1,162 @@
+"""The house network: a residual U-Net that corrects Wiener estimates."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from astro_sr_plugin.models.filters import WIENER_STRENGTHS
+
+__all__ = ["CONDITIONS", "WienerUNet", "encode_conditions"]
+
+CONDITIONS = 5
+"""Numbers per image that steer the network."""
+
+_FLOOR = 0.05
+
+
+def encode_conditions(
+    fwhm: Tensor, beta: Tensor, ellipticity: Tensor, ratio: Tensor, noise_correlation: Tensor
+) -> Tensor:
+    """Gather the conditions of a batch as numbers of order one.
+
+    Parameters
+    ----------
+    fwhm, beta, ellipticity : Tensor
+        Shape ``(B,)``: PSF of the input, FWHM in input pixels.
+    ratio : Tensor
+        FWHM of the input over FWHM of the target, both in input pixels.
+    noise_correlation : Tensor
+        Lag-1 correlation of the noise.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(B, CONDITIONS)``.
+    """
+    return torch.stack(
+        [
+            torch.log(fwhm / 3.5),
+            torch.log(beta / 3.5),
+            4 * ellipticity,
+            2 * torch.log(ratio),
+            3 * noise_correlation,
+        ],
+        dim=1,
+    )
+
+
+class _ResidualBlock(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.steer = nn.Linear(CONDITIONS, 2 * channels)
+        nn.init.zeros_(self.steer.weight)
+        nn.init.zeros_(self.steer.bias)
+
+    def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
+        gain, offset = self.steer(conditions)[:, :, None, None].chunk(2, dim=1)
+        hidden = torch.addcmul(offset, self.first(x), 1 + gain)
+        return x + self.second(functional.relu(hidden))
+
+
+class WienerUNet(nn.Module):
+    """Residual U-Net at half resolution that mixes and corrects Wiener estimates.
+
+    The output is a mixture of the Wiener estimates, weighted per pixel, plus a correction in units
+    of the noise: bright stars take their flux from the linear estimates, which conserve it, and the
+    network decides where to trust which. No layer looks beyond its neighbourhood (no normalisation,
+    no global pooling), so tiles equal the whole.
+
+    Parameters
+    ----------
+    scale : int
+        Output pixels per input pixel along each axis.
+    widths : tuple of int
+        Channels at 1/2, 1/4, 1/8 ... of the input resolution.
+    blocks : tuple of int
+        Residual blocks per level, on each side of the U; one side only at the bottom.
+
+    References
+    ----------
+    Ronneberger et al. (2015), arXiv:1505.04597 (U-Net); Sureau et al. (2020), A&A 641, A67
+    (network after a closed-form Tikhonov step); Perez et al. (2018), arXiv:1709.07871 (conditions
+    as gain and offset).
+    """
+
+    def __init__(
+        self,
+        scale: int = 1,
+        widths: tuple[int, ...] = (48, 96, 192),
+        blocks: tuple[int, ...] = (1, 1, 2),
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.estimates = len(WIENER_STRENGTHS)
+        phases = scale**2
+        planes = 2 + self.estimates * phases
+        self.head = nn.Conv2d(4 * planes, widths[0], 3, padding=1)
+        self.encoder = nn.ModuleList(
+            nn.ModuleList(_ResidualBlock(w) for _ in range(n))
+            for w, n in zip(widths, blocks, strict=True)
+        )
+        self.decoder = nn.ModuleList(
+            nn.ModuleList(_ResidualBlock(w) for _ in range(n))
+            for w, n in zip(widths[:-1], blocks[:-1], strict=True)
+        )
+        steps = list(zip(widths[:-1], widths[1:], strict=True))
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in steps)
+        self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in steps)
+        self.tail = nn.Conv2d(widths[0], 4 * (self.estimates + 1) * phases, 3, padding=1)
+        nn.init.zeros_(self.tail.weight)
+        nn.init.zeros_(self.tail.bias)
+
+    @property
+    def multiple_of(self) -> int:
+        """Input sides must be multiples of this."""
+        return 2 ** len(self.encoder)
+
+    def forward(
+        self, observed: Tensor, mask: Tensor, estimates: Tensor, conditions: Tensor
+    ) -> Tensor:
+        """Restore a batch.
+
+        Parameters
+        ----------
+        observed, mask : Tensor
+            Shape ``(B, 1, H, W)``: image in noise sigma with the background near 0, and 1 where a
+            pixel is saturated or filled in; ``H`` and ``W`` multiples of `multiple_of`.
+        estimates : Tensor
+            Shape ``(B, K, scale**2, H, W)``: Wiener estimates, all phases.
+        conditions : Tensor
+            Shape ``(B, CONDITIONS)``.
+
+        Returns
+        -------
+        Tensor
+            Shape ``(B, 1, scale * H, scale * W)``, in noise sigma.
+        """
+        batch, count, phases, height, width = estimates.shape
+        planes = torch.cat(
+            [torch.asinh(observed), mask, torch.asinh(estimates.flatten(1, 2))], dim=1
+        )
+        x = self.head(functional.pixel_unshuffle(planes, 2))
+        skips = []
+        for level, stage in enumerate(self.encoder):
+            for block in stage:
+                x = block(x, conditions)
+            if level < len(self.down):
+                skips.append(x)
+                x = self.down[level](x)
+        for level in reversed(range(len(self.decoder))):
+            x = self.up[level](x) + skips[level]
+            for block in self.decoder[level]:
+                x = block(x, conditions)
+        x = functional.pixel_shuffle(self.tail(x), 2).float()
+        x = x.reshape(batch, count + 1, phases, height, width)
+        weights = torch.softmax(x[:, :count], dim=1)
+        unit = torch.sqrt(1 + (_FLOOR * estimates[:, -1]) ** 2)
+        result = (weights * estimates).sum(1) + unit * x[:, count]
+        return functional.pixel_shuffle(result, self.scale)

@@ -1,0 +1,220 @@
+"""From a scene to what the telescope records, and to the truth that a network should return."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from astro_sr_plugin.simulation.detector import add_noise, make_registration, saturate
+from astro_sr_plugin.simulation.optics import (
+    add_spikes,
+    gaussian_transfer,
+    make_moffat,
+    pixel_transfer,
+    to_transfer,
+)
+from astro_sr_plugin.simulation.scene import OVERSAMPLE
+
+__all__ = ["Observation", "ObservationConfig", "observe"]
+
+TASKS = ("denoise", "deconvolve", "super-resolve")
+
+
+@dataclass(frozen=True)
+class ObservationConfig:
+    """Ranges from which optics and detector are drawn; all lengths in detector pixels.
+
+    Attributes
+    ----------
+    task : str
+        ``"denoise"`` (truth: the same PSF without noise), ``"deconvolve"`` (Gaussian target PSF) or
+        ``"super-resolve"`` (Gaussian target PSF on the grid twice as fine).
+    fwhm, beta, ellipticity : tuple of float
+        Moffat parameters of the true PSF.
+    fwhm_error : float
+        Relative 1-sigma error of the FWHM that the network is told.
+    correlated_probability, saturation_probability, spike_probability : float
+        How often noise is correlated, bright stars saturate, and stars have diffraction spikes.
+    """
+
+    task: str = "deconvolve"
+    fwhm: tuple[float, float] = (1.4, 8.2)
+    beta: tuple[float, float] = (2.0, 6.0)
+    ellipticity: float = 0.3
+    fwhm_error: float = 0.025
+    correlated_probability: float = 0.5
+    saturation_probability: float = 0.2
+    spike_probability: float = 0.15
+    hot_pixel_probability: float = 0.08
+    quantise_probability: float = 0.1
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A batch of observed patches, their truth, and what a measurement would say of them.
+
+    Attributes
+    ----------
+    observed : Tensor
+        ``(B, 1, H, W)`` in sky sigma, background near 0.
+    mask : Tensor
+        ``(B, 1, H, W)``, 1 where saturated.
+    truth : Tensor
+        ``(B, 1, sH, sW)``, noise-free at the target PSF.
+    fwhm, beta, ellipticity, theta : Tensor
+        ``(B,)``: the PSF as measured, with errors.
+    target_fwhm : Tensor
+        ``(B,)``: FWHM of the Gaussian target in output pixels (for denoise: equal to ``fwhm``).
+    noise_correlation : Tensor
+        ``(B,)``: lag-1 correlation of the noise as measured.
+    """
+
+    observed: Tensor
+    mask: Tensor
+    truth: Tensor
+    fwhm: Tensor
+    beta: Tensor
+    ellipticity: Tensor
+    theta: Tensor
+    target_fwhm: Tensor
+    noise_correlation: Tensor
+
+
+class _Draw:
+    """Random numbers of one batch."""
+
+    def __init__(self, batch: int, rng: torch.Generator) -> None:
+        self.batch, self.rng = batch, rng
+
+    def uniform(self, low: float, high: float) -> Tensor:
+        values = torch.rand(self.batch, generator=self.rng, device=self.rng.device)
+        return values * (high - low) + low
+
+    def log_uniform(self, low: float, high: float) -> Tensor:
+        return torch.exp(self.uniform(math.log(low), math.log(high)))
+
+    def normal(self) -> Tensor:
+        return torch.randn(self.batch, generator=self.rng, device=self.rng.device)
+
+    def chance(self, probability: float) -> Tensor:
+        return self.uniform(0, 1) < probability
+
+
+def _target_fwhm(config: ObservationConfig, fwhm: Tensor, draw: _Draw) -> Tensor:
+    """The default target for two thirds of the patches, else anything between it and no change."""
+    if config.task == "denoise":
+        return fwhm
+    scale = 2 if config.task == "super-resolve" else 1
+    default = (fwhm * scale / 2).clamp_min(2.0)
+    free = default + draw.uniform(0, 1) * (fwhm * scale - default).clamp_min(0)
+    return torch.where(draw.chance(0.33), free, default)
+
+
+def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) -> Observation:
+    """Observe a batch of scenes, each through optics, noise and measurement errors of its own.
+
+    Parameters
+    ----------
+    spectra : Tensor
+        ``(B, n, n // 2 + 1)`` spectra from `make_scene`.
+    config : ObservationConfig
+        Ranges to draw from.
+    rng : torch.Generator
+        Source of randomness, on the device of ``spectra``.
+
+    Returns
+    -------
+    Observation
+        With ``H = W = n / OVERSAMPLE``.
+    """
+    batch, n = spectra.shape[:2]
+    size = n // OVERSAMPLE
+    device = spectra.device
+    draw = _Draw(batch, rng)
+
+    fwhm = draw.log_uniform(*config.fwhm)
+    beta = draw.log_uniform(*config.beta)
+    ellipticity = config.ellipticity * draw.uniform(0, 1) ** 2
+    theta = draw.uniform(0, math.pi)
+    psf = make_moffat(n, fwhm, beta, ellipticity, theta)
+    spiked = draw.chance(config.spike_probability)
+    if bool(spiked.any()):
+        arms = 4 if float(torch.rand(1, generator=rng, device=device)) < 0.6 else 6
+        strength = spiked * draw.uniform(0.01, 0.08)
+        psf = add_spikes(psf, strength, arms, theta, 0.25 * fwhm)
+    optics = to_transfer(psf) * pixel_transfer(n, device)
+
+    told_square = fwhm**2
+    correlation = torch.zeros(batch, device=device)
+    amplitude = torch.ones(batch, size, size // 2 + 1, device=device)
+    for i in torch.nonzero(draw.chance(config.correlated_probability)).flatten().tolist():
+        registration = make_registration(size, OVERSAMPLE, rng)
+        optics[i] = optics[i] * registration.signal
+        amplitude[i] = registration.noise
+        told_square[i] += 8 * math.log(2) * registration.variance
+        correlation[i] = registration.correlation
+    told_fwhm = told_square.sqrt()
+
+    target = _target_fwhm(config, told_fwhm, draw)
+    fy = torch.fft.fftfreq(n, device=device)[:, None]
+    fx = torch.fft.rfftfreq(n, device=device)[None, :]
+    # Detector centres lie half a fine pixel beyond every second fine pixel.
+    to_detector = torch.polar(torch.ones_like(fy * fx), 2 * math.pi * 0.5 * (fy + fx))
+    clean_spectrum = spectra * optics
+    clean = torch.fft.irfft2(clean_spectrum * to_detector, s=(n, n))[:, ::2, ::2]
+    if config.task == "denoise":
+        truth = clean
+    elif config.task == "deconvolve":
+        wanted = spectra * gaussian_transfer(n, target) * to_detector
+        truth = torch.fft.irfft2(wanted, s=(n, n))[:, ::2, ::2]
+    else:
+        truth = torch.fft.irfft2(spectra * gaussian_transfer(n, target / 2), s=(n, n))
+
+    # Sources much brighter than the sky make the noise that the measurement finds; the pedestal and
+    # gradient left by the background estimate go into both images.
+    gain = draw.log_uniform(0.3, 300.0)
+    observed = add_noise(clean, gain, amplitude, rng)
+    level = torch.where(
+        draw.chance(config.saturation_probability),
+        draw.log_uniform(100.0, 30000.0),
+        torch.full((batch,), float("inf"), device=device),
+    )
+    observed, saturated = saturate(observed, level)
+    for i in torch.nonzero(draw.chance(config.hot_pixel_probability)).flatten().tolist():
+        count = int(torch.randint(1, 12, (1,), generator=rng, device=device))
+        y, x = torch.randint(size, (2, count), generator=rng, device=device)
+        heights = torch.exp(torch.rand(count, generator=rng, device=device) * 6 + 1.5)
+        observed[i, y, x] += heights
+    step = torch.where(
+        draw.chance(config.quantise_probability), draw.uniform(0.1, 1.0), draw.uniform(1e-3, 2e-3)
+    )[:, None, None]
+    observed = torch.round(observed / step) * step
+
+    scale_error = (1 + 0.01 * draw.normal())[:, None, None]
+    waves = 0.6 * torch.stack([draw.normal(), draw.normal()])[:, :, None]
+    phases = torch.stack([draw.uniform(0, 1), draw.uniform(0, 1)])[:, :, None]
+    pedestal = (0.4 * draw.normal())[:, None, None]
+
+    def background(side: int) -> Tensor:
+        place = (torch.arange(side, device=device) + 0.5) / side
+        wave = waves * torch.sin(2 * math.pi * (place + phases))
+        return pedestal + wave[0][:, :, None] + wave[1][:, None, :]
+
+    observed = (observed + background(size)) * scale_error
+    truth = (truth + background(truth.shape[-1])) * scale_error
+
+    error = 1 + config.fwhm_error * draw.normal()
+    return Observation(
+        observed=observed[:, None],
+        mask=saturated[:, None].float(),
+        truth=truth[:, None],
+        fwhm=told_fwhm * error,
+        beta=(beta * torch.exp(0.15 * draw.normal())).clamp(1.6, 8.0),
+        ellipticity=(ellipticity + 0.02 * draw.normal()).clamp(0.0, 0.5),
+        theta=theta + 0.05 * draw.normal(),
+        target_fwhm=target if config.task != "denoise" else told_fwhm * error,
+        noise_correlation=correlation + 0.02 * draw.normal(),
+    )

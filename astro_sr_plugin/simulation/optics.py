@@ -1,0 +1,105 @@
+"""Point-spread functions, as real images on the fine grid and as transfer functions."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from astro_sr_plugin.simulation.scene import OVERSAMPLE
+
+__all__ = ["add_spikes", "gaussian_transfer", "make_moffat", "pixel_transfer", "to_transfer"]
+
+_FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
+
+
+def _wrapped(n: int, device: torch.device) -> Tensor:
+    """Distance from the origin along one axis of the torus, in detector pixels."""
+    return torch.fft.fftfreq(n, d=1 / n, device=device) / OVERSAMPLE
+
+
+def make_moffat(
+    n: int, fwhm: Tensor, beta: Tensor, ellipticity: Tensor, theta: Tensor
+) -> Tensor:
+    """Render Moffat profiles centred on the origin of the fine torus.
+
+    Parameters
+    ----------
+    n : int
+        Side of the fine grid.
+    fwhm, beta, ellipticity, theta : Tensor
+        Shape ``(B,)``: geometric-mean full width at half maximum in detector pixels, Moffat exponent,
+        ``1 - minor/major``, and the angle of the major axis from +x in radians.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(B, n, n)``, each of sum 1.
+
+    Notes
+    -----
+    Moffat (1969), A&A 3, 455: ``(1 + (r/alpha)**2)**-beta``.
+    """
+    grid = _wrapped(n, fwhm.device)
+    dx, dy = grid[None, None, :], grid[None, :, None]
+    cos, sin = torch.cos(theta)[:, None, None], torch.sin(theta)[:, None, None]
+    q = (1 - ellipticity)[:, None, None].sqrt()
+    major = (dx * cos + dy * sin) * q
+    minor = (dy * cos - dx * sin) / q
+    beta = beta[:, None, None]
+    alpha = fwhm[:, None, None] / (2 * torch.sqrt(2 ** (1 / beta) - 1))
+    image = (1 + (major**2 + minor**2) / alpha**2) ** -beta
+    return image / image.sum((-2, -1), keepdim=True)
+
+
+def add_spikes(psf: Tensor, strength: Tensor, arms: int, angle: Tensor, width: Tensor) -> Tensor:
+    """Mix diffraction spikes into PSFs, keeping their sum.
+
+    Parameters
+    ----------
+    psf : Tensor
+        Shape ``(B, n, n)``, sum 1, centred on the origin.
+    strength : Tensor
+        Shape ``(B,)``: fraction of the light that goes into the spikes.
+    arms : int
+        4 for a cross of two vanes, 6 for three.
+    angle, width : Tensor
+        Shape ``(B,)``: angle of the first arm in radians, thickness (sigma) in detector pixels.
+    """
+    grid = _wrapped(psf.shape[-1], psf.device)
+    dx, dy = grid[None, None, :], grid[None, :, None]
+    spikes = torch.zeros_like(psf)
+    for arm in range(arms // 2):
+        phi = (angle + math.pi * arm / (arms // 2))[:, None, None]
+        along = dx * torch.cos(phi) + dy * torch.sin(phi)
+        across = dy * torch.cos(phi) - dx * torch.sin(phi)
+        spikes += torch.exp(-0.5 * (across / width[:, None, None]) ** 2) / (1 + (along / 3) ** 2)
+    spikes /= spikes.sum((-2, -1), keepdim=True)
+    weight = strength[:, None, None]
+    return (1 - weight) * psf + weight * spikes
+
+
+def to_transfer(psf: Tensor) -> Tensor:
+    """Transfer function of origin-centred PSFs, ``(B, n, n)`` to complex ``(B, n, n // 2 + 1)``."""
+    return torch.fft.rfft2(psf)
+
+
+def _frequencies(n: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Frequencies of the fine grid in cycles per detector pixel."""
+    fy = torch.fft.fftfreq(n, device=device)[:, None] * OVERSAMPLE
+    fx = torch.fft.rfftfreq(n, device=device)[None, :] * OVERSAMPLE
+    return fy, fx
+
+
+def pixel_transfer(n: int, device: torch.device) -> Tensor:
+    """Transfer function of the square detector pixel, shape ``(n, n // 2 + 1)``."""
+    fy, fx = _frequencies(n, device)
+    return torch.sinc(fy) * torch.sinc(fx)
+
+
+def gaussian_transfer(n: int, fwhm: Tensor) -> Tensor:
+    """Transfer functions of Gaussians of ``fwhm`` detector pixels, shape ``(B, n, n // 2 + 1)``."""
+    fy, fx = _frequencies(n, fwhm.device)
+    sigma = (fwhm / _FWHM_PER_SIGMA)[:, None, None]
+    return torch.exp(-2 * math.pi**2 * sigma**2 * (fy**2 + fx**2))

@@ -1,0 +1,1 @@
+"""Training of the house networks, from simulated skies alone or with textures of the user's."""

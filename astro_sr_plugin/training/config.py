@@ -1,0 +1,145 @@
+"""Everything that defines a training run, as a dataclass that is read from and written to TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.simulation.observe import TASKS, ObservationConfig
+from astro_sr_plugin.simulation.scene import SceneConfig
+
+__all__ = ["TrainConfig", "read_config", "write_config"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run.
+
+    Attributes
+    ----------
+    name, task, description : str
+        Name of the model, its task, and what its card says it is for.
+    steps, batch_size, seed : int
+        Length of the run, patches per step, and the seed of everything random.
+    learning_rate, final_learning_rate : float
+        Ends of the cosine schedule of AdamW.
+    warmup : int
+        Steps of linear warm-up.
+    pool_size, pool_refresh : int
+        Scenes kept in memory, and how many of them are drawn anew at each step.
+    ema : float
+        Decay of the running mean of the weights, which is what is saved.
+    architecture : dict
+        Arguments of `WienerUNet`.
+    scene, observation : dict
+        Changes to the defaults of `SceneConfig` and `ObservationConfig`.
+    """
+
+    name: str
+    task: str
+    description: str = ""
+    steps: int = 10000
+    batch_size: int = 16
+    seed: int = 1
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-6
+    warmup: int = 100
+    pool_size: int = 256
+    pool_refresh: int = 4
+    ema: float = 0.998
+    architecture: dict[str, Any] = field(default_factory=dict)
+    scene: dict[str, Any] = field(default_factory=dict)
+    observation: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            msg = f"task = {self.task!r} is not known; use one of {', '.join(TASKS)}"
+            raise InputError(msg)
+
+    @property
+    def scale(self) -> int:
+        """Output pixels per input pixel."""
+        return 2 if self.task == "super-resolve" else 1
+
+    def scene_config(self) -> SceneConfig:
+        """Return the configuration of the skies."""
+        return SceneConfig(**_tuples(self.scene))
+
+    def observation_config(self) -> ObservationConfig:
+        """Return the configuration of optics and detector."""
+        return ObservationConfig(task=self.task, **_tuples(self.observation))
+
+
+def _tuples(table: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+
+
+def read_config(path: str | Path) -> TrainConfig:
+    """Read a run from a TOML file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    TrainConfig
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not TOML, or holds unknown or missing keys.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        msg = f"config {str(path)!r} cannot be read: {error}"
+        raise InputError(msg) from error
+    known = {f.name for f in fields(TrainConfig)}
+    unknown = sorted(set(table) - known)
+    if unknown:
+        msg = f"config {str(path)!r} has unknown keys {unknown}; known are {sorted(known)}"
+        raise InputError(msg)
+    try:
+        config = TrainConfig(**table)
+        config.scene_config()
+        config.observation_config()
+    except TypeError as error:
+        msg = f"config {str(path)!r} is incomplete or has an unknown key: {error}"
+        raise InputError(msg) from error
+    return config
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml_value(v) for v in value) + "]"
+    return repr(value)
+
+
+def to_toml(table: dict[str, Any]) -> str:
+    """Return ``table`` (scalars, lists, and tables one level deep) as TOML."""
+    plain = [f"{k} = {_toml_value(v)}" for k, v in table.items() if not isinstance(v, dict)]
+    parts = ["\n".join(plain)]
+    for key, value in table.items():
+        if isinstance(value, dict) and value:
+            lines = [f"{_toml_key(k)} = {_toml_value(v)}" for k, v in value.items()]
+            parts.append("\n".join([f"[{key}]", *lines]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _toml_key(key: str) -> str:
+    return key if key.replace("_", "").replace("-", "").isalnum() else _toml_value(key)
+
+
+def write_config(config: TrainConfig, path: str | Path) -> None:
+    """Write a run to a TOML file that `read_config` reads."""
+    Path(path).write_text(to_toml(asdict(config)), encoding="utf-8")

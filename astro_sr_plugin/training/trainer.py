@@ -1,0 +1,237 @@
+"""The training loop: resumable, on any device, from one configuration."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.models.filters import make_moffat_psf, make_wiener_filters, apply_filters
+from astro_sr_plugin.models.unet import WienerUNet, encode_conditions
+from astro_sr_plugin.simulation import Observation, make_scene, observe
+from astro_sr_plugin.training.config import TrainConfig, write_config
+from astro_sr_plugin.training.losses import RestorationLoss
+
+__all__ = ["TrainState", "restore_batch", "train"]
+
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass
+class TrainState:
+    """What a run needs to go on: network, running mean, optimiser, step."""
+
+    net: WienerUNet
+    mean: WienerUNet
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+
+
+def restore_batch(net: WienerUNet, batch: Observation, autocast: bool = False) -> Tensor:
+    """Run the network on a simulated batch, told only what a measurement would find.
+
+    Parameters
+    ----------
+    net : WienerUNet
+        The network.
+    batch : Observation
+        What `observe` returned.
+    autocast : bool
+        Whether the convolutions run in bfloat16.
+
+    Returns
+    -------
+    Tensor
+        Shape of ``batch.truth``.
+    """
+    same = batch.truth.shape == batch.observed.shape
+    denoise = same and bool((batch.target_fwhm == batch.fwhm).all())
+    with torch.no_grad():
+        psf = make_moffat_psf(batch.fwhm, batch.beta, batch.ellipticity, batch.theta)
+        kernels = make_wiener_filters(psf, None if denoise else batch.target_fwhm, net.scale)
+        count, phases = kernels.shape[1:3]
+        estimates = apply_filters(batch.observed, kernels.flatten(1, 2))
+        estimates = estimates.unflatten(1, (count, phases))
+        ratio = batch.fwhm / (batch.target_fwhm / net.scale)
+        conditions = encode_conditions(
+            batch.fwhm, batch.beta, batch.ellipticity, ratio, batch.noise_correlation
+        )
+    with torch.autocast(batch.observed.device.type, torch.bfloat16, enabled=autocast):
+        return net(batch.observed, batch.mask, estimates, conditions)
+
+
+def _pixel_weight(batch: Observation) -> Tensor:
+    """Little weight where saturation hides the truth."""
+    near = torch.nn.functional.max_pool2d(batch.mask, 5, stride=1, padding=2)
+    scale = batch.truth.shape[-1] // batch.observed.shape[-1]
+    if scale > 1:
+        near = torch.nn.functional.interpolate(near, scale_factor=scale, mode="nearest")
+    return 1 - 0.95 * near
+
+
+def _learning_rate(config: TrainConfig, step: int) -> float:
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    done = (step - config.warmup) / max(1, config.steps - config.warmup)
+    half = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    return config.final_learning_rate + half * (config.learning_rate - config.final_learning_rate)
+
+
+def _save(state: TrainState, config: TrainConfig, out: Path) -> None:
+    part = out / (CHECKPOINT + ".part")
+    torch.save(
+        {
+            "net": state.net.state_dict(),
+            "mean": state.mean.state_dict(),
+            "optimizer": state.optimizer.state_dict(),
+            "step": state.step,
+            "config": asdict(config),
+        },
+        part,
+    )
+    os.replace(part, out / CHECKPOINT)
+
+
+def _build(config: TrainConfig) -> WienerUNet:
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in config.architecture.items()}
+    return WienerUNet(scale=config.scale, **options)
+
+
+def load_checkpoint(path: Path, config: TrainConfig, device: str) -> TrainState:
+    """Load the state of a run from ``path``; a missing file gives a fresh state."""
+    torch.manual_seed(config.seed)
+    net, mean = _build(config).to(device), _build(config).to(device)
+    net = net.to(memory_format=torch.channels_last)
+    mean.load_state_dict(net.state_dict())
+    mean.requires_grad_(False)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=config.learning_rate, weight_decay=1e-4)
+    state = TrainState(net, mean, optimizer)
+    if path.exists():
+        saved = torch.load(path, map_location=device, weights_only=True)
+        net.load_state_dict(saved["net"])
+        mean.load_state_dict(saved["mean"])
+        optimizer.load_state_dict(saved["optimizer"])
+        state.step = int(saved["step"])
+    return state
+
+
+def initialise(state: TrainState, init: str | Path) -> None:
+    """Copy from another run's checkpoint every tensor whose name and shape agree."""
+    path = Path(init)
+    if not path.exists():
+        msg = f"init {str(path)!r} does not exist; give the {CHECKPOINT} of another run"
+        raise InputError(msg)
+    other = torch.load(path, map_location="cpu", weights_only=True)["mean"]
+    own = state.net.state_dict()
+    fitting = {k: v for k, v in other.items() if k in own and own[k].shape == v.shape}
+    state.net.load_state_dict(own | fitting)
+    state.mean.load_state_dict(state.net.state_dict())
+
+
+def train(
+    config: TrainConfig,
+    out: str | Path,
+    *,
+    resume: bool = True,
+    device: str = "cpu",
+    seconds: float | None = None,
+    init: str | Path | None = None,
+    save_every: int = 500,
+    log: Callable[[dict[str, float]], None] | None = None,
+) -> Path:
+    """Train a network.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run.
+    out : str or Path
+        Folder for the checkpoint, the configuration and the log; made if it is missing.
+    resume : bool
+        Go on from the checkpoint in ``out`` if there is one.
+    device : str
+        ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    seconds : float, optional
+        Stop (resumably) after so many seconds.
+    init : str or Path, optional
+        Checkpoint of another run to start from; tensors of other shapes start fresh.
+    save_every : int
+        Steps between checkpoints.
+    log : callable, optional
+        Receives a dict with ``step``, ``loss``, ``learning_rate``, ``patches_per_second``.
+
+    Returns
+    -------
+    Path
+        The checkpoint.
+
+    Raises
+    ------
+    InputError
+        If ``init`` is missing.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint = out / CHECKPOINT
+    if not resume:
+        checkpoint.unlink(missing_ok=True)
+    state = load_checkpoint(checkpoint, config, device)
+    if init is not None and state.step == 0:
+        initialise(state, init)
+    write_config(config, out / "config.toml")
+
+    scenes, optics = config.scene_config(), config.observation_config()
+    rng = torch.Generator(device).manual_seed(config.seed * 1_000_003 + state.step)
+    pool = torch.stack([make_scene(scenes, rng) for _ in range(config.pool_size)])
+    loss_function = RestorationLoss().to(device)
+    use_bfloat16 = device != "mps"
+    begun = time.monotonic()
+    running, since, last = 0.0, 0, begun
+    while state.step < config.steps:
+        if seconds is not None and time.monotonic() - begun > seconds:
+            break
+        for _ in range(config.pool_refresh):
+            place = int(torch.randint(config.pool_size, (1,), generator=rng, device=device))
+            pool[place] = make_scene(scenes, rng)
+        pick = torch.randint(config.pool_size, (config.batch_size,), generator=rng, device=device)
+        batch = observe(pool[pick], optics, rng)
+        rate = _learning_rate(config, state.step)
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        output = restore_batch(state.net, batch, autocast=use_bfloat16)
+        loss = loss_function(output, batch.truth, _pixel_weight(batch))
+        state.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(state.net.parameters(), 1.0)
+        state.optimizer.step()
+        state.step += 1
+        decay = min(config.ema, state.step / (state.step + 20))
+        with torch.no_grad():
+            for kept, new in zip(state.mean.parameters(), state.net.parameters(), strict=True):
+                kept.lerp_(new, 1 - decay)
+        running, since = running + float(loss.detach()), since + 1
+        if state.step % 50 == 0 or state.step == config.steps:
+            now = time.monotonic()
+            entry = {
+                "step": state.step,
+                "loss": running / since,
+                "learning_rate": rate,
+                "patches_per_second": since * config.batch_size / (now - last),
+            }
+            with (out / "log.jsonl").open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(entry) + "\n")
+            if log is not None:
+                log(entry)
+            running, since, last = 0.0, 0, now
+        if state.step % save_every == 0:
+            _save(state, config, out)
+    _save(state, config, out)
+    return checkpoint
