@@ -1,0 +1,228 @@
+"""Commands that change pixels with a model: denoise, deconvolve, super-resolve."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import astro_sr_plugin as asr
+from astro_sr_plugin.cli.options import (
+    Commands,
+    add_command,
+    add_image_options,
+    add_model_options,
+    check_inputs,
+    make_runtime,
+)
+from astro_sr_plugin.cli.outputs import PLAIN_FITS, plan_outputs
+from astro_sr_plugin.cli.psf import psf_argument
+
+if TYPE_CHECKING:
+    from astropy.nddata import CCDData
+
+    from astro_sr_plugin.cli.console import Console
+
+__all__ = ["FIGURES", "add_commands", "enhance_file", "figures_of"]
+
+FIGURES = {
+    "ASRTASK": "task",
+    "ASRMODEL": "model",
+    "ASRHASH": "model_hash",
+    "ASRFWHMI": "fwhm_in",
+    "ASRFWHMO": "fwhm_out",
+    "ASRSCALE": "scale",
+    "ASRSTREN": "strength",
+    "ASRNOISE": "noise",
+    "ASRVERS": "version",
+}
+"""Header keywords of a result and the names of these figures in the JSON output."""
+
+
+def add_commands(commands: Commands) -> None:
+    """Add denoise, deconvolve and super-resolve."""
+    _add_denoise(commands)
+    _add_deconvolve(commands)
+    _add_super_resolve(commands)
+
+
+def _add_denoise(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "denoise",
+        _denoise,
+        usage="denoise INPUT... -o OUTPUT",
+        summary="Take away noise; stars and structure keep their shape and flux.",
+        examples="  astro-sr denoise stack.fits -o clean.fits\n"
+        "  astro-sr denoise stack.fits -o clean.fits --strength 0.7\n"
+        "  astro-sr denoise night1.fits night2.fits -o cleaned/ --json",
+    )
+    add_image_options(parser)
+    group = parser.add_argument_group("denoising")
+    group.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        help="0 returns the input, 1 the full effect (default: 1)",
+    )
+    add_model_options(parser, classical="a classical method")
+
+
+def _add_deconvolve(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "deconvolve",
+        _deconvolve,
+        usage="deconvolve INPUT... -o OUTPUT",
+        summary="Sharpen stars and extended structure to a smaller, round star profile.",
+        details="The width of the stars is measured in the image, and the result is brought to a\n"
+        "Gaussian of --target-fwhm pixels (default: half the measured width, at least 2).",
+        examples="  astro-sr deconvolve stack.fits -o sharp.fits\n"
+        "  astro-sr deconvolve stack.fits -o sharp.fits --stars 0.5 --extended 1\n"
+        "  astro-sr deconvolve stack.fits -o sharp.fits --psf 3.4,2.8\n"
+        "  astro-sr deconvolve stack.fits -o sharp.fits --model richardson-lucy",
+    )
+    add_image_options(parser)
+    group = parser.add_argument_group("sharpening")
+    group.add_argument(
+        "--stars", type=float, default=1.0, help="strength for stars, 0 to 1 (default: 1)"
+    )
+    group.add_argument(
+        "--extended",
+        type=float,
+        default=1.0,
+        help="strength for everything else, 0 to 1 (default: 1)",
+    )
+    _add_psf_options(group)
+    add_model_options(parser, classical="'richardson-lucy' or 'wiener'")
+
+
+def _add_super_resolve(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "super-resolve",
+        _super_resolve,
+        usage="super-resolve INPUT... -o OUTPUT",
+        summary="Upscale and sharpen; the world coordinates follow the new pixels.",
+        examples="  astro-sr super-resolve stack.fits -o big.fits\n"
+        "  astro-sr super-resolve stack.fits -o big.fits --conserve-flux\n"
+        "  astro-sr super-resolve stack.fits -o big.fits --model bicubic",
+    )
+    add_image_options(parser)
+    group = parser.add_argument_group("upscaling")
+    group.add_argument("--scale", type=int, default=2, help="enlargement (default: 2)")
+    group.add_argument(
+        "--conserve-flux",
+        action="store_true",
+        help="keep the sum of the pixels instead of the surface brightness",
+    )
+    _add_psf_options(group)
+    add_model_options(parser, classical="'bicubic'")
+
+
+def _add_psf_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--target-fwhm",
+        type=float,
+        metavar="PX",
+        help="width of stars in the result, in its pixels (default: by the measured width)",
+    )
+    group.add_argument(
+        "--psf",
+        type=psf_argument,
+        metavar="FWHM[,BETA[,ELLIPTICITY,THETA]]|FILE",
+        help="star profile of the input instead of the measured one: a Moffat profile (pixels, "
+        "theta in radians from +x), or a FITS image of it",
+    )
+
+
+def _denoise(args: argparse.Namespace, console: Console) -> None:
+    _run(args, console, "denoise", "denoised", strength=args.strength)
+
+
+def _deconvolve(args: argparse.Namespace, console: Console) -> None:
+    _run(
+        args,
+        console,
+        "deconvolve",
+        "sharp",
+        stars=args.stars,
+        extended=args.extended,
+        target_fwhm=args.target_fwhm,
+        psf=args.psf,
+    )
+
+
+def _super_resolve(args: argparse.Namespace, console: Console) -> None:
+    _run(
+        args,
+        console,
+        "super_resolve",
+        f"x{args.scale}",
+        scale=args.scale,
+        target_fwhm=args.target_fwhm,
+        psf=args.psf,
+        conserve_flux=args.conserve_flux,
+    )
+
+
+def _run(
+    args: argparse.Namespace, console: Console, verb: str, ending: str, **options: Any
+) -> None:
+    check_inputs(args.inputs)
+    outputs = plan_outputs(args.inputs, args.output, ending=ending, overwrite=args.overwrite)
+    for source, target in zip(args.inputs, outputs, strict=True):
+        enhance_file(source, target, verb, args, console, **options)
+
+
+def enhance_file(
+    source: Path,
+    target: Path,
+    verb: str,
+    args: argparse.Namespace,
+    console: Console,
+    **options: Any,
+) -> None:
+    """Run one verb from file to file and report it.
+
+    Parameters
+    ----------
+    source, target : Path
+        Input and output file; a plain FITS output is streamed, so that large images fit in memory.
+    verb : {'denoise', 'deconvolve', 'super_resolve'}
+        Public function of the package.
+    args : argparse.Namespace
+        With ``hdu, overwrite, dtype, model`` and the run-time options.
+    console : Console
+        Where to report.
+    **options
+        Keywords of the verb.
+    """
+    start = time.perf_counter()
+    streamed = target.suffix.lower() in PLAIN_FITS and args.dtype is None
+    options |= {"hdu": args.hdu, "model": args.model, "runtime": make_runtime(args, console)}
+    if streamed:
+        options |= {"out": target, "overwrite": args.overwrite}
+    result = getattr(asr, verb)(source, **options)
+    if not streamed:
+        asr.write_image(result, target, dtype=args.dtype, overwrite=args.overwrite)
+    seconds = time.perf_counter() - start
+    figures = figures_of(result)
+    console.record(input=source, output=target, **figures, seconds=round(seconds, 3))
+    console.say(_sentence(target, figures, seconds))
+
+
+def figures_of(image: CCDData) -> dict[str, Any]:
+    """Return what the header of a result says was measured and done, and the shape."""
+    figures = {name: image.meta[key] for key, name in FIGURES.items() if key in image.meta}
+    return {"shape": list(image.shape), **figures}
+
+
+def _sentence(target: Path, figures: dict[str, Any], seconds: float) -> str:
+    parts = [f"{target}: {figures['shape'][-1]} x {figures['shape'][-2]} pixels"]
+    if "fwhm_in" in figures and "fwhm_out" in figures:
+        parts.append(f"stars {figures['fwhm_in']:.2f} -> {figures['fwhm_out']:.2f} px FWHM")
+    if "model" in figures:
+        parts.append(f"model {figures['model']}")
+    return ", ".join([*parts, f"{seconds:.1f} s"])

@@ -1,0 +1,67 @@
+"""Commands that look at an image and leave it as it is: measure and star-mask."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+import astro_sr_plugin as asr
+from astro_sr_plugin.cli.options import Commands, add_command, add_image_options, check_inputs
+from astro_sr_plugin.cli.outputs import plan_outputs
+
+if TYPE_CHECKING:
+    from astro_sr_plugin.cli.console import Console
+
+__all__ = ["add_commands"]
+
+
+def add_commands(commands: Commands) -> None:
+    """Add measure and star-mask."""
+    parser = add_command(
+        commands,
+        "measure",
+        _measure,
+        usage="measure INPUT...",
+        summary="Print star widths, background, noise, number of stars and sampling.",
+        examples="  astro-sr measure stack.fits\n  astro-sr measure *.fits --json",
+    )
+    add_image_options(parser, output=None)
+    parser = add_command(
+        commands,
+        "star-mask",
+        _star_mask,
+        usage="star-mask INPUT... -o OUTPUT",
+        summary="Write a mask of the stars: 1 in stars, 0 elsewhere.",
+        examples="  astro-sr star-mask stack.fits -o mask.fits",
+    )
+    add_image_options(parser)
+
+
+def _measure(args: argparse.Namespace, console: Console) -> None:
+    check_inputs(args.inputs)
+    for path in args.inputs:
+        start = time.perf_counter()
+        quality = asr.measure(asr.read_image(path, hdu=args.hdu))
+        seconds = round(time.perf_counter() - start, 3)
+        console.record(input=path, **quality.to_dict(), seconds=seconds)
+        if len(args.inputs) > 1:
+            console.say(f"{path}:")
+        console.say(quality.to_text())
+
+
+def _star_mask(args: argparse.Namespace, console: Console) -> None:
+    import numpy as np
+
+    check_inputs(args.inputs)
+    outputs = plan_outputs(args.inputs, args.output, ending="stars", overwrite=args.overwrite)
+    for source, target in zip(args.inputs, outputs, strict=True):
+        start = time.perf_counter()
+        image = asr.read_image(source, hdu=args.hdu)
+        mask = np.asarray(asr.star_mask(image))
+        result = image.__class__(mask.astype(np.int16), unit="", wcs=image.wcs, meta=image.meta)
+        asr.write_image(result, target, dtype="int16", overwrite=args.overwrite)
+        covered = float(mask.mean())
+        seconds = time.perf_counter() - start
+        console.record(input=source, output=target, covered=covered, seconds=round(seconds, 3))
+        console.say(f"{target}: {100 * covered:.2f} % of the image is stars, {seconds:.1f} s")

@@ -1,0 +1,174 @@
+"""Options that several commands share, and how their texts become values."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from astro_sr_plugin.exceptions import ImageReadError
+
+if TYPE_CHECKING:
+    from astro_sr_plugin.cli.console import Console
+    from astro_sr_plugin.inference.runtime import Runtime
+
+__all__ = [
+    "DTYPES",
+    "Commands",
+    "add_command",
+    "add_image_options",
+    "add_model_options",
+    "add_reporting_options",
+    "check_inputs",
+    "hdu_argument",
+    "make_runtime",
+]
+
+DTYPES = ("float32", "float64", "int16", "uint16", "int32")
+
+Commands = Any
+"""What `argparse.ArgumentParser.add_subparsers` returns (argparse keeps the class private)."""
+
+
+def add_command(
+    commands: Commands,
+    name: str,
+    run: Any,
+    *,
+    usage: str,
+    summary: str,
+    examples: str = "",
+    details: str = "",
+) -> argparse.ArgumentParser:
+    """Add one command.
+
+    Parameters
+    ----------
+    commands : object
+        What ``add_subparsers`` returned.
+    name : str
+        The verb.
+    run : callable
+        Called with the parsed arguments and a `~astro_sr_plugin.cli.console.Console`.
+    usage : str
+        What follows the verb at the top of its help.
+    summary : str
+        One sentence for the list of commands and the top of its help.
+    examples, details : str
+        Shown under the options, and between summary and options.
+
+    Returns
+    -------
+    argparse.ArgumentParser
+        The parser of the command.
+    """
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        usage=f"astro-sr {usage} [options]",
+        help=summary,
+        description=f"{summary}\n\n{details}".rstrip(),
+        epilog=f"examples:\n{examples}" if examples else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_reporting_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--progress --json --quiet``, which every command has."""
+    group = parser.add_argument_group("reporting")
+    group.add_argument(
+        "--progress",
+        choices=("auto", "bar", "line", "none"),
+        default="auto",
+        help="progress on stderr, as a bar or as lines (default: a bar on a terminal, else lines)",
+    )
+    group.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    group.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def add_image_options(
+    parser: argparse.ArgumentParser,
+    *,
+    many: bool = True,
+    output: str | None = "the image to write; its suffix decides the format. "
+    "With several inputs, an existing folder",
+) -> None:
+    """Add INPUT and ``--hdu``, and where a file is written ``-o --overwrite --dtype``."""
+    if many:
+        parser.add_argument("inputs", metavar="INPUT", nargs="+", type=Path, help="image file")
+    else:
+        parser.add_argument("input", metavar="INPUT", type=Path, help="image file")
+    group = parser.add_argument_group("files")
+    group.add_argument(
+        "--hdu",
+        type=hdu_argument,
+        metavar="N|NAME",
+        help="FITS extension to read (default: the first that holds an image)",
+    )
+    if output is None:
+        return
+    group.add_argument("-o", "--output", type=Path, required=True, metavar="OUTPUT", help=output)
+    group.add_argument(
+        "--overwrite", action="store_true", help="replace the output if it exists already"
+    )
+
+
+def add_model_options(parser: argparse.ArgumentParser, *, classical: str) -> None:
+    """Add the options of the commands that run a model."""
+    group = parser.add_argument_group("model and machine")
+    group.add_argument(
+        "--model",
+        metavar="NAME|FILE",
+        help=f"a model of 'astro-sr models list', a weights file, or {classical}",
+    )
+    group.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps", help="where to run")
+    group.add_argument(
+        "--tile-size", type=int, metavar="PX", help="edge of a tile (default: by memory)"
+    )
+    group.add_argument(
+        "--overlap",
+        type=int,
+        metavar="PX",
+        help="overlap of tiles; the result does not depend on it (default: what the model needs)",
+    )
+    group.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        help="number format of the output (default: float32)",
+    )
+
+
+def make_runtime(args: argparse.Namespace, console: Console) -> Runtime:
+    """Turn ``--device --tile-size --overlap --progress`` into a `~astro_sr_plugin.Runtime`."""
+    from astro_sr_plugin.inference.runtime import Runtime
+
+    return Runtime(
+        device=args.device,
+        tile_size=args.tile_size,
+        overlap=args.overlap,
+        progress=console.progress(),
+    )
+
+
+def hdu_argument(text: str) -> int | str:
+    """Return an extension as a number if it is one, otherwise as a name."""
+    return int(text) if text.lstrip("-").isdigit() else text
+
+
+def check_inputs(paths: list[Path]) -> None:
+    """Refuse inputs that do not exist, before any work is done on the others.
+
+    Raises
+    ------
+    ImageReadError
+        A path does not exist or is a folder.
+    """
+    for path in paths:
+        if not path.exists():
+            msg = f"input {str(path)!r} does not exist"
+            raise ImageReadError(msg)
+        if path.is_dir():
+            msg = f"input {str(path)!r} is a folder, not an image file"
+            raise ImageReadError(msg)

@@ -1,0 +1,159 @@
+"""Commands that make networks: train and simulate."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import astro_sr_plugin as asr
+from astro_sr_plugin.cli.options import Commands, add_command
+from astro_sr_plugin.cli.outputs import check_folder, check_output
+from astro_sr_plugin.exceptions import InputError, OutputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from astro_sr_plugin.cli.console import Console
+    from astro_sr_plugin.simulation import Observation
+
+__all__ = ["add_commands"]
+
+_TASKS = ("denoise", "deconvolve", "super-resolve")
+
+
+def add_commands(commands: Commands) -> None:
+    """Add train and simulate."""
+    parser = add_command(
+        commands,
+        "train",
+        _train,
+        usage="train CONFIG.toml --out FOLDER",
+        summary="Train a network from one file of settings; stop and resume at will.",
+        examples="  astro-sr train deconvolve.toml --out runs/deconvolve\n"
+        "  astro-sr train deconvolve.toml --out runs/deconvolve --resume --device cuda\n"
+        "  astro-sr train mine.toml --out runs/mine --init runs/deconvolve/checkpoint.pt",
+    )
+    parser.add_argument("config", metavar="CONFIG.toml", type=Path, help="the settings of the run")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="checkpoint, settings and log"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in FOLDER")
+    parser.add_argument("--steps", type=int, help="end after this step instead of the settings'")
+    parser.add_argument("--seconds", type=float, help="stop, resumably, after this time")
+    parser.add_argument("--init", type=Path, metavar="CHECKPOINT", help="start from another run")
+    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps")
+
+    parser = add_command(
+        commands,
+        "simulate",
+        _simulate,
+        usage="simulate -o FOLDER",
+        summary="Write simulated images with their truth, as the networks are trained on.",
+        details="Each pair is observed_NNNN.fits and truth_NNNN.fits, in units of the sky noise.",
+        examples="  astro-sr simulate -o pairs --count 10 --task super-resolve --seed 5",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="made if missing"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    parser.add_argument("--count", type=int, default=4, help="number of pairs (default: 4)")
+    parser.add_argument("--task", choices=_TASKS, default="deconvolve", help="what the truth is")
+    parser.add_argument("--size", type=int, default=256, metavar="PX", help="edge (default: 256)")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same images")
+
+
+def _train(args: argparse.Namespace, console: Console) -> None:
+    from astro_sr_plugin.training.config import read_config
+
+    config = read_config(args.config)
+    if args.steps is not None:
+        config = dataclasses.replace(config, steps=_positive("--steps", args.steps))
+    _prepare(args.out)
+    used = any(args.out.glob("checkpoint*"))
+    if used and not args.resume:
+        msg = f"output folder {str(args.out)!r} holds a run already; give --resume to go on with it"
+        raise OutputError(msg)
+    from astro_sr_plugin.inference.runtime import Runtime
+    from astro_sr_plugin.training.trainer import train
+
+    progress = console.progress("steps")
+    last: dict[str, float] = {}
+
+    def log(entry: dict[str, float]) -> None:
+        last.update(entry)
+        if progress is not None:
+            progress(int(entry["step"]), config.steps)
+
+    start = time.perf_counter()
+    checkpoint = train(
+        config,
+        args.out,
+        resume=args.resume,
+        device=Runtime(device=args.device).device,
+        seconds=args.seconds,
+        init=args.init,
+        log=log,
+    )
+    seconds = time.perf_counter() - start
+    console.record(config=args.config, checkpoint=checkpoint, **last, seconds=round(seconds, 3))
+    figures = ", ".join(f"{name.replace('_', ' ')} {value:.6g}" for name, value in last.items())
+    console.say(f"{checkpoint}: {figures or 'nothing left to do'}, {seconds:.1f} s")
+
+
+def _simulate(args: argparse.Namespace, console: Console) -> None:
+    count, size = _positive("--count", args.count), _positive("--size", args.size)
+    _prepare(args.output)
+    names = [(f"observed_{i:04d}.fits", f"truth_{i:04d}.fits") for i in range(1, count + 1)]
+    for name in (name for pair in names for name in pair):
+        check_output(args.output / name, overwrite=args.overwrite)
+
+    import torch
+
+    from astro_sr_plugin.simulation import ObservationConfig, SceneConfig, make_scene, observe
+
+    rng = torch.Generator().manual_seed(args.seed)
+    scene, optics = SceneConfig(size=size), ObservationConfig(task=args.task)
+    progress = console.progress("pairs")
+    for done, pair in enumerate(names, start=1):
+        seen = observe(make_scene(scene, rng)[None], optics, rng)
+        for name, pixels in zip(pair, (seen.observed, seen.truth), strict=True):
+            _write(pixels, seen, args, args.output / name)
+        if progress is not None:
+            progress(done, count)
+    files = [args.output / name for pair in names for name in pair]
+    console.record(output=args.output, files=files, seed=args.seed, task=args.task)
+    console.say(f"{args.output}: {count} pairs of {size} x {size} pixels, seed {args.seed}")
+
+
+def _write(pixels: Tensor, seen: Observation, args: argparse.Namespace, path: Path) -> None:
+    from astropy.io import fits
+    from astropy.nddata import CCDData
+
+    header = fits.Header()
+    header["OBJECT"] = ("simulated sky", f"seed {args.seed}")
+    header["SIMUNIT"] = ("sky sigma", "pixels are in units of the noise of empty sky")
+    header["SIMFWHM"] = (float(seen.fwhm), "[pix] star width as a measurement finds it")
+    header["SIMBETA"] = (float(seen.beta), "Moffat beta")
+    header["SIMELLIP"] = (float(seen.ellipticity), "1 - b/a of stars")
+    header["SIMTHETA"] = (float(seen.theta), "[rad] position angle from +x")
+    header["SIMTARGT"] = (float(seen.target_fwhm), "[pix] star width in the truth")
+    header["SIMCORR"] = (float(seen.noise_correlation), "lag-1 correlation of the noise")
+    image = CCDData(pixels[0, 0].cpu().numpy(), unit="", meta=header)
+    asr.write_image(image, path, overwrite=args.overwrite)
+
+
+def _prepare(folder: Path) -> None:
+    if not folder.exists():
+        check_folder(folder.absolute().parent)
+        folder.mkdir()
+    check_folder(folder)
+
+
+def _positive(name: str, value: int) -> int:
+    if value < 1:
+        msg = f"{name} {value} must be at least 1"
+        raise InputError(msg)
+    return value

@@ -1,0 +1,139 @@
+"""The rooms of the package and who may import whom."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import astro_sr_plugin
+
+ROOT = Path(astro_sr_plugin.__file__).parent
+NAME = "astro_sr_plugin"
+
+# Room -> rooms it may import; every room may also import itself and `exceptions`.
+ROOMS = {
+    "exceptions": set(),
+    "data": set(),
+    "stretch": set(),
+    "metrics": set(),
+    "measurement": {"data"},
+    "stars": {"data", "measurement"},
+    "models": set(),
+    "inference.tiling": set(),
+    "inference": {"models"},
+    "simulation": set(),
+    "enhancement": {"data", "stretch", "measurement", "stars", "inference", "models"},
+    "training.evaluate": {"models", "simulation", "stretch", "metrics", "training", "enhancement"},
+    "training": {"models", "simulation", "stretch", "metrics"},
+    "report": {"data", "metrics", "measurement", "stretch"},
+}
+# Room -> packages it never imports, not even inside a function.
+FORBIDDEN = {
+    "data": {"torch"},
+    "stretch": {"torch"},
+    "metrics": {"torch"},
+    "measurement": {"torch"},
+    "stars": {"torch"},
+    "report": {"torch"},
+    "models": {"astropy", "sep", "photutils"},
+    "inference.tiling": {"torch", "astropy"},
+    "inference": {"astropy", "sep", "photutils"},
+    "simulation": {"astropy", "galsim", "sep", "photutils"},
+    "training.evaluate": set(),
+    "training": {"astropy", "galsim", "sep", "photutils"},
+}
+FILES = sorted(path for path in ROOT.rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room_of(module: str) -> str:
+    """Return the longest entry of the table that the module stands in, else its first part."""
+    parts = module.split(".")
+    names = [".".join(parts[: i + 1]) for i in range(len(parts))]
+    return next((name for name in reversed(names) if name in ROOMS), parts[0])
+
+
+def imports(path: Path) -> set[str]:
+    """Return every absolute module name that a file imports; type-only imports do not count."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found: set[str] = set()
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        todo += ast.iter_child_nodes(node)
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=[module_of(path) or "face" for path in FILES])
+def test_rooms_import_only_what_they_may(path: Path) -> None:
+    room = room_of(module_of(path))
+    for name in imports(path):
+        package, _, inner = name.partition(".")
+        assert package not in FORBIDDEN.get(room, set()), f"{room} imports {name}"
+        if package != NAME or room not in ROOMS:
+            continue
+        other = room_of(inner)
+        family = room.split(".")[0]
+        allowed = ROOMS[room] | {room, "exceptions"}
+        allowed |= {entry for entry in ROOMS if entry.split(".")[0] == family}
+        if inner == "__version__":
+            continue
+        assert other in allowed or other.split(".")[0] in ROOMS[room], f"{room} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=[module_of(path) or "face" for path in FILES])
+def test_the_command_line_imports_public_names_only(path: Path) -> None:
+    if room_of(module_of(path)) == "cli":
+        for name in imports(path):
+            parts = name.split(".")
+            assert parts[0] != NAME or not any(
+                part.startswith("_") and part != "__version__" for part in parts
+            )
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("module", [NAME, f"{NAME}.cli"])
+def test_importing_the_face_is_light(module: str) -> None:
+    heavy = ("torch", "matplotlib", "astropy", "scipy")
+    code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
+    assert run_python(code).strip() == "[]"
+
+
+def test_models_simulation_and_training_need_little() -> None:
+    code = f"""
+import sys, importlib, pkgutil
+class Block:
+    blocked = {{"astropy", "photutils", "sep", "reproject", "ccdproc", "galsim", "skimage",
+               "tifffile", "PIL", "matplotlib"}}
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in self.blocked:
+            raise ImportError(name + " is not for this room")
+sys.meta_path.insert(0, Block())
+for room in ("models", "simulation", "training"):
+    package = importlib.import_module("{NAME}." + room)
+    for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if info.name.split(".")[-1] not in ("evaluate", "collect", "__main__"):
+            importlib.import_module(info.name)
+"""
+    run_python(code)
