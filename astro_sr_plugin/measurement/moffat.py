@@ -11,7 +11,7 @@ __all__ = ["MoffatFit", "fit_moffat"]
 
 # Shape parameters: log of the FWHM, 1/beta (so that a Gaussian is near 0, not at infinity), and
 # the two components of the distortion g, |g| = (1 - q)/(1 + q) with the axis ratio q.
-_SHAPE_LOW = np.array([np.log(0.3), 0.03, -0.6, -0.6])
+_SHAPE_LOW = np.array([np.log(0.3), 0.01, -0.6, -0.6])
 _SHAPE_HIGH = np.array([np.log(40.0), 0.75, 0.6, 0.6])
 _LOCAL = 4
 _SHAPE = 4
@@ -76,7 +76,7 @@ def fit_moffat(
     inverse_beta: float = 0.3,
     fit_beta: bool = True,
     fit_ellipticity: bool = True,
-    model_error: float = 0.01,
+    model_error: float = 0.005,
     iterations: int = 25,
 ) -> MoffatFit:
     """Fit stars, each with its own position, amplitude and sky, and one shape for each group.

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_dilation
 
 from astro_sr_plugin.measurement.background import Background, measure_background
+from astro_sr_plugin.measurement.separation import REACH, separate_noise
 from astro_sr_plugin.measurement.windows import (
     Window,
     check_plane,
@@ -24,7 +25,9 @@ _PATCH = 24
 _WINDOW = 20 * _PATCH
 _WINDOW_COUNT = 16
 # Interpolation, debayering and drizzle do not correlate pixels that are farther apart than this.
-_REACH = 4
+_NEAR = 4
+# Mean correlation at that distance from which structure is separated from the noise.
+_STRUCTURED = 0.012
 _CLIPPING = 4.0
 
 
@@ -214,33 +217,54 @@ def _find_quietest(
 
 
 def _summarise(residuals: NDArray[np.float32], weights: NDArray[np.bool_]) -> Noise:
-    covariance = _autocovariance(residuals, weights)
+    measured = _autocovariance(residuals, weights)
     taken = _taken_by_fit(residuals.shape[1])
-    pixels = float(weights.sum())
-    # The fit takes away power of the noise at low frequencies, which is the sum of the
-    # covariances; those that are mere scatter about zero stay out of that sum.
-    power = float(covariance[_REACH, _REACH])
-    for _ in range(4):
-        corrected = covariance + taken * power
-        variance = float(corrected[_REACH, _REACH])
-        if variance <= 0:
-            return Noise(0.0, 0.0, 0.0, 1.0, len(residuals), 0.3)
-        rho = np.clip(corrected / variance, -1, 1)
-        power = variance * max(1.0, float(rho[rho > max(0.03, 3 / np.sqrt(pixels))].sum()))
-    triangle = np.maximum(0, 4 - np.abs(np.arange(-_REACH, _REACH + 1))) / 4
-    ratio = np.sqrt(max(float(triangle @ rho @ triangle), 0.05))
-    edge = np.concatenate([rho[0], rho[-1], rho[1:-1, 0], rho[1:-1, -1]])
-    structure = float(np.clip(edge.mean(), 0, 1))
-    sigma = float(np.sqrt(variance * (1 - structure)))
+    noise, structure = _restore(measured, taken, separate=False)
+    # Noise does not reach this ring; what is there comes from structure in the image.
+    ring = _ring(noise) / noise[REACH, REACH]
+    if ring > _STRUCTURED:
+        noise, structure = _restore(measured, taken, separate=True)
+    variance = float(noise[REACH, REACH])
+    if not variance > 0:
+        return Noise(0.0, 0.0, 0.0, 1.0, len(residuals), 0.3)
+    rho = np.clip(noise / variance, -1, 1)
+    triangle = np.maximum(0, 4 - np.abs(np.arange(-REACH, REACH + 1))) / 4
+    ratio = float(np.sqrt(max(float(triangle @ rho @ triangle), 0.05)))
     enough = min(1.0, np.sqrt(len(residuals) / 50))
     return Noise(
-        sigma=sigma,
-        correlation_x=float(rho[_REACH, _REACH + 1]),
-        correlation_y=float(rho[_REACH + 1, _REACH]),
-        correlated_sigma_ratio=float(ratio),
+        sigma=float(np.sqrt(variance)),
+        correlation_x=float(rho[REACH, REACH + 1]),
+        correlation_y=float(rho[REACH + 1, REACH]),
+        correlated_sigma_ratio=ratio,
         n_patches=len(residuals),
-        confidence=float(enough * np.clip(1 - 4 * structure, 0.1, 1)),
+        confidence=float(enough * (1 - 0.8 * structure)),
     )
+
+
+def _restore(
+    measured: NDArray[np.float64], taken: NDArray[np.float64], *, separate: bool
+) -> tuple[NDArray[np.float64], float]:
+    """Give back what fitting the surface has taken away, and leave structure out if asked to.
+
+    The fit takes away power of the noise at low frequencies, which is the sum of its covariances.
+    """
+    noise, structure = measured, 0.0
+    power = float(measured[REACH, REACH])
+    for _ in range(4):
+        noise = measured + taken * power
+        if separate:
+            noise, structure = separate_noise(noise)
+        near = noise[REACH - _NEAR : REACH + _NEAR + 1, REACH - _NEAR : REACH + _NEAR + 1]
+        variance = float(noise[REACH, REACH])
+        # Covariances that are mere scatter about zero stay out of the sum.
+        power = max(variance, float(near[near > 0.03 * variance].sum()))
+    return noise, structure
+
+
+def _ring(covariance: NDArray[np.float64]) -> float:
+    """Mean covariance at a lag of `_NEAR` pixels along x or y."""
+    near = covariance[REACH - _NEAR : REACH + _NEAR + 1, REACH - _NEAR : REACH + _NEAR + 1]
+    return float(np.concatenate([near[0], near[-1], near[1:-1, 0], near[1:-1, -1]]).mean())
 
 
 @cache
@@ -259,19 +283,19 @@ def _taken_by_fit(side: int) -> NDArray[np.float64]:
 def _autocovariance(
     residuals: NDArray[np.float32], weights: NDArray[np.bool_], most: int = 1500
 ) -> NDArray[np.float64]:
-    """Average autocovariance at lags up to `_REACH`; shape (9, 9), lag 0 in the middle."""
+    """Average autocovariance at lags up to `REACH`; shape (17, 17), lag 0 in the middle."""
     step = -(-len(residuals) // most)
     products = _autocovariance_of(residuals[::step])
     return products / np.maximum(_autocovariance_of(weights[::step]), 1)
 
 
 def _autocovariance_of(patches: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Sum over the patches of the products of pixels at each lag; shape (9, 9)."""
-    padded = patches.shape[1] + _REACH
+    """Sum over the patches of the products of pixels at each lag; shape (17, 17)."""
+    padded = patches.shape[1] + REACH
     padded += padded % 2
     spectra = np.fft.rfft2(patches.astype(np.float32), (padded, padded))
     power = (spectra.real**2 + spectra.imag**2).sum(axis=0)
-    lags = np.arange(-_REACH, _REACH + 1)
+    lags = np.arange(-REACH, REACH + 1)
     result: NDArray[np.float64] = np.fft.irfft2(power, (padded, padded))[np.ix_(lags, lags)]
     return result
 

@@ -295,7 +295,7 @@ def _fit_together(
     inverse_beta, fit = 0.3, None
     kept = stars
     for turn in range(2):
-        half = int(np.clip(np.ceil(2.6 * fwhm), 5, 26))
+        half = int(np.clip(np.ceil(2.4 * fwhm), 5, 26))
         most = max(20, min(_ENOUGH_STARS, _FIT_PIXELS // (2 * half + 1) ** 2))
         chosen = kept
         if len(kept) > most:
