@@ -25,6 +25,7 @@ test: $(dev)
 
 lint: $(dev)
 	$(bin)/ruff check .
+	$(bin)/codespell
 	$(bin)/mypy
 
 docs: $(dev)

@@ -47,6 +47,7 @@ class CommandHelp(Directive):
     """Show what ``astro-sr COMMAND --help`` prints."""
 
     optional_arguments = 2
+    has_content = False
 
     def run(self) -> list[nodes.Node]:
         os.environ["COLUMNS"] = "88"

@@ -24,7 +24,7 @@ __all__ = [
     "make_runtime",
 ]
 
-DTYPES = ("float32", "float64", "int16", "uint16", "int32")
+DTYPES = ("float32", "float64", "int16", "uint16", "int32", "original")
 
 Commands = Any
 """What `argparse.ArgumentParser.add_subparsers` returns (argparse keeps the class private)."""
@@ -136,7 +136,7 @@ def add_model_options(parser: argparse.ArgumentParser, *, classical: str) -> Non
     group.add_argument(
         "--dtype",
         choices=DTYPES,
-        help="number format of the output (default: float32)",
+        help="number format of the output, 'original' that of the input file (default: float32)",
     )
 
 

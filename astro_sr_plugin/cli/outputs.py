@@ -41,8 +41,11 @@ def plan_outputs(
     InputError
         Several inputs and one output file, or two inputs with the same output.
     OutputError
-        An output exists, is an input, or its folder is missing or cannot be written.
+        An output exists, is an input, has an unknown ending, or its folder is missing or cannot be
+        written.
     """
+    from astro_sr_plugin.data import formats
+
     if not output.is_dir():
         if len(inputs) > 1:
             msg = f"output {str(output)!r} must be an existing folder when there are several inputs"
@@ -60,6 +63,7 @@ def plan_outputs(
                 msg = f"output {str(path)!r} is an input; inputs are never changed"
                 raise OutputError(msg)
         check_output(path, overwrite=overwrite)
+        formats.check_output(path, overwrite=True)
     return outputs
 
 
