@@ -17,6 +17,8 @@ __all__ = ["Candidates", "cut_stamps", "extract_sources", "find_candidates", "jo
 
 # A single hot pixel has its whole flux in its peak; a star of FWHM 1 px has 1.7 peaks.
 _LEAST_SPREAD = 1.45
+# Box of the fine sky mesh in pixels.
+_FINE = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,7 @@ class Candidates:
     origins : list of Window
         Where the cut-outs lie.
     cutouts, segments : list of numpy.ndarray
-        Sky-subtracted pixels, with NaN where unusable, and the segmentation of each window.
+        Sky-subtracted pixels in units of the noise, with NaN where unusable, and the segmentation of each window.
     """
 
     x: NDArray[np.float64]
@@ -72,7 +74,7 @@ class Candidates:
 def extract_sources(
     values: NDArray[np.float32],
     bad: NDArray[np.bool_],
-    threshold: float,
+    threshold: float | NDArray[np.float32],
     *,
     kernel: NDArray[np.float32] | None = None,
     minimum_area: int = 5,
@@ -86,7 +88,7 @@ def extract_sources(
         Sky-subtracted pixels.
     bad : numpy.ndarray of bool
         True marks unusable pixels.
-    threshold : float
+    threshold : float or numpy.ndarray
         Detection threshold on the filtered window, in image units.
     kernel : numpy.ndarray, optional
         Filter; by default the 3 x 3 pyramid of SExtractor.
@@ -108,7 +110,8 @@ def extract_sources(
         kernel = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=np.float32)
     objects, segments = sep.extract(
         values,
-        threshold,
+        1.0,
+        err=threshold,
         mask=bad,
         minarea=minimum_area,
         filter_kernel=kernel,
@@ -129,6 +132,7 @@ def find_candidates(
     sigma: float,
     saturation: float | None,
     *,
+    fine: bool = False,
     most: int = 80,
 ) -> Candidates:
     """Find the sources of one window that may be single, complete, unsaturated stars.
@@ -145,6 +149,9 @@ def find_candidates(
         Noise of one pixel, in image units.
     saturation : float or None
         Pixels from this value up are saturated.
+    fine : bool
+        Subtract structure larger than some 32 pixels, and ask more where it is strong: for frames
+        filled by a nebula or a galaxy.
     most : int
         The largest number of sources to return, the brightest first.
 
@@ -157,16 +164,24 @@ def find_candidates(
     saturated = np.zeros_like(bad) if saturation is None else raw >= saturation
     values = raw - background.level_at(*window)
     values[bad] = 0
-    objects, segments = extract_sources(values, bad, 3 * sigma)
+    # In units of the noise, so that an image of any unit is treated alike.
+    values /= np.float32(sigma)
+    detected, threshold = values, np.float32(3)
+    if fine:
+        local = sep.Background(values, mask=bad, bw=_FINE, bh=_FINE, fw=3, fh=3)
+        detected = values - local.back()
+        detected[bad] = 0
+        threshold = np.maximum(3 * local.rms(), threshold)
+    objects, segments = extract_sources(detected, bad, threshold)
     values[bad] = np.nan
     if not objects.size:
         return _empty(window, values, segments)
     peak, flux = objects["peak"], objects["flux"]
     size = np.sqrt(np.maximum(flux / np.maximum(peak, 1e-30), 0) / 1.133)
-    snr = flux / (sigma * np.sqrt(np.maximum(objects["npix"], 1)))
+    snr = flux / np.sqrt(np.maximum(objects["npix"], 1))
     good = (
         (snr > 12)
-        & (peak > 4 * sigma)
+        & (peak > 4)
         & (flux > _LEAST_SPREAD * peak)
         & (objects["flag"] & sep.OBJ_TRUNC == 0)
         & (objects["b"] > 0.4 * objects["a"])

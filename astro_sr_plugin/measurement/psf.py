@@ -20,6 +20,8 @@ __all__ = ["PSFGrid", "PSFMeasurement", "measure_psf"]
 _WINDOW = 1024
 _WINDOW_COUNT = 12
 _ENOUGH_STARS = 160
+_FEW_STARS = 10
+_LARGEST_FWHM = 25.0
 _FIT_PIXELS = 60_000
 
 
@@ -68,7 +70,7 @@ class PSFMeasurement:
         ``"high"``, ``"medium"``, ``"low"`` or ``"none"``.
     confidence_value : float
         0..1, the product of 1 - exp(-n_stars/8), 1/(1 + (relative error / 3 %)^2) and the
-        agreement of the candidates; high from 0.65, medium from 0.35, none at 0.
+        agreement of the candidates in size; high from 0.6, medium from 0.25, none at 0.
     grid : PSFGrid or None
         Shapes over the field, if asked for.
     """
@@ -145,13 +147,18 @@ def measure_psf(
         sigma = 1e-3 * float(high - low)
     if not (np.isfinite(sigma) and sigma > 0) or min(data.shape) < 9:
         return _unknown(grid)
-    candidates = _collect(data, excluded, background, sigma, saturation, grid)
-    if not len(candidates):
-        return _unknown(grid)
-    stars = _find_stars(candidates, sigma)
-    if not len(stars):
-        return _unknown(grid)
-    return _combine(stars, len(candidates), sigma, noise, data.shape, grid)
+    best = _unknown(grid)
+    for fine in (False, True):
+        candidates = _collect(data, excluded, background, sigma, saturation, grid, fine)
+        stars, agreement = _find_stars(candidates)
+        if len(stars):
+            result = _combine(stars, agreement, noise, data.shape, grid)
+            if result.confidence_value > best.confidence_value:
+                best = result
+        # A nebula that fills the frame hides the stars from the coarse sky mesh.
+        if best.n_stars >= _FEW_STARS or len(candidates) < _FEW_STARS:
+            break
+    return best
 
 
 def _collect(
@@ -161,12 +168,15 @@ def _collect(
     sigma: float,
     saturation: float | None,
     grid: tuple[int, int] | None,
+    fine: bool,
 ) -> Candidates:
     windows = _choose_windows(data.shape, grid)
     parts: list[Candidates] = []
     found = 0
     for number, window in enumerate(windows):
-        parts.append(find_candidates(data, excluded, window, background, sigma, saturation))
+        parts.append(
+            find_candidates(data, excluded, window, background, sigma, saturation, fine=fine)
+        )
         found += len(parts[-1])
         if grid is None and number >= 4 and found >= 2 * _ENOUGH_STARS:
             break
@@ -196,8 +206,14 @@ def _choose_windows(shape: tuple[int, ...], grid: tuple[int, int] | None) -> lis
     return windows
 
 
-def _find_stars(candidates: Candidates, sigma: float) -> Candidates:
-    """Keep the candidates on the size locus that look like a single point source."""
+def _find_stars(candidates: Candidates) -> tuple[Candidates, float]:
+    """Keep the candidates on the size locus that look like a single point source.
+
+    Also returns how well they agree, 0..1: 1 / (1 + (scatter beyond the errors / 10 %)^2), times
+    the share of the locus among the plausible candidates as far as it is below a quarter.
+    """
+    if not len(candidates):
+        return candidates, 0.0
     guess = _densest(np.log(np.clip(candidates.size, 1, 15)), 0.15)
     fwhm = float(np.clip(np.exp(guess), 1.2, 12))
     half = int(np.clip(np.ceil(1.6 * fwhm), 4, 20))
@@ -208,7 +224,7 @@ def _find_stars(candidates: Candidates, sigma: float) -> Candidates:
     fit = fit_moffat(
         stamps,
         usable,
-        sigma=sigma,
+        sigma=1.0,
         fwhm=fwhm,
         groups=np.arange(len(candidates)),
         fit_beta=False,
@@ -227,7 +243,7 @@ def _find_stars(candidates: Candidates, sigma: float) -> Candidates:
         & (fit.chi2 < 4)
     )
     if not plausible.any():
-        return candidates.select(plausible)
+        return candidates.select(plausible), 0.0
     sizes, errors = fit.log_fwhm[plausible], fit.errors[plausible, 0]
     centre = _densest(sizes, 0.06)
     near = np.abs(sizes - centre) < 0.15
@@ -241,7 +257,12 @@ def _find_stars(candidates: Candidates, sigma: float) -> Candidates:
     chosen = np.flatnonzero(plausible)[near]
     quality = fit.chi2[chosen]
     chosen = chosen[quality <= 3 * max(float(np.median(quality)), 1.0)]
-    return candidates.select(chosen)
+    agreement = min(1.0, 4 * float(near.sum()) / sizes.size)
+    if near.sum() > 2:
+        spread = 1.4826 * float(np.median(np.abs(sizes[near] - centre)))
+        excess = max(0.0, spread**2 - float(np.median(errors[near])) ** 2)
+        agreement /= 1 + excess / 0.1**2
+    return candidates.select(chosen), agreement
 
 
 def _densest(values: NDArray[np.float64], width: float) -> float:
@@ -259,19 +280,17 @@ def _densest(values: NDArray[np.float64], width: float) -> float:
 
 def _combine(
     stars: Candidates,
-    n_candidates: int,
-    sigma: float,
+    agreement: float,
     noise: Noise,
     shape: tuple[int, ...],
     grid: tuple[int, int] | None,
 ) -> PSFMeasurement:
-    fit, stars, usable_stars = _fit_together(stars, sigma)
-    if fit is None:
-        return _unknown(grid)
+    fit, stars, usable_stars = _fit_together(stars)
     fwhm = float(fit.fwhm[0])
+    if fwhm > _LARGEST_FWHM:
+        return _unknown(grid)
     relative = float(fit.errors[0, 0]) * max(1.0, noise.correlated_sigma_ratio)
     relative = float(np.hypot(relative, 0.05 / np.sqrt(usable_stars)))
-    agreement = min(1.0, 0.4 + 2 * usable_stars / max(n_candidates, 1))
     value = float(
         (1 - np.exp(-usable_stars / 8)) / (1 + (relative / 0.03) ** 2) * agreement
     )
@@ -284,15 +303,15 @@ def _combine(
         fwhm_error=relative * fwhm,
         confidence=_name(value),
         confidence_value=value,
-        grid=None if grid is None else _map(stars, fit, sigma, shape, grid),
+        grid=None if grid is None else _map(stars, fit, shape, grid),
     )
 
 
 def _fit_together(
-    stars: Candidates, sigma: float
-) -> tuple[MoffatFit | None, Candidates, int]:
+    stars: Candidates
+) -> tuple[MoffatFit, Candidates, int]:
     fwhm = float(np.exp(np.median(np.log(np.clip(stars.size, 1, 15)))))
-    inverse_beta, fit = 0.3, None
+    inverse_beta = 0.3
     kept = stars
     for turn in range(2):
         half = int(np.clip(np.ceil(2.4 * fwhm), 5, 26))
@@ -304,14 +323,14 @@ def _fit_together(
         fit = fit_moffat(
             stamps,
             usable,
-            sigma=sigma,
+            sigma=1.0,
             fwhm=fwhm,
             inverse_beta=inverse_beta,
             fit_beta=True,
             fit_ellipticity=True,
         )
         fwhm, inverse_beta = float(fit.fwhm[0]), float(fit.inverse_beta[0])
-        good = (fit.chi2 < 2.5 * np.median(fit.chi2)) & (fit.amplitude > 3 * sigma)
+        good = (fit.chi2 < 2.5 * np.median(fit.chi2)) & (fit.amplitude > 3)
         if turn == 0 and good.any():
             kept = chosen.select(np.flatnonzero(good))
     return fit, stars, len(kept)
@@ -320,7 +339,6 @@ def _fit_together(
 def _map(
     stars: Candidates,
     fit: MoffatFit,
-    sigma: float,
     shape: tuple[int, ...],
     grid: tuple[int, int],
 ) -> PSFGrid:
@@ -339,7 +357,7 @@ def _map(
         local = fit_moffat(
             stamps,
             usable,
-            sigma=sigma,
+            sigma=1.0,
             fwhm=float(fit.fwhm[0]),
             inverse_beta=float(fit.inverse_beta[0]),
             fit_beta=False,
@@ -352,9 +370,9 @@ def _map(
 
 
 def _name(value: float) -> str:
-    if value >= 0.65:
+    if value >= 0.6:
         return "high"
-    if value >= 0.35:
+    if value >= 0.25:
         return "medium"
     return "low" if value > 0 else "none"
 

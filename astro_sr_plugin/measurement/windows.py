@@ -11,10 +11,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d
 
 from astro_sr_plugin.exceptions import InputError
 
 __all__ = ["Window", "check_plane", "cut_window", "iterate_strips", "spread_windows"]
+
+# Registration leaves corners whose sides are longer than this run of equal pixels.
+_RUN = 12
+_MOST_PADDING = 0.9
 
 
 class Window(NamedTuple):
@@ -35,6 +40,9 @@ def check_plane(
     plane: Any, mask: Any = None
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Check that ``plane`` is a usable two-dimensional real image, without copying it.
+
+    The frame of one constant value that registration leaves along the borders is added to the
+    mask.
 
     Parameters
     ----------
@@ -68,13 +76,11 @@ def check_plane(
     if array.dtype.kind not in "iufb":
         msg = f"plane has the dtype {array.dtype}, but only real numbers can be measured"
         raise InputError(msg)
-    if mask is None:
-        return array, None
-    excluded = np.asarray(mask, dtype=bool)
-    if excluded.shape != array.shape:
+    excluded = None if mask is None else np.asarray(mask, dtype=bool)
+    if excluded is not None and excluded.shape != array.shape:
         msg = f"mask has the shape {excluded.shape}, but it must be that of the plane, {array.shape}"
         raise InputError(msg)
-    return array, excluded
+    return array, _mask_padding(array, excluded)
 
 
 def cut_window(
@@ -103,6 +109,35 @@ def cut_window(
         bad |= mask[y0:y1, x0:x1]
     values[bad] = 0
     return values, bad
+
+
+def _mask_padding(
+    array: NDArray[Any], excluded: NDArray[np.bool_] | None
+) -> NDArray[np.bool_] | None:
+    """Add areas of the value that fills runs of the border, and the 2 pixels next to them."""
+    ny, nx = array.shape
+    if min(ny, nx) < 2 * _RUN:
+        return excluded
+    for y, x in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        if excluded is not None and excluded[y, x]:
+            continue
+        value = array[y, x]
+        row, column = array[y], array[:, x]
+        run_x = row[:_RUN] if x == 0 else row[-_RUN:]
+        run_y = column[:_RUN] if y == 0 else column[-_RUN:]
+        if not ((run_x == value).all() and (run_y == value).all()):
+            continue
+        same = array == value
+        inner = same[1:-1, 1:-1] & same[:-2, 1:-1] & same[2:, 1:-1]
+        inner &= same[1:-1, :-2] & same[1:-1, 2:]
+        if inner.mean() > _MOST_PADDING:
+            continue
+        flat = np.pad(inner, 1, mode="edge").view(np.uint8)
+        for axis in (0, 1):
+            flat = maximum_filter1d(flat, 7, axis=axis)
+        padding = flat.view(bool)
+        excluded = padding if excluded is None else excluded | padding
+    return excluded
 
 
 def iterate_strips(shape: tuple[int, int], pixels: int = 4_000_000) -> Iterator[Window]:
