@@ -32,9 +32,7 @@ class Camera:
         variance = level / self.gain + (self.readnoise / self.gain) ** 2
         return float(np.sqrt(variance + (1.0 / 12.0 if self.integer else 0.0)))
 
-    def expose(
-        self, mean: NDArray[np.float64], rng: np.random.Generator
-    ) -> NDArray[np.float64]:
+    def expose(self, mean: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
         """Return one noisy frame of this mean (ADU)."""
         electrons = rng.poisson(np.clip(mean, 0.0, None) * self.gain)
         frame = (electrons + rng.normal(0.0, self.readnoise, mean.shape)) / self.gain

@@ -102,7 +102,7 @@ def render(
     sigma: float,
     step: float = 1.0,
     margin: int = 0,
-    pixel: bool = True,
+    pixel: float = 1.0,
 ) -> NDArray[np.float64]:
     """Draw the content at a PSF.
 
@@ -122,8 +122,8 @@ def render(
         Grid step in input pixels: sample j sits at (j + 0.5) * step - 0.5 - margin.
     margin : int
         Input pixels added on every side.
-    pixel : bool
-        Integrate over the square input pixel; otherwise point samples.
+    pixel : float
+        Side, in input pixels, of the square that every sample is integrated over; 0 for points.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def render(
     """
     ny, nx = (round((side + 2 * margin) / step) for side in shape)
     image = galsim.ImageD(nx, ny, init_value=0.0, scale=step)
-    seen = galsim.Convolve([psf, galsim.Pixel(1.0)]) if pixel else psf
+    seen = galsim.Convolve([psf, galsim.Pixel(pixel)]) if pixel else psf
     faint = _FAINT * sigma
 
     def place(profile: galsim.GSObject, x: float, y: float, reach: float) -> None:

@@ -32,7 +32,7 @@ TASKS = ("denoise", "deconvolve", "super-resolve")
 
 _FRAMES = 12
 _SATURATION_MARGIN = 2.0  # FWHM around saturated pixels that no metric looks at
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,9 @@ class Scene:
         Whether the noise of neighbouring pixels is correlated.
     psf : numpy.ndarray
         The PSF as observed, pixel included, sum 1, odd side, (k, k) or (3, k, k).
+    psf_x2 : numpy.ndarray
+        The PSF on the grid twice as fine, integrated over one fine pixel: the mean over 2 x 2 fine
+        pixels of a fine image convolved with it is what is observed.
     excluded : numpy.ndarray
         bool (ny, nx): saturated pixels and 2 FWHM around them, left out of every metric.
     x, y, flux : numpy.ndarray
@@ -82,6 +85,7 @@ class Scene:
     poisson: Array
     correlated: bool
     psf: Array
+    psf_x2: Array
     excluded: NDArray[np.bool_]
     x: Array
     y: Array
@@ -192,21 +196,21 @@ def _build(kind: str, seed: int, size: int, textures: str | Path | None) -> Scen
 
     target = max(2.0, fwhm / 2)
     target_x2 = max(2.0, fwhm) / 2  # in input pixels
-    sharp = draw([gaussian(target)] * channels, target, pixel=False)
-    fine_sharp = draw([gaussian(target_x2)] * channels, target_x2, pixel=False, step=0.5)
+    sharp = draw([gaussian(target)] * channels, target, pixel=0.0)
+    fine_sharp = draw([gaussian(target_x2)] * channels, target_x2, pixel=0.0, step=0.5)
 
-    if plan.stacked:
-        offsets = dithers(_FRAMES, rng)
+    offsets = dithers(_FRAMES, rng) if plan.stacked else None
+    if offsets is not None:
         fine = draw(plan.psf, fwhm, step=1 / FINE, margin=MARGIN)
         clean = _stack(plan, fine, offsets)
         observed = _stack(plan, fine, offsets, rng)
         sigma = _stack_sigma(plan, max(size, 256), offsets, rng)
-        psf = _psf(plan, fwhm, offsets)
     else:
         clean = draw(plan.psf, fwhm)
         observed = np.stack([plan.camera.expose(plane, rng) for plane in clean])
         sigma = np.array(noise)
-        psf = _psf(plan, fwhm, None)
+    psf = _star(plan, fwhm, offsets, np.zeros(2), 1.0)
+    psf_x2 = _fine_psf(plan, fwhm, offsets)
     excluded = np.zeros((size, size), dtype=bool)
     if plan.camera.full_well is not None:
         # The full well sits on the noise-free image too, so that noise does not hide saturation.
@@ -235,6 +239,7 @@ def _build(kind: str, seed: int, size: int, textures: str | Path | None) -> Scen
         poisson=((sigma / noise) ** 2 / plan.camera.gain)[0 if mono else slice(None)],
         correlated=bool(plan.stacked),
         psf=psf[0] if mono else psf,
+        psf_x2=psf_x2[0] if mono else psf_x2,
         excluded=excluded,
         x=x,
         y=y,
@@ -244,7 +249,7 @@ def _build(kind: str, seed: int, size: int, textures: str | Path | None) -> Scen
 
 
 def _background(
-    plan: Plan, size: int, *, step: float = 1.0, margin: int = 0, pixel: bool = True
+    plan: Plan, size: int, *, step: float = 1.0, margin: int = 0, pixel: float = 1.0
 ) -> Array:
     """Return the background (ADU per input pixel), shape (channels, n, n), on a render's grid."""
     n = round((size + 2 * margin) / step)
@@ -274,21 +279,44 @@ def _stack_sigma(
     return _stack(plan, flat, offsets, rng).std(axis=(1, 2))
 
 
-def _psf(plan: Plan, fwhm: float, offsets: NDArray[np.int64] | None) -> Array:
-    """Return a star of flux 1 as observed, in the centre of an odd square."""
+def _star(
+    plan: Plan, fwhm: float, offsets: NDArray[np.int64] | None, place: Array, pixel: float
+) -> Array:
+    """Return a star as observed, in an odd square, at (x, y) from its centre; of sum 1 at (0, 0).
+
+    `pixel` is the side of the pixel in which the light is collected.
+    """
     half = int(min(64, max(20, np.ceil(8 * fwhm))))
-    side, centre = 2 * half + 1, np.array([float(half)])
-    star = Content(centre, centre, np.array([1.0]))
-    if offsets is None:
-        grid: dict[str, Any] = {}
-    else:
-        grid = {"step": 1 / FINE, "margin": MARGIN}
+    side, centre = 2 * half + 1, half + place
+    star = Content(centre[:1], centre[1:], np.array([1.0]))
+    grid: dict[str, Any] = {"pixel": pixel}
+    if offsets is not None:
+        grid |= {"step": 1 / FINE, "margin": MARGIN}
     planes = np.stack(
         [render(star, psf, (side, side), fwhm=fwhm, sigma=1e-9, **grid) for psf in plan.psf]
     )
     if offsets is not None:
         planes = _stack(plan, planes, offsets)
     return planes / planes.sum(axis=(1, 2), keepdims=True)
+
+
+def _fine_psf(plan: Plan, fwhm: float, offsets: NDArray[np.int64] | None) -> Array:
+    """Return the PSF at half-pixel steps by moving a star by half a pixel."""
+    moved = {
+        (v, u): _star(plan, fwhm, offsets, np.array([u, v]) / 2, 0.5)
+        for v in (0, 1)
+        for u in (0, 1)
+    }
+    channels, side = moved[0, 0].shape[:2]
+    half = side // 2
+    # Fine sample m lies (m - 2 half) / 2 from the star; odd ones need the star moved by 0.5.
+    fine = np.zeros((channels, 2 * side - 1, 2 * side - 1))
+    for (v, u), star in moved.items():
+        fine[:, v::2, u::2] = star[:, v:, u:]
+    centre = 2 * half
+    keep = slice(centre - half - half // 2, centre + half + half // 2 + 1)
+    fine = fine[:, keep, keep]
+    return fine / fine.sum(axis=(1, 2), keepdims=True)
 
 
 def _positions(content: Content, size: int) -> tuple[Array, Array, Array, NDArray[np.bool_]]:

@@ -1,0 +1,173 @@
+"""Figures of one output against the truth of its scene."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from astro_sr_plugin.metrics import (
+    aperture_photometry,
+    asinh_psnr_db,
+    half_flux_radius,
+    invented_and_completeness,
+    photometric_bias_scatter,
+    star_peak_threshold,
+)
+from benchmarks.scenes import TASKS, Scene
+
+__all__ = ["evaluate_outputs", "input_scatter", "untouched"]
+
+_BRIGHT = 30.0  # least SNR of the stars of the photometry
+
+
+def evaluate_outputs(scene: Scene, task: str, output: ArrayLike) -> dict[str, float]:
+    """Measure an output.
+
+    Parameters
+    ----------
+    scene : Scene
+        What was observed, and the truth.
+    task : str
+        One of `TASKS`.
+    output : array_like
+        In the units of the observation, background included, of the shape of the task's truth.
+
+    Returns
+    -------
+    dict
+        ``db``: -20 log10 of the RMSE of asinh(I / 3 sigma), I less the true background, all
+        channels together. ``bias``, ``scatter``, ``stars``: magnitudes of isolated stars of
+        SNR >= 30 in apertures of 1.5 target FWHM against the truth image. ``scatter_ratio``: that
+        scatter over the one of the same apertures, in FWHM, on the input. ``invented``,
+        ``completeness``: fractions of the detections and of the true sources. ``radius_ratio``:
+        median half-flux radius of those stars over that on the truth. ``flux_ratio``: sum of
+        the output over that of the input, background included as the verbs see it.
+        ``excess_ratio``: the same less the true background. Channels are averaged, but for the
+        first; bias is the one of largest absolute value.
+
+    Raises
+    ------
+    ValueError
+        If the task is unknown or the shape is not that of the truth.
+    """
+    if task not in TASKS:
+        msg = f"task {task!r} is not one of {', '.join(TASKS)}"
+        raise ValueError(msg)
+    image, truth = np.asarray(output, dtype=np.float64), np.asarray(scene.truth(task), np.float64)
+    if image.shape != truth.shape:
+        msg = f"output has shape {image.shape}; the truth for {task} has {truth.shape}"
+        raise ValueError(msg)
+    scale = 2 if task == "super-resolve" else 1
+    background = scene.background_x2 if scale == 2 else scene.background
+    excluded = np.kron(scene.excluded, np.ones((scale, scale), dtype=bool))
+    sigma = scene.sigma[..., None, None]
+    excess, true_excess = (image - background) / sigma, (truth - background) / sigma
+    figures = {
+        "db": asinh_psnr_db(
+            excess, true_excess, sigma=1.0, mask=np.broadcast_to(excluded, image.shape)
+        )
+    }
+    channels = zip(_planes(excess), _planes(true_excess), np.atleast_2d(scene.snr), strict=True)
+    per_channel = [
+        _sources(scene, task, plane, true, snr, excluded) for plane, true, snr in channels
+    ]
+    for name in per_channel[0]:
+        values = np.array([figure[name] for figure in per_channel])
+        good = values[np.isfinite(values)]
+        if good.size == 0:
+            figures[name] = float("nan")
+        elif name == "bias":
+            figures[name] = float(good[np.abs(good).argmax()])
+        else:
+            figures[name] = float(good.mean())
+    before = input_scatter(scene, task)
+    figures["input_scatter"] = before
+    figures["scatter_ratio"] = figures["scatter"] / before if before > 0 else float("nan")
+    observed = np.asarray(scene.observed, np.float64)
+    figures["flux_ratio"] = float(image.sum() / observed.sum() / scale**2)
+    figures["excess_ratio"] = float(
+        (image - background).sum() / (observed - scene.background).sum() / scale**2
+    )
+    return figures
+
+
+def _sources(
+    scene: Scene,
+    task: str,
+    plane: NDArray[np.float64],
+    truth: NDArray[np.float64],
+    snr: NDArray[np.float64],
+    excluded: NDArray[np.bool_],
+) -> dict[str, float]:
+    """Return the figures of stars and detections in one channel, in units of the noise."""
+    scale = 2 if task == "super-resolve" else 1
+    target = scene.target_fwhm(task)
+    points = _bright(scene, task, snr)
+    points = (points + 0.5) * scale - 0.5
+    figures = {"bias": np.nan, "scatter": np.nan, "stars": 0.0, "radius_ratio": np.nan}
+    if len(points):
+        score = photometric_bias_scatter(plane, truth, points, target_fwhm=target, mask=excluded)
+        figures |= {"bias": score.bias, "scatter": score.scatter, "stars": float(score.stars)}
+        used = points[np.isfinite(score.differences)]
+        if len(used):
+            reach = {"max_radius": 1.5 * target, "annulus": (3.0 * target, 4.5 * target)}
+            radii = [half_flux_radius(image, used, **reach) for image in (plane, truth)]  # type: ignore[arg-type]
+            ratio = radii[0] / radii[1]
+            figures["radius_ratio"] = float(np.nanmedian(ratio)) if len(ratio) else np.nan
+    threshold = star_peak_threshold(1.0, scene.fwhm, target, scale=scale)
+    found = invented_and_completeness(
+        plane, truth, threshold=threshold, target_fwhm=target, mask=excluded
+    )
+    return figures | {"invented": found.invented, "completeness": found.completeness}
+
+
+def input_scatter(scene: Scene, task: str) -> float:
+    """Return the aperture scatter (mag) on the input of the stars that the task is judged by.
+
+    Apertures of 1.5 FWHM of the input against the noise-free input; the mean over the channels.
+    """
+    scatters = []
+    channels = zip(
+        _planes(scene.observed),
+        _planes(scene.truth_denoise),
+        np.atleast_2d(scene.snr),
+        strict=True,
+    )
+    radius = 1.5 * scene.fwhm
+    for observed, clean, snr in channels:
+        points = _bright(scene, task, snr)
+        edge = 3.0 * radius
+        side = np.array(observed.shape)[::-1] - 1 - edge
+        points = points[((points >= edge) & (points <= side)).all(axis=1)]
+        if not len(points):
+            continue
+        flux, true = (
+            aperture_photometry(
+                np.asarray(plane, np.float64), points, radius=radius, mask=scene.excluded
+            ).flux
+            for plane in (observed, clean)
+        )
+        good = np.isfinite(flux) & np.isfinite(true) & (flux > 0) & (true > 0)
+        if good.any():
+            difference = -2.5 * np.log10(flux[good] / true[good])
+            scatters.append(1.4826 * np.median(np.abs(difference - np.median(difference))))
+    return float(np.mean(scatters)) if scatters else float("nan")
+
+
+def untouched(scene: Scene, task: str) -> NDArray[np.float64]:
+    """Return the observation itself, at x2 with every pixel repeated."""
+    scale = 2 if task == "super-resolve" else 1
+    image = np.asarray(scene.observed, np.float64)
+    return image.repeat(scale, axis=-2).repeat(scale, axis=-1)
+
+
+def _bright(scene: Scene, task: str, snr: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (x, y) of the isolated bright stars whose cores are not excluded."""
+    rows, columns = np.round(scene.y).astype(int), np.round(scene.x).astype(int)
+    use = scene.isolated(task) & (snr >= _BRIGHT) & ~scene.excluded[rows, columns]
+    return np.column_stack([scene.x[use], scene.y[use]])
+
+
+def _planes(image: ArrayLike) -> NDArray[np.float64]:
+    array = np.asarray(image, dtype=np.float64)
+    return array if array.ndim == 3 else array[None]
