@@ -128,8 +128,9 @@ def input_scatter(scene: Scene, task: str) -> float:
     """
     scatters = []
     channels = zip(
-        _planes(scene.observed),
-        _planes(scene.truth_denoise),
+        # Less the background: the median of an annulus of integers would be an integer.
+        _planes(scene.observed - scene.background),
+        _planes(scene.truth_denoise - scene.background),
         np.atleast_2d(scene.snr),
         strict=True,
     )
@@ -142,9 +143,7 @@ def input_scatter(scene: Scene, task: str) -> float:
         if not len(points):
             continue
         flux, true = (
-            aperture_photometry(
-                np.asarray(plane, np.float64), points, radius=radius, mask=scene.excluded
-            ).flux
+            aperture_photometry(plane, points, radius=radius, mask=scene.excluded).flux
             for plane in (observed, clean)
         )
         good = np.isfinite(flux) & np.isfinite(true) & (flux > 0) & (true > 0)

@@ -209,8 +209,8 @@ def _undersampled(size: int, rng: np.random.Generator, textures: Textures) -> Pl
 def _oversampled(size: int, rng: np.random.Generator, textures: Textures) -> Plan:
     fwhm, camera, sky = FWHM["oversampled"], Camera(1.0, 5.0), 500.0
     unit = camera.sigma(sky)
-    content = _stars(rng, 170, size, unit, fwhm)
-    galaxies = _galaxies(rng, 30, size, unit, fwhm, radius=(2.5, 12.0))
+    content = _stars(rng, 110, size, unit, fwhm, snr=(8.0, 2000.0))
+    galaxies = _galaxies(rng, 16, size, unit, fwhm, radius=(2.5, 12.0))
     psf = kolmogorov(fwhm, rng.uniform(0.12, 0.2), rng.uniform(0.0, np.pi))
     return _single(replace(content, galaxies=galaxies), psf, camera, sky)
 
