@@ -116,9 +116,9 @@ def extract_sources(
         minarea=minimum_area,
         filter_kernel=kernel,
         filter_type="conv",
-        deblend_nthresh=32,
+        deblend_nthresh=16,
         deblend_cont=contrast,
-        clean=True,
+        clean=False,
         segmentation_map=True,
     )
     return objects, segments

@@ -143,7 +143,7 @@ def _cut_patches(
     if scale > 0:
         values[bad] = 0
         _, segments = sep.extract(
-            values, 4 * scale, mask=bad, minarea=4, deblend_cont=1.0, segmentation_map=True
+            values, 4 * scale, mask=bad, minarea=4, deblend_cont=1.0, clean=False, segmentation_map=True
         )
         bad |= binary_dilation(segments > 0, iterations=3)
     rows, columns = values.shape[0] // side, values.shape[1] // side

@@ -1,0 +1,336 @@
+"""One summary of an image: sky, noise, stars, sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from html import escape
+from typing import Any
+
+import numpy as np
+from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_scales
+from numpy.typing import ArrayLike, NDArray
+
+from astro_sr_plugin.data.nddata import Image, unpack
+from astro_sr_plugin.measurement.background import measure_background
+from astro_sr_plugin.measurement.gain import estimate_gain, number, read_gain
+from astro_sr_plugin.measurement.noise import measure_noise
+from astro_sr_plugin.measurement.psf import PSFGrid, measure_psf
+from astro_sr_plugin.measurement.saturation import find_saturation
+
+__all__ = ["Quality", "measure"]
+
+Numbers = tuple[float, ...]
+Optionals = tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What was measured on an image. Tuples have one entry per plane (colour channel).
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of the image.
+    unit : str or None
+        Unit of the pixel values; "image units" below.
+    background, background_rms : tuple of float
+        Sky level, and scatter of the pixels about it, in image units.
+    sigma : tuple of float
+        Noise of one pixel of the sky, in image units, right also where it is correlated.
+    noise_correlation : tuple of float
+        Correlation coefficient of the noise of neighbouring pixels; 0 is white.
+    gain : tuple of float or None
+        Electrons per image unit (e-/adu).
+    gain_source : str or None
+        ``"header"``, ``"estimated"`` (photon transfer) or None.
+    readnoise : float or None
+        Electrons, from the header.
+    saturation : tuple of float or None
+        Value from which pixels are saturated, in image units; None if none is known or found.
+    fwhm, beta, ellipticity, theta : tuple of float
+        Shape of the stars: FWHM in pixels before integration over the pixel, Moffat beta, 1 - b/a,
+        position angle in radians counter-clockwise from +x. NaN if unknown.
+    fwhm_error : tuple of float
+        1-sigma error of `fwhm` in pixels.
+    n_stars : tuple of int
+        Number of stars measured.
+    psf_confidence : tuple of str
+        ``"high"``, ``"medium"``, ``"low"`` or ``"none"``.
+    psf_confidence_value : tuple of float
+        The same as a number 0..1; see `PSFMeasurement`.
+    psf_grid : tuple of PSFGrid or None
+        Shapes over the field, if asked for.
+    pixel_scale : float or None
+        Arcseconds per pixel, from the WCS, or else from focal length and pixel size.
+    fwhm_arcsec : tuple of float or None
+        FWHM on the sky in arcseconds.
+    sampling : str
+        Verdict on the sampling with advice.
+    """
+
+    shape: tuple[int, ...]
+    unit: str | None
+    background: Numbers
+    background_rms: Numbers
+    sigma: Numbers
+    noise_correlation: Numbers
+    gain: Optionals
+    gain_source: str | None
+    readnoise: float | None
+    saturation: Optionals
+    fwhm: Numbers
+    fwhm_error: Numbers
+    beta: Numbers
+    ellipticity: Numbers
+    theta: Numbers
+    n_stars: tuple[int, ...]
+    psf_confidence: tuple[str, ...]
+    psf_confidence_value: Numbers
+    psf_grid: tuple[PSFGrid | None, ...]
+    pixel_scale: float | None
+    fwhm_arcsec: Optionals
+    sampling: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists, numbers and strings for JSON; NaN becomes None."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+    def to_text(self) -> str:
+        """Return a table for a person, one column per channel."""
+        rows = self._rows()
+        labels = max(len(label) for label, _ in rows)
+        widths = [
+            max(len(cells[i]) for _, cells in rows if len(cells) > i)
+            for i in range(max(len(cells) for _, cells in rows if len(cells) > 1 or self._single))
+        ]
+        lines = []
+        for label, cells in rows:
+            if len(cells) == 1:
+                lines.append(f"{label:<{labels}}  {cells[0]}")
+                continue
+            padded = (f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+            lines.append(f"{label:<{labels}}  " + "  ".join(padded))
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = self._rows()
+        columns = max(len(cells) for _, cells in rows)
+        body = []
+        for label, cells in rows:
+            span = f' colspan="{columns}"' if len(cells) < columns else ""
+            inner = "".join(f"<td{span}>{escape(cell)}</td>" for cell in cells)
+            body.append(f"<tr><th>{escape(label)}</th>{inner}</tr>")
+        return f"<table>{''.join(body)}</table>"
+
+    @property
+    def _single(self) -> bool:
+        return len(self.fwhm) == 1
+
+    def _rows(self) -> list[tuple[str, list[str]]]:
+        unit = f" [{self.unit}]" if self.unit else ""
+        rows = [("Image", [" x ".join(str(side) for side in self.shape[::-1]) + " pixels"])]
+        if len(self.fwhm) == 3:
+            rows.append(("Channel", ["R", "G", "B"]))
+        elif not self._single:
+            rows.append(("Plane", [str(i) for i in range(len(self.fwhm))]))
+        rows += [
+            (f"Background{unit}", [_show(value) for value in self.background]),
+            (f"Background rms{unit}", [_show(value) for value in self.background_rms]),
+            (f"Noise sigma{unit}", [_show(value) for value in self.sigma]),
+            ("Noise correlation", [_show(value, ".2f") for value in self.noise_correlation]),
+            (f"Gain [e-/adu], {self.gain_source}", [_show(value) for value in self.gain])
+            if self.gain_source
+            else ("Gain [e-/adu]", ["unknown"]),
+        ]
+        if self.readnoise is not None:
+            rows.append(("Read noise [e-]", [_show(self.readnoise)]))
+        rows += [
+            (f"Saturation{unit}", [_show(value, ".5g", "none") for value in self.saturation]),
+            ("Stars measured", [str(count) for count in self.n_stars]),
+            ("FWHM [pixel]", [_show(value, ".2f") for value in self.fwhm]),
+            ("FWHM error [pixel]", [_show(value, ".2f") for value in self.fwhm_error]),
+        ]
+        if self.pixel_scale is not None:
+            rows.append(("FWHM [arcsec]", [_show(value, ".2f") for value in self.fwhm_arcsec]))
+            rows.append(("Pixel scale [arcsec]", [_show(self.pixel_scale, ".4g")]))
+        rows += [
+            ("Moffat beta", [_show(value, ".1f") for value in self.beta]),
+            ("Ellipticity", [_show(value, ".3f") for value in self.ellipticity]),
+            (
+                "Position angle [deg]",
+                [_show(float(np.degrees(value)), ".0f") for value in self.theta],
+            ),
+            ("PSF confidence", list(self.psf_confidence)),
+            ("Sampling", [self.sampling]),
+        ]
+        return rows
+
+
+def measure(
+    image: Image, *, mask: ArrayLike | None = None, psf_grid: tuple[int, int] | None = None
+) -> Quality:
+    """Measure sky, noise, stars and sampling of an image, plane by plane.
+
+    Parameters
+    ----------
+    image : CCDData, NDData, array_like or path, shape (ny, nx) or (n, ny, nx)
+        Linear image; (3, ny, nx) is colour. It is not changed.
+    mask : array_like of bool, shape (ny, nx) or that of the image, optional
+        True marks pixels to leave out.
+    psf_grid : tuple of int, optional
+        Number of cells (gy, gx) of a map of the stars' shape over the field.
+
+    Returns
+    -------
+    Quality
+        The figures; ``print(quality.to_text())`` shows them.
+
+    Raises
+    ------
+    InputError
+        If the image cannot be measured: no usable pixel, not two or three dimensions, complex.
+    ImageReadError
+        If a path cannot be read.
+    """
+    parts = unpack(image, mask=None if mask is None else np.asarray(mask))
+    shape = parts.data.shape
+    planes = parts.data.reshape(-1, *shape[-2:])
+    masks = None if parts.mask is None else parts.mask.reshape(-1, *shape[-2:])
+    meta = parts.meta
+    header_gain = read_gain(meta)
+    header_saturation = number(meta, "SATURATE") or number(meta, "DATAMAX")
+    results = [
+        _measure_plane(
+            plane,
+            None if masks is None else masks[i],
+            header_gain,
+            header_saturation,
+            psf_grid,
+        )
+        for i, plane in enumerate(planes)
+    ]
+
+    def column(name: str) -> tuple[Any, ...]:
+        return tuple(result[name] for result in results)
+
+    scale = _pixel_scale(parts.wcs, meta)
+    fwhm: Numbers = column("fwhm")
+    estimated = any(value is not None for value in column("gain"))
+    source = "header" if header_gain is not None else "estimated" if estimated else None
+    names = (
+        "background background_rms sigma noise_correlation gain saturation fwhm fwhm_error beta "
+        "ellipticity theta n_stars psf_confidence psf_confidence_value psf_grid"
+    ).split()
+    return Quality(
+        shape=tuple(int(side) for side in shape),
+        unit=None if parts.unit is None or not str(parts.unit) else str(parts.unit),
+        gain_source=source,
+        readnoise=_readnoise(meta),
+        pixel_scale=scale,
+        fwhm_arcsec=tuple(None if scale is None else value * scale for value in fwhm),
+        sampling=_judge_sampling(fwhm, column("psf_confidence")),
+        **{name: column(name) for name in names},
+    )
+
+
+def _measure_plane(
+    plane: NDArray[Any],
+    mask: NDArray[np.bool_] | None,
+    gain: float | None,
+    saturation: float | None,
+    psf_grid: tuple[int, int] | None,
+) -> dict[str, Any]:
+    background = measure_background(plane, mask=mask)
+    noise = measure_noise(plane, mask=mask, background=background)
+    found = find_saturation(plane, mask=mask, level=background.level, rms=background.rms)
+    if found is not None and (saturation is None or found < saturation):
+        saturation = found
+    psf = measure_psf(
+        plane,
+        mask=mask,
+        background=background,
+        noise=noise,
+        saturation=np.inf if saturation is None else saturation,
+        grid=psf_grid,
+    )
+    if gain is None:
+        gain = estimate_gain(
+            plane, mask=mask, sigma=noise.sigma, correlation=noise.correlation
+        )
+    return {
+        "background": background.level,
+        "background_rms": background.rms,
+        "sigma": noise.sigma,
+        "noise_correlation": noise.correlation,
+        "gain": gain,
+        "saturation": saturation,
+        "fwhm": psf.fwhm,
+        "fwhm_error": psf.fwhm_error,
+        "beta": psf.beta,
+        "ellipticity": psf.ellipticity,
+        "theta": psf.theta,
+        "n_stars": psf.n_stars,
+        "psf_confidence": psf.confidence,
+        "psf_confidence_value": psf.confidence_value,
+        "psf_grid": psf.grid,
+    }
+
+
+def _readnoise(meta: Mapping[str, Any]) -> float | None:
+    for keyword in ("RDNOISE", "READNOIS", "READNOISE", "RON", "ENOISE"):
+        value = number(meta, keyword)
+        if value is not None and value >= 0:
+            return value
+    return None
+
+
+def _pixel_scale(wcs: WCS | None, meta: Mapping[str, Any]) -> float | None:
+    if wcs is not None and wcs.has_celestial:
+        sides = proj_plane_pixel_scales(wcs.celestial)
+        scale = float(np.sqrt(np.prod(sides))) * 3600
+        if np.isfinite(scale) and scale > 0:
+            return scale
+    focal_length, pixel_size = number(meta, "FOCALLEN"), number(meta, "XPIXSZ")
+    if focal_length and pixel_size and focal_length > 0 and pixel_size > 0:
+        return 206.264806 * pixel_size / focal_length
+    return None
+
+
+def _judge_sampling(fwhm: Numbers, confidence: tuple[str, ...]) -> str:
+    known = [value for value in fwhm if np.isfinite(value)]
+    if not known:
+        return "unknown: the image has no stars that could be measured"
+    width = float(np.median(known))
+    doubt = "" if {"high", "medium"} & set(confidence) else " (uncertain, few stars)"
+    size = f"stars are {width:.1f} pixels wide{doubt}"
+    if width < 2:
+        return f"undersampled: {size}; drizzle dithered frames to gain resolution"
+    if width <= 4:
+        return f"well sampled: {size}"
+    if width <= 5:
+        return f"slightly oversampled: {size}; nothing needs to be done"
+    factor = max(2, round(width / 3))
+    if width <= 8:
+        return f"oversampled: {size}; binning by {factor} loses nothing and is faster"
+    return (
+        f"strongly oversampled: {size}, wider than the 8 pixels that the models are trained for; "
+        f"bin by {factor} first"
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, PSFGrid):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value
+
+
+def _show(value: float | None, form: str = ".4g", missing: str = "unknown") -> str:
+    return missing if value is None or not np.isfinite(value) else format(value, form)
