@@ -54,29 +54,30 @@ def _list(args: argparse.Namespace, console: Console) -> None:
 
 
 def _show(args: argparse.Namespace, console: Console) -> None:
-    spec = _find(args.name)
-    fields = dataclasses.asdict(spec)
-    console.record(**fields)
-    for line in _table(fields):
-        console.say(line)
+    specs = [dataclasses.asdict(spec) for spec in _find(args.name)]
+    console.record(name=args.name, models=specs)
+    console.say("\n\n".join("\n".join(_table(fields)) for fields in specs))
 
 
-def _find(name: str) -> Any:
+def _find(name: str) -> list[Any]:
+    """Return the models of a name; a classical method may have one for each of several tasks."""
     from astro_sr_plugin.exceptions import ModelError
 
-    specs = {spec.name: spec for spec in asr.list_models()}
-    if name not in specs:
-        msg = f"there is no model {name!r}; allowed are {', '.join(sorted(specs))}"
+    specs = asr.list_models()
+    found = [spec for spec in specs if spec.name == name]
+    if not found:
+        allowed = sorted({spec.name for spec in specs})
+        msg = f"there is no model {name!r}; allowed are {', '.join(allowed)}"
         raise ModelError(msg)
-    return specs[name]
+    return found
 
 
 def _table(fields: dict[str, Any], indent: str = "") -> list[str]:
     lines = []
     for key, value in fields.items():
         title = key.replace("_", " ")
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             lines += [f"{indent}{title}:", *_table(value, indent + "  ")]
-        elif value is not None and value != "":
+        elif value is not None and value not in ("", {}, ()):
             lines.append(f"{indent}{title}: {value}")
     return lines

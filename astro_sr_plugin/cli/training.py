@@ -76,8 +76,11 @@ def _train(args: argparse.Namespace, console: Console) -> None:
     if used and not args.resume:
         msg = f"output folder {str(args.out)!r} holds a run already; give --resume to go on with it"
         raise OutputError(msg)
+    from astro_sr_plugin.inference.predictor import choose_device
     from astro_sr_plugin.inference.runtime import Runtime
     from astro_sr_plugin.training.trainer import train
+
+    device = choose_device(Runtime(device=args.device).device)
 
     progress = console.progress("steps")
     last: dict[str, float] = {}
@@ -92,7 +95,7 @@ def _train(args: argparse.Namespace, console: Console) -> None:
         config,
         args.out,
         resume=args.resume,
-        device=Runtime(device=args.device).device,
+        device=device,
         seconds=args.seconds,
         init=args.init,
         log=log,

@@ -136,7 +136,7 @@ def test_compare(name: str, astro_sr: Any, field_path: Path, tmp_path: Path) -> 
 def test_models(astro_sr: Any) -> None:
     listed = json.loads(astro_sr("models", "list", "--json").out)["models"]
     names = [model["name"] for model in listed]
-    assert len(names) == len(set(names))
+    assert len({(model["name"], model["task"], model["scale"]) for model in listed}) == len(names)
     assert {"denoise", "deconvolve", "super-resolve"} <= {model["task"] for model in listed}
     text = astro_sr("models", "list").out
     for name in names:
@@ -144,7 +144,8 @@ def test_models(astro_sr: Any) -> None:
         shown = astro_sr("models", "show", name)
         assert shown.code == 0
         assert "license" in shown.out
-        assert json.loads(astro_sr("models", "show", name, "--json").out)["name"] == name
+        record = json.loads(astro_sr("models", "show", name, "--json").out)
+        assert record["models"] == [model for model in listed if model["name"] == name]
 
 
 def test_simulate(astro_sr: Any, tmp_path: Path) -> None:
