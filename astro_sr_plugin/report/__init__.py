@@ -1,0 +1,8 @@
+"""Before and after: a picture and a self-contained page."""
+
+from __future__ import annotations
+
+from astro_sr_plugin.report.page import write_before_after_html
+from astro_sr_plugin.report.picture import write_before_after_png
+
+__all__ = ["write_before_after_html", "write_before_after_png"]

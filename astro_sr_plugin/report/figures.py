@@ -1,0 +1,169 @@
+"""Numbers of the page: histograms, power spectra and the photometry of stars."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from astro_sr_plugin.metrics import aperture_photometry, half_flux_radius, power_spectrum
+from astro_sr_plugin.report.charts import Curve
+from astro_sr_plugin.report.comparison import Comparison, block_mean, luminance
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from astro_sr_plugin.report.regions import Stars
+
+__all__ = ["StarRow", "histograms", "photometry", "spectra", "total_flux"]
+
+#: Colours of the curves of before and after.
+COLOURS = ("#ffb000", "#4fd1ff")
+
+#: Of larger images the middle part gives the power spectra.
+_SPECTRUM_SIDE = 1024
+#: About as many values make a histogram, and the blocks of the total flux.
+_SAMPLE = 1 << 22
+
+
+class StarRow(NamedTuple):
+    """A star on both images.
+
+    Attributes
+    ----------
+    x, y : float
+        Position in the image before.
+    before, after : float
+        Flux, in units of the image before times its pixels.
+    difference : float
+        Magnitude after minus before; positive: fainter.
+    fwhm_before, fwhm_after : float
+        Twice the half-flux radius, in pixels of the image before.
+    """
+
+    x: float
+    y: float
+    before: float
+    after: float
+    difference: float
+    fwhm_before: float
+    fwhm_after: float
+
+
+def histograms(pair: Comparison, labels: tuple[str, str]) -> list[Curve]:
+    """Histograms of the stretched values, as fractions of the pixels per bin.
+
+    Parameters
+    ----------
+    pair : Comparison
+        The images.
+    labels : (str, str)
+        Names of the curves.
+
+    Returns
+    -------
+    list of Curve
+        Two, over -0.25 to 1.25 on the scale where 0 is shown black and 1 white.
+    """
+    edges = np.linspace(-0.25, 1.25, 181)
+    curves = []
+    for data, name, colour in zip((pair.before, pair.after), labels, COLOURS, strict=True):
+        step = max(1, int(np.ceil(np.sqrt(data.size / _SAMPLE))))
+        shown = pair.stretch(data[..., ::step, ::step])
+        values = shown[np.isfinite(shown)]
+        counts, _ = np.histogram(values, edges)
+        share = counts / max(values.size, 1)
+        curves.append(Curve(name, colour, 0.5 * (edges[1:] + edges[:-1]), share))
+    return curves
+
+
+def spectra(pair: Comparison, labels: tuple[str, str]) -> list[Curve]:
+    """Radial power spectra of the middle of the field, on one axis of frequency.
+
+    Parameters
+    ----------
+    pair : Comparison
+        The images.
+    labels : (str, str)
+        Names of the curves.
+
+    Returns
+    -------
+    list of Curve
+        Power per pixel against cycles per pixel of the image before; empty for tiny images.
+    """
+    ny, nx = pair.shape
+    height, width = min(ny, _SPECTRUM_SIDE), min(nx, _SPECTRUM_SIDE)
+    if min(height, width) < 16:
+        return []
+    pieces = pair.cut((nx - width) // 2, (ny - height) // 2, width, height)
+    curves = []
+    for data, name, colour, scale in zip(pieces, labels, COLOURS, (1, pair.scale), strict=True):
+        image = luminance(data)
+        if not np.isfinite(image).any():
+            return []
+        frequency, power = power_spectrum(image)
+        # The density of a signal of given surface brightness does not depend on the sampling.
+        curves.append(Curve(name, colour, frequency * scale, power / scale**2))
+    return curves
+
+
+def photometry(pair: Comparison, stars: Stars, *, limit: int = 40) -> list[StarRow]:
+    """Measure the same stars on both images, in the same circle on the sky.
+
+    Circles of twice the FWHM of the image before, with a local annulus, so that both hold nearly
+    all of the light though the images differ in sharpness.
+
+    Parameters
+    ----------
+    pair : Comparison
+        The images.
+    stars : Stars
+        In pixels of the image before.
+    limit : int, optional
+        Most stars to be measured.
+
+    Returns
+    -------
+    list of StarRow
+        Brightest first; stars with a flux on one image only are left out.
+    """
+    points = stars.positions[:limit]
+    if len(points) == 0:
+        return []
+    radius = 2.0 * stars.fwhm
+    first = np.array([_star(pair.before, x, y, radius) for x, y in points])
+    # Pixel j of the larger grid lies at (j + 0.5) / scale - 0.5 of the smaller one.
+    s = pair.scale
+    there = (points + 0.5) * s - 0.5
+    second = np.array([_star(pair.after, x, y, radius * s) for x, y in there]) / (s**2, s)
+    rows = []
+    for (x, y), (before, fwhm), (after, other) in zip(points, first, second, strict=True):
+        if before > 0.0 and after > 0.0:
+            difference = -2.5 * float(np.log10(after / before))
+            rows.append(StarRow(x, y, before, after, difference, fwhm, other))
+    return rows
+
+
+def _star(data: NDArray[Any], x: float, y: float, radius: float) -> tuple[float, float]:
+    """Flux and FWHM of one star, measured on a cut-out."""
+    reach = int(2.2 * radius) + 3
+    x0, y0 = max(0, round(x) - reach), max(0, round(y) - reach)
+    image = luminance(data[..., y0 : y0 + 2 * reach, x0 : x0 + 2 * reach])
+    place, rings = [(x - x0, y - y0)], (1.5 * radius, 2.2 * radius)
+    flux = aperture_photometry(image, place, radius=radius, annulus=rings).flux[0]
+    size = half_flux_radius(image, place, max_radius=radius, annulus=rings)[0]
+    return float(flux), 2.0 * float(size)
+
+
+def total_flux(pair: Comparison) -> float:
+    """Return the total flux of the image after over that of the image before.
+
+    Surface brightness counts: an image on finer pixels should give 1.
+    """
+    factor = max(1, int(np.ceil(np.sqrt(pair.before.size / _SAMPLE))))
+    first = block_mean(pair.before, factor)
+    second = block_mean(pair.after, factor * pair.scale)
+    good = np.isfinite(first) & np.isfinite(second)
+    total = float(first[good].sum())
+    return float(second[good].sum()) / total if total else float("nan")
