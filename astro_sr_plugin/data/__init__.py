@@ -1,0 +1,1 @@
+"""Images in and out: files, headers, world coordinates, masks and uncertainties."""

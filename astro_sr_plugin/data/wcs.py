@@ -1,0 +1,245 @@
+"""World coordinates and pixel keywords of an image that was resampled to another scale.
+
+With the scale ``s`` output pixel ``j`` lies at input coordinate ``(j + 0.5) / s - 0.5`` (0-based,
+pixel centres at whole numbers): the outer edges of the image stay where they are.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from astropy.io.fits import Header
+from astropy.wcs import WCS, DistortionLookupTable, Sip
+
+from astro_sr_plugin.data.header import quiet, without
+from astro_sr_plugin.data.wcs_keywords import LOOKUP_KEYWORDS
+from astro_sr_plugin.exceptions import AstroSRWarning, InputError
+
+__all__ = ["scale_wcs", "scale_wcs_header"]
+
+_POLYNOMIAL = re.compile(r"(?:A|B|AP|BP)_(\d+)_(\d+)")
+_MATRIX = re.compile(r"(CD|PC)(\d+)_([12])([A-Z]?)")
+_SYSTEM = re.compile(r"(?:CTYPE|CRVAL|CRPIX|CDELT)\d([A-Z]?)|(?:CD|PC)\d_\d([A-Z]?)")
+# Sizes of a pixel: micrometres, arcseconds per pixel, micrometres of a photographic plate.
+_SIZES = re.compile(
+    r"[XY]PIXSZ|PIXSIZE[12]?|PIXSCALE|PIXSCAL[12XY]?|SCALE|SECPIX[12XY]?|[XY]PIXELSZ"
+)
+# Sections counted in pixels of this image (CCDSEC and DETSEC count pixels of the detector).
+_SECTIONS = re.compile(r"(DATA|TRIM|BIAS)SEC[AB]?")
+_SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")
+
+
+def scale_wcs_header(header: Header, scale: float, *, shape: Sequence[int] | None = None) -> Header:
+    """Rewrite all keywords of a header that depend on the pixel grid.
+
+    CD, PC with CDELT, CROTA, SIP and TPV forms keep their form, in all 27 coordinate systems a
+    header can hold; so do the plate solutions of DSS. Pixel sizes, physical coordinates (LTV, LTM)
+    and image sections follow. XBINNING and YBINNING tell about the camera and stay.
+
+    Parameters
+    ----------
+    header : fits.Header
+        Header of the image before; left as it is.
+    scale : float
+        Output pixels per input pixel along each axis, greater than zero.
+    shape : sequence of int, optional
+        Shape of the image after, for NAXIS1 and NAXIS2 where the header has them.
+
+    Returns
+    -------
+    astropy.io.fits.Header
+        A new header. Distortions that lie in tables outside the header are dropped, with a warning.
+
+    Raises
+    ------
+    InputError
+        If the scale is not positive and finite.
+    """
+    _check(scale)
+    with quiet():
+        result = header.copy()
+    keys = {card.keyword.split(".")[0] for card in result.cards}
+    if any(LOOKUP_KEYWORDS.fullmatch(key) for key in keys):
+        result = without(result, LOOKUP_KEYWORDS)
+        msg = "distortion tables (CPDIS, D2IM) lie outside the header and are not scaled with it"
+        warnings.warn(msg, AstroSRWarning, stacklevel=2)
+    systems = {m[1] or m[2] or "" for key in keys if (m := _SYSTEM.fullmatch(key)) is not None}
+    for letter in sorted(systems):
+        _scale_system(result, letter, scale)
+    for key in sorted(keys):
+        polynomial = _POLYNOMIAL.fullmatch(key)
+        if polynomial is not None:
+            _multiply(result, key, scale ** (1 - int(polynomial[1]) - int(polynomial[2])))
+        elif re.fullmatch(r"(A|B|AP|BP)_DMAX|CNPIX[12]", key):
+            _multiply(result, key, scale)
+        elif _SIZES.fullmatch(key):
+            _multiply(result, key, 1 / scale)
+        elif _SECTIONS.fullmatch(key):
+            _scale_section(result, key, scale)
+    _scale_physical(result, keys, scale)
+    if shape is not None:
+        for axis, length in ((1, shape[-1]), (2, shape[-2])):
+            if f"NAXIS{axis}" in result:
+                result[f"NAXIS{axis}"] = int(length)
+    return result
+
+
+def scale_wcs(wcs: WCS | None, scale: float) -> WCS | None:
+    """Give the WCS of an image resampled to another scale.
+
+    Parameters
+    ----------
+    wcs : astropy.wcs.WCS or None
+        WCS of the image before; left as it is. Axes after the second one are not scaled.
+    scale : float
+        Output pixels per input pixel along each axis, greater than zero.
+
+    Returns
+    -------
+    astropy.wcs.WCS or None
+        With SIP and lookup-table distortions scaled along.
+
+    Raises
+    ------
+    InputError
+        If the scale is not positive and finite.
+    """
+    _check(scale)
+    if wcs is None:
+        return None
+    with quiet():
+        result = wcs.deepcopy()
+        inner = result.wcs
+        inner.crpix = [_position(value, scale) for value in inner.crpix[:2]] + [*inner.crpix[2:]]
+        per_axis = np.where(np.arange(wcs.naxis) < 2, 1 / scale, 1.0)
+        if inner.has_cd():
+            inner.cd = inner.cd * per_axis
+        elif inner.has_crota():
+            inner.cdelt = np.asarray(inner.cdelt) * per_axis
+        else:
+            # Not CDELT: some distortions (the DSS plate solutions) act between PC and CDELT.
+            inner.pc = inner.pc * per_axis
+        if wcs.sip is not None:
+            polynomials = (wcs.sip.a, wcs.sip.b, wcs.sip.ap, wcs.sip.bp)
+            scaled = [_scale_polynomial(p, scale) for p in polynomials]
+            result.sip = Sip(*scaled, inner.crpix[:2])
+        for name in ("cpdis1", "cpdis2", "det2im1", "det2im2"):
+            table = getattr(wcs, name)
+            if table is not None:
+                setattr(result, name, _scale_table(table, scale))
+        inner.set()
+        if wcs.pixel_shape is not None:
+            result.pixel_shape = tuple(round(n * scale) for n in wcs.pixel_shape)
+    return result
+
+
+def _check(scale: float) -> None:
+    if not (np.isfinite(scale) and scale > 0):
+        msg = f"scale={scale!r} is not allowed; it has to be a finite number greater than zero"
+        raise InputError(msg)
+
+
+def _position(value: float, scale: float) -> float:
+    """Scale a 1-based pixel coordinate."""
+    return (value - 0.5) * scale + 0.5
+
+
+def _number(header: Header, keyword: str) -> float | None:
+    value = header.get(keyword)
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    return None
+
+
+def _multiply(header: Header, keyword: str, factor: float) -> None:
+    value = _number(header, keyword)
+    if value is not None:
+        header[keyword] = value * factor
+
+
+def _scale_system(header: Header, letter: str, scale: float) -> None:
+    """Scale the linear part of one coordinate system."""
+    for axis in "12":
+        reference = _number(header, f"CRPIX{axis}{letter}") or 0.0
+        header[f"CRPIX{axis}{letter}"] = _position(reference, scale)
+    matrix = [m for key in header if (m := _MATRIX.fullmatch(key)) and m[4] == letter]
+    for entry in matrix:
+        if entry[1] == "CD":
+            _multiply(header, entry[0], 1 / scale)
+    if any(entry[1] == "CD" for entry in matrix):
+        for axis in "12":
+            _multiply(header, f"CDELT{axis}{letter}", 1 / scale)
+        return
+    mixed = [key for key in header if _mixes_cube_axes(key, letter)]
+    if any(_number(header, key) for key in mixed):
+        # CDELT multiplies whole rows of PC, the part of the third axis included.
+        rows = {entry[2] for entry in matrix} | {"1", "2"}
+        for row in rows:
+            for axis in "12":
+                key = f"PC{row}_{axis}{letter}"
+                before = _number(header, key)
+                header[key] = (float(row == axis) if before is None else before) / scale
+        return
+    for axis in "12":
+        before = _number(header, f"CDELT{axis}{letter}")
+        header[f"CDELT{axis}{letter}"] = (1.0 if before is None else before) / scale
+
+
+def _mixes_cube_axes(keyword: str, letter: str) -> bool:
+    entry = re.fullmatch(r"PC(\d+)_(\d+)([A-Z]?)", keyword)
+    if entry is None or entry[3] != letter:
+        return False
+    return (entry[1] in "12") != (entry[2] in "12")
+
+
+def _scale_polynomial(coefficients: np.ndarray | None, scale: float) -> np.ndarray | None:
+    if coefficients is None:
+        return None
+    p, q = np.indices(coefficients.shape)
+    return coefficients * scale ** (1.0 - p - q)
+
+
+def _scale_table(table: DistortionLookupTable, scale: float) -> DistortionLookupTable:
+    """Scale a table of shifts in pixels, and the grid of pixels that it is given on."""
+    return DistortionLookupTable(
+        np.asarray(table.data, dtype=np.float32) * np.float32(scale),
+        tuple(table.crpix),
+        tuple(_position(value, scale) for value in table.crval),
+        tuple(value * scale for value in table.cdelt),
+    )
+
+
+def _scale_section(header: Header, keyword: str, scale: float) -> None:
+    text = str(header.get(keyword, ""))
+    section = _SECTION.fullmatch(text.replace(" ", ""))
+    if section is None:
+        return
+    x1, x2, y1, y2 = (int(number) for number in section.groups())
+    edges = [(x1 - 1) * scale, x2 * scale, (y1 - 1) * scale, y2 * scale]
+    if any(abs(edge - round(edge)) > 1e-6 for edge in edges):
+        del header[keyword]
+        return
+    left, right, bottom, top = (round(edge) for edge in edges)
+    header[keyword] = f"[{left + 1}:{right},{bottom + 1}:{top}]"
+
+
+def _scale_physical(header: Header, keys: set[str], scale: float) -> None:
+    """Scale the IRAF relation ``image = LTM * physical + LTV``."""
+    if not any(re.fullmatch(r"LTV[12]|LTM[12]_[12]", key) for key in keys):
+        return
+    for axis in "12":
+        before = _number(header, f"LTV{axis}") or 0.0
+        header[f"LTV{axis}"] = _position(before, scale)
+        for other in "12":
+            key = f"LTM{axis}_{other}"
+            value = _number(header, key)
+            if value is not None or axis == other:
+                header[key] = (1.0 if value is None else value) * scale
