@@ -97,7 +97,7 @@ def test_row_zero_is_at_the_bottom_and_colours_stay_in_order():
     assert zoom == 1
     assert shown[-5, 40, 0] > 230
     assert shown[-5, 40, 1:].max() < 150
-    assert shown[5, 5, 2] == 255
+    assert shown[5, 5, 2] > 230
     assert shown[5, 40].max() < 150
 
 
