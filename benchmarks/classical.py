@@ -77,7 +77,7 @@ def bm3d_denoise(
     ImportError
         If the `bm3d` package (non-commercial licence) is not installed.
     """
-    from bm3d import bm3d
+    from bm3d import bm3d  # type: ignore[import-untyped]
 
     stable = anscombe(image, poisson, sigma)
     results = [bm3d(stable, sigma_psd=1.0)]
@@ -87,7 +87,7 @@ def bm3d_denoise(
         spectrum = ndimage.gaussian_filter(spectrum, 6.0, mode="wrap")
         with _trapz():
             results.append(bm3d(stable, sigma_psd=spectrum))
-        results.extend(bm3d(stable, sigma_psd=level) for level in (1.5, 2.2))
+        results.extend(bm3d(stable, sigma_psd=level) for level in (1.6,))
     planes = [inverse_anscombe(np.asarray(r).squeeze(), poisson, sigma) for r in results]
     return min(planes, key=lambda plane: _error(plane, clean, sigma))
 

@@ -122,9 +122,13 @@ def _moffat(
 
 
 def _single(
-    content: Content, psf: galsim.GSObject, camera: Camera, sky: float, **more: tuple[float, float]
+    content: Content,
+    psf: galsim.GSObject,
+    camera: Camera,
+    sky: float,
+    slope: tuple[float, float] = (0.0, 0.0),
 ) -> Plan:
-    return Plan([content], [psf], camera, (sky,), **more)
+    return Plan([content], [psf], camera, (sky,), slope)
 
 
 def _star_field(size: int, rng: np.random.Generator, textures: Textures) -> Plan:
@@ -222,7 +226,8 @@ def _spikes(size: int, rng: np.random.Generator, textures: Textures) -> Plan:
     faint = _stars(rng, 380, size, unit, fwhm, snr=(3.0, 1500.0))
     bright = _stars(rng, 10, size, unit, fwhm, snr=(5e3, 3e4))
     content = Content(
-        *(np.concatenate([getattr(faint, name), getattr(bright, name)]) for name in ("x", "y")),
+        np.concatenate([faint.x, bright.x]),
+        np.concatenate([faint.y, bright.y]),
         np.concatenate([faint.flux, bright.flux]),
         _galaxies(rng, 15, size, unit, fwhm),
     )

@@ -118,6 +118,10 @@ class Scene:
         scale = 2 if task == "super-resolve" else 1
         return self.neighbour > 3 * 1.5 * self.target_fwhm(task) / scale
 
+    def digest(self) -> str:
+        """Return eight characters that change with the observed pixels."""
+        return f"{crc32(np.ascontiguousarray(self.observed).tobytes()):08x}"
+
     def save(self, path: str | Path) -> None:
         """Write the scene to an .npz file."""
         content: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -326,4 +330,4 @@ def _positions(content: Content, size: int) -> tuple[Array, Array, Array, NDArra
     tree = spatial.cKDTree(np.concatenate([stars, galaxies]))
     distance = tree.query(stars, k=2)[0][:, 1]
     inside = (stars > -0.5).all(axis=1) & (stars < size - 0.5).all(axis=1)
-    return content.x[inside], content.y[inside], distance[inside], inside
+    return content.x[inside], content.y[inside], np.asarray(distance[inside]), np.asarray(inside)

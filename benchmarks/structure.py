@@ -129,6 +129,6 @@ def texture(folder: str | Path, n: int, rng: np.random.Generator) -> NDArray[np.
     fitted = ndimage.zoom(linear, (1, n / side, n / side), order=1, mode="nearest", grid_mode=True)
     # JPEG blocks and 8-bit steps are no structure of the sky.
     fitted = ndimage.gaussian_filter(fitted, (0, 1.0, 1.0))[:, :n, :n]
-    fitted = np.rot90(fitted, rng.integers(4), axes=(1, 2))
+    fitted = np.rot90(fitted, int(rng.integers(4)), axes=(1, 2))
     fitted = fitted - np.percentile(fitted, 1.0, axis=(1, 2), keepdims=True)
     return np.clip(fitted / np.percentile(fitted, 99.5), 0.0, None)

@@ -1,0 +1,81 @@
+"""Pictures of the quality benchmark: the same cut-out of several results, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from benchmarks.scenes import Scene
+
+__all__ = ["save_crops"]
+
+_SIDE = 160  # input pixels
+_ZOOM = 384  # screen pixels
+_LABEL = 18
+
+
+def save_crops(
+    scene: Scene,
+    task: str,
+    images: Sequence[tuple[str, NDArray[np.floating]]],
+    path: str | Path,
+) -> None:
+    """Write a PNG of cut-outs where the truth has most structure.
+
+    Parameters
+    ----------
+    scene : Scene
+        Gives the observation, the truth, the background and the noise of the display.
+    task : str
+        Task whose truth is shown.
+    images : sequence of (str, numpy.ndarray)
+        Labels and results on the grid of the truth, shown after the observation and the truth.
+    path : path
+        The PNG file.
+    """
+    row, column, side = _window(scene)
+    shown = [("observed", scene.observed), ("truth", scene.truth(task)), *images]
+    canvas = Image.new("RGB", (len(shown) * (_ZOOM + 4) - 4, _ZOOM + _LABEL))
+    draw = ImageDraw.Draw(canvas)
+    for i, (label, image) in enumerate(shown):
+        scale = image.shape[-1] // scene.observed.shape[-1]
+        cut = (
+            ...,
+            slice(row * scale, (row + side) * scale),
+            slice(column * scale, (column + side) * scale),
+        )
+        background = scene.background if scale == 1 else scene.background_x2
+        left = i * (_ZOOM + 4)
+        canvas.paste(_display(image[cut] - background[cut], scene.sigma), (left, _LABEL))
+        draw.text((left + 3, 3), label, fill="white")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    canvas.save(path)
+
+
+def _window(scene: Scene) -> tuple[int, int, int]:
+    """Return the corner and side of the window with most structure in the truth."""
+    truth = scene.truth_deconvolve - scene.background
+    plane = truth if truth.ndim == 2 else truth.mean(axis=0)
+    shown = np.arcsinh(plane / (3 * float(np.mean(scene.sigma))))
+    side = min(_SIDE, plane.shape[0])
+    mean = ndimage.uniform_filter(shown, side, mode="nearest")
+    variance = ndimage.uniform_filter(shown**2, side, mode="nearest") - mean**2
+    half, end = side // 2, plane.shape[0] - side // 2
+    inner = variance[half : max(end, half + 1), half : max(end, half + 1)]
+    row, column = np.unravel_index(int(inner.argmax()), inner.shape)
+    return int(row), int(column), side
+
+
+def _display(image: NDArray[np.floating], sigma: NDArray[np.float64]) -> Image.Image:
+    """Return asinh(I / 3 sigma) from -0.7 to 5.5 as a picture, first row at the bottom."""
+    stretched = np.arcsinh(image / (3 * np.asarray(sigma)[..., None, None]))
+    grey = np.clip((stretched + 0.7) / 6.2, 0.0, 1.0)
+    pixels = np.asarray(np.nan_to_num(grey) * 255, np.uint8)
+    pixels = np.moveaxis(pixels, 0, -1) if pixels.ndim == 3 else pixels
+    picture = Image.fromarray(np.ascontiguousarray(pixels[::-1])).convert("RGB")
+    return picture.resize((_ZOOM, _ZOOM), Image.Resampling.NEAREST)
