@@ -70,7 +70,7 @@ class PSFMeasurement:
         ``"high"``, ``"medium"``, ``"low"`` or ``"none"``.
     confidence_value : float
         0..1, the product of 1 - exp(-n_stars/8), 1/(1 + (relative error / 3 %)^2) and the
-        agreement of the candidates in size; high from 0.6, medium from 0.25, none at 0.
+        agreement of the stars in size and shape; high from 0.6, medium from 0.25, none at 0.
     grid : PSFGrid or None
         Shapes over the field, if asked for.
     """
@@ -209,8 +209,9 @@ def _choose_windows(shape: tuple[int, ...], grid: tuple[int, int] | None) -> lis
 def _find_stars(candidates: Candidates) -> tuple[Candidates, float]:
     """Keep the candidates on the size locus that look like a single point source.
 
-    Also returns how well they agree, 0..1: 1 / (1 + (scatter beyond the errors / 10 %)^2), times
-    the share of the locus among the plausible candidates as far as it is below a quarter.
+    Also returns how well they agree, 0..1: the product of 1 / (1 + (scatter beyond the errors /
+    tolerance)^2) for the size and the two components of the distortion, and of the share of the
+    locus among the plausible candidates as far as it is below a quarter.
     """
     if not len(candidates):
         return candidates, 0.0
@@ -258,11 +259,21 @@ def _find_stars(candidates: Candidates) -> tuple[Candidates, float]:
     quality = fit.chi2[chosen]
     chosen = chosen[quality <= 3 * max(float(np.median(quality)), 1.0)]
     agreement = min(1.0, 4 * float(near.sum()) / sizes.size)
-    if near.sum() > 2:
-        spread = 1.4826 * float(np.median(np.abs(sizes[near] - centre)))
-        excess = max(0.0, spread**2 - float(np.median(errors[near])) ** 2)
-        agreement /= 1 + excess / 0.1**2
+    for values, error, tolerated in (
+        (fit.log_fwhm, fit.errors[:, 0], 0.1),
+        (fit.g1, fit.errors[:, 2], 0.04),
+        (fit.g2, fit.errors[:, 3], 0.04),
+    ):
+        agreement /= 1 + _excess(values[chosen], error[chosen]) / tolerated**2
     return candidates.select(chosen), agreement
+
+
+def _excess(values: NDArray[np.float64], errors: NDArray[np.float64]) -> float:
+    """Variance beyond that of the errors, robustly."""
+    if values.size < 3:
+        return 0.0
+    spread = 1.4826 * float(np.median(np.abs(values - np.median(values))))
+    return max(0.0, spread**2 - float(np.median(errors)) ** 2)
 
 
 def _densest(values: NDArray[np.float64], width: float) -> float:

@@ -1,0 +1,245 @@
+"""A mask of the stars: as far as their light shows, with halos, spikes and saturated cores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import binary_dilation
+
+from astro_sr_plugin.data.nddata import Image, unpack
+from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.measurement.background import Background, measure_background
+from astro_sr_plugin.measurement.noise import measure_noise
+from astro_sr_plugin.measurement.psf import measure_psf
+from astro_sr_plugin.measurement.saturation import find_saturation
+from astro_sr_plugin.measurement.windows import Window, cut_window, iterate_strips
+from astro_sr_plugin.stars.detection import detect_stars
+from astro_sr_plugin.stars.profile import StarProfile
+from astro_sr_plugin.stars.spikes import follow_halo, follow_spikes, sample_rays
+
+__all__ = ["star_mask"]
+
+_DEFAULT_FWHM = 3.0
+_DEFAULT_BETA = 3.5
+# Peaks over the noise from which halos and spikes are looked for.
+_BRIGHT = 100.0
+_FARTHEST = 400
+_MOST_BRIGHT = 2000
+
+
+def star_mask(
+    image: Image,
+    *,
+    mask: ArrayLike | None = None,
+    nsigma: float = 5.0,
+    radius_factor: float = 1.0,
+    halo: bool = True,
+    spikes: bool = True,
+    saturation: float | None = None,
+) -> NDArray[np.bool_]:
+    """Mark the stars of an image.
+
+    Each star is covered out to where its profile, the measured Moffat scaled to its flux, falls to
+    the noise of one pixel. Around bright and saturated stars the mask follows the halo and the
+    diffraction spikes in the image itself. Galaxies and nebulosity stay free, as far as their size
+    tells them from stars.
+
+    Parameters
+    ----------
+    image : CCDData, NDData, array_like or path, shape (ny, nx) or (n, ny, nx)
+        Linear image; it is not changed.
+    mask : array_like of bool, shape (ny, nx) or that of the image, optional
+        True marks pixels to leave out.
+    nsigma : float
+        Signal-to-noise ratio, above 0, of the faintest stars to mask.
+    radius_factor : float
+        Factor, above 0, on the radius of all stars.
+    halo, spikes : bool
+        False leaves out the halos or the spikes of bright stars.
+    saturation : float, optional
+        Pixels from this value up are saturated; looked for if not given.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (ny, nx)
+        True = star. For a colour image or a cube, the union over its planes.
+
+    Raises
+    ------
+    InputError
+        If the image cannot be used, or `nsigma` or `radius_factor` is not above 0.
+    ImageReadError
+        If a path cannot be read.
+    """
+    for name, value in (("nsigma", nsigma), ("radius_factor", radius_factor)):
+        if not value > 0:
+            msg = f"{name} is {value}, but it must be above 0"
+            raise InputError(msg)
+    parts = unpack(image, mask=None if mask is None else np.asarray(mask))
+    ny, nx = parts.data.shape[-2:]
+    planes = parts.data.reshape(-1, ny, nx)
+    masks = None if parts.mask is None else parts.mask.reshape(-1, ny, nx)
+    result = np.zeros((ny, nx), dtype=bool)
+    for i, plane in enumerate(planes):
+        excluded = None if masks is None else masks[i]
+        if excluded is not None and excluded.all():
+            continue
+        _mask_plane(
+            result, plane, excluded, nsigma, radius_factor, saturation, halo=halo, spikes=spikes
+        )
+    return result
+
+
+def _mask_plane(
+    result: NDArray[np.bool_],
+    plane: NDArray[Any],
+    excluded: NDArray[np.bool_] | None,
+    nsigma: float,
+    radius_factor: float,
+    saturation: float | None,
+    *,
+    halo: bool,
+    spikes: bool,
+) -> None:
+    """Add the stars of one plane to `result`."""
+    background = measure_background(plane, mask=excluded)
+    noise = measure_noise(plane, mask=excluded, background=background)
+    sigma = noise.sigma
+    if not sigma > 0:
+        sigma = background.rms if background.rms > 0 else 0.0
+    if not sigma > 0:
+        return
+    if saturation is None:
+        saturation = find_saturation(
+            plane, mask=excluded, level=background.level, rms=background.rms
+        )
+    psf = measure_psf(
+        plane,
+        mask=excluded,
+        background=background,
+        noise=noise,
+        saturation=np.inf if saturation is None else saturation,
+    )
+    known = np.isfinite(psf.fwhm) and psf.confidence_value > 0.02
+    profile = StarProfile(
+        psf.fwhm if known else _DEFAULT_FWHM,
+        float(np.clip(psf.beta, 1.5, 20)) if known else _DEFAULT_BETA,
+    )
+    stars = detect_stars(
+        plane,
+        fwhm=profile.fwhm,
+        beta=profile.beta,
+        sigma=sigma * max(1.0, noise.correlated_sigma_ratio / 1.5),
+        nsigma=nsigma,
+        mask=excluded,
+        saturation=np.inf if saturation is None else saturation,
+        background=background,
+    )
+    radii = _radii(stars, profile, sigma) * radius_factor
+    amplitude = profile.amplitude(stars["flux"]) / sigma
+    bright = (amplitude > _BRIGHT) | stars["saturated"]
+    for i in np.flatnonzero(bright)[:_MOST_BRIGHT]:
+        if halo or spikes:
+            radii[i] = _mask_bright(
+                result, plane, excluded, background, stars[i], radii[i], sigma, profile,
+                halo=halo, spikes=spikes,
+            )
+    for star, radius in zip(stars, radii, strict=True):
+        _fill_disc(result, star["x"], star["y"], radius)
+    if saturation is not None:
+        _add_saturated(result, plane, excluded, saturation, profile)
+
+
+def _radii(
+    stars: NDArray[Any], profile: StarProfile, sigma: float
+) -> NDArray[np.float64]:
+    """Radius in pixels at which each star's profile falls to the noise of one pixel."""
+    amplitude = profile.amplitude(stars["flux"]) / sigma
+    # The flux of a saturated star is cut; its area still tells how bright it is.
+    lower = profile.contrast(stars["radius"])
+    amplitude = np.where(stars["saturated"], np.maximum(amplitude, lower), amplitude)
+    radii = np.maximum(profile.radius(amplitude), 0.75 * profile.observed)
+    limited: NDArray[np.float64] = np.minimum(radii, _FARTHEST)
+    return limited
+
+
+def _mask_bright(
+    result: NDArray[np.bool_],
+    plane: NDArray[Any],
+    excluded: NDArray[np.bool_] | None,
+    background: Background,
+    star: NDArray[Any],
+    radius: float,
+    sigma: float,
+    profile: StarProfile,
+    *,
+    halo: bool,
+    spikes: bool,
+) -> float:
+    """Draw the spikes of a bright star; return its radius with the halo."""
+    reach = int(min(_FARTHEST, max(6 * radius, 40)))
+    x, y = float(star["x"]), float(star["y"])
+    window = Window(
+        max(int(y) - reach, 0),
+        min(int(y) + reach + 1, plane.shape[0]),
+        max(int(x) - reach, 0),
+        min(int(x) + reach + 1, plane.shape[1]),
+    )
+    values, bad = cut_window(plane, excluded, window)
+    values -= background.level_at(*window)
+    values[bad] = np.nan
+    rays = sample_rays(values, x - window.x0, y - window.y0, reach)
+    if halo:
+        radius = follow_halo(rays, radius, sigma)
+    if spikes:
+        half_width = max(0.8 * profile.observed, 1.5)
+        for angle, end in follow_spikes(rays, radius, sigma, profile.observed):
+            _fill_bar(result, x, y, angle, end, half_width)
+    return radius
+
+
+def _fill_disc(result: NDArray[np.bool_], x: float, y: float, radius: float) -> None:
+    ny, nx = result.shape
+    y0, y1 = max(int(np.ceil(y - radius)), 0), min(int(y + radius) + 1, ny)
+    x0, x1 = max(int(np.ceil(x - radius)), 0), min(int(x + radius) + 1, nx)
+    rows, columns = np.ogrid[y0:y1, x0:x1]
+    result[y0:y1, x0:x1] |= (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
+
+
+def _fill_bar(
+    result: NDArray[np.bool_], x: float, y: float, angle: float, length: float, half_width: float
+) -> None:
+    ny, nx = result.shape
+    end_x, end_y = x + length * np.cos(angle), y + length * np.sin(angle)
+    y0 = max(int(min(y, end_y) - half_width), 0)
+    y1 = min(int(max(y, end_y) + half_width) + 2, ny)
+    x0 = max(int(min(x, end_x) - half_width), 0)
+    x1 = min(int(max(x, end_x) + half_width) + 2, nx)
+    rows, columns = np.ogrid[y0:y1, x0:x1]
+    along = (columns - x) * np.cos(angle) + (rows - y) * np.sin(angle)
+    across = (rows - y) * np.cos(angle) - (columns - x) * np.sin(angle)
+    result[y0:y1, x0:x1] |= (along >= 0) & (along <= length) & (np.abs(across) <= half_width)
+
+
+def _add_saturated(
+    result: NDArray[np.bool_],
+    plane: NDArray[Any],
+    excluded: NDArray[np.bool_] | None,
+    saturation: float,
+    profile: StarProfile,
+) -> None:
+    """Add the saturated pixels, columns of bloom too, with a rim of one FWHM."""
+    rim = max(1, round(profile.observed))
+    for strip in iterate_strips(plane.shape):
+        wider = Window(
+            max(strip.y0 - rim, 0), min(strip.y1 + rim, plane.shape[0]), strip.x0, strip.x1
+        )
+        values, bad = cut_window(plane, excluded, wider)
+        full = (values >= saturation) & ~bad
+        if full.any():
+            grown = binary_dilation(full, iterations=rim)
+            result[strip.y0 : strip.y1] |= grown[
+                strip.y0 - wider.y0 : strip.y1 - wider.y0
+            ]
