@@ -15,9 +15,9 @@ from astro_sr_plugin.cli.options import (
     add_model_options,
     check_inputs,
     make_runtime,
+    psf_argument,
 )
 from astro_sr_plugin.cli.outputs import PLAIN_FITS, plan_outputs
-from astro_sr_plugin.cli.psf import psf_argument
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
@@ -66,7 +66,7 @@ def _add_denoise(commands: Commands) -> None:
         default=1.0,
         help="0 returns the input, 1 the full effect (default: 1)",
     )
-    add_model_options(parser, classical="a classical method")
+    add_model_options(parser, classical="'wiener'")
 
 
 def _add_deconvolve(commands: Commands) -> None:
@@ -118,7 +118,7 @@ def _add_super_resolve(commands: Commands) -> None:
         help="keep the sum of the pixels instead of the surface brightness",
     )
     _add_psf_options(group)
-    add_model_options(parser, classical="'bicubic'")
+    add_model_options(parser, classical="'bicubic' or 'wiener'")
 
 
 def _add_psf_options(group: argparse._ArgumentGroup) -> None:

@@ -1,13 +1,15 @@
-"""The ``models`` command: what can be given to ``--model``, and what each is good for."""
+"""The ``models`` command: what can be given to ``--model``, and how a trained run becomes one."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.cli.options import Commands, add_command, add_reporting_options
+from astro_sr_plugin.cli.outputs import check_folder, check_output
 
 if TYPE_CHECKING:
     from astro_sr_plugin.cli.console import Console
@@ -16,11 +18,11 @@ __all__ = ["add_commands"]
 
 
 def add_commands(commands: Commands) -> None:
-    """Add ``models list`` and ``models show``."""
+    """Add ``models list``, ``models show`` and ``models export``."""
     parser = commands.add_parser(
         "models",
-        help="List the models, or show one: its purpose, licence and measured figures.",
-        description="List the models, or show one: its purpose, licence and measured figures.",
+        help="List the models, show one, or make one of a trained run.",
+        description="List the models, show one, or make one of a trained run.",
         allow_abbrev=False,
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -38,6 +40,21 @@ def add_commands(commands: Commands) -> None:
     show.add_argument("name", metavar="NAME", help="a name of 'astro-sr models list'")
     add_reporting_options(every)
     add_reporting_options(show)
+    export = add_command(
+        actions,
+        "export",
+        _export,
+        usage="models export FOLDER -o FOLDER",
+        summary="Write the network of a trained run as weights and card, for --model.",
+        examples="  astro-sr models export runs/mine -o .\n"
+        "  astro-sr denoise stack.fits -o clean.fits --model mine.safetensors",
+    )
+    export.add_argument("run_folder", metavar="FOLDER", type=Path, help="what train --out made")
+    export.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="an existing folder"
+    )
+    export.add_argument("--overwrite", action="store_true", help="replace existing files")
+    add_reporting_options(export)
 
 
 def _list(args: argparse.Namespace, console: Console) -> None:
@@ -57,6 +74,22 @@ def _show(args: argparse.Namespace, console: Console) -> None:
     specs = [dataclasses.asdict(spec) for spec in _find(args.name)]
     console.record(name=args.name, models=specs)
     console.say("\n\n".join("\n".join(_table(fields)) for fields in specs))
+
+
+def _export(args: argparse.Namespace, console: Console) -> None:
+    from astro_sr_plugin.training.config import read_config
+
+    config = read_config(args.run_folder / "config.toml")
+    check_folder(args.output)
+    target = args.output / f"{config.name}.safetensors"
+    for path in (target, target.with_suffix(".toml")):
+        check_output(path, overwrite=args.overwrite)
+    from astro_sr_plugin.training.evaluate import evaluate_patches, export_model
+
+    figures = evaluate_patches(config, args.run_folder)
+    path = export_model(config, args.run_folder, args.output, figures=figures)
+    console.record(run=args.run_folder, output=path, **figures)
+    console.say(f"{path}: weights of {config.name}, with the card beside them")
 
 
 def _find(name: str) -> list[Any]:

@@ -22,6 +22,7 @@ __all__ = [
     "check_inputs",
     "hdu_argument",
     "make_runtime",
+    "psf_argument",
 ]
 
 DTYPES = ("float32", "float64", "int16", "uint16", "int32", "original")
@@ -155,6 +156,27 @@ def make_runtime(args: argparse.Namespace, console: Console) -> Runtime:
 def hdu_argument(text: str) -> int | str:
     """Return an extension as a number if it is one, otherwise as a name."""
     return int(text) if text.lstrip("-").isdigit() else text
+
+
+def psf_argument(text: str) -> tuple[float, ...] | Path:
+    """Return ``fwhm[,beta[,ellipticity,theta]]`` as numbers, anything else as a path.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        The numbers are not one, two or four.
+    """
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        return Path(text)
+    if len(numbers) not in (1, 2, 4):
+        msg = (
+            f"{text!r} holds {len(numbers)} numbers; allowed are FWHM, FWHM,BETA "
+            "and FWHM,BETA,ELLIPTICITY,THETA, or a FITS file"
+        )
+        raise argparse.ArgumentTypeError(msg)
+    return numbers
 
 
 def check_inputs(paths: list[Path]) -> None:

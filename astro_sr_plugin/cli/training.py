@@ -1,4 +1,4 @@
-"""Commands that make networks: train and simulate."""
+"""Commands that make networks: train, evaluate and simulate."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TASKS = ("denoise", "deconvolve", "super-resolve")
 
 
 def add_commands(commands: Commands) -> None:
-    """Add train and simulate."""
+    """Add train, evaluate and simulate."""
     parser = add_command(
         commands,
         "train",
@@ -44,6 +44,20 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--steps", type=int, help="end after this step instead of the settings'")
     parser.add_argument("--seconds", type=float, help="stop, resumably, after this time")
     parser.add_argument("--init", type=Path, metavar="CHECKPOINT", help="start from another run")
+    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps")
+
+    parser = add_command(
+        commands,
+        "evaluate",
+        _evaluate,
+        usage="evaluate FOLDER",
+        summary="Measure the network of a run on simulated images that it never saw.",
+        details="The error is that of asinh(x / 3 sigma), in dB, for the network and for the\n"
+        "Wiener filter that it starts from.",
+        examples="  astro-sr evaluate runs/deconvolve --patches 256",
+    )
+    parser.add_argument("run_folder", metavar="FOLDER", type=Path, help="what train --out made")
+    parser.add_argument("--patches", type=int, default=64, help="how many (default: 64)")
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps")
 
     parser = add_command(
@@ -76,11 +90,9 @@ def _train(args: argparse.Namespace, console: Console) -> None:
     if used and not args.resume:
         msg = f"output folder {str(args.out)!r} holds a run already; give --resume to go on with it"
         raise OutputError(msg)
-    from astro_sr_plugin.inference.predictor import choose_device
-    from astro_sr_plugin.inference.runtime import Runtime
     from astro_sr_plugin.training.trainer import train
 
-    device = choose_device(Runtime(device=args.device).device)
+    device = _device(args.device)
 
     progress = console.progress("steps")
     last: dict[str, float] = {}
@@ -104,6 +116,29 @@ def _train(args: argparse.Namespace, console: Console) -> None:
     console.record(config=args.config, checkpoint=checkpoint, **last, seconds=round(seconds, 3))
     figures = ", ".join(f"{name.replace('_', ' ')} {value:.6g}" for name, value in last.items())
     console.say(f"{checkpoint}: {figures or 'nothing left to do'}, {seconds:.1f} s")
+
+
+def _evaluate(args: argparse.Namespace, console: Console) -> None:
+    from astro_sr_plugin.training.config import read_config
+
+    patches = _positive("--patches", args.patches)
+    config = read_config(args.run_folder / "config.toml")
+    from astro_sr_plugin.training.evaluate import evaluate_patches
+
+    device = _device(args.device)
+    start = time.perf_counter()
+    figures = evaluate_patches(config, args.run_folder, patches=patches, device=device)
+    seconds = time.perf_counter() - start
+    console.record(run=args.run_folder, patches=patches, **figures, seconds=round(seconds, 3))
+    for name, value in figures.items():
+        console.say(f"{name.removesuffix('_db')}: {value:.2f} dB")
+
+
+def _device(name: str) -> str:
+    from astro_sr_plugin.inference.predictor import choose_device
+    from astro_sr_plugin.inference.runtime import Runtime
+
+    return choose_device(Runtime(device=name).device)
 
 
 def _simulate(args: argparse.Namespace, console: Console) -> None:
