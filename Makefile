@@ -14,7 +14,7 @@ venv  := $(VENV)/.made
 base  := $(VENV)/.installed
 dev   := $(VENV)/.installed-dev
 
-.PHONY: demo test lint docs e2e-siril bench clean
+.PHONY: demo test lint docs bench clean
 .DEFAULT_GOAL := demo
 
 demo: $(base)
@@ -29,14 +29,14 @@ lint: $(dev)
 	$(bin)/mypy
 
 docs: $(dev)
-	$(bin)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	rm -rf docs/api/generated
+	$(bin)/python -m sphinx -W -E --keep-going -q -b html docs docs/_build/html
 	@echo "Documentation: docs/_build/html/index.html"
 
 bench: $(dev)
-	$(bin)/python -m benchmarks
-
-e2e-siril: $(dev)
-	$(bin)/python -m pytest tests/e2e
+	$(bin)/python -m benchmarks.speed
+	$(bin)/python -m benchmarks.memory
+	$(bin)/python -m benchmarks.quality
 
 $(venv):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
