@@ -67,7 +67,7 @@ def stack_mono(
     *,
     camera: Camera | None = None,
     rng: np.random.Generator | None = None,
-    order: int = 3,
+    order: int = 1,
 ) -> NDArray[np.float64]:
     """Expose, register by spline interpolation and average dithered frames.
 
@@ -105,7 +105,7 @@ def stack_bayer(
     *,
     camera: Camera | None = None,
     rng: np.random.Generator | None = None,
-    order: int = 1,
+    order: int = 3,
 ) -> NDArray[np.float64]:
     """Expose through an RGGB filter array, interpolate the colours, register and average.
 

@@ -33,7 +33,7 @@ FWHM = {
 }
 """Optical FWHM (pixels) of each kind of scene."""
 
-_STACK_NOISE = 0.23  # noise of a registered stack of 12 frames over that of one frame
+_STACK_NOISE = 0.2  # noise of a registered stack of 12 frames over that of one frame
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ def _spikes(size: int, rng: np.random.Generator, textures: Textures) -> Plan:
         np.concatenate([faint.flux, bright.flux]),
         _galaxies(rng, 15, size, unit, fwhm),
     )
-    return _single(content, spider(fwhm, 3.5, rng.uniform(0.0, np.pi / 2)), camera, sky)
+    return _single(content, spider(fwhm, rng.uniform(0.0, np.pi / 2)), camera, sky)
 
 
 def _faint_galaxies(size: int, rng: np.random.Generator, textures: Textures) -> Plan:

@@ -1,4 +1,4 @@
-"""Layouts of the x4 networks that our speed is compared with; random weights, as time needs none."""
+"""Layouts of the x4 networks that our speed is compared with, with random weights."""
 
 from __future__ import annotations
 

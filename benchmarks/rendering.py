@@ -7,6 +7,7 @@ and values are surface brightness: ADU per input pixel, whatever the step of the
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import galsim
 import numpy as np
@@ -18,6 +19,7 @@ _PARAMS = galsim.GSParams(
     folding_threshold=1e-3, maxk_threshold=1e-5, kvalue_accuracy=1e-6, maximum_fft_size=16384
 )
 _FAINT = 0.02  # a star's stamp ends where it falls below this many sigma
+_SPIDER_FWHM = 3.0168  # of optics and seeing together, before the scaling
 _WIDE = 300  # a PSF whose good image size is larger is tabulated instead of transformed per star
 
 
@@ -74,7 +76,7 @@ def kolmogorov(fwhm: float, ellipticity: float = 0.0, theta: float = 0.0) -> gal
     return profile.shear(q=1.0 - ellipticity, beta=theta * galsim.radians)
 
 
-def spider(fwhm: float, beta: float, angle: float) -> galsim.GSObject:
+def spider(fwhm: float, angle: float) -> galsim.GSObject:
     """Return seeing seen through a telescope with a central obscuration and four vanes.
 
     The sum of both is scaled to `fwhm` pixels; `angle` (radians) turns the spikes.
@@ -85,12 +87,12 @@ def spider(fwhm: float, beta: float, angle: float) -> galsim.GSObject:
         nstruts=4,
         strut_thick=0.03,
         strut_angle=angle * galsim.radians,
-        pad_factor=4.0,
-        oversampling=1.5,
+        pad_factor=2.0,
+        oversampling=1.0,
         gsparams=_PARAMS,
     )
-    both = galsim.Convolve([optics, galsim.Moffat(beta=beta, fwhm=2.4, gsparams=_PARAMS)])
-    return both.dilate(fwhm / both.calculateFWHM())
+    both = galsim.Convolve([optics, galsim.Moffat(beta=3.5, fwhm=2.4, gsparams=_PARAMS)])
+    return both.dilate(fwhm / _SPIDER_FWHM)
 
 
 def render(
@@ -150,7 +152,7 @@ def render(
 
     stamp = galsim.Convolve([seen, galsim.Pixel(step)]) if step < 1.0 else seen
     wing = _wing(stamp, fwhm, max(shape))
-    star = _tabulated(seen, wing[-1][0]) if seen.getGoodImageSize(1.0) > _WIDE else seen
+    star = _tabulated(seen, max(wing[-1][0], 90.0)) if seen.getGoodImageSize(1.0) > _WIDE else seen
     for x, y, flux in zip(content.x, content.y, content.flux, strict=True):
         reach = next((r for r, level in wing if flux * level < faint), wing[-1][0])
         place(star.withScaledFlux(flux), x, y, reach)
@@ -174,6 +176,7 @@ def render(
     return image.array / step**2
 
 
+@lru_cache(maxsize=4)
 def _tabulated(psf: galsim.GSObject, reach: float) -> galsim.GSObject:
     """Return the same profile as a table at steps of a quarter pixel, quick to draw."""
     step = 0.25

@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def run_speed(
     for name, run in references.items():
         runs[name] = (run, _REFERENCE**2)
     for name in verbs:
-        runs[name] = (lambda verb=functions[name]: verb(frame, **options), shape[0] * shape[1])
+        runs[name] = (partial(functions[name], frame, **options), shape[0] * shape[1])
     times: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(repeats):
         for name, (run, pixels) in runs.items():
@@ -112,11 +113,11 @@ def _references(torch: Any, threads: int) -> dict[str, Callable[[], None]]:
 
     torch.manual_seed(0)
     image = torch.rand(1, 3, _REFERENCE, _REFERENCE)
-    runs = {}
+    runs: dict[str, Callable[[], None]] = {}
     for name, kind in (("srvgg-32x64-x4", CompactSRVGG), ("bilinear-fast-x4", BilinearFast)):
         choices = []
         for channels_last in (False, True):
-            network = kind().eval()
+            network: Any = kind().eval()
             if channels_last:
                 network = network.to(memory_format=torch.channels_last)
             for tile in (128, 256, 512):
@@ -129,11 +130,7 @@ def _references(torch: Any, threads: int) -> dict[str, Callable[[], None]]:
         _, tile, channels_last, network = min(choices, key=lambda choice: choice[0])
         layout = "channels_last" if channels_last else "contiguous"
         print(f"{name}: {layout}, tile {tile}, {threads} threads", file=sys.stderr)
-
-        def run(network: Any = network, tile: int = tile, last: bool = channels_last) -> None:
-            infer(network, image, tile=tile, channels_last=last)
-
-        runs[name] = run
+        runs[name] = partial(infer, network, image, tile=tile, channels_last=channels_last)
     return runs
 
 
