@@ -1,0 +1,1 @@
+"""Networks and classical methods behind one contract, and the weights they are loaded from."""

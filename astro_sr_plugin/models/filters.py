@@ -10,7 +10,8 @@ from torch import Tensor
 __all__ = [
     "FILTER_RADIUS",
     "WIENER_STRENGTHS",
-    "apply_filters",
+    "apply_spectra",
+    "filter_spectra",
     "gaussian_kernel",
     "make_moffat_psf",
     "make_wiener_filters",
@@ -87,9 +88,9 @@ def make_wiener_filters(psf: Tensor, target_fwhm: Tensor | None, scale: int = 1)
 
     Notes
     -----
-    ``W = T conj(H) / (|H|**2 + s (k / 0.25)**2)``: the Wiener filter for a power spectrum that falls
-    as ``k**-2``; ``W(0) = 1``. The kernels are cut at ``R`` by a cosine taper, so that filtering in
-    tiles equals filtering the whole image.
+    ``W = T conj(H) / (|H|**2 + s (k / 0.25)**2)``: the Wiener filter for a power spectrum that
+    falls as ``k**-2``; ``W(0) = 1``. The kernels are cut at ``R`` by a cosine taper, so that
+    filtering in tiles equals filtering the whole image.
     """
     n = _GRID
     transfer = torch.fft.rfft2(_origin_centred(psf.float(), n))
@@ -122,27 +123,31 @@ def make_wiener_filters(psf: Tensor, target_fwhm: Tensor | None, scale: int = 1)
     return kernels / kernels.sum((-2, -1), keepdim=True)
 
 
-def apply_filters(image: Tensor, kernels: Tensor) -> Tensor:
-    """Convolve images with centred kernels on the torus.
+def filter_spectra(kernels: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Spectra of centred kernels ``(..., h, w)`` on a torus of ``shape``, for `apply_spectra`."""
+    padded = torch.zeros(*kernels.shape[:-2], *shape, device=kernels.device, dtype=kernels.dtype)
+    padded[..., : kernels.shape[-2], : kernels.shape[-1]] = kernels
+    padded = torch.roll(padded, (-(kernels.shape[-2] // 2), -(kernels.shape[-1] // 2)), (-2, -1))
+    return torch.fft.rfft2(padded)
+
+
+def apply_spectra(image: Tensor, spectra: Tensor) -> Tensor:
+    """Convolve images with kernels given by their spectra, on the torus.
 
     Parameters
     ----------
     image : Tensor
         Shape ``(B, 1, H, W)``.
-    kernels : Tensor
-        Shape ``(B or 1, N, h, w)``, odd sides, not larger than the image.
+    spectra : Tensor
+        Shape ``(B or 1, N, H, W // 2 + 1)``, from `filter_spectra`.
 
     Returns
     -------
     Tensor
-        Shape ``(B, N, H, W)``. The outermost ``h // 2`` pixels hold the other side's light: cut them
-        off, unless the scene itself is periodic.
+        Shape ``(B, N, H, W)``. As many of the outermost pixels as the kernels' radius hold the
+        other side's light: cut them off, unless the scene itself is periodic.
     """
-    shape = image.shape[-2:]
-    padded = torch.zeros(*kernels.shape[:2], *shape, device=image.device, dtype=image.dtype)
-    padded[..., : kernels.shape[-2], : kernels.shape[-1]] = kernels
-    padded = torch.roll(padded, (-(kernels.shape[-2] // 2), -(kernels.shape[-1] // 2)), (-2, -1))
-    return torch.fft.irfft2(torch.fft.rfft2(image) * torch.fft.rfft2(padded), s=shape)
+    return torch.fft.irfft2(torch.fft.rfft2(image) * spectra, s=image.shape[-2:])
 
 
 def gaussian_kernel(fwhm: float, radius: int, device: str = "cpu") -> Tensor:

@@ -51,7 +51,7 @@ class ModelSpec:
     architecture: str
     scale: int = 1
     halo: int = 0
-    multiple_of: int = 1
+    multiple_of: int = 8
     fwhm_range: tuple[float, float] = (0.5, 50.0)
     license: str = "BSD-3-Clause"
     sha256: str = ""
@@ -87,7 +87,8 @@ class Conditions:
 
 
 PlaneFunction = Callable[[Tensor, Tensor], Tensor]
-"""``(observed, mask) -> result``: ``(B, 1, H, W)`` twice to ``(B, 1, sH, sW)``, in noise sigma."""
+"""``(observed, mask) -> result``, in noise sigma: a tile with its halo, ``(B, 1, H, W)`` twice, to
+the tile without it, ``(B, 1, s (H - 2 halo), s (W - 2 halo))``."""
 
 
 class Model(Protocol):

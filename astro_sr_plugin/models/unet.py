@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from astro_sr_plugin.models.filters import WIENER_STRENGTHS
 
-__all__ = ["CONDITIONS", "WienerUNet", "encode_conditions"]
+__all__ = ["CONDITIONS", "WienerUNet", "as_channels_last", "encode_conditions"]
 
 CONDITIONS = 5
 """Numbers per image that steer the network."""
@@ -53,13 +53,24 @@ class _ResidualBlock(nn.Module):
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         self.steer = nn.Linear(CONDITIONS, 2 * channels)
-        nn.init.zeros_(self.steer.weight)
-        nn.init.zeros_(self.steer.bias)
+        for parameter in self.steer.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
         gain, offset = self.steer(conditions)[:, :, None, None].chunk(2, dim=1)
         hidden = torch.addcmul(offset, self.first(x), 1 + gain)
         return x + self.second(functional.relu(hidden))
+
+
+class _Stage(nn.Module):
+    def __init__(self, channels: int, blocks: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(_ResidualBlock(channels) for _ in range(blocks))
+
+    def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x, conditions)
+        return x
 
 
 class WienerUNet(nn.Module):
@@ -98,20 +109,16 @@ class WienerUNet(nn.Module):
         phases = scale**2
         planes = 2 + self.estimates * phases
         self.head = nn.Conv2d(4 * planes, widths[0], 3, padding=1)
-        self.encoder = nn.ModuleList(
-            nn.ModuleList(_ResidualBlock(w) for _ in range(n))
-            for w, n in zip(widths, blocks, strict=True)
-        )
+        self.encoder = nn.ModuleList(_Stage(w, n) for w, n in zip(widths, blocks, strict=True))
         self.decoder = nn.ModuleList(
-            nn.ModuleList(_ResidualBlock(w) for _ in range(n))
-            for w, n in zip(widths[:-1], blocks[:-1], strict=True)
+            _Stage(w, n) for w, n in zip(widths[:-1], blocks[:-1], strict=True)
         )
         steps = list(zip(widths[:-1], widths[1:], strict=True))
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in steps)
         self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in steps)
         self.tail = nn.Conv2d(widths[0], 4 * (self.estimates + 1) * phases, 3, padding=1)
-        nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)
+        for parameter in self.tail.parameters():
+            nn.init.zeros_(parameter)
 
     @property
     def multiple_of(self) -> int:
@@ -145,18 +152,24 @@ class WienerUNet(nn.Module):
         x = self.head(functional.pixel_unshuffle(planes, 2))
         skips = []
         for level, stage in enumerate(self.encoder):
-            for block in stage:
-                x = block(x, conditions)
+            x = stage(x, conditions)
             if level < len(self.down):
                 skips.append(x)
                 x = self.down[level](x)
         for level in reversed(range(len(self.decoder))):
             x = self.up[level](x) + skips[level]
-            for block in self.decoder[level]:
-                x = block(x, conditions)
+            x = self.decoder[level](x, conditions)
         x = functional.pixel_shuffle(self.tail(x), 2).float()
         x = x.reshape(batch, count + 1, phases, height, width)
         weights = torch.softmax(x[:, :count], dim=1)
         unit = torch.sqrt(1 + (_FLOOR * estimates[:, -1]) ** 2)
         result = (weights * estimates).sum(1) + unit * x[:, count]
         return functional.pixel_shuffle(result, self.scale)
+
+
+def as_channels_last(net: WienerUNet) -> WienerUNet:
+    """Lay the kernels out as convolutions on CPUs and tensor cores want them; in place."""
+    for parameter in net.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return net

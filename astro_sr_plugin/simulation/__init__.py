@@ -1,9 +1,9 @@
 """Simulated skies with a known truth: scene, optics, detector, and the observation that joins them.
 
-Everything is rendered with torch on a torus (periodic boundaries), in batches, on any device. Units:
-surface brightness in the noise of one detector pixel (sky sigma = 1), lengths in detector pixels.
-Scenes live on a grid ``OVERSAMPLE`` times finer than the detector: fine pixel ``u`` sits at detector
-coordinate ``(u + 0.5) / OVERSAMPLE - 0.5``, which is also the grid of the x2 truth.
+Everything is rendered with torch on a torus (periodic boundaries), in batches, on any device.
+Units: surface brightness in the noise of one detector pixel (sky sigma = 1), lengths in detector
+pixels. Scenes live on a grid ``OVERSAMPLE`` times finer than the detector: fine pixel ``u`` sits
+at detector coordinate ``(u + 0.5) / OVERSAMPLE - 0.5``, which is also the grid of the x2 truth.
 """
 
 from __future__ import annotations

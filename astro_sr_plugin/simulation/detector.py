@@ -1,4 +1,4 @@
-"""What the camera and the registration of its frames do to an image: noise, correlation, saturation."""
+"""What the camera and the registration of its frames do: noise, correlation, saturation."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Registration:
 
     Attributes
     ----------
-    signal_taps, noise_taps : Tensor
-        Autocorrelation-like power and transfer are derived from small separable or 2-D kernels;
-        these are the transfer of the signal on the fine grid and the amplitude of the noise on the
-        detector grid.
+    signal : Tensor
+        Transfer function of the signal on the fine grid, complex, shape ``(n, n // 2 + 1)``.
+    noise : Tensor
+        Amplitude of the noise spectrum on the detector grid, for noise of standard deviation 1.
     variance : float
         Second moment that the registration adds to the PSF along each axis, in square pixels.
     correlation : float
@@ -58,7 +58,7 @@ def _axis_transfer(position: Tensor, weight: Tensor, shift: Tensor, f: Tensor) -
 
 
 def make_registration(size: int, oversample: int, rng: torch.Generator) -> Registration:
-    """Draw one way of making a stack: dithered frames registered by interpolation, or a Bayer matrix.
+    """Draw one way of making a stack: registered dithered frames, or a Bayer matrix.
 
     Parameters
     ----------

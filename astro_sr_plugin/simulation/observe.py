@@ -104,7 +104,7 @@ class _Draw:
 
 
 def _target_fwhm(config: ObservationConfig, fwhm: Tensor, draw: _Draw) -> Tensor:
-    """The default target for two thirds of the patches, else anything between it and no change."""
+    """Draw the default target for two patches of three, else any between it and no change."""
     if config.task == "denoise":
         return fwhm
     scale = 2 if config.task == "super-resolve" else 1

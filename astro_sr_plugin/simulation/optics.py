@@ -19,9 +19,7 @@ def _wrapped(n: int, device: torch.device) -> Tensor:
     return torch.fft.fftfreq(n, d=1 / n, device=device) / OVERSAMPLE
 
 
-def make_moffat(
-    n: int, fwhm: Tensor, beta: Tensor, ellipticity: Tensor, theta: Tensor
-) -> Tensor:
+def make_moffat(n: int, fwhm: Tensor, beta: Tensor, ellipticity: Tensor, theta: Tensor) -> Tensor:
     """Render Moffat profiles centred on the origin of the fine torus.
 
     Parameters
@@ -29,8 +27,8 @@ def make_moffat(
     n : int
         Side of the fine grid.
     fwhm, beta, ellipticity, theta : Tensor
-        Shape ``(B,)``: geometric-mean full width at half maximum in detector pixels, Moffat exponent,
-        ``1 - minor/major``, and the angle of the major axis from +x in radians.
+        Shape ``(B,)``: geometric-mean full width at half maximum in detector pixels, Moffat
+        exponent, ``1 - minor/major``, and the angle of the major axis from +x in radians.
 
     Returns
     -------

@@ -178,7 +178,8 @@ def _nebula(config: SceneConfig, rng: torch.Generator) -> Tensor:
     elif kind == 1:
         cloud = torch.exp(-float(_uniform(rng, 2.0, 8.0)) * base.abs())
     elif kind == 2:
-        cloud = torch.sigmoid(float(_uniform(rng, 2.0, 12.0)) * (base - float(_uniform(rng, -1, 1))))
+        steepness, threshold = _uniform(rng, 2.0, 12.0), _uniform(rng, -1, 1)
+        cloud = torch.sigmoid(steepness * (base - threshold))
     else:
         cloud = (base - base.min()) / (base.max() - base.min())
     if _chance(rng, 0.3):

@@ -13,8 +13,8 @@ __all__ = ["ApertureLoss", "AsinhLoss", "CharbonnierLoss", "RestorationLoss"]
 class CharbonnierLoss(nn.Module):
     """Smooth L1 in noise units with a relative floor.
 
-    ``mean(w * (sqrt(1 + d**2) - 1))`` with ``d = (x - t) / sqrt(1 + (floor * t)**2)``: quadratic for
-    faint signals, so that they are not biased, and relative for bright ones.
+    ``mean(w * (sqrt(1 + d**2) - 1))`` with ``d = (x - t) / sqrt(1 + (floor * t)**2)``: quadratic
+    for faint signals, so that they are not biased, and relative for bright ones.
     """
 
     def __init__(self, floor: float = 0.02) -> None:

@@ -14,8 +14,13 @@ import torch
 from torch import Tensor
 
 from astro_sr_plugin.exceptions import InputError
-from astro_sr_plugin.models.filters import make_moffat_psf, make_wiener_filters, apply_filters
-from astro_sr_plugin.models.unet import WienerUNet, encode_conditions
+from astro_sr_plugin.models.filters import (
+    apply_spectra,
+    filter_spectra,
+    make_moffat_psf,
+    make_wiener_filters,
+)
+from astro_sr_plugin.models.unet import WienerUNet, as_channels_last, encode_conditions
 from astro_sr_plugin.simulation import Observation, make_scene, observe
 from astro_sr_plugin.training.config import TrainConfig, write_config
 from astro_sr_plugin.training.losses import RestorationLoss
@@ -58,7 +63,8 @@ def restore_batch(net: WienerUNet, batch: Observation, autocast: bool = False) -
         psf = make_moffat_psf(batch.fwhm, batch.beta, batch.ellipticity, batch.theta)
         kernels = make_wiener_filters(psf, None if denoise else batch.target_fwhm, net.scale)
         count, phases = kernels.shape[1:3]
-        estimates = apply_filters(batch.observed, kernels.flatten(1, 2))
+        shape = (batch.observed.shape[-2], batch.observed.shape[-1])
+        estimates = apply_spectra(batch.observed, filter_spectra(kernels.flatten(1, 2), shape))
         estimates = estimates.unflatten(1, (count, phases))
         ratio = batch.fwhm / (batch.target_fwhm / net.scale)
         conditions = encode_conditions(
@@ -109,7 +115,7 @@ def load_checkpoint(path: Path, config: TrainConfig, device: str) -> TrainState:
     """Load the state of a run from ``path``; a missing file gives a fresh state."""
     torch.manual_seed(config.seed)
     net, mean = _build(config).to(device), _build(config).to(device)
-    net = net.to(memory_format=torch.channels_last)
+    as_channels_last(net)
     mean.load_state_dict(net.state_dict())
     mean.requires_grad_(False)
     optimizer = torch.optim.AdamW(net.parameters(), lr=config.learning_rate, weight_decay=1e-4)

@@ -1,0 +1,1 @@
+"""The verbs: each a file that reads as the steps it takes."""

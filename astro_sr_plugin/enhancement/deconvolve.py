@@ -1,0 +1,138 @@
+"""Sharpen to a smaller, round PSF, and take the noise away."""
+
+from __future__ import annotations
+
+import math
+import os
+
+from astropy.nddata import CCDData
+from numpy.typing import NDArray
+
+from astro_sr_plugin.data.nddata import Image
+from astro_sr_plugin.enhancement.frame import choose_runtime, open_frame
+from astro_sr_plugin.enhancement.plane import MeasuredPlane, measure_plane, restore_plane
+from astro_sr_plugin.enhancement.progress import over_planes
+from astro_sr_plugin.enhancement.psf import (
+    PSFLike,
+    apply_given_psf,
+    choose_target,
+    make_conditions,
+    target_image,
+)
+from astro_sr_plugin.enhancement.strengths import check_strength, make_blend
+from astro_sr_plugin.inference.runtime import Runtime
+from astro_sr_plugin.models.registry import default_model, load_model
+
+__all__ = ["deconvolve"]
+
+
+def deconvolve(
+    image: Image,
+    *,
+    stars: float = 1.0,
+    extended: float = 1.0,
+    target_fwhm: float | None = None,
+    psf: PSFLike = None,
+    model: str | os.PathLike[str] | None = None,
+    mask: NDArray | None = None,
+    device: str | None = None,
+    runtime: Runtime | None = None,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    hdu: int | str | None = None,
+) -> CCDData | NDArray:
+    """Bring a linear image to a smaller, round PSF.
+
+    The PSF of each plane is measured from its stars unless it is given; the result has a Gaussian
+    PSF, the same for all planes.
+
+    Parameters
+    ----------
+    image : CCDData, NDData, ndarray, str or Path
+        Linear image, shape (ny, nx), (3, ny, nx) or (n, ny, nx), in any unit and range. Never
+        changed.
+    stars, extended : float
+        Strength on stars and on everything else, 0 (the input exactly) to 1.
+    target_fwhm : float, optional
+        FWHM of the result in pixels, 1 or more; by default half of the input's, at least 2.
+    psf : number, sequence of numbers, 2D array, str or Path, optional
+        PSF of the input: ``fwhm``, ``(fwhm, beta)`` or ``(fwhm, beta, ellipticity, theta)`` of a
+        Moffat profile before integration over the pixel, or an image of the PSF, or its file.
+    model : str or Path, optional
+        Name from `list_models` (``"richardson-lucy"``, ``"wiener"`` are classical), or a weights
+        file.
+    mask : ndarray of bool, optional
+        True = excluded, in addition to the image's own mask.
+    device : {'auto', 'cpu', 'cuda', 'mps'}, optional
+        Shorthand for ``runtime=Runtime(device=...)``.
+    runtime : Runtime, optional
+        Device, tiles, progress.
+    out : str or Path, optional
+        FITS file to stream the result into, for images larger than the memory.
+    overwrite : bool
+        Whether ``out`` may replace a file.
+    hdu : int or str, optional
+        Which image of a file.
+
+    Returns
+    -------
+    CCDData or ndarray
+        Same kind, unit, mask and WCS; float32 (float64 for float64). Pixels that are NaN or masked
+        come back as they were. With ``out``, the file's image, memory-mapped.
+
+    Raises
+    ------
+    InputError
+        If the image or a parameter cannot be used, or the PSF is neither given nor measurable.
+    ModelError
+        If the model is unknown or damaged.
+    """
+    check_strength("stars", stars)
+    check_strength("extended", extended)
+    engine = load_model(model or default_model("deconvolve"), task="deconvolve", scale=1)
+    frame = open_frame(image, mask=mask, hdu=hdu)
+    found = [
+        apply_given_psf(measure_plane(plane, plane_mask), psf)
+        for _, plane, plane_mask in frame.planes()
+    ]
+    target = choose_target([m for m, _ in found], target_fwhm, engine.spec)
+    fwhm = max(m.fwhm for m, _ in found)
+    header = frame.header(
+        1,
+        task="deconvolve",
+        model=engine.spec.name,
+        weights_hash=engine.spec.sha256 or None,
+        fwhm_in=fwhm,
+        fwhm_out=target if stars > 0 else fwhm,
+        strength=max(stars, extended),
+        noise=max(m.sigma for m, _ in found),
+        parameters={
+            "stars": stars,
+            "extended": extended,
+            "psf_fwhm": tuple(round(m.fwhm, 4) for m, _ in found),
+            "psf_beta": tuple(round(m.beta, 3) for m, _ in found if math.isfinite(m.beta)),
+        },
+    )
+
+    def fill(sink: NDArray) -> None:
+        if stars == extended == 0:
+            sink[...] = frame.parts.data
+            return
+        blend = make_blend(frame.parts.data, frame.parts.mask, stars, extended, fwhm)
+        runtimes = over_planes(choose_runtime(runtime, device), len(found))
+        for (index, plane, plane_mask), (measured, psf_image), planned in zip(
+            frame.planes(), found, runtimes, strict=True
+        ):
+            conditions = make_conditions(measured, target, psf_image)
+            source = MeasuredPlane(plane, plane_mask, measured)
+            restore_plane(
+                source,
+                engine,
+                conditions,
+                target_image(target, 1),
+                planned,
+                sink[index],
+                blend=blend,
+            )
+
+    return frame.finish(fill, header, 1, out, overwrite)

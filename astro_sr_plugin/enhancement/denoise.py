@@ -1,0 +1,107 @@
+"""Take the noise away; stars, structure and flux stay."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import replace
+
+from astropy.nddata import CCDData
+from numpy.typing import NDArray
+
+from astro_sr_plugin.data.nddata import Image
+from astro_sr_plugin.enhancement.frame import choose_runtime, open_frame
+from astro_sr_plugin.enhancement.plane import MeasuredPlane, measure_plane, restore_plane
+from astro_sr_plugin.enhancement.progress import over_planes
+from astro_sr_plugin.enhancement.psf import make_conditions
+from astro_sr_plugin.enhancement.strengths import check_strength
+from astro_sr_plugin.inference.runtime import Runtime
+from astro_sr_plugin.models.registry import default_model, load_model
+
+__all__ = ["denoise"]
+
+_TYPICAL_FWHM = 3.0
+
+
+def denoise(
+    image: Image,
+    *,
+    strength: float = 1.0,
+    model: str | os.PathLike[str] | None = None,
+    mask: NDArray | None = None,
+    device: str | None = None,
+    runtime: Runtime | None = None,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    hdu: int | str | None = None,
+) -> CCDData | NDArray:
+    """Remove the noise of a linear image, white or correlated.
+
+    Parameters
+    ----------
+    image : CCDData, NDData, ndarray, str or Path
+        Linear image, shape (ny, nx), (3, ny, nx) or (n, ny, nx), in any unit and range; each plane
+        is treated with its own noise. Never changed.
+    strength : float
+        0 (the input exactly) to 1 (all noise removed).
+    model : str or Path, optional
+        Name from `list_models`, or a weights file; by default the shipped network.
+    mask : ndarray of bool, optional
+        True = excluded, in addition to the image's own mask.
+    device : {'auto', 'cpu', 'cuda', 'mps'}, optional
+        Shorthand for ``runtime=Runtime(device=...)``.
+    runtime : Runtime, optional
+        Device, tiles, progress.
+    out : str or Path, optional
+        FITS file to stream the result into, for images larger than the memory.
+    overwrite : bool
+        Whether ``out`` may replace a file.
+    hdu : int or str, optional
+        Which image of a file.
+
+    Returns
+    -------
+    CCDData or ndarray
+        Same kind, unit, mask and WCS; float32 (float64 for float64). Pixels that are NaN or masked
+        come back as they were. With ``out``, the file's image, memory-mapped.
+
+    Raises
+    ------
+    InputError
+        If the image or a parameter cannot be used.
+    ModelError
+        If the model is unknown or damaged.
+    """
+    check_strength("strength", strength)
+    engine = load_model(model or default_model("denoise"), task="denoise", scale=1)
+    frame = open_frame(image, mask=mask, hdu=hdu)
+    found = [measure_plane(plane, plane_mask) for _, plane, plane_mask in frame.planes()]
+    # Where no stars tell the PSF, a typical one serves: it only sets how far the filters reach.
+    told = [m if math.isfinite(m.fwhm) else replace(m, fwhm=_TYPICAL_FWHM) for m in found]
+    header = frame.header(
+        1,
+        task="denoise",
+        model=engine.spec.name,
+        weights_hash=engine.spec.sha256 or None,
+        fwhm_in=max(m.fwhm for m in found),
+        fwhm_out=max(m.fwhm for m in found),
+        strength=strength,
+        noise=max(m.sigma for m in found),
+        parameters={"noise_correlation": max(m.noise_correlation for m in found)},
+    )
+
+    def fill(sink: NDArray) -> None:
+        if strength == 0:
+            sink[...] = frame.parts.data
+            return
+        runtimes = over_planes(choose_runtime(runtime, device), len(found))
+        for (index, plane, plane_mask), measured, planned in zip(
+            frame.planes(), told, runtimes, strict=True
+        ):
+            conditions = make_conditions(measured, None, None)
+            source = MeasuredPlane(plane, plane_mask, measured)
+            restore_plane(
+                source, engine, conditions, conditions.psf, planned, sink[index], blend=strength
+            )
+
+    return frame.finish(fill, header, 1, out, overwrite)

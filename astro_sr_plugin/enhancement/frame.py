@@ -1,0 +1,115 @@
+"""An image on its way through a verb: what comes in, and where the result goes."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from astropy.io.fits import Header
+from astropy.nddata import CCDData
+from numpy.typing import NDArray
+
+from astro_sr_plugin.data.fits_output import create_fits
+from astro_sr_plugin.data.formats import read_image
+from astro_sr_plugin.data.nddata import Image, Unpacked, iter_planes, repack, unpack
+from astro_sr_plugin.data.provenance import add_keywords
+from astro_sr_plugin.data.wcs import scale_wcs, scale_wcs_header
+from astro_sr_plugin.exceptions import AstroSRWarning
+from astro_sr_plugin.inference.runtime import Runtime
+
+__all__ = ["Frame", "choose_runtime", "open_frame"]
+
+
+def choose_runtime(runtime: Runtime | None, device: str | None) -> Runtime:
+    """Join ``runtime=`` with its shorthand ``device=``."""
+    runtime = runtime or Runtime()
+    return runtime if device is None else replace(runtime, device=device)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The parts of an image, plane by plane.
+
+    Attributes
+    ----------
+    parts : Unpacked
+        Data, mask, unit, WCS and header.
+    """
+
+    parts: Unpacked
+
+    def planes(self) -> Iterator[tuple[tuple[int, ...], NDArray, NDArray[np.bool_] | None]]:
+        """Yield the index, the pixels and the mask of each plane."""
+        for index, plane in iter_planes(self.parts.data):
+            mask = None if self.parts.mask is None else self.parts.mask[index]
+            yield index, plane, mask
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the result: float64 for float64 images, else float32."""
+        data = self.parts.data.dtype
+        return np.dtype(np.float64 if data.kind == "f" and data.itemsize > 4 else np.float32)
+
+    def header(self, scale: int, **keywords: Any) -> Header:
+        """Return the header of a result, with its grid and its provenance."""
+        meta = self.parts.meta
+        header = meta.copy() if isinstance(meta, Header) else Header()
+        if not isinstance(meta, Header):
+            for key, value in meta.items():
+                if isinstance(value, str | int | float | bool):
+                    header[key] = value
+        if scale > 1:
+            header = scale_wcs_header(header, scale, shape=self.parts.data.shape)
+        return add_keywords(header, scale=scale, **keywords)
+
+    def finish(
+        self,
+        fill: Callable[[NDArray], None],
+        header: Header,
+        scale: int,
+        out: str | os.PathLike[str] | None,
+        overwrite: bool,
+    ) -> CCDData | NDArray:
+        """Make room for the result, have it filled, and put it together.
+
+        Parameters
+        ----------
+        fill : callable
+            Fills an array of the shape of the result.
+        header : fits.Header
+            Of the result.
+        scale : int
+            Output pixels per input pixel.
+        out : str, Path or None
+            FITS file to stream into; it appears when it is complete.
+        overwrite : bool
+            Whether ``out`` may exist.
+        """
+        *planes, ny, nx = self.parts.data.shape
+        shape = (*planes, ny * scale, nx * scale)
+        wcs = scale_wcs(self.parts.wcs, scale) if scale > 1 else self.parts.wcs
+        mask = self.parts.mask
+        if mask is not None and scale > 1:
+            mask = mask.repeat(scale, -1).repeat(scale, -2)
+        if self.parts.uncertainty is not None:
+            text = "the uncertainty of the input does not hold for the result and is left out"
+            warnings.warn(text, AstroSRWarning, stacklevel=4)
+        if out is None:
+            data = np.empty(shape, self.dtype)
+            fill(data)
+            return repack(self.parts, data, mask=mask, wcs=wcs, meta=header)
+        if self.parts.unit is not None and "BUNIT" not in header:
+            header["BUNIT"] = self.parts.unit.to_string()
+        with create_fits(out, header, shape, self.dtype, overwrite, wcs=wcs) as stream:
+            fill(stream.data)
+            stream.mask = mask
+        return read_image(out)
+
+
+def open_frame(image: Image, *, mask: NDArray | None, hdu: int | str | None) -> Frame:
+    """Take an image apart for a verb."""
+    return Frame(unpack(image, mask=mask, hdu=hdu))

@@ -1,0 +1,287 @@
+"""One plane through a model: measure, normalise, predict, denormalise, keep the flux."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import correlate1d
+
+from astro_sr_plugin.data.memory import release
+from astro_sr_plugin.exceptions import AstroSRWarning, InputError
+from astro_sr_plugin.inference.consistency import BLOCK, FluxLedger
+from astro_sr_plugin.inference.predictor import Predictor
+from astro_sr_plugin.inference.runtime import Runtime
+from astro_sr_plugin.inference.tiling import reflect_indices
+from astro_sr_plugin.measurement.background import Background, measure_background
+from astro_sr_plugin.measurement.noise import measure_noise
+from astro_sr_plugin.measurement.psf import measure_psf
+from astro_sr_plugin.measurement.saturation import find_saturation
+from astro_sr_plugin.models.spec import Conditions, Model
+
+__all__ = ["MeasuredPlane", "PlaneMeasurement", "measure_plane", "restore_plane"]
+
+_FILL_RADIUS = 6
+_FILL_SIGMA = 1.5
+_ROWS = 256
+
+
+@dataclass(frozen=True)
+class PlaneMeasurement:
+    """What a model has to know of a plane; lengths in pixels, levels in image units.
+
+    Attributes
+    ----------
+    background : Background
+        Smooth level of the sky.
+    sigma : float
+        Noise of a pixel; above 0.
+    noise_correlation : float
+        Lag-1 correlation of the noise.
+    fwhm, beta, ellipticity, theta : float
+        Moffat profile of the stars; NaN where it could not be measured.
+    n_stars : int
+        Stars that the profile comes from.
+    confidence : str
+        ``"high"``, ``"medium"``, ``"low"`` or ``"none"``.
+    saturation : float
+        Level from which pixels are saturated; infinite if none are.
+    """
+
+    background: Background
+    sigma: float
+    noise_correlation: float
+    fwhm: float
+    beta: float
+    ellipticity: float
+    theta: float
+    n_stars: int
+    confidence: str
+    saturation: float
+
+
+def measure_plane(plane: NDArray, mask: NDArray[np.bool_] | None) -> PlaneMeasurement:
+    """Measure sky, noise, stars and saturation of a plane.
+
+    Parameters
+    ----------
+    plane : ndarray, shape (ny, nx)
+        Linear image.
+    mask : ndarray of bool or None
+        True = excluded.
+
+    Raises
+    ------
+    InputError
+        If the plane is constant: there is nothing to measure or to enhance.
+    """
+    background = measure_background(plane, mask=mask)
+    noise = measure_noise(plane, mask=mask, background=background)
+    sigma = noise.sigma
+    if not (math.isfinite(sigma) and sigma > 0):
+        low, high = _range(plane, mask)
+        if low == high:
+            msg = f"the image is constant (every pixel is {low:g}); it holds nothing to enhance"
+            raise InputError(msg)
+        # A picture without noise: its faintest tones stand in for it.
+        sigma = background.rms if background.rms > 0 else (high - low) * 1e-4
+    saturation = find_saturation(plane, mask=mask, level=background.level, rms=background.rms)
+    psf = measure_psf(plane, mask=mask, background=background, noise=noise, saturation=saturation)
+    return PlaneMeasurement(
+        background=background,
+        sigma=float(sigma),
+        noise_correlation=noise.correlation if math.isfinite(noise.correlation) else 0.0,
+        fwhm=psf.fwhm,
+        beta=psf.beta,
+        ellipticity=psf.ellipticity,
+        theta=psf.theta,
+        n_stars=psf.n_stars,
+        confidence=psf.confidence,
+        saturation=math.inf if saturation is None else float(saturation),
+    )
+
+
+def _range(plane: NDArray, mask: NDArray[np.bool_] | None) -> tuple[float, float]:
+    low, high = math.inf, -math.inf
+    for first in range(0, len(plane), _ROWS):
+        rows = np.asarray(plane[first : first + _ROWS], dtype=np.float64)
+        good = np.isfinite(rows)
+        if mask is not None:
+            good &= ~mask[first : first + _ROWS]
+        if good.any():
+            low, high = min(low, rows[good].min()), max(high, rows[good].max())
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class MeasuredPlane:
+    """A plane as a model sees it: in noise sigma, sky at 0, holes filled, mirrored at its edges.
+
+    Attributes
+    ----------
+    plane : ndarray, shape (ny, nx)
+        Linear image; never changed, converted piece by piece.
+    mask : ndarray of bool or None
+        True = excluded.
+    measured : PlaneMeasurement
+        Of this plane.
+    """
+
+    plane: NDArray
+    mask: NDArray[np.bool_] | None
+    measured: PlaneMeasurement
+
+    def read(
+        self, y0: int, y1: int, x0: int, x1: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Give a region that may reach beyond the plane, and where it is saturated or filled."""
+        ny, nx = self.plane.shape
+        pad = _FILL_RADIUS
+        rows = reflect_indices(y0 - pad, y1 + pad, ny)
+        columns = reflect_indices(x0 - pad, x1 + pad, nx)
+        low_y, low_x = int(rows.min()), int(columns.min())
+        window = (low_y, int(rows.max()) + 1, low_x, int(columns.max()) + 1)
+        values, invalid, saturated = self._window(*window)
+        mirror = np.ix_(rows - low_y, columns - low_x)
+        values, invalid, saturated = values[mirror], invalid[mirror], saturated[mirror]
+        if invalid.any():
+            values = _fill(values, invalid)
+        inner = (slice(pad, -pad), slice(pad, -pad))
+        return values[inner], (invalid | saturated)[inner].astype(np.float32)
+
+    def invalid(self, y0: int, y1: int) -> NDArray[np.bool_]:
+        """Tell which pixels of rows ``y0:y1`` were not used."""
+        bad = ~np.isfinite(self.plane[y0:y1])
+        if self.mask is not None:
+            bad |= self.mask[y0:y1]
+        return bad
+
+    def _window(
+        self, y0: int, y1: int, x0: int, x1: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+        raw = np.asarray(self.plane[y0:y1, x0:x1])
+        if raw.dtype.kind != "f" or not raw.dtype.isnative:
+            raw = raw.astype(np.float64 if raw.dtype.itemsize > 4 else np.float32)
+        invalid = ~np.isfinite(raw)
+        if self.mask is not None:
+            invalid |= self.mask[y0:y1, x0:x1]
+        level = self.measured.background.level_at(y0, y1, x0, x1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            values = ((raw - level) / self.measured.sigma).astype(np.float32)
+            saturated = raw >= self.measured.saturation
+        values[invalid] = 0.0
+        return values, invalid, saturated & ~invalid
+
+
+def _fill(values: NDArray[np.float32], invalid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Fill holes with the weighted mean of their neighbourhood, or the sky where there is none."""
+    offsets = np.arange(-_FILL_RADIUS, _FILL_RADIUS + 1)
+    taps = np.exp(-0.5 * (offsets / _FILL_SIGMA) ** 2)
+    sums = []
+    for image in (np.where(invalid, 0.0, values), (~invalid).astype(np.float64)):
+        smooth = correlate1d(image.astype(np.float64), taps, axis=0, mode="constant")
+        sums.append(correlate1d(smooth, taps, axis=1, mode="constant"))
+    # Trust in a mean fades with the weight behind it: the rest is sky.
+    mean = sums[0] / (sums[1] + 0.05)
+    return np.where(invalid, mean, values).astype(np.float32)
+
+
+def restore_plane(
+    source: MeasuredPlane,
+    model: Model,
+    conditions: Conditions,
+    target_psf: NDArray[np.float32],
+    runtime: Runtime,
+    sink: NDArray,
+    *,
+    blend: NDArray[np.float32] | float = 1.0,
+    factor: float = 1.0,
+) -> None:
+    """Restore a plane into ``sink``.
+
+    Parameters
+    ----------
+    source : MeasuredPlane
+        The plane.
+    model : Model
+        Network or classical method.
+    conditions : Conditions
+        What the model is told.
+    target_psf : ndarray
+        PSF of the result on input pixels, odd sides, sum 1.
+    runtime : Runtime
+        Device, tiles, progress.
+    sink : ndarray, shape (scale * ny, scale * nx)
+        Takes the result; may be memory-mapped.
+    blend : float or ndarray, shape (ny, nx)
+        Share of the restored plane in the result, 0 to 1; below 1 only where the scale is 1.
+    factor : float
+        Multiplies the result at the end.
+    """
+    scale = model.spec.scale
+    shape = (source.plane.shape[0], source.plane.shape[1])
+    ledger = FluxLedger(shape, scale, conditions.psf, target_psf)
+    for first, last in _row_blocks(shape[0]):
+        ledger.count_input(first, *source.read(first, last, 0, shape[1]))
+    for first_row, strip in Predictor(model, conditions, runtime).strips(source.read, shape):
+        ledger.count_output(first_row, strip)
+        sink[first_row : first_row + len(strip)] = strip
+        for array in (sink, source.plane):
+            release(array)
+    ledger.close()
+    for first, last in _row_blocks(shape[0]):
+        out = slice(first * scale, last * scale)
+        values = sink[out] + ledger.correction(out.start, out.stop)
+        result = values.astype(np.float64) * source.measured.sigma
+        result += _finer_level(source.measured.background, first, last, shape, scale)
+        part = blend[first:last] if isinstance(blend, np.ndarray) else blend
+        original = np.asarray(source.plane[first:last], dtype=np.float64)
+        if isinstance(part, np.ndarray) or part != 1.0:
+            with np.errstate(invalid="ignore"):
+                result = original + part * (result - original)
+        invalid = _enlarged(source.invalid(first, last), scale)
+        if invalid.any():
+            result = np.where(invalid, _enlarged(original, scale), result)
+        with np.errstate(over="ignore"):
+            sink[out] = result * factor
+        release(sink)
+
+
+def _row_blocks(rows: int) -> Iterator[tuple[int, int]]:
+    step = _ROWS // BLOCK * BLOCK
+    for first in range(0, rows, step):
+        yield first, min(first + step, rows)
+
+
+def _enlarged(image: NDArray, scale: int) -> NDArray:
+    return image if scale == 1 else image.repeat(scale, 0).repeat(scale, 1)
+
+
+def _finer_level(
+    background: Background, first: int, last: int, shape: tuple[int, int], scale: int
+) -> NDArray[np.float64]:
+    """Sky level at the output pixels of input rows ``first:last``, linear between input pixels."""
+    if scale == 1:
+        return background.level_at(first, last, 0, shape[1]).astype(np.float64)
+    low, high = max(0, first - 1), min(shape[0], last + 1)
+    level = background.level_at(low, high, 0, shape[1]).astype(np.float64)
+    for axis, (start, stop, origin) in enumerate(((first, last, low), (0, shape[1], 0))):
+        n = level.shape[axis]
+        if n == 1:
+            level = level.repeat((stop - start) * scale, axis)
+            continue
+        place = (np.arange(start * scale, stop * scale) + 0.5) / scale - 0.5 - origin
+        left = np.clip(np.floor(place).astype(int), 0, n - 2)
+        weight = place - left
+        weight = weight[:, None] if axis == 0 else weight[None, :]
+        level = level.take(left, axis) * (1 - weight) + level.take(left + 1, axis) * weight
+    return level
+
+
+def warn(text: str) -> None:
+    """Warn the user; the call that counts is the verb's."""
+    warnings.warn(text, AstroSRWarning, stacklevel=4)

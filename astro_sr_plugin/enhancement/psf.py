@@ -1,0 +1,198 @@
+"""The PSF that a verb works with: measured or given, and the target it goes to."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from astro_sr_plugin.data.formats import read_image
+from astro_sr_plugin.enhancement.plane import PlaneMeasurement, warn
+from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.models.filters import FILTER_RADIUS, gaussian_kernel, make_moffat_psf
+from astro_sr_plugin.models.spec import Conditions, ModelSpec
+
+__all__ = ["PSFLike", "apply_given_psf", "choose_target", "make_conditions", "target_image"]
+
+PSFLike = float | Sequence[float] | NDArray | str | os.PathLike[str] | None
+"""``fwhm``, ``(fwhm, beta)``, ``(fwhm, beta, ellipticity, theta)``, an image of the PSF, or its
+file."""
+
+_DEFAULT_BETA = 3.5
+_LEAST_TARGET = 1.0
+_SHARPEST = 2.3
+
+
+def apply_given_psf(
+    measured: PlaneMeasurement, psf: PSFLike
+) -> tuple[PlaneMeasurement, NDArray[np.float32] | None]:
+    """Put the user's PSF in the place of the measured one.
+
+    Parameters
+    ----------
+    measured : PlaneMeasurement
+        What was measured.
+    psf : number, sequence of numbers, 2D array, str, Path or None
+        Moffat parameters (FWHM in pixels before integration over the pixel, beta, ellipticity,
+        angle in radians from +x), an image of the PSF on the pixels of the input, or a file of it.
+
+    Returns
+    -------
+    measured : PlaneMeasurement
+        With the parameters of the PSF.
+    image : ndarray or None
+        The image of the PSF, centred, sum 1, if one was given.
+
+    Raises
+    ------
+    InputError
+        If the PSF is not what is allowed.
+    """
+    if psf is None:
+        return measured, None
+    if isinstance(psf, str | os.PathLike):
+        psf = np.asarray(read_image(psf).data)
+    array = np.asarray(psf, dtype=np.float64)
+    if array.ndim == 2:
+        image = _centred(array)
+        fwhm = _half_maximum_width(image)
+        return _told(measured, fwhm, _DEFAULT_BETA, 0.0, 0.0), image.astype(np.float32)
+    if array.ndim > 1 or array.size not in (1, 2, 4) or not np.isfinite(array).all():
+        msg = (
+            f"psf={psf!r} is not a PSF; allowed are fwhm, (fwhm, beta), "
+            "(fwhm, beta, ellipticity, theta), a 2D image or its file"
+        )
+        raise InputError(msg)
+    given = array.ravel().tolist()
+    fwhm, beta, ellipticity, theta = given + [0.0, _DEFAULT_BETA, 0.0, 0.0][len(given) :]
+    if not (0.5 <= fwhm <= 30 and beta > 1 and 0 <= ellipticity < 0.9):
+        msg = (
+            f"psf={tuple(given)} is out of range; allowed are fwhm 0.5 to 30 px, "
+            "beta above 1, ellipticity 0 to 0.9"
+        )
+        raise InputError(msg)
+    return _told(measured, fwhm, beta, ellipticity, theta), None
+
+
+def _told(
+    measured: PlaneMeasurement, fwhm: float, beta: float, ellipticity: float, theta: float
+) -> PlaneMeasurement:
+    return replace(
+        measured, fwhm=fwhm, beta=beta, ellipticity=ellipticity, theta=theta, confidence="given"
+    )
+
+
+def _centred(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cut a PSF image to odd sides about its peak, at most twice the filter radius, sum 1."""
+    if not np.isfinite(image).all() or image.sum() <= 0 or min(image.shape) < 3:
+        msg = (
+            f"psf: the image of shape {image.shape} is not a PSF; it needs at least 3 x 3 pixels, "
+            "all finite, with a positive sum"
+        )
+        raise InputError(msg)
+    y, x = np.unravel_index(np.argmax(image), image.shape)
+    r = min(y, x, image.shape[0] - 1 - y, image.shape[1] - 1 - x, FILTER_RADIUS)
+    if r < 1:
+        msg = f"psf: the peak of the image lies on its edge, at (x, y) = ({x}, {y}); centre it"
+        raise InputError(msg)
+    cut = image[y - r : y + r + 1, x - r : x + r + 1]
+    return cut / cut.sum()
+
+
+def _half_maximum_width(image: NDArray[np.float64]) -> float:
+    """FWHM of the optical profile from the area above half of the maximum, less the pixel."""
+    fine = torch.nn.functional.interpolate(
+        torch.from_numpy(image)[None, None], scale_factor=8, mode="bicubic", align_corners=False
+    )
+    area = float((fine > fine.max() / 2).sum()) / 64
+    width = 2 * math.sqrt(area / math.pi)
+    return math.sqrt(max(0.25, width**2 - 8 * math.log(2) / 12))
+
+
+def choose_target(
+    measured: Sequence[PlaneMeasurement], target_fwhm: float | None, spec: ModelSpec
+) -> float:
+    """Choose the FWHM of the result in output pixels: one for all planes, so that colours agree.
+
+    Parameters
+    ----------
+    measured : sequence of PlaneMeasurement
+        One per plane.
+    target_fwhm : float or None
+        What the user wants; by default half of the widest plane, at least 2 pixels.
+    spec : ModelSpec
+        The model.
+
+    Raises
+    ------
+    InputError
+        If no PSF is known, or the wanted one cannot be.
+    """
+    if not all(math.isfinite(m.fwhm) for m in measured):
+        stars = min(m.n_stars for m in measured)
+        msg = (
+            f"the width of the stars cannot be measured ({stars} usable stars); "
+            "give it by psf=(fwhm, beta) or --psf FWHM,BETA"
+        )
+        raise InputError(msg)
+    widest = max(m.fwhm for m in measured) * spec.scale
+    _warn_of_range(measured, spec)
+    if target_fwhm is None:
+        return max(2.0, widest / 2)
+    if not (math.isfinite(target_fwhm) and target_fwhm >= _LEAST_TARGET):
+        msg = f"target_fwhm={target_fwhm} cannot be sampled; allowed is {_LEAST_TARGET} px or more"
+        raise InputError(msg)
+    if widest / target_fwhm > _SHARPEST:
+        warn(
+            f"target_fwhm={target_fwhm:g} px is {widest / target_fwhm:.1f} times narrower than the "
+            f"stars ({widest:.2f} output px); the models were made for 2 times: expect artefacts"
+        )
+    return float(target_fwhm)
+
+
+def _warn_of_range(measured: Sequence[PlaneMeasurement], spec: ModelSpec) -> None:
+    low, high = spec.fwhm_range
+    for m in measured:
+        if m.confidence == "low":
+            warn(
+                f"the PSF (FWHM {m.fwhm:.2f} px) comes from {m.n_stars} stars and is uncertain; "
+                "give a better one by psf=(fwhm, beta)"
+            )
+        if not low <= m.fwhm <= high:
+            advice = "bin the image first" if m.fwhm > high else "use drizzled data"
+            warn(
+                f"stars of FWHM {m.fwhm:.2f} px are outside the range of model {spec.name!r} "
+                f"({low:g} to {high:g} px); {advice}"
+            )
+
+
+def make_conditions(
+    measured: PlaneMeasurement, target_fwhm: float | None, image: NDArray[np.float32] | None
+) -> Conditions:
+    """Gather what the model is told of one plane; ``target_fwhm`` None keeps the PSF."""
+    beta = measured.beta if math.isfinite(measured.beta) else _DEFAULT_BETA
+    beta = min(max(beta, 1.6), 8.0)
+    ellipticity = measured.ellipticity if math.isfinite(measured.ellipticity) else 0.0
+    theta = measured.theta if math.isfinite(measured.theta) else 0.0
+    if image is None:
+        numbers = torch.tensor([measured.fwhm, beta, ellipticity, theta], dtype=torch.float32)
+        image = make_moffat_psf(*numbers[:, None])[0].numpy()
+    return Conditions(
+        psf=image,
+        fwhm=measured.fwhm,
+        beta=beta,
+        ellipticity=ellipticity,
+        target_fwhm=measured.fwhm if target_fwhm is None else target_fwhm,
+        noise_correlation=measured.noise_correlation,
+        background=measured.background.level / measured.sigma,
+    )
+
+
+def target_image(target_fwhm: float, scale: int) -> NDArray[np.float32]:
+    """Image of the Gaussian target on input pixels."""
+    return gaussian_kernel(target_fwhm / scale, FILTER_RADIUS).numpy()

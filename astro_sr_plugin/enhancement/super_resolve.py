@@ -1,0 +1,135 @@
+"""Enlarge and sharpen: more pixels, and the detail that the data support in them."""
+
+from __future__ import annotations
+
+import os
+
+from astropy.nddata import CCDData
+from numpy.typing import NDArray
+
+from astro_sr_plugin.data.nddata import Image
+from astro_sr_plugin.enhancement.frame import choose_runtime, open_frame
+from astro_sr_plugin.enhancement.plane import MeasuredPlane, measure_plane, restore_plane
+from astro_sr_plugin.enhancement.progress import over_planes
+from astro_sr_plugin.enhancement.psf import (
+    PSFLike,
+    apply_given_psf,
+    choose_target,
+    make_conditions,
+    target_image,
+)
+from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.inference.runtime import Runtime
+from astro_sr_plugin.models.registry import default_model, load_model
+
+__all__ = ["SCALES", "super_resolve"]
+
+SCALES = (2,)
+
+
+def super_resolve(
+    image: Image,
+    *,
+    scale: int = 2,
+    target_fwhm: float | None = None,
+    psf: PSFLike = None,
+    conserve_flux: bool = False,
+    model: str | os.PathLike[str] | None = None,
+    mask: NDArray | None = None,
+    device: str | None = None,
+    runtime: Runtime | None = None,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    hdu: int | str | None = None,
+) -> CCDData | NDArray:
+    """Bring a linear image to a finer grid and a smaller, round PSF.
+
+    Output pixel ``j`` lies at input pixel ``(j + 0.5) / scale - 0.5``: the edges of the image stay
+    where they are.
+
+    Parameters
+    ----------
+    image : CCDData, NDData, ndarray, str or Path
+        Linear image, shape (ny, nx), (3, ny, nx) or (n, ny, nx), in any unit and range. Never
+        changed.
+    scale : {2}
+        Output pixels per input pixel along each axis.
+    target_fwhm : float, optional
+        FWHM of the result in output pixels, 1 or more; by default the number of pixels that the
+        input's stars have (half their width on the sky), at least 2.
+    psf : number, sequence of numbers, 2D array, str or Path, optional
+        PSF of the input, as for `deconvolve`.
+    conserve_flux : bool
+        False keeps the surface brightness (the level of the sky), True the sum of the pixels.
+    model : str or Path, optional
+        Name from `list_models` (``"bicubic"`` and ``"wiener"`` are classical), or a weights file.
+    mask : ndarray of bool, optional
+        True = excluded, in addition to the image's own mask.
+    device : {'auto', 'cpu', 'cuda', 'mps'}, optional
+        Shorthand for ``runtime=Runtime(device=...)``.
+    runtime : Runtime, optional
+        Device, tiles, progress.
+    out : str or Path, optional
+        FITS file to stream the result into, for images larger than the memory.
+    overwrite : bool
+        Whether ``out`` may replace a file.
+    hdu : int or str, optional
+        Which image of a file.
+
+    Returns
+    -------
+    CCDData or ndarray
+        Shape (scale * ny, scale * nx) per plane; same kind and unit, mask and WCS on the new grid;
+        float32 (float64 for float64). Pixels that are NaN or masked stay so.
+
+    Raises
+    ------
+    InputError
+        If the image or a parameter cannot be used, or the PSF is neither given nor measurable.
+    ModelError
+        If the model is unknown or damaged.
+    """
+    if scale not in SCALES:
+        msg = f"scale={scale} is not offered; allowed is {', '.join(map(str, SCALES))}"
+        raise InputError(msg)
+    engine = load_model(
+        model or default_model("super-resolve", scale), task="super-resolve", scale=scale
+    )
+    frame = open_frame(image, mask=mask, hdu=hdu)
+    found = [
+        apply_given_psf(measure_plane(plane, plane_mask), psf)
+        for _, plane, plane_mask in frame.planes()
+    ]
+    target = choose_target([m for m, _ in found], target_fwhm, engine.spec)
+    header = frame.header(
+        scale,
+        task="super-resolve",
+        model=engine.spec.name,
+        weights_hash=engine.spec.sha256 or None,
+        fwhm_in=max(m.fwhm for m, _ in found),
+        fwhm_out=target,
+        noise=max(m.sigma for m, _ in found),
+        parameters={
+            "conserve_flux": conserve_flux,
+            "psf_fwhm": tuple(round(m.fwhm, 4) for m, _ in found),
+        },
+    )
+
+    def fill(sink: NDArray) -> None:
+        runtimes = over_planes(choose_runtime(runtime, device), len(found))
+        for (index, plane, plane_mask), (measured, psf_image), planned in zip(
+            frame.planes(), found, runtimes, strict=True
+        ):
+            conditions = make_conditions(measured, target, psf_image)
+            source = MeasuredPlane(plane, plane_mask, measured)
+            restore_plane(
+                source,
+                engine,
+                conditions,
+                target_image(target, scale),
+                planned,
+                sink[index],
+                factor=1 / scale**2 if conserve_flux else 1.0,
+            )
+
+    return frame.finish(fill, header, scale, out, overwrite)

@@ -1,0 +1,1 @@
+"""From one plane of numbers to another through a model, in tiles that leave no trace."""

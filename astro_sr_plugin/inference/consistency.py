@@ -1,0 +1,145 @@
+"""Keep the light: what the data say at large scales is put back into the result."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import RectBivariateSpline
+from scipy.ndimage import binary_dilation, gaussian_filter
+from scipy.signal import fftconvolve
+
+__all__ = ["BLOCK", "FluxLedger"]
+
+BLOCK = 8
+"""Input pixels per side of the blocks in which light is counted."""
+
+_SIGMA = 2.0
+"""Width in blocks of the Gaussian that smooths the correction: 16 input pixels."""
+
+_GRID = 512
+_RADIUS = 12
+
+
+class FluxLedger:
+    """Counts light in blocks, in and out, and tells the smooth correction that makes them agree.
+
+    The input seen at the resolution of the output, ``y - (H/T) x``, should hold no light at scales
+    far above the PSF. What it holds is smoothed with a Gaussian of 16 pixels and added to the
+    output: a data-consistency step ``x + F^-1[W (Y - (H/T) X)]`` whose ``W`` is 1 at zero
+    frequency. A last constant makes the sums equal.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape (ny, nx) of the plane, in input pixels.
+    scale : int
+        Output pixels per input pixel.
+    psf : ndarray
+        Effective PSF of the input on its pixels, odd sides, sum 1.
+    target : ndarray
+        PSF of the output on input pixels, odd sides, sum 1.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        scale: int,
+        psf: NDArray[np.float32],
+        target: NDArray[np.float32],
+    ) -> None:
+        self.shape, self.scale = shape, scale
+        self.blocks = (-(-shape[0] // BLOCK), -(-shape[1] // BLOCK))
+        self._kernel = _ratio_kernel(psf, target)
+        self._light_in = np.zeros(self.blocks)
+        self._light_out = np.zeros(self.blocks)
+        self._doubtful = np.zeros(self.blocks, dtype=bool)
+
+    def count_input(
+        self, first_row: int, values: NDArray[np.float32], mask: NDArray[np.float32]
+    ) -> None:
+        """Count rows of the input (in noise sigma), beginning at a multiple of `BLOCK`."""
+        place = slice(first_row // BLOCK, first_row // BLOCK + -(-len(values) // BLOCK))
+        self._light_in[place] = _block_means(values, BLOCK)
+        self._doubtful[place] = _block_means(mask, BLOCK) > 0
+
+    def count_output(self, first_row: int, values: NDArray[np.float32]) -> None:
+        """Count rows of the output, beginning at a multiple of ``BLOCK * scale``."""
+        side = BLOCK * self.scale
+        place = slice(first_row // side, first_row // side + -(-len(values) // side))
+        self._light_out[place] = _block_means(values, side)
+
+    def close(self) -> None:
+        """Balance the counts; afterwards `correction` may be asked."""
+        pad = _RADIUS
+        out = np.pad(self._light_out, pad, mode="symmetric")
+        seen = fftconvolve(out, self._kernel, mode="same")[pad:-pad, pad:-pad]
+        missing = self._light_in - seen
+        if self._doubtful.any():
+            missing[binary_dilation(self._doubtful, iterations=2)] = 0.0
+        smooth = gaussian_filter(missing, _SIGMA, mode="reflect", truncate=5.0)
+        sizes = [
+            np.minimum(BLOCK, length - BLOCK * np.arange(n))
+            for length, n in zip(self.shape, self.blocks, strict=True)
+        ]
+        area = np.outer(*sizes).astype(float)
+        area[self._doubtful] = 0.0
+        if area.any():
+            left = self._light_in - self._light_out - smooth
+            smooth += np.sum(left * area) / np.sum(area)
+        self._spline = _spline(smooth)
+
+    def correction(self, first_row: int, last_row: int) -> NDArray[np.float32]:
+        """Evaluate the correction on output rows ``first_row:last_row``, all columns."""
+        side = BLOCK * self.scale
+        y = (np.arange(first_row, last_row) + 0.5) / side - 0.5
+        x = (np.arange(self.shape[1] * self.scale) + 0.5) / side - 0.5
+        if isinstance(self._spline, float):
+            return np.full((len(y), len(x)), self._spline, np.float32)
+        y = np.clip(y, 0, self.blocks[0] - 1)
+        x = np.clip(x, 0, self.blocks[1] - 1)
+        return self._spline(y, x).astype(np.float32)
+
+
+def _spline(mesh: NDArray[np.float64]) -> RectBivariateSpline | float:
+    """Smooth map through the block centres; short axes are repeated to carry a cubic."""
+    if mesh.size == 1:
+        return float(mesh[0, 0])
+    axes = []
+    for axis, n in enumerate(mesh.shape):
+        if n < 4:
+            mesh = np.repeat(mesh, 4, axis=axis)
+            axes.append((np.arange(4 * n) - 1.5) / 4)
+        else:
+            axes.append(np.arange(n, dtype=float))
+    return RectBivariateSpline(axes[0], axes[1], mesh)
+
+
+def _block_means(values: NDArray[np.float32], side: int) -> NDArray[np.float64]:
+    """Mean of each ``side`` x ``side`` block; blocks at the far edges may be smaller."""
+    out: NDArray[np.float64] = values.astype(np.float64)
+    for axis in (0, 1):
+        starts = np.arange(0, out.shape[axis], side)
+        counts = np.diff(np.append(starts, out.shape[axis]))
+        out = np.add.reduceat(out, starts, axis=axis)
+        out /= counts[:, None] if axis == 0 else counts[None, :]
+    return out
+
+
+def _ratio_kernel(psf: NDArray[np.float32], target: NDArray[np.float32]) -> NDArray[np.float64]:
+    """``H/T`` sampled at block centres; the band limit of a block keeps it free of aliases."""
+    transfers = []
+    for image in (psf, target):
+        grid = np.zeros((_GRID, _GRID))
+        grid[: image.shape[0], : image.shape[1]] = image
+        grid = np.roll(grid, (-(image.shape[0] // 2), -(image.shape[1] // 2)), (0, 1))
+        transfers.append(np.fft.rfft2(grid))
+    fy, fx = np.fft.fftfreq(_GRID)[:, None], np.fft.rfftfreq(_GRID)[None, :]
+    # Only frequencies that blocks can carry matter; there T is far from 0.
+    band = np.exp(-2 * np.pi**2 * (0.75 * BLOCK) ** 2 * (fy**2 + fx**2))
+    ratio = band * transfers[0] / np.where(np.abs(transfers[1]) > 0.05, transfers[1], 0.05)
+    kernel = np.fft.irfft2(ratio, s=(_GRID, _GRID))
+    identity = np.fft.irfft2(band, s=(_GRID, _GRID))
+    offsets = np.arange(-_RADIUS, _RADIUS + 1) * BLOCK
+    sampled = (kernel - identity)[np.ix_(offsets, offsets)] * BLOCK**2
+    sampled[_RADIUS, _RADIUS] += 1.0 - sampled.sum()
+    return sampled

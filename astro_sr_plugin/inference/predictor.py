@@ -1,0 +1,189 @@
+"""The one door between arrays and models: a plane in, strips of the restored plane out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from astro_sr_plugin.exceptions import AstroSRWarning, InputError, OutOfMemoryError
+from astro_sr_plugin.inference.runtime import Runtime
+from astro_sr_plugin.inference.tiling import Tile, make_tiles
+from astro_sr_plugin.models.spec import Conditions, Model, PlaneFunction
+
+__all__ = ["Predictor", "ReadRegion", "choose_device"]
+
+ReadRegion = Callable[[int, int, int, int], tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""``(y0, y1, x0, x1) -> (values, mask)``: any region of the plane, mirrored beyond its edges."""
+
+_REGION = {"cpu": 1536, "cuda": 2048, "mps": 1024}
+"""Side of the region read for one tile, halo included, that each kind of device handles well."""
+
+_SMALLEST_TILE = 64
+
+
+def choose_device(device: str) -> str:
+    """Turn ``"auto"`` into the best device there is, and check any other.
+
+    Raises
+    ------
+    InputError
+        If the device is not there.
+    """
+    kind = device.split(":")[0]
+    if kind == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there[kind]:
+        msg = f"device={device!r} is not available here; use 'cpu' or 'auto'"
+        raise InputError(msg)
+    return device
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    text = str(error).lower()
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or "out of memory" in text
+        or ("can't allocate memory" in text)
+    )
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model with the conditions of one plane and the knobs of the run.
+
+    The result does not depend on tile size, overlap or device beyond float rounding. Where memory
+    runs out, tiles become smaller, and at last the CPU takes over; the user is told once.
+
+    Attributes
+    ----------
+    model : Model
+        Network or classical method.
+    conditions : Conditions
+        What was measured on the plane.
+    runtime : Runtime
+        Device, tiles, progress.
+    """
+
+    model: Model
+    conditions: Conditions
+    runtime: Runtime
+
+    def count_tiles(self, shape: tuple[int, int]) -> int:
+        """Return the number of tiles that a plane of this shape takes."""
+        return len(self._tiles(shape, choose_device(self.runtime.device), None))
+
+    def strips(
+        self, read: ReadRegion, shape: tuple[int, int]
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Restore a plane strip by strip.
+
+        Parameters
+        ----------
+        read : callable
+            Gives any region of the plane and its mask, in noise sigma.
+        shape : tuple of int
+            Shape (ny, nx) of the plane.
+
+        Yields
+        ------
+        first_row : int
+            First output row of the strip.
+        strip : ndarray of float32, shape (rows, scale * nx)
+            Restored rows.
+
+        Raises
+        ------
+        OutOfMemoryError
+            If even a small tile on the CPU does not fit.
+        """
+        device, tile_size, done = choose_device(self.runtime.device), self.runtime.tile_size, 0
+        while done < shape[0]:
+            try:
+                for first, last, strip in self._strips(read, shape, device, tile_size, done):
+                    yield first * self.model.spec.scale, strip
+                    done = last
+                return
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
+                device, tile_size = self._shrink(shape, device, tile_size)
+
+    def _shrink(
+        self, shape: tuple[int, int], device: str, tile_size: int | None
+    ) -> tuple[str, int | None]:
+        size = self._tiles(shape, device, tile_size)[0].height
+        if size > _SMALLEST_TILE:
+            smaller = max(_SMALLEST_TILE, size // 2)
+            text = f"memory of {device} ran out: going on with tiles of {smaller} pixels"
+            warnings.warn(text, AstroSRWarning, stacklevel=3)
+            return device, smaller
+        if device == "cpu":
+            msg = f"memory ran out with tiles of {size} pixels on the CPU; close other programs"
+            raise OutOfMemoryError(msg)
+        warnings.warn(
+            f"memory of {device} ran out: going on on the CPU", AstroSRWarning, stacklevel=3
+        )
+        return "cpu", self.runtime.tile_size
+
+    def _tiles(
+        self, shape: tuple[int, int], device: str, tile_size: int | None, done: int = 0
+    ) -> list[Tile]:
+        multiple = self.model.spec.multiple_of
+        halo = max(self.model.halo(self.conditions), self.runtime.overlap or 0)
+        if tile_size is None:
+            region = _REGION[device.split(":")[0]]
+            if self.model.spec.scale > 1:
+                region = 2 * region // 3
+            tile_size = max(256, region - 2 * halo)
+        tiles = make_tiles(
+            (shape[0] - done, shape[1]), tile_size=tile_size, halo=halo, multiple_of=multiple
+        )
+        return [replace(t, y0=t.y0 + done, y1=t.y1 + done) for t in tiles] if done else tiles
+
+    def _strips(
+        self,
+        read: ReadRegion,
+        shape: tuple[int, int],
+        device: str,
+        tile_size: int | None,
+        done: int,
+    ) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
+        restore = self.model.prepare(self.conditions, device, self.runtime.dtype or "float32")
+        tiles = self._tiles(shape, device, tile_size, done)
+        scale = self.model.spec.scale
+        strip = np.empty((0, 0), np.float32)
+        for number, tile in enumerate(tiles, start=1):
+            if tile.x0 == 0:
+                strip = np.empty(((tile.y1 - tile.y0) * scale, shape[1] * scale), np.float32)
+            core = self._restore_tile(restore, read, tile, device)
+            rows, columns = (tile.y1 - tile.y0) * scale, (tile.x1 - tile.x0) * scale
+            strip[:, tile.x0 * scale : tile.x1 * scale] = core[:rows, :columns]
+            if self.runtime.progress is not None:
+                self.runtime.progress(number, len(tiles))
+            if tile.x1 == shape[1]:
+                yield tile.y0, tile.y1, strip
+
+    def _restore_tile(
+        self, restore: PlaneFunction, read: ReadRegion, tile: Tile, device: str
+    ) -> NDArray[np.float32]:
+        values, mask = read(*tile.rows, *tile.columns)
+        extra = tile.halo - self.model.halo(self.conditions)
+        inner = slice(extra, -extra or None)
+        with torch.inference_mode():
+            tensors = [
+                torch.from_numpy(np.ascontiguousarray(a[inner, inner]))[None, None].to(device)
+                for a in (values, mask)
+            ]
+            return restore(*tensors)[0, 0].float().cpu().numpy()

@@ -1,0 +1,111 @@
+"""Weights on disk: safetensors with the model's declaration inside, and a card beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from astro_sr_plugin.exceptions import ModelError
+from astro_sr_plugin.models.network import NetworkModel
+from astro_sr_plugin.models.spec import ModelSpec
+from astro_sr_plugin.models.unet import WienerUNet
+
+__all__ = ["file_digest", "load_network", "read_card", "save_network"]
+
+_DECLARED = ("name", "task", "description", "architecture", "scale", "halo", "license")
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_card(path: Path) -> ModelSpec:
+    """Read the declaration of a model from its card.
+
+    Raises
+    ------
+    ModelError
+        If the card is missing, damaged or incomplete.
+    """
+    try:
+        card = tomllib.loads(path.read_text(encoding="utf-8"))
+        return ModelSpec(
+            **{key: card[key] for key in _DECLARED},
+            fwhm_range=(float(card["fwhm_range"][0]), float(card["fwhm_range"][1])),
+            sha256=card["sha256"],
+            options=card.get("options", {}),
+            figures=card.get("figures", {}),
+        )
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        msg = f"model card {str(path)!r} cannot be read ({error}); install the package again"
+        raise ModelError(msg) from error
+
+
+def _declaration(spec: ModelSpec) -> dict[str, Any]:
+    declared: dict[str, Any] = {key: getattr(spec, key) for key in _DECLARED}
+    return declared | {"fwhm_range": list(spec.fwhm_range), "options": spec.options}
+
+
+def save_network(net: WienerUNet, spec: ModelSpec, path: Path) -> str:
+    """Write the weights in float16, with the declaration inside, and return their SHA-256."""
+    tensors = {k: v.detach().half().contiguous() for k, v in net.state_dict().items()}
+    part = path.with_name(path.name + ".part")
+    save_file(tensors, part, metadata={"astro_sr": json.dumps(_declaration(spec))})
+    os.replace(part, path)
+    return file_digest(path)
+
+
+def load_network(path: Path, spec: ModelSpec | None = None) -> NetworkModel:
+    """Load a network.
+
+    Parameters
+    ----------
+    path : Path
+        A ``.safetensors`` file written by `save_network`.
+    spec : ModelSpec, optional
+        Its card; the file must be the one that the card describes.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged, or not the one of the card.
+    """
+    if not path.is_file():
+        msg = f"weights file {str(path)!r} does not exist"
+        raise ModelError(msg)
+    digest = file_digest(path)
+    if spec is not None and digest != spec.sha256:
+        msg = (
+            f"weights file {str(path)!r} is damaged or is not that of model {spec.name!r}: its "
+            f"SHA-256 begins with {digest[:12]}, the card says {spec.sha256[:12]}"
+        )
+        raise ModelError(msg)
+    try:
+        with safe_open(path, framework="pt") as stream:
+            declared = json.loads((stream.metadata() or {})["astro_sr"])
+            tensors = {key: stream.get_tensor(key).float() for key in stream.keys()}  # noqa: SIM118
+        if spec is None:
+            declared["fwhm_range"] = tuple(declared["fwhm_range"])
+            spec = ModelSpec(**declared, sha256=digest)
+        options = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.options.items()}
+        net = WienerUNet(scale=spec.scale, **options)
+        net.load_state_dict(tensors)
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        msg = f"weights file {str(path)!r} does not hold a model of this package: {reason}"
+        raise ModelError(msg) from error
+    net.eval().requires_grad_(False)
+    for parameter in net.parameters():
+        if not torch.isfinite(parameter).all():
+            msg = f"weights file {str(path)!r} is damaged: it holds values that are not finite"
+            raise ModelError(msg)
+    return NetworkModel(spec, net)

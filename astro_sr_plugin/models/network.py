@@ -1,0 +1,83 @@
+"""A trained house network behind the contract of all models."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from astro_sr_plugin.models.filters import (
+    FILTER_RADIUS,
+    apply_spectra,
+    filter_spectra,
+    make_wiener_filters,
+)
+from astro_sr_plugin.models.spec import Conditions, ModelSpec, PlaneFunction
+from astro_sr_plugin.models.unet import WienerUNet, as_channels_last, encode_conditions
+
+__all__ = ["NetworkModel"]
+
+
+@dataclass(frozen=True)
+class NetworkModel:
+    """A `WienerUNet` with its declaration.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+        Its ``halo`` is that of the network with its filters.
+    net : WienerUNet
+        The network, on the CPU, in float32.
+    """
+
+    spec: ModelSpec
+    net: WienerUNet
+
+    def halo(self, conditions: Conditions) -> int:
+        """Return the input pixels around a tile on which its output depends."""
+        del conditions
+        return self.spec.halo
+
+    def prepare(self, conditions: Conditions, device: str, dtype: str) -> PlaneFunction:
+        """Return the function that restores tiles of a plane under ``conditions``."""
+        on_cpu = device == "cpu"
+        net = as_channels_last(self.net) if on_cpu else copy.deepcopy(self.net).to(device)
+        psf = torch.from_numpy(conditions.psf)[None].to(device)
+        target = torch.tensor([conditions.target_fwhm], device=device)
+        denoise = self.spec.task == "denoise"
+        scale = self.spec.scale
+        kernels = make_wiener_filters(psf, None if denoise else target, scale)
+        count, phases = kernels.shape[1:3]
+        numbers = [
+            conditions.fwhm,
+            conditions.beta,
+            conditions.ellipticity,
+            1.0 if denoise else conditions.fwhm * scale / conditions.target_fwhm,
+            conditions.noise_correlation,
+        ]
+        code = encode_conditions(*torch.tensor(numbers, device=device)[:, None])
+        border = self.spec.halo - FILTER_RADIUS
+        cache: dict[tuple[int, int], Tensor] = {}
+
+        def restore(observed: Tensor, mask: Tensor) -> Tensor:
+            shape = (observed.shape[-2], observed.shape[-1])
+            if shape not in cache:
+                cache.clear()
+                cache[shape] = filter_spectra(kernels.flatten(1, 2), shape)
+            estimates = apply_spectra(observed, cache[shape])
+            r = FILTER_RADIUS
+            observed, mask, estimates = (
+                image[..., r:-r, r:-r] for image in (observed, mask, estimates)
+            )
+            estimates = estimates.unflatten(1, (count, phases))
+            autocast = torch.autocast(
+                torch.device(device).type, torch.bfloat16, enabled=dtype == "bfloat16"
+            )
+            with autocast:
+                result = net(observed, mask, estimates, code.expand(len(observed), -1))
+            cut = border * scale
+            return result[..., cut:-cut, cut:-cut]
+
+        return restore

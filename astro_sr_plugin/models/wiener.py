@@ -1,0 +1,55 @@
+"""The Wiener filter as a model of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from astro_sr_plugin.models.filters import (
+    FILTER_RADIUS,
+    apply_spectra,
+    filter_spectra,
+    make_wiener_filters,
+)
+from astro_sr_plugin.models.spec import Conditions, ModelSpec, PlaneFunction
+
+__all__ = ["WienerModel"]
+
+_MIDDLE = 1
+
+
+@dataclass(frozen=True)
+class WienerModel:
+    """Linear deconvolution to the Gaussian target with a ``k**-2`` prior; no training.
+
+    References
+    ----------
+    Wiener (1949), Extrapolation, Interpolation, and Smoothing of Stationary Time Series.
+    """
+
+    spec: ModelSpec
+
+    def halo(self, conditions: Conditions) -> int:
+        """Return the radius of the filter."""
+        del conditions
+        return FILTER_RADIUS
+
+    def prepare(self, conditions: Conditions, device: str, dtype: str) -> PlaneFunction:
+        """Return the function that filters tiles of a plane; always in float32."""
+        del dtype
+        psf = torch.from_numpy(conditions.psf)[None].to(device)
+        target = None
+        if self.spec.task != "denoise":
+            target = torch.tensor([conditions.target_fwhm], device=device)
+        kernels = make_wiener_filters(psf, target, self.spec.scale)[:, _MIDDLE]
+
+        def restore(observed: Tensor, mask: Tensor) -> Tensor:
+            del mask
+            spectra = filter_spectra(kernels, (observed.shape[-2], observed.shape[-1]))
+            r = FILTER_RADIUS
+            phases = apply_spectra(observed, spectra)[..., r:-r, r:-r]
+            return torch.nn.functional.pixel_shuffle(phases, self.spec.scale)
+
+        return restore

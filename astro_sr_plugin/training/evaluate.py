@@ -1,0 +1,156 @@
+"""From a checkpoint to a shipped model: weights, card, and a first figure on simulated patches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.models.checkpoint import save_network
+from astro_sr_plugin.models.spec import ModelSpec
+from astro_sr_plugin.simulation import make_scene, observe
+from astro_sr_plugin.training.config import TrainConfig, to_toml
+from astro_sr_plugin.training.trainer import CHECKPOINT, load_checkpoint, restore_batch
+
+__all__ = ["evaluate_patches", "export_model"]
+
+HALO = 104
+"""Input pixels around a tile that matter: the network's 67 (72 on its grid) and its filters' 32."""
+
+
+def evaluate_patches(
+    config: TrainConfig, run: str | Path, *, patches: int = 64, device: str = "cpu"
+) -> dict[str, float]:
+    """Measure a checkpoint on simulated patches that its training never saw.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run; its seed is shifted, so that scenes, optics and noise are new.
+    run : str or Path
+        Folder with the checkpoint.
+    patches : int
+        Number of patches.
+    device : str
+        Where to run.
+
+    Returns
+    -------
+    dict
+        ``asinh_db``: -20 log10 of the RMSE of ``asinh(x / 3 sigma)`` of the network;
+        ``wiener_db``: the same of the mean of the Wiener estimates that it starts from.
+
+    Raises
+    ------
+    InputError
+        If there is no checkpoint.
+    """
+    path = Path(run) / CHECKPOINT
+    if not path.is_file():
+        msg = f"run {str(run)!r} holds no {CHECKPOINT}; train first"
+        raise InputError(msg)
+    state = load_checkpoint(path, config, device)
+    fresh = load_checkpoint(Path(run) / "none", config, device)
+    rng = torch.Generator(device).manual_seed(config.seed + 987_654_321)
+    errors = {"asinh_db": 0.0, "wiener_db": 0.0}
+    border, done = 8, 0
+    with torch.inference_mode():
+        while done < patches:
+            count = min(config.batch_size, patches - done)
+            scenes = torch.stack([make_scene(config.scene_config(), rng) for _ in range(count)])
+            batch = observe(scenes, config.observation_config(), rng)
+            for key, net in (("asinh_db", state.mean), ("wiener_db", fresh.net)):
+                difference = torch.asinh(restore_batch(net, batch) / 3) - torch.asinh(
+                    batch.truth / 3
+                )
+                inner = difference[..., border:-border, border:-border]
+                errors[key] += float((inner**2).mean((1, 2, 3)).sum())
+            done += count
+    return {
+        key: round(-10 * float(torch.log10(torch.tensor(total / patches))), 2)
+        for key, total in errors.items()
+    }
+
+
+def export_model(
+    config: TrainConfig,
+    run: str | Path,
+    folder: str | Path,
+    *,
+    figures: Mapping[str, Any] | None = None,
+    command: str = "",
+    data: str = "simulation only",
+    hardware: str = "",
+) -> Path:
+    """Write the weights of a run and their card.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run.
+    run : str or Path
+        Folder with the checkpoint.
+    folder : str or Path
+        Where ``<name>.safetensors`` and ``<name>.toml`` go.
+    figures : mapping, optional
+        Measured figures for the card.
+    command, data, hardware : str
+        What the card says of the training.
+
+    Returns
+    -------
+    Path
+        The weights file.
+    """
+    run, folder = Path(run), Path(folder)
+    state = load_checkpoint(run / CHECKPOINT, config, "cpu")
+    options = {k: list(v) if isinstance(v, tuple) else v for k, v in config.architecture.items()}
+    low, high = config.observation_config().fwhm
+    spec = ModelSpec(
+        name=config.name,
+        task=config.task,
+        description=config.description,
+        architecture="WienerUNet",
+        scale=config.scale,
+        halo=HALO,
+        fwhm_range=(round(low * 1.07, 1), round(high * 0.975, 1)),
+        options=options,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{config.name}.safetensors"
+    spec = replace(spec, sha256=save_network(state.mean, spec, path))
+    seen = state.step * config.batch_size
+    card: dict[str, Any] = {
+        "name": spec.name,
+        "task": spec.task,
+        "description": spec.description,
+        "architecture": spec.architecture,
+        "scale": spec.scale,
+        "halo": spec.halo,
+        "fwhm_range": list(spec.fwhm_range),
+        "license": spec.license,
+        "sha256": spec.sha256,
+        "options": options,
+        "training": {
+            "command": command,
+            "data": data,
+            "hardware": hardware,
+            "seed": config.seed,
+            "steps": state.step,
+            "patches": seen,
+        },
+        "figures": dict(figures or {}),
+    }
+    path.with_suffix(".toml").write_text(to_toml(card), encoding="utf-8")
+    return path
+
+
+def last_loss(run: str | Path) -> float:
+    """Return the last loss in the log of a run."""
+    lines = (Path(run) / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return float(json.loads(lines[-1])["loss"])
