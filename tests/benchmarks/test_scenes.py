@@ -23,7 +23,7 @@ def scene_of(kind: str) -> Scene:
 
 def brightest(scene: Scene) -> int:
     """Return the index of the brightest isolated star inside the frame."""
-    good = (np.abs(scene.x - 47.5) < 40) & (np.abs(scene.y - 47.5) < 40) & (scene.neighbour > 8)
+    good = (np.abs(scene.x - 47.5) < 40) & (np.abs(scene.y - 47.5) < 40) & (scene.neighbour > 12)
     return int(np.where(good, scene.flux, 0.0).argmax())
 
 
