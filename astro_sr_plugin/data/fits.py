@@ -101,10 +101,7 @@ def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CC
             hdus = fits.open(
                 stream, memmap=False, do_not_scale_image_data=True, ignore_missing_simple=False
             )
-            try:
-                return _File(path, stream, hdus).image(hdu, memmap=memmap)
-            finally:
-                hdus.close(closed=False)
+            return _File(path, stream, hdus).image(hdu, memmap=memmap)
     except _DAMAGE as error:
         if isinstance(error, ImageReadError):
             raise
@@ -140,11 +137,12 @@ class _File:
         self.path = path
         self.stream = stream
         self.hdus = hdus
+        self.images = _readable(hdus)
         self.length = stream.seek(0, io.SEEK_END)
 
     def image(self, wanted: int | str | None, *, memmap: bool) -> CCDData:
         index = self.find(wanted)
-        hdu = self.hdus[index]
+        hdu = self.images[index]
         stored, coding = self.stored(index, memmap=memmap)
         data, mask = coding.decode(stored.reshape(_squeezed(hdu.shape)))
         header = self.header(index)
@@ -165,10 +163,10 @@ class _File:
 
     def find(self, wanted: int | str | None) -> int:
         """Find the number of the HDU to read."""
-        shapes = [_shape(hdu) for hdu in self.hdus]
+        shapes = [_shape(hdu) for hdu in self.images]
         if wanted is None:
             for index, shape in enumerate(shapes):
-                if shape is not None and len(shape) > 1 and 0 not in shape:
+                if shape is not None and len(shape) in (2, 3) and 0 not in shape:
                     return index
             present = [shape for shape in shapes if shape]
             if not present:
@@ -176,7 +174,8 @@ class _File:
             elif any(0 in shape for shape in present):
                 reason = "its image has zero pixels"
             else:
-                reason = "it holds only 1-D data, and an image has two axes or three"
+                axes = min(present, key=len)
+                reason = f"it holds only {len(axes)}-D data, and an image has two axes or three"
             msg = f"cannot read {self.path}: {reason}; it has {self.listing()}"
             raise ImageReadError(msg)
         index = self.numbered(wanted)
@@ -199,7 +198,7 @@ class _File:
     def numbered(self, wanted: int | str) -> int:
         text = str(wanted).strip().upper()
         name, _, version = text.partition(",")
-        for index, hdu in enumerate(self.hdus):
+        for index, hdu in enumerate(self.images):
             if text == str(index):
                 return index
             if hdu.name and hdu.name.upper() == name and (not version or int(version) == hdu.ver):
@@ -209,7 +208,7 @@ class _File:
 
     def listing(self) -> str:
         entries = []
-        for index, hdu in enumerate(self.hdus):
+        for index, hdu in enumerate(self.images):
             shape = _shape(hdu)
             kind = "table" if shape is None else "x".join(map(str, shape[::-1])) or "no data"
             entries.append(f"{index} {hdu.name} ({kind})".replace("  ", " "))
@@ -217,7 +216,7 @@ class _File:
 
     def stored(self, index: int, *, memmap: bool) -> tuple[NDArray, PixelCoding]:
         """Give the numbers as they are in the file, and the rule for their values."""
-        hdu = self.hdus[index]
+        hdu = self.images[index]
         coding = PixelCoding.from_header(hdu.header, int(hdu.header["BITPIX"]))
         if isinstance(hdu, fits.CompImageHDU):
             stored = hdu.data
@@ -241,7 +240,7 @@ class _File:
 
     def header(self, index: int) -> Header:
         """Give the header of an image, with what the primary header adds."""
-        hdu = self.hdus[index]
+        hdu = self.images[index]
         if isinstance(hdu, fits.CompImageHDU):
             header = clean_header(hdu.header)
         else:
@@ -259,7 +258,7 @@ class _File:
         return header
 
     def raw(self, index: int) -> bytes:
-        place = self.hdus[index].fileinfo()
+        place = self.images[index].fileinfo()
         self.stream.seek(place["hdrLoc"])
         return self.stream.read(place["datLoc"] - place["hdrLoc"])
 
@@ -269,7 +268,7 @@ class _File:
         """Find the MASK and UNCERT extensions as CCDData writes them."""
         mask: NDArray[np.bool_] | None = None
         uncertainty: NDUncertainty | None = None
-        for number, hdu in enumerate(self.hdus):
+        for number, hdu in enumerate(self.images):
             if number == index or hdu.name not in ("MASK", "UNCERT"):
                 continue
             own_shape = _shape(hdu)
@@ -282,6 +281,20 @@ class _File:
                 kind = _UNCERTAINTIES.get(str(hdu.header.get("UTYPE")), StdDevUncertainty)
                 uncertainty = kind(coding.decode(stored.reshape(shape))[0], copy=False)
         return mask, uncertainty
+
+
+def _readable(hdus: fits.HDUList) -> list[Any]:
+    """Give the HDUs up to the end of the file, or to what is none."""
+    found = []
+    while True:
+        try:
+            found.append(hdus[len(found)])
+        except IndexError:
+            return found
+        except (OSError, *_DAMAGE):
+            if not found:
+                raise
+            return found
 
 
 def _remember(header: Header, coding: PixelCoding) -> None:

@@ -328,6 +328,19 @@ def _storable(array: NDArray) -> np.dtype:
     return np.dtype(np.float64 if array.dtype.itemsize > 4 else np.float32)
 
 
+def _cards_for_table(header: Header) -> list[Card]:
+    """Save the cards that the way through a table header would drop, as comments."""
+    kept: list[Card] = []
+    seen: set[str] = set()
+    for card in header.cards:
+        if card.keyword in ("COMMENT", "HISTORY") or (card.keyword and card.keyword not in seen):
+            kept.append(card)
+        elif text := (card.image if card.keyword else str(card.value)).rstrip():
+            kept.append(Card("COMMENT", text[:72]))
+        seen.add(card.keyword)
+    return kept
+
+
 def _write_tiles(
     part: Path,
     data: NDArray,
@@ -339,9 +352,8 @@ def _write_tiles(
 ) -> None:
     """Write tile-compressed HDUs; floats without the usual quantisation, so without loss."""
     hdus = fits.HDUList([fits.PrimaryHDU()])
-    # Cards without a keyword would be dropped on the way through the table header.
-    kept = [c if c.keyword else Card("COMMENT", c.value) for c in header.cards if c.image.strip()]
-    arrays = [(Header(_with_sums(kept, False)), coding, data)]
+    kept = _with_sums(_cards_for_table(header), False)
+    arrays = [(Header(kept), coding, data)]
     arrays += [(head, PixelCoding(_storable(array)), array) for head, array in companions]
     with quiet():
         for head, rule, array in arrays:

@@ -18,6 +18,7 @@ import numpy as np
 from astropy import log
 from astropy.io.fits import Card, Header, VerifyError
 from astropy.io.fits.card import Undefined
+from astropy.utils.exceptions import AstropyWarning
 
 __all__ = [
     "MEMORY_KEYWORDS",
@@ -51,7 +52,7 @@ _CARD = 80
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the warnings and log messages of astropy from the user.
+    """Keep the warnings and log messages of astropy and numpy from the user.
 
     Yields
     ------
@@ -61,7 +62,8 @@ def quiet() -> Iterator[None]:
     log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            for category in (AstropyWarning, RuntimeWarning, DeprecationWarning):
+                warnings.simplefilter("ignore", category)
             yield
     finally:
         log.setLevel(level)
@@ -184,11 +186,7 @@ def _card_texts(raw: bytes) -> list[str]:
     texts: list[str] = []
     for start in range(0, len(raw), _CARD):
         piece = raw[start : start + _CARD]
-        try:
-            text = piece.decode("utf-8")
-        except UnicodeDecodeError:
-            text = piece.decode("latin-1")
-        text = to_ascii(text)[:_CARD].ljust(_CARD)
+        text = to_ascii(_decoded(piece))[:_CARD].ljust(_CARD)
         if text.rstrip() == "END":
             break
         if text.startswith("CONTINUE") and texts and "'" in texts[-1]:
@@ -198,6 +196,12 @@ def _card_texts(raw: bytes) -> list[str]:
     while texts and not texts[-1].strip():
         texts.pop()
     return texts
+
+
+def _decoded(piece: bytes) -> str:
+    """Read bytes as UTF-8, and those that are not as Latin-1."""
+    text = piece.decode("utf-8", "surrogateescape")
+    return "".join(chr(ord(c) - 0xDC00) if "\udc80" <= c <= "\udcff" else c for c in text)
 
 
 def _cards_of_mapping(meta: Mapping[str, Any]) -> list[Card]:

@@ -96,11 +96,10 @@ def add_keywords(
         else:
             with quiet():
                 header[keyword] = (_rounded(card_value(value)), _COMMENTS[keyword])
-    entries = {"model": model, "weights": weights_hash, **_named(values), **(parameters or {})}
+    entries = {"model": model, "sha256": weights_hash, **_named(values), **(parameters or {})}
     text = ", ".join(f"{k}={_text(v)}" for k, v in entries.items() if not _is_missing(v))
-    for line in textwrap.wrap(
-        to_ascii(f"astro_sr_plugin {__version__} {task}: {text}"), _WIDTH, subsequent_indent="  "
-    ):
+    text = to_ascii(f"astro_sr_plugin {__version__} {task}: {text}")
+    for line in textwrap.wrap(text, _WIDTH, break_on_hyphens=False):
         header.add_history(line)
     return header
 

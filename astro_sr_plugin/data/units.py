@@ -13,7 +13,6 @@ __all__ = ["parse_unit", "store_unit"]
 
 _SPELLINGS = {
     "adus": "adu",
-    "dn": "adu",
     "counts": "count",
     "cts": "count",
     "electrons": "electron",

@@ -117,11 +117,13 @@ def scale_wcs(wcs: WCS | None, scale: float) -> WCS | None:
         per_axis = np.where(np.arange(wcs.naxis) < 2, 1 / scale, 1.0)
         if inner.has_cd():
             inner.cd = inner.cd * per_axis
-        elif inner.has_crota():
-            inner.cdelt = np.asarray(inner.cdelt) * per_axis
         else:
-            # Not CDELT: some distortions (the DSS plate solutions) act between PC and CDELT.
-            inner.pc = inner.pc * per_axis
+            # Not CDELT: distortions (TPV, the DSS plate solutions) act between PC and CDELT.
+            inner.set()
+            matrix = inner.get_pc()
+            if inner.has_crota():
+                del inner.crota
+            inner.pc = matrix * per_axis
         if wcs.sip is not None:
             polynomials = (wcs.sip.a, wcs.sip.b, wcs.sip.ap, wcs.sip.bp)
             scaled = [_scale_polynomial(p, scale) for p in polynomials]
@@ -179,8 +181,10 @@ def _scale_system(header: Header, letter: str, scale: float) -> None:
             _multiply(header, f"CDELT{axis}{letter}", 1 / scale)
         return
     mixed = [key for key in header if _mixes_cube_axes(key, letter)]
-    if any(_number(header, key) for key in mixed):
-        # CDELT multiplies whole rows of PC, the part of the third axis included.
+    if any(_number(header, key) for key in mixed) or _is_distorted(header, letter):
+        # CDELT multiplies whole rows of PC, the part of the third axis included, and wcslib puts
+        # the distortion between the two.
+        _rotation_to_matrix(header, letter)
         rows = {entry[2] for entry in matrix} | {"1", "2"}
         for row in rows:
             for axis in "12":
@@ -191,6 +195,23 @@ def _scale_system(header: Header, letter: str, scale: float) -> None:
     for axis in "12":
         before = _number(header, f"CDELT{axis}{letter}")
         header[f"CDELT{axis}{letter}"] = (1.0 if before is None else before) / scale
+
+
+def _rotation_to_matrix(header: Header, letter: str) -> None:
+    """Write the old rotation angle as PC, which goes with distortions."""
+    angle = _number(header, "CROTA2")
+    if letter or angle is None or any(re.fullmatch(r"PC\d_\d", key) for key in header):
+        return
+    ratio = (_number(header, "CDELT2") or 1.0) / (_number(header, "CDELT1") or 1.0)
+    cosine, sine = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
+    header["PC1_1"], header["PC1_2"] = cosine, -sine * ratio
+    header["PC2_1"], header["PC2_2"] = sine / ratio, cosine
+    for axis in "12":
+        header.remove(f"CROTA{axis}", ignore_missing=True)
+
+
+def _is_distorted(header: Header, letter: str) -> bool:
+    return str(header.get(f"CTYPE1{letter}", ""))[-3:] in ("TPV", "TPD", "TNX", "ZPX")
 
 
 def _mixes_cube_axes(keyword: str, letter: str) -> bool:

@@ -96,6 +96,8 @@ def read_wcs(
                 middle = wcs.all_pix2world([[(shape[-1] + 1) / 2, (shape[-2] + 1) / 2]], 1)
                 if not np.all(np.isfinite(middle)):
                     reason = "the middle of the image is nowhere on the sky"
+                elif np.linalg.matrix_rank(wcs.pixel_scale_matrix) < 2:
+                    reason = "its matrix is singular"
         except _INVALID as error:
             reason = " ".join(str(error).split()) or type(error).__name__
     if not reason:

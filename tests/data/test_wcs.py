@@ -1,0 +1,193 @@
+"""The sky position of every image point is the same before and after scaling."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS, DistortionLookupTable
+
+from astro_sr_plugin.data.header import quiet
+from astro_sr_plugin.data.wcs import scale_wcs, scale_wcs_header
+from astro_sr_plugin.data.wcs_keywords import store_wcs
+from astro_sr_plugin.exceptions import AstroSRWarning, InputError
+
+SHAPE = (400, 500)
+BASE = {"CRVAL1": 202.47, "CRVAL2": 47.2, "CRPIX1": 240.3, "CRPIX2": 211.9}
+TAN = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}
+CD = {"CD1_1": -3.1e-4, "CD1_2": 2.2e-5, "CD2_1": 2.1e-5, "CD2_2": 3.0e-4}
+FORMS = {
+    "cd": TAN | CD,
+    "pc": TAN
+    | {"PC1_1": 0.9, "PC1_2": -0.1, "PC2_1": 0.1, "PC2_2": 0.95, "CDELT1": -3e-4}
+    | {"CDELT2": 3e-4},
+    "cdelt": TAN | {"CDELT1": -3e-4, "CDELT2": 3e-4},
+    "pc without cdelt": TAN | {"PC1_1": -3e-4, "PC1_2": 1e-5, "PC2_1": 1e-5, "PC2_2": 3e-4},
+    "crota": TAN | {"CDELT1": -3e-4, "CDELT2": 3e-4, "CROTA2": 31.0},
+    "sip": {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP"}
+    | CD
+    | {"A_ORDER": 3, "A_2_0": 2e-5, "A_1_1": -1e-5, "A_0_2": 3e-6, "A_3_0": 4e-8}
+    | {"B_ORDER": 2, "B_2_0": -1e-5, "B_1_1": 2e-5, "B_0_2": 5e-6, "A_DMAX": 1.5}
+    | {"AP_ORDER": 2, "AP_2_0": -2e-5, "AP_1_1": 1e-5, "AP_1_0": 1e-6}
+    | {"BP_ORDER": 2, "BP_2_0": 1e-5, "BP_1_1": -2e-5},
+    "tpv": {"CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV"}
+    | CD
+    | {"PV1_0": 1e-5, "PV1_1": 1.001, "PV1_4": 2e-2, "PV2_1": 0.999, "PV2_5": 1e-2},
+    "tpv with pc": {"CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV"}
+    | {"PC1_1": 0.9, "PC1_2": -0.1, "PC2_1": 0.1, "PC2_2": 0.95, "CDELT1": -3e-4, "CDELT2": 3e-4}
+    | {"PV1_0": 1e-5, "PV1_1": 1.001, "PV1_4": 2e-2, "PV2_1": 0.999, "PV2_5": 1e-2},
+    "tpv with cdelt": {"CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV", "CDELT1": -3e-4, "CDELT2": 3e-4}
+    | {"PV1_0": 1e-5, "PV1_1": 1.001, "PV1_4": 2e-2, "PV2_1": 0.999, "PV2_5": 1e-2},
+    "tpv with crota": {"CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV", "CDELT1": -3e-4, "CDELT2": 3e-4}
+    | {"PV1_0": 1e-5, "PV1_1": 1.001, "PV1_4": 2e-2, "PV2_1": 0.999, "CROTA2": 31.0},
+    "galactic zea": {"CTYPE1": "GLON-ZEA", "CTYPE2": "GLAT-ZEA"} | CD,
+    "latitude first": {"CTYPE1": "DEC--TAN", "CTYPE2": "RA---TAN", "CRVAL1": 47.2, "CRVAL2": 202.0}
+    | CD,
+}
+
+
+def header_of(cards):
+    header = fits.Header()
+    header.update(BASE | cards)
+    return header
+
+
+def largest_error(before, after, scale):
+    """Difference on the sky at matching points, in output pixels."""
+    rng = np.random.default_rng(1)
+    points = rng.uniform(-0.5, [SHAPE[1] - 0.5, SHAPE[0] - 0.5], (200, 2))
+    moved = (points + 0.5) * scale - 0.5
+    here = before.all_pix2world(points, 0)
+    there = after.all_pix2world(moved, 0)
+    pixel = np.abs(after.all_pix2world(moved + 1, 0) - there).max()
+    return np.abs(here - there).max() / pixel
+
+
+@pytest.mark.parametrize("scale", [2, 3.0, 1.5, 0.5])
+@pytest.mark.parametrize("form", FORMS)
+def test_positions_stay(form, scale):
+    header = header_of(FORMS[form])
+    with quiet():
+        before = WCS(header)
+        assert largest_error(before, WCS(scale_wcs_header(header, scale)), scale) < 1e-6
+        assert largest_error(before, scale_wcs(before, scale), scale) < 1e-6
+
+
+def test_inputs_are_left_alone():
+    header = header_of(FORMS["sip"])
+    with quiet():
+        wcs = WCS(header)
+        copy, crpix = header.tostring(), wcs.wcs.crpix.copy()
+        scale_wcs_header(header, 2)
+        scale_wcs(wcs, 2)
+    assert header.tostring() == copy
+    np.testing.assert_array_equal(wcs.wcs.crpix, crpix)
+    assert wcs.sip.a[2, 0] == 2e-5
+
+
+def test_inverse_sip_polynomial_is_scaled():
+    with quiet():
+        before = WCS(header_of(FORMS["sip"]))
+        after = scale_wcs(before, 2)
+        # Undistorted positions are counted from CRPIX here, so that they double.
+        offset = np.array([[100.0, 150.0], [-200.0, 3.0]])
+        old = before.sip_foc2pix(offset, 1)
+        new = after.sip_foc2pix(offset * 2, 1)
+    np.testing.assert_allclose(new, (old - 0.5) * 2 + 0.5, rtol=1e-12)
+
+
+def test_first_pixel_edge_stays_at_one_half():
+    scaled = scale_wcs_header(header_of({**FORMS["cd"], "CRPIX1": 0.5, "CRPIX2": 1.0}), 2)
+    assert scaled["CRPIX1"] == 0.5
+    assert scaled["CRPIX2"] == 1.5
+
+
+def test_alternate_systems_and_missing_crpix():
+    header = header_of(FORMS["cd"])
+    header.update({"CTYPE1B": "GLON-TAN", "CTYPE2B": "GLAT-TAN", "CRVAL1B": 104.0})
+    header.update({"CRVAL2B": 68.0, "CD1_1B": -3e-4, "CD2_2B": 3e-4, "CRPIX1B": 11.0})
+    with quiet():
+        before, after = WCS(header, key="B"), WCS(scale_wcs_header(header, 2), key="B")
+    assert largest_error(before, after, 2) < 1e-6
+
+
+def test_spectral_axis_of_a_cube_is_untouched():
+    header = header_of(FORMS["pc"])
+    header.update({"CTYPE3": "FREQ", "CRVAL3": 1.4e9, "CRPIX3": 5.0, "CDELT3": 1e6, "PC1_3": 0.2})
+    scaled = scale_wcs_header(header, 2)
+    with quiet():
+        before, after = WCS(header), WCS(scaled)
+        here = before.all_pix2world([[30, 40, 7]], 0)
+        there = after.all_pix2world([[60.5, 80.5, 7]], 0)
+    np.testing.assert_allclose(here, there, rtol=1e-12)
+    assert scaled["CRPIX3"] == 5.0
+
+
+def test_plate_solution_of_dss_is_scaled():
+    plate = {"PLTRAH": 13, "PLTRAM": 30, "PLTRAS": 1.0, "PLTDECSN": "+", "PLTDECD": 47}
+    plate |= {"PLTDECM": 10, "PLTDECS": 2.0, "PLTSCALE": 67.2, "XPIXELSZ": 25.28, "YPIXELSZ": 25.28}
+    plate |= {"CNPIX1": 6800, "CNPIX2": 7000, "PPO1": 0.0, "PPO2": 0.0, "PPO3": 177500.0}
+    plate |= {"PPO4": 0.0, "PPO5": 0.0, "PPO6": 177500.0, "OBJECT": "M51", "PLATEID": "08YR"}
+    plate |= {f"AMD{axis}{i}": 0.0 for axis in "XY" for i in range(1, 21)}
+    plate |= {"AMDX1": 67.25, "AMDX2": 0.02, "AMDX3": -51.3, "AMDX4": 6e-6, "AMDX8": 2e-6}
+    plate |= {"AMDY1": 67.27, "AMDY2": -0.02, "AMDY3": -186.0, "AMDY4": -2e-5, "AMDY8": 2e-6}
+    header = fits.Header()
+    header.update(plate)
+    with quiet():
+        before = WCS(header)
+        assert before.wcs.ctype[0] == "RA---TAN"
+        assert largest_error(before, WCS(scale_wcs_header(header, 2)), 2) < 1e-6
+        assert largest_error(before, scale_wcs(before, 2), 2) < 1e-6
+
+
+def test_distortion_tables_scale_with_the_object_and_leave_the_header_with_a_warning():
+    with quiet():
+        wcs = WCS(header_of(FORMS["cd"]))
+        y, x = np.mgrid[0:9, 0:9].astype(np.float32)
+        table = np.sin(x / 3) * np.cos(y / 4)
+        wcs.cpdis1 = DistortionLookupTable(table, (1, 1), (1, 1), (64, 64))
+        wcs.cpdis2 = DistortionLookupTable(0.5 * table, (1, 1), (1, 1), (64, 64))
+        assert largest_error(wcs, scale_wcs(wcs, 2), 2) < 1e-6
+        header = wcs.to_fits(relax=True)[0].header
+    assert "DP1.EXTVER" in header
+    with pytest.warns(AstroSRWarning, match="distortion tables"):
+        scaled = scale_wcs_header(header, 2)
+    assert not [key for key in scaled if key.startswith(("DP", "CPDIS"))]
+
+
+def test_pixel_keywords_follow():
+    header = fits.Header()
+    header.update({"XPIXSZ": 3.76, "YPIXSZ": 3.76, "PIXSCALE": 1.2, "SECPIX1": 1.2, "XBINNING": 2})
+    header.update({"SCALE": "1.2", "LTV1": -10.0, "LTM1_1": 1.0, "DATASEC": "[1:500,11:400]"})
+    header.update({"CCDSEC": "[1:500,11:400]", "TRIMSEC": "[x]", "NAXIS1": 500, "NAXIS2": 400})
+    scaled = scale_wcs_header(header, 2, shape=(800, 1000))
+    assert scaled["XPIXSZ"] == scaled["YPIXSZ"] == 1.88
+    assert scaled["PIXSCALE"] == scaled["SECPIX1"] == scaled["SCALE"] == 0.6
+    assert scaled["XBINNING"] == 2
+    assert scaled["DATASEC"] == "[1:1000,21:800]"
+    assert scaled["CCDSEC"] == "[1:500,11:400]"
+    assert scaled["TRIMSEC"] == "[x]"
+    assert (scaled["NAXIS1"], scaled["NAXIS2"]) == (1000, 800)
+    # Physical pixel 20 lay at image pixel 10; now at (10 - 0.5) * 2 + 0.5.
+    assert scaled["LTM1_1"] * 20 + scaled["LTV1"] == pytest.approx(19.5)
+    assert "DATASEC" not in scale_wcs_header(header, 1.03)
+
+
+@pytest.mark.parametrize("scale", [0, -2, np.nan, np.inf])
+def test_scale_out_of_range(scale):
+    with pytest.raises(InputError, match="scale="):
+        scale_wcs_header(fits.Header(), scale)
+    with pytest.raises(InputError, match="scale="):
+        scale_wcs(None, scale)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_store_keeps_the_form_unless_the_wcs_differs(form):
+    header = header_of(FORMS[form])
+    with quiet():
+        wcs = WCS(header)
+        same = store_wcs(header, wcs, SHAPE)
+        assert list(same.cards) == list(header.cards)
+        cut = wcs.slice((slice(20, 300), slice(30, 400)))
+        points = np.array([[3.0, 5.0], [200.0, 111.0]])
+        stored = WCS(store_wcs(header, cut, (280, 370)))
+        there = stored.all_pix2world(points, 0)
+        np.testing.assert_allclose(wcs.all_pix2world(points + [30, 20], 0), there, atol=1e-9)
