@@ -285,7 +285,7 @@ class _File:
 
 def _readable(hdus: fits.HDUList) -> list[Any]:
     """Give the HDUs up to the end of the file, or to what is none."""
-    found = []
+    found: list[Any] = []
     while True:
         try:
             found.append(hdus[len(found)])

@@ -283,6 +283,7 @@ def _write_hdu(
             total.add(stored)
         stream.write(stored.reshape(-1).view(np.uint8).data)
         size += stored.nbytes
+        release(data)
     stream.write(bytes(-size % _BLOCK))
     if checksum:
         _patch(stream, start, cards, total)

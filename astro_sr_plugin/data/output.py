@@ -36,21 +36,22 @@ def check_place(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pat
         and `overwrite` is False.
     """
     target = Path(path)
-    if target.is_symlink():
-        target = target.resolve()
-    folder = target.parent
-    if not folder.is_dir():
-        msg = f"cannot write {target}: the folder {folder} does not exist"
-        raise OutputError(msg)
-    if target.is_dir():
-        msg = f"cannot write {target}: it is a folder, not a file"
-        raise OutputError(msg)
-    if target.exists() and not overwrite:
-        msg = f"cannot write {target}: it exists already (overwriting has to be asked for)"
-        raise OutputError(msg)
-    if not os.access(folder, os.W_OK):
-        msg = f"cannot write {target}: the folder {folder} is not writable"
-        raise OutputError(msg)
+    with write_errors(target):
+        if target.is_symlink():
+            target = target.resolve()
+        folder = target.parent
+        if not folder.is_dir():
+            msg = f"cannot write {target}: the folder {folder} does not exist"
+            raise OutputError(msg)
+        if target.is_dir():
+            msg = f"cannot write {target}: it is a folder, not a file"
+            raise OutputError(msg)
+        if target.exists() and not overwrite:
+            msg = f"cannot write {target}: it exists already (overwriting has to be asked for)"
+            raise OutputError(msg)
+        if not os.access(folder, os.W_OK):
+            msg = f"cannot write {target}: the folder {folder} is not writable"
+            raise OutputError(msg)
     return target
 
 

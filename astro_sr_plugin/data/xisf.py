@@ -30,7 +30,7 @@ from astro_sr_plugin.data.header import (
     quiet,
     to_ascii,
 )
-from astro_sr_plugin.data.memory import iter_strips
+from astro_sr_plugin.data.memory import iter_strips, release
 from astro_sr_plugin.data.pixels import PixelCoding
 from astro_sr_plugin.data.units import parse_unit
 from astro_sr_plugin.data.wcs_keywords import read_wcs
@@ -184,6 +184,7 @@ def write(
                 piece = rule.encode(strip).tobytes()
                 digest.update(piece)
                 file.write(piece)
+                release(data)
         size = file.tell() - start
         attributes["location"] = f"attachment:{_PLACE.format(start)}:{_PLACE.format(size)}"
         if checksum:
@@ -351,6 +352,7 @@ def _bounds(data: NDArray, header: Header) -> str:
         finite = strip[np.isfinite(strip)]
         if finite.size:
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+        release(data)
     if low > high or (low >= -1 and high <= 2):
         return "0:1"
     return f"{min(low, 0.0):.9g}:{max(high, 1.0):.9g}"
