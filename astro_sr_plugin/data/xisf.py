@@ -40,17 +40,8 @@ __all__ = ["read", "write"]
 
 _MAGIC = b"XISF0100"
 _NAMESPACE = "http://www.pixinsight.com/xisf"
-_SAMPLES = {
-    "UInt8": "u1",
-    "UInt16": "u2",
-    "UInt32": "u4",
-    "Float32": "f4",
-    "Float64": "f8",
-}
-_NAMES = {"uint8": "UInt8", "uint16": "UInt16", "uint32": "UInt32"} | {
-    "float32": "Float32",
-    "float64": "Float64",
-}
+_SAMPLES = {"UInt8": "u1", "UInt16": "u2", "UInt32": "u4", "Float32": "f4", "Float64": "f8"}
+_NAMES = {np.dtype(code).name: sample for sample, code in _SAMPLES.items()}
 _DIGESTS = {"sha-1": "sha1", "sha-256": "sha256", "sha-512": "sha512", "sha3-256": "sha3_256"}
 # Room for the numbers that are only known once the header is complete.
 _PLACE = "{:020d}"
