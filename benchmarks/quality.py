@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from astro_sr_plugin.exceptions import AstroSRError
 from benchmarks.crops import save_crops
 from benchmarks.evaluation import evaluate_outputs
 from benchmarks.peers import PEERS, Bench
@@ -131,7 +132,12 @@ def _run_scene(
         if wanted and wanted != task:
             continue
         start = time.perf_counter()
-        image = enhance(scene, task, model=None if model == "default" else model)
+        try:
+            image = enhance(scene, task, model=None if model == "default" else model)
+        except AstroSRError as error:
+            rows.append(Row(task, scene.kind, scene.seed, _label(name), {}, f"fails: {error}"))
+            _say(_line(rows[-1], time.perf_counter() - start))
+            continue
         seconds = time.perf_counter() - start
         figures = evaluate_outputs(scene, task, image) | {"seconds": seconds}
         rows.append(Row(task, scene.kind, scene.seed, _label(name), figures))
@@ -148,7 +154,7 @@ def _label(name: str) -> str:
 
 def _line(row: Row, seconds: float) -> str:
     figures = row.figures
-    text = f"{figures['db']:6.2f} dB" if figures else "fails"
+    text = f"{figures['db']:6.2f} dB" if figures else "   no result"
     if figures:
         text += f"  bias {figures['bias']:+.4f}  scatter {figures['scatter']:.4f}"
         text += f"  invented {figures['invented']:.2%}  complete {figures['completeness']:.1%}"

@@ -24,8 +24,6 @@ __all__ = ["GOALS", "main", "run_speed"]
 GOALS = {"denoise": 8.0, "deconvolve": 8.0, "super-resolve": 5.0}
 """Least ratio of the reference's time per input pixel to that of the verb."""
 
-_REFERENCE = 1024  # side of the reference's input
-
 
 def run_speed(
     *,
@@ -35,6 +33,7 @@ def run_speed(
     planes: int = 1,
     verbs: Sequence[str] = tuple(GOALS),
     model: str | None = None,
+    reference: int = 512,
 ) -> dict[str, Any]:
     """Time verbs and reference networks in turns.
 
@@ -52,6 +51,8 @@ def run_speed(
         Keys of `GOALS`.
     model : str, optional
         Model of all verbs instead of their default.
+    reference : int
+        Side of the square that the reference networks are given (pixels).
 
     Returns
     -------
@@ -77,9 +78,9 @@ def run_speed(
     }
     options = {} if model is None else {"model": model}
     runs: dict[str, tuple[Callable[[], Any], int]] = {}
-    references = _references(torch, threads)
+    references = _references(torch, reference, threads)
     for name, run in references.items():
-        runs[name] = (run, _REFERENCE**2)
+        runs[name] = (run, reference**2)
     for name in verbs:
         runs[name] = (partial(functions[name], frame, **options), shape[0] * shape[1])
     times: dict[str, list[float]] = {name: [] for name in runs}
@@ -107,12 +108,12 @@ def run_speed(
     }
 
 
-def _references(torch: Any, threads: int) -> dict[str, Callable[[], None]]:
+def _references(torch: Any, side: int, threads: int) -> dict[str, Callable[[], None]]:
     """Return each reference network on its input, in the quickest layout and tile."""
     from benchmarks.reference_networks import BilinearFast, CompactSRVGG, infer
 
     torch.manual_seed(0)
-    image = torch.rand(1, 3, _REFERENCE, _REFERENCE)
+    image = torch.rand(1, 3, side, side)
     runs: dict[str, Callable[[], None]] = {}
     for name, kind in (("srvgg-32x64-x4", CompactSRVGG), ("bilinear-fast-x4", BilinearFast)):
         choices = []
@@ -120,12 +121,12 @@ def _references(torch: Any, threads: int) -> dict[str, Callable[[], None]]:
             network: Any = kind().eval()
             if channels_last:
                 network = network.to(memory_format=torch.channels_last)
-            for tile in (128, 256, 512):
-                part = image[:, :, :tile, :512]
-                infer(network, part[:, :, :, :tile], tile=tile, channels_last=channels_last)
+            for tile in (64, 128, 256):
+                part = image[:, :, :tile, :256]
+                infer(network, part[:, :, :64, :64], tile=64, channels_last=channels_last)
                 start = time.perf_counter()
                 infer(network, part, tile=tile, channels_last=channels_last)
-                seconds = (time.perf_counter() - start) / (tile * 512)
+                seconds = (time.perf_counter() - start) / (part.shape[2] * part.shape[3])
                 choices.append((seconds, tile, channels_last, network))
         _, tile, channels_last, network = min(choices, key=lambda choice: choice[0])
         layout = "channels_last" if channels_last else "contiguous"
@@ -163,6 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--planes", type=int, choices=(1, 3), default=1)
     parser.add_argument("--verbs", default=",".join(GOALS), help="comma-separated")
+    parser.add_argument("--reference", type=int, default=512, help="side of the reference's input")
     parser.add_argument("--model", help="model of all verbs instead of their default")
     parser.add_argument("--out", default="benchmarks/results", metavar="DIR")
     options = parser.parse_args(arguments)
@@ -179,6 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         planes=options.planes,
         verbs=verbs,
         model=options.model,
+        reference=options.reference,
     )
     folder = Path(options.out)
     folder.mkdir(parents=True, exist_ok=True)
