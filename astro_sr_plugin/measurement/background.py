@@ -189,7 +189,11 @@ def _smooth(mesh: NDArray[np.float64]) -> NDArray[np.float64]:
     """Replace boxes that stand out of their 3 x 3 neighbours by the median of these."""
     if mesh.size < 9:
         return mesh
-    medians = generic_filter(mesh, np.median, size=3, mode="nearest")
+    # Continued on straight lines, so that a gradient does not make outliers of the border.
+    wider = np.pad(mesh, 1, mode="reflect", reflect_type="odd") if min(mesh.shape) > 1 else mesh
+    medians = generic_filter(wider, np.median, size=3, mode="nearest")
+    if min(mesh.shape) > 1:
+        medians = medians[1:-1, 1:-1]
     deviations = np.abs(mesh - medians)
     limit = 4 * 1.4826 * np.median(deviations)
     return np.where(deviations > limit, medians, mesh)
@@ -218,6 +222,4 @@ def _extend(
         return np.repeat(mesh, 2, axis=0), outer
     slopes = (mesh[[1, -1]] - mesh[[0, -2]]) / (nodes[[1, -1]] - nodes[[0, -2]])[:, None]
     ends = mesh[[0, -1]] + slopes * (outer - nodes[[0, -1]])[:, None]
-    return np.vstack([ends[:1], mesh, ends[1:]]), np.concatenate(
-        [outer[:1], nodes, outer[1:]]
-    )
+    return np.vstack([ends[:1], mesh, ends[1:]]), np.concatenate([outer[:1], nodes, outer[1:]])

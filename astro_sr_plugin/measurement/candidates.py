@@ -40,7 +40,8 @@ class Candidates:
     origins : list of Window
         Where the cut-outs lie.
     cutouts, segments : list of numpy.ndarray
-        Sky-subtracted pixels in units of the noise, with NaN where unusable, and the segmentation of each window.
+        Sky-subtracted pixels in units of the noise, with NaN where unusable, and the segmentation
+        of each window.
     """
 
     x: NDArray[np.float64]
@@ -74,11 +75,12 @@ class Candidates:
 def extract_sources(
     values: NDArray[np.float32],
     bad: NDArray[np.bool_],
-    threshold: float | NDArray[np.float32],
+    threshold: NDArray[np.float32] | np.float32,
     *,
     kernel: NDArray[np.float32] | None = None,
     minimum_area: int = 5,
     contrast: float = 0.005,
+    levels: int = 16,
 ) -> tuple[NDArray[Any], NDArray[np.int32]]:
     """Run sep on a sky-subtracted window, with limits that a crowded window does not exceed.
 
@@ -96,6 +98,8 @@ def extract_sources(
         Smallest number of pixels above the threshold.
     contrast : float
         Share of the flux that a blended part must have to be split off.
+    levels : int
+        Number of levels at which blends are looked for.
 
     Returns
     -------
@@ -116,7 +120,7 @@ def extract_sources(
         minarea=minimum_area,
         filter_kernel=kernel,
         filter_type="conv",
-        deblend_nthresh=16,
+        deblend_nthresh=levels,
         deblend_cont=contrast,
         clean=False,
         segmentation_map=True,
@@ -220,9 +224,7 @@ def join(parts: list[Candidates]) -> Candidates:
     )
 
 
-def cut_stamps(
-    candidates: Candidates, half: int
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def cut_stamps(candidates: Candidates, half: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Cut square stamps of side ``2 * half + 1``; unusable pixels and other sources are False."""
     side = 2 * half + 1
     stamps = np.zeros((len(candidates), side, side))
@@ -258,10 +260,6 @@ def _isolated(objects: NDArray[Any], size: NDArray[np.float64]) -> NDArray[np.bo
     return result
 
 
-def _empty(
-    window: Window, values: NDArray[np.float32], segments: NDArray[np.int32]
-) -> Candidates:
+def _empty(window: Window, values: NDArray[np.float32], segments: NDArray[np.int32]) -> Candidates:
     none, numbers = np.empty(0), np.empty(0, dtype=int)
-    return Candidates(
-        none, none, none, none, numbers, numbers, [window], [values], [segments]
-    )
+    return Candidates(none, none, none, none, numbers, numbers, [window], [values], [segments])

@@ -64,7 +64,8 @@ def estimate_gain(
 
     Works on images with extended bright areas whose noise is stronger than that of the sky. The
     noise of each small patch is taken from second differences; where noise is correlated, these are
-    scaled so that the sky has the standard deviation `sigma`. In a mean of N frames the result is N times the camera's gain.
+    scaled so that the sky has the standard deviation `sigma`. In a mean of N frames the result is
+    N times the gain of the camera.
 
     Parameters
     ----------
@@ -116,12 +117,12 @@ def _patches(
         return blocks.reshape(-1, _PATCH * _PATCH)
 
     complete = ~cut(bad).any(axis=1)
-    blocks = cut(values)[complete]
-    # Patches with a star or an edge in them tell nothing about the level.
-    low, middle, high = np.percentile(blocks, [5, 50, 95], axis=1) if blocks.size else [[]] * 3
-    scatter = 1.4826 * np.median(np.abs(cut(differences)[complete]), axis=1)
-    even = (np.asarray(high) - low) < 8 * scatter
-    return np.asarray(middle, dtype=float)[even], scatter[even].astype(float)
+    level = np.median(cut(values)[complete], axis=1)
+    second = np.abs(cut(differences)[complete])
+    scatter = 1.4826 * np.median(second, axis=1)
+    # A star in a patch makes the noise of that patch uncertain.
+    even = second.max(axis=1, initial=0) < 7 * scatter
+    return level[even].astype(float), scatter[even].astype(float)
 
 
 def _slope(

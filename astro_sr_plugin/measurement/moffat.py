@@ -189,12 +189,10 @@ def _quadrature(fwhm: float, half: int) -> _Nodes:
     return _Nodes(dx.ravel(), dy.ravel(), weight, x.ravel(), y.ravel())
 
 
-def _start(
-    values: NDArray[np.float64], mask: NDArray[np.bool_], side: int
-) -> NDArray[np.float64]:
+def _start(values: NDArray[np.float64], mask: NDArray[np.bool_], side: int) -> NDArray[np.float64]:
     """Amplitude, x, y and sky of each star, from its border and its central pixels."""
     half = side // 2
-    y, x = np.mgrid[-half : half + 1, -half : half + 1].reshape(2, -1)
+    y, x = np.mgrid[-half : half + 1, -half : half + 1].reshape(2, -1).astype(float)
     border = (np.maximum(np.abs(x), np.abs(y)) == half) & mask
     sums = np.where(border, values, 0).sum(axis=1)
     sky = sums / np.maximum(border.sum(axis=1), 1)
@@ -230,8 +228,8 @@ def _evaluate(
         jacobian[:, 1] -= factor * ((1 - g1) * u - g2 * v)
         jacobian[:, 2] -= factor * ((1 + g1) * v - g2 * u)
         jacobian[:, 4] -= 2 * slope * w
-        jacobian[:, 5] += amplitude * profile * (
-            logarithm / q**2 - np.log(2) * two_q * w / (q * base)
+        jacobian[:, 5] += (
+            amplitude * profile * (logarithm / q**2 - np.log(2) * two_q * w / (q * base))
         )
         jacobian[:, 6] += factor * (v * y - u * x) + slope * w * (2 * g1 * norm)
         jacobian[:, 7] -= factor * (u * y + v * x) - slope * w * (2 * g2 * norm)
@@ -266,9 +264,8 @@ def _group_cost(
     groups: NDArray[np.int_],
     number: int,
 ) -> NDArray[np.float64]:
-    cost: NDArray[np.float64] = np.bincount(
-        groups, ((values - model) ** 2 * weights).sum(axis=1), number
-    )
+    cost = np.zeros(number)
+    np.add.at(cost, groups, ((values - model) ** 2 * weights).sum(axis=1))
     return cost
 
 
@@ -312,9 +309,9 @@ def _solve(
     total += np.diag([1e-2, 1.0, 1e-1, 1e-1])
     step_shape = np.linalg.solve(total, total_right[..., None])[..., 0]
     step_shape = np.clip(step_shape, -0.4, 0.4)
-    step_local = solved[..., _SHAPE] - (
-        solved[..., :_SHAPE] @ step_shape[groups][..., None]
-    )[..., 0]
+    step_local = (
+        solved[..., _SHAPE] - (solved[..., :_SHAPE] @ step_shape[groups][..., None])[..., 0]
+    )
     step_local[:, 1:3] = np.clip(step_local[:, 1:3], -1, 1)
     return step_shape, step_local
 
@@ -331,9 +328,7 @@ def _shape_errors(
     local = normal[:, :_LOCAL, :_LOCAL]
     local += 1e-12 * np.einsum("nii->ni", local).max(axis=1)[:, None, None] * np.eye(_LOCAL)
     mixed = normal[:, :_LOCAL, _LOCAL:]
-    reduced = normal[:, _LOCAL:, _LOCAL:] - mixed.transpose(0, 2, 1) @ np.linalg.solve(
-        local, mixed
-    )
+    reduced = normal[:, _LOCAL:, _LOCAL:] - mixed.transpose(0, 2, 1) @ np.linalg.solve(local, mixed)
     total = np.zeros((number, _SHAPE, _SHAPE))
     np.add.at(total, groups, reduced)
     total += np.diag(np.where(free, 1e-2, 1e12))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import sep
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_dilation
 
 from astro_sr_plugin.measurement.background import Background, measure_background
-from astro_sr_plugin.measurement.separation import REACH, separate_noise
+from astro_sr_plugin.measurement.separation import REACH, make_structure_terms, separate_noise
 from astro_sr_plugin.measurement.windows import (
     Window,
     check_plane,
@@ -28,6 +29,9 @@ _WINDOW_COUNT = 16
 _NEAR = 4
 # Mean correlation at that distance from which structure is separated from the noise.
 _STRUCTURED = 0.012
+_ENOUGH_PIXELS = 8000
+# FWHM in pixels below which a source is no star.
+_NARROWEST = 1.45
 _CLIPPING = 4.0
 
 
@@ -107,8 +111,9 @@ def measure_noise(
         _cut_patches(data, excluded, window, background)
         for window in spread_windows(data.shape, _WINDOW, _WINDOW_COUNT)
     ]
-    values = np.concatenate([patches for patches, _ in collected])
-    weights = np.concatenate([used for _, used in collected])
+    values = np.concatenate([patches for patches, _, _ in collected])
+    weights = np.concatenate([used for _, used, _ in collected])
+    sizes = np.concatenate([size for _, _, size in collected])
     if not len(values):
         return _fallback(data, excluded, background)
     for coverage in (0.6, 0.3):
@@ -123,7 +128,9 @@ def measure_noise(
         return Noise(0.0, 0.0, 0.0, 1.0, len(scatter), 0.5)
     chosen = np.flatnonzero(textured)
     chosen = chosen[_find_quietest(scatter[chosen], degrees[chosen])]
-    return _summarise(residuals[chosen], weights[chosen])
+    # The sharpest sources tell how narrow structure in the image can be.
+    sharpest = float(np.percentile(sizes, 20)) if sizes.size >= 5 else None
+    return _summarise(residuals[chosen], weights[chosen], sharpest)
 
 
 def _cut_patches(
@@ -131,29 +138,43 @@ def _cut_patches(
     excluded: NDArray[np.bool_] | None,
     window: Window,
     background: Background,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Cut a window into patches, with True where a pixel is usable sky."""
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float64]]:
+    """Cut a window into patches, with True where a pixel is usable sky.
+
+    Also returns the widths (FWHM in pixels) of the sources in it, from their flux and peak.
+    """
     values, bad = cut_window(data, excluded, window)
     values -= background.level_at(*window)
     sky = values[~bad]
     side = min(_PATCH, *values.shape)
+    sizes = np.empty(0)
     if not sky.size or side < 6:
-        return np.empty((0, side, side), np.float32), np.empty((0, side, side), bool)
+        return np.empty((0, side, side), np.float32), np.empty((0, side, side), bool), sizes
     scale = 1.4826 * float(np.median(np.abs(sky - np.median(sky))))
     if scale > 0:
         values[bad] = 0
-        _, segments = sep.extract(
-            values, 4 * scale, mask=bad, minarea=4, deblend_cont=1.0, clean=False, segmentation_map=True
+        objects, segments = sep.extract(
+            values,
+            4 * scale,
+            mask=bad,
+            minarea=4,
+            deblend_cont=1.0,
+            clean=False,
+            segmentation_map=True,
         )
+        strong = objects[(objects["peak"] > 12 * scale) & (objects["flag"] == 0)]
+        sizes = np.sqrt(strong["flux"] / strong["peak"] / 1.133)
+        # Hot pixels and cosmic rays are no measure of the optics.
+        sizes = sizes[sizes > _NARROWEST]
         bad |= binary_dilation(segments > 0, iterations=3)
     rows, columns = values.shape[0] // side, values.shape[1] // side
     area = np.s_[: rows * side, : columns * side]
 
-    def cut(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    def cut(array: NDArray[Any]) -> NDArray[Any]:
         blocks = array[area].reshape(rows, side, columns, side)
         return blocks.swapaxes(1, 2).reshape(-1, side, side)
 
-    return cut(values), ~cut(bad)  # type: ignore[return-value]
+    return cut(values), ~cut(bad), sizes
 
 
 def _flatten(
@@ -191,9 +212,7 @@ def _flatten(
     )
 
 
-def _find_quietest(
-    scatter: NDArray[np.float64], degrees: NDArray[np.float64]
-) -> NDArray[np.bool_]:
+def _find_quietest(scatter: NDArray[np.float64], degrees: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Choose the patches that agree with the quiet end of the distribution.
 
     The centre starts at a low percentile, and moves to the mean of the patches that lie within
@@ -216,14 +235,18 @@ def _find_quietest(
     return near
 
 
-def _summarise(residuals: NDArray[np.float32], weights: NDArray[np.bool_]) -> Noise:
+def _summarise(
+    residuals: NDArray[np.float32], weights: NDArray[np.bool_], sharpest: float | None
+) -> Noise:
     measured = _autocovariance(residuals, weights)
     taken = _taken_by_fit(residuals.shape[1])
-    noise, structure = _restore(measured, taken, separate=False)
+    pixels = int(weights.sum())
+    noise, structure = _restore(measured, taken, pixels)
     # Noise does not reach this ring; what is there comes from structure in the image.
     ring = _ring(noise) / noise[REACH, REACH]
-    if ring > _STRUCTURED:
-        noise, structure = _restore(measured, taken, separate=True)
+    if ring > _STRUCTURED and pixels > _ENOUGH_PIXELS:
+        terms = make_structure_terms(sharpest)
+        noise, structure = _restore(measured, taken, pixels, terms)
     variance = float(noise[REACH, REACH])
     if not variance > 0:
         return Noise(0.0, 0.0, 0.0, 1.0, len(residuals), 0.3)
@@ -242,9 +265,12 @@ def _summarise(residuals: NDArray[np.float32], weights: NDArray[np.bool_]) -> No
 
 
 def _restore(
-    measured: NDArray[np.float64], taken: NDArray[np.float64], *, separate: bool
+    measured: NDArray[np.float64],
+    taken: NDArray[np.float64],
+    pixels: int,
+    structure_terms: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], float]:
-    """Give back what fitting the surface has taken away, and leave structure out if asked to.
+    """Give back what fitting the surface has taken away; leave structure out if it has terms.
 
     The fit takes away power of the noise at low frequencies, which is the sum of its covariances.
     """
@@ -252,12 +278,13 @@ def _restore(
     power = float(measured[REACH, REACH])
     for _ in range(4):
         noise = measured + taken * power
-        if separate:
-            noise, structure = separate_noise(noise)
+        if structure_terms is not None:
+            noise, structure = separate_noise(noise, structure_terms)
         near = noise[REACH - _NEAR : REACH + _NEAR + 1, REACH - _NEAR : REACH + _NEAR + 1]
         variance = float(noise[REACH, REACH])
         # Covariances that are mere scatter about zero stay out of the sum.
-        power = max(variance, float(near[near > 0.03 * variance].sum()))
+        limit = max(0.03, 4 / np.sqrt(pixels)) * variance
+        power = max(variance, float(near[near > limit].sum()))
     return noise, structure
 
 
@@ -272,9 +299,7 @@ def _taken_by_fit(side: int) -> NDArray[np.float64]:
     """Covariance that fitting a quadratic surface takes from white noise of variance 1, by lag."""
     axis = np.linspace(-1, 1, side)
     y, x = np.meshgrid(axis, axis, indexing="ij")
-    basis, _ = np.linalg.qr(
-        np.stack([np.ones_like(x), x, y, x * x, x * y, y * y]).reshape(6, -1).T
-    )
+    basis, _ = np.linalg.qr(np.stack([np.ones_like(x), x, y, x * x, x * y, y * y]).reshape(6, -1).T)
     return _autocovariance_of(basis.T.reshape(6, side, side)) / _autocovariance_of(
         np.ones((1, side, side))
     )

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.background import Background, measure_background
 from astro_sr_plugin.measurement.candidates import Candidates, cut_stamps, find_candidates, join
+from astro_sr_plugin.measurement.locus import find_stars
 from astro_sr_plugin.measurement.moffat import MoffatFit, fit_moffat
 from astro_sr_plugin.measurement.noise import Noise, measure_noise
 from astro_sr_plugin.measurement.saturation import find_saturation
@@ -21,6 +22,7 @@ _WINDOW = 1024
 _WINDOW_COUNT = 12
 _ENOUGH_STARS = 160
 _FEW_STARS = 10
+_LEAST_IN_CELL = 3
 _LARGEST_FWHM = 25.0
 _FIT_PIXELS = 60_000
 
@@ -150,9 +152,9 @@ def measure_psf(
     best = _unknown(grid)
     for fine in (False, True):
         candidates = _collect(data, excluded, background, sigma, saturation, grid, fine)
-        stars, agreement = _find_stars(candidates)
+        stars, agreement = find_stars(candidates, noise.correlated_sigma_ratio)
         if len(stars):
-            result = _combine(stars, agreement, noise, data.shape, grid)
+            result = _combine(stars, candidates, agreement, noise, data.shape, grid)
             if result.confidence_value > best.confidence_value:
                 best = result
         # A nebula that fills the frame hides the stars from the coarse sky mesh.
@@ -189,7 +191,7 @@ def _choose_windows(shape: tuple[int, ...], grid: tuple[int, int] | None) -> lis
         return spread_windows((ny, nx), _WINDOW, _WINDOW_COUNT)
     cells = grid[0] * grid[1]
     side = int(min(_WINDOW, _WINDOW * np.sqrt(_WINDOW_COUNT / cells)))
-    windows = []
+    windows: list[Window] = []
     for row in range(grid[0]):
         for column in range(grid[1]):
             cell = Window(
@@ -206,91 +208,9 @@ def _choose_windows(shape: tuple[int, ...], grid: tuple[int, int] | None) -> lis
     return windows
 
 
-def _find_stars(candidates: Candidates) -> tuple[Candidates, float]:
-    """Keep the candidates on the size locus that look like a single point source.
-
-    Also returns how well they agree, 0..1: the product of 1 / (1 + (scatter beyond the errors /
-    tolerance)^2) for the size and the two components of the distortion, and of the share of the
-    locus among the plausible candidates as far as it is below a quarter.
-    """
-    if not len(candidates):
-        return candidates, 0.0
-    guess = _densest(np.log(np.clip(candidates.size, 1, 15)), 0.15)
-    fwhm = float(np.clip(np.exp(guess), 1.2, 12))
-    half = int(np.clip(np.ceil(1.6 * fwhm), 4, 20))
-    most = max(60, min(2 * _ENOUGH_STARS, 3 * _FIT_PIXELS // (2 * half + 1) ** 2))
-    if len(candidates) > most:
-        candidates = candidates.select(np.argsort(-candidates.snr)[:most])
-    stamps, usable = cut_stamps(candidates, half)
-    fit = fit_moffat(
-        stamps,
-        usable,
-        sigma=1.0,
-        fwhm=fwhm,
-        groups=np.arange(len(candidates)),
-        fit_beta=False,
-        model_error=0.04,
-        iterations=12,
-    )
-    centred = np.hypot(fit.x - half, fit.y - half) < max(1.5, 0.5 * fwhm)
-    plausible = (
-        centred
-        & (usable[:, half - 1 : half + 2, half - 1 : half + 2].all(axis=(1, 2)))
-        & (usable.mean(axis=(1, 2)) > 0.6)
-        & (fit.fwhm > 0.75)
-        & (fit.fwhm < 3.0 * half)
-        & (fit.errors[:, 0] < 0.15)
-        & (fit.ellipticity < 0.55)
-        & (fit.chi2 < 4)
-    )
-    if not plausible.any():
-        return candidates.select(plausible), 0.0
-    sizes, errors = fit.log_fwhm[plausible], fit.errors[plausible, 0]
-    centre = _densest(sizes, 0.06)
-    near = np.abs(sizes - centre) < 0.15
-    for _ in range(5):
-        centre = float(np.median(sizes[near]))
-        spread = 1.4826 * float(np.median(np.abs(sizes[near] - centre)))
-        near = np.abs(sizes - centre) < 2.5 * np.hypot(max(spread, 0.02), errors)
-        near &= np.abs(sizes - centre) < 0.25
-        if not near.any():
-            near = np.abs(sizes - centre) <= np.abs(sizes - centre).min()
-    chosen = np.flatnonzero(plausible)[near]
-    quality = fit.chi2[chosen]
-    chosen = chosen[quality <= 3 * max(float(np.median(quality)), 1.0)]
-    agreement = min(1.0, 4 * float(near.sum()) / sizes.size)
-    for values, error, tolerated in (
-        (fit.log_fwhm, fit.errors[:, 0], 0.1),
-        (fit.g1, fit.errors[:, 2], 0.04),
-        (fit.g2, fit.errors[:, 3], 0.04),
-    ):
-        agreement /= 1 + _excess(values[chosen], error[chosen]) / tolerated**2
-    return candidates.select(chosen), agreement
-
-
-def _excess(values: NDArray[np.float64], errors: NDArray[np.float64]) -> float:
-    """Variance beyond that of the errors, robustly."""
-    if values.size < 3:
-        return 0.0
-    spread = 1.4826 * float(np.median(np.abs(values - np.median(values))))
-    return max(0.0, spread**2 - float(np.median(errors)) ** 2)
-
-
-def _densest(values: NDArray[np.float64], width: float) -> float:
-    """Find the lowest of the places where the values are densest."""
-    if values.size < 3:
-        return float(np.median(values))
-    places = np.linspace(values.min(), values.max(), 400)
-    density = np.exp(-0.5 * ((places[:, None] - values) / width) ** 2).sum(axis=1)
-    peaks = np.flatnonzero(density >= 0.6 * density.max())
-    # From the lower end of the first dense stretch, climb to its top.
-    ends = np.flatnonzero(np.diff(peaks) > 1)
-    first = peaks[: ends[0] + 1] if ends.size else peaks
-    return float(places[first[np.argmax(density[first])]])
-
-
 def _combine(
     stars: Candidates,
+    candidates: Candidates,
     agreement: float,
     noise: Noise,
     shape: tuple[int, ...],
@@ -302,9 +222,7 @@ def _combine(
         return _unknown(grid)
     relative = float(fit.errors[0, 0]) * max(1.0, noise.correlated_sigma_ratio)
     relative = float(np.hypot(relative, 0.05 / np.sqrt(usable_stars)))
-    value = float(
-        (1 - np.exp(-usable_stars / 8)) / (1 + (relative / 0.03) ** 2) * agreement
-    )
+    value = float((1 - np.exp(-usable_stars / 8)) / (1 + (relative / 0.03) ** 2) * agreement)
     return PSFMeasurement(
         fwhm=fwhm,
         beta=float(fit.beta[0]),
@@ -314,13 +232,11 @@ def _combine(
         fwhm_error=relative * fwhm,
         confidence=_name(value),
         confidence_value=value,
-        grid=None if grid is None else _map(stars, fit, shape, grid),
+        grid=None if grid is None else _map(candidates, fit, noise, shape, grid),
     )
 
 
-def _fit_together(
-    stars: Candidates
-) -> tuple[MoffatFit, Candidates, int]:
+def _fit_together(stars: Candidates) -> tuple[MoffatFit, Candidates, int]:
     fwhm = float(np.exp(np.median(np.log(np.clip(stars.size, 1, 15)))))
     inverse_beta = 0.3
     kept = stars
@@ -348,23 +264,27 @@ def _fit_together(
 
 
 def _map(
-    stars: Candidates,
+    candidates: Candidates,
     fit: MoffatFit,
+    noise: Noise,
     shape: tuple[int, ...],
     grid: tuple[int, int],
 ) -> PSFGrid:
     """Fit the width and the ellipticity of each cell, with the beta of the whole field."""
-    rows = np.clip((stars.y + 0.5) * grid[0] / shape[0], 0, grid[0] - 1).astype(int)
-    columns = np.clip((stars.x + 0.5) * grid[1] / shape[1], 0, grid[1] - 1).astype(int)
+    rows = np.clip((candidates.y + 0.5) * grid[0] / shape[0], 0, grid[0] - 1).astype(int)
+    columns = np.clip((candidates.x + 0.5) * grid[1] / shape[1], 0, grid[1] - 1).astype(int)
     cells = rows * grid[1] + columns
-    counts = np.bincount(cells, minlength=grid[0] * grid[1])
+    counts = np.zeros(grid[0] * grid[1], dtype=int)
     fwhm = np.full(counts.size, np.nan)
     ellipticity, theta = fwhm.copy(), fwhm.copy()
     half = int(np.clip(np.ceil(2 * fit.fwhm[0]), 5, 22))
-    for cell in np.flatnonzero(counts >= 3):
-        members = np.flatnonzero(cells == cell)
-        members = members[np.argsort(-stars.snr[members])][:30]
-        stamps, usable = cut_stamps(stars.select(members), half)
+    for cell in range(counts.size):
+        stars, _ = find_stars(candidates.select(cells == cell), noise.correlated_sigma_ratio)
+        counts[cell] = len(stars)
+        if len(stars) < _LEAST_IN_CELL:
+            continue
+        stars = stars.select(np.argsort(-stars.snr)[:30])
+        stamps, usable = cut_stamps(stars, half)
         local = fit_moffat(
             stamps,
             usable,

@@ -219,10 +219,6 @@ def measure(
     fwhm: Numbers = column("fwhm")
     estimated = any(value is not None for value in column("gain"))
     source = "header" if header_gain is not None else "estimated" if estimated else None
-    names = (
-        "background background_rms sigma noise_correlation gain saturation fwhm fwhm_error beta "
-        "ellipticity theta n_stars psf_confidence psf_confidence_value psf_grid"
-    ).split()
     return Quality(
         shape=tuple(int(side) for side in shape),
         unit=None if parts.unit is None or not str(parts.unit) else str(parts.unit),
@@ -231,7 +227,7 @@ def measure(
         pixel_scale=scale,
         fwhm_arcsec=tuple(None if scale is None else value * scale for value in fwhm),
         sampling=_judge_sampling(fwhm, column("psf_confidence")),
-        **{name: column(name) for name in names},
+        **{name: column(name) for name in results[0]},
     )
 
 
@@ -256,9 +252,7 @@ def _measure_plane(
         grid=psf_grid,
     )
     if gain is None:
-        gain = estimate_gain(
-            plane, mask=mask, sigma=noise.sigma, correlation=noise.correlation
-        )
+        gain = estimate_gain(plane, mask=mask, sigma=noise.sigma, correlation=noise.correlation)
     return {
         "background": background.level,
         "background_rms": background.rms,

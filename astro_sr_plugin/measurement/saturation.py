@@ -67,4 +67,4 @@ def find_saturation(
     if top.size > 0.2 * data.size:
         return None
     # The plateau is the densest part of the top; its lower end is where saturation begins.
-    return float(max(np.percentile(top, 5) - 0.005 * span, highest - _TOP * span))
+    return max(float(np.percentile(top, 5)) - 0.005 * span, highest - _TOP * span)

@@ -16,23 +16,28 @@ from scipy.ndimage import shift
 from scipy.optimize import nnls
 from scipy.signal import fftconvolve
 
-__all__ = ["REACH", "separate_noise"]
+__all__ = ["REACH", "make_structure_terms", "separate_noise"]
 
 # Largest lag of the autocovariance in pixels.
 REACH = 8
-# Gaussian widths of the structure in pixels; the narrowest stands for a FWHM of 2.8 pixels.
-_STRUCTURE_WIDTHS = (1.2, 1.7, 2.4, 3.4, 5.0, 8.0)
+# Gaussian width of the narrowest structure in pixels where no star tells it: a FWHM of 2.8.
+_NARROWEST = 1.2
+_WIDENING = np.array([1.0, 1.4, 2.0, 2.8, 4.2, 6.5])
 
 Covariance = NDArray[np.float64]
 
 
-def separate_noise(covariance: Covariance) -> tuple[Covariance, float]:
+def separate_noise(
+    covariance: Covariance, structure_terms: NDArray[np.float64]
+) -> tuple[Covariance, float]:
     """Split an autocovariance into that of the noise and that of structure.
 
     Parameters
     ----------
     covariance : numpy.ndarray, shape (17, 17)
         Autocovariance at lags -8..8 in y and x, lag 0 in the middle.
+    structure_terms : numpy.ndarray, shape (n, 17, 17)
+        As made by `make_structure_terms`.
 
     Returns
     -------
@@ -41,7 +46,7 @@ def separate_noise(covariance: Covariance) -> tuple[Covariance, float]:
     share : float
         Share 0..1 of the variance at lag 0 that belongs to structure.
     """
-    noise_terms, structure_terms = _noise_terms(), _structure_terms()
+    noise_terms = _noise_terms()
     terms = np.concatenate([noise_terms, structure_terms])
     power = _spectrum(covariance[None])[0].ravel()
     weights = 1 / np.maximum(power, 0.02 * max(float(np.median(power)), 1e-300))
@@ -61,11 +66,23 @@ def _spectrum(covariances: NDArray[np.float64]) -> NDArray[np.float64]:
     return result
 
 
-@cache
-def _structure_terms() -> NDArray[np.float64]:
+def make_structure_terms(fwhm: float | None) -> NDArray[np.float64]:
+    """Make autocovariances of structure that is at least as wide as a point source.
+
+    Parameters
+    ----------
+    fwhm : float or None
+        Width of the sharpest sources in pixels; None if there are none.
+
+    Returns
+    -------
+    numpy.ndarray, shape (7, 17, 17)
+        Gaussians of growing width, and a constant; each is 1 at lag 0.
+    """
+    narrowest = _NARROWEST if fwhm is None else max(0.95 * fwhm / 2.3548, 0.8)
     lag = np.arange(-REACH, REACH + 1)
     squared = lag[:, None] ** 2 + lag**2
-    terms = [np.exp(-squared / (4 * width**2)) for width in _STRUCTURE_WIDTHS]
+    terms = [np.exp(-squared / (4 * width**2)) for width in narrowest * _WIDENING]
     return np.stack([*terms, np.ones_like(terms[0])])
 
 
@@ -77,17 +94,17 @@ def _noise_terms() -> NDArray[np.float64]:
     green = np.array([[0, 0.25, 0], [0.25, 1, 0.25], [0, 0.25, 0]])
     axis = np.arange(-3, 4)
     drop = np.exp(-(axis[:, None] ** 2 + axis**2) / (2 * 0.8**2))
-    terms = [_of_kernel(kernel) for kernel in (red_or_blue, green, drop)]
+    # Shifts by fractions of a pixel, separable; frames of a stack have different ones.
+    lines = [_of_kernel(np.array([[1 - part, part]]))[REACH] for part in (0.0, 0.2, 0.5)]
+    shifts = [np.outer(along_y, along_x) for along_y in lines for along_x in lines]
+    shifts += [_dithered(order) for order in (1, 3)]
+    terms = [
+        _normalised(fftconvolve(_of_kernel(kernel), moved, mode="same"))
+        for kernel in (white, red_or_blue, green)
+        for moved in shifts
+    ]
+    terms.append(_of_kernel(drop))
     terms.append(_of_kernel(np.outer([1, 2, 1], [1, 2, 1])))
-    # One frame shifted by a fixed fraction of a pixel: separable, another one in x and in y.
-    fixed = [_of_kernel(np.array([[1 - part, part]]))[REACH] for part in (0.0, 0.2, 0.5)]
-    terms.extend(np.outer(along_y, along_x) for along_y in fixed for along_x in fixed)
-    for order in (1, 3):
-        dithered = _dithered(order)
-        terms.extend(
-            _normalised(fftconvolve(_of_kernel(kernel), dithered, mode="same"))
-            for kernel in (white, red_or_blue, green)
-        )
     return np.stack(terms)
 
 
@@ -96,9 +113,7 @@ def _of_kernel(kernel: NDArray[np.float64]) -> Covariance:
     full = fftconvolve(kernel, kernel[::-1, ::-1])
     result = np.zeros((2 * REACH + 1, 2 * REACH + 1))
     half_y, half_x = full.shape[0] // 2, full.shape[1] // 2
-    result[
-        REACH - half_y : REACH + half_y + 1, REACH - half_x : REACH + half_x + 1
-    ] = full
+    result[REACH - half_y : REACH + half_y + 1, REACH - half_x : REACH + half_x + 1] = full
     return _normalised(result)
 
 

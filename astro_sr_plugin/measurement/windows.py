@@ -36,9 +36,7 @@ class Window(NamedTuple):
         return self.y1 - self.y0, self.x1 - self.x0
 
 
-def check_plane(
-    plane: Any, mask: Any = None
-) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+def check_plane(plane: Any, mask: Any = None) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Check that ``plane`` is a usable two-dimensional real image, without copying it.
 
     The frame of one constant value that registration leaves along the borders is added to the
@@ -78,7 +76,7 @@ def check_plane(
         raise InputError(msg)
     excluded = None if mask is None else np.asarray(mask, dtype=bool)
     if excluded is not None and excluded.shape != array.shape:
-        msg = f"mask has the shape {excluded.shape}, but it must be that of the plane, {array.shape}"
+        msg = f"mask has the shape {excluded.shape}, but the plane has {array.shape}"
         raise InputError(msg)
     return array, _mask_padding(array, excluded)
 

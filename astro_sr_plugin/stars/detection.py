@@ -42,6 +42,10 @@ STAR_DTYPE = np.dtype(
 _WINDOW = 1536
 _MARGIN = 128
 _DEFAULT_FWHM = 3.0
+_SATURATED_PIXELS = 3
+# Where stars are wider than this in pixels, a filter of this share of their width comes second.
+_WIDE = 2.5
+_SHARPER = 0.45
 
 
 def detect_stars(
@@ -54,7 +58,7 @@ def detect_stars(
     mask: ArrayLike | None = None,
     saturation: float | None = None,
     background: Background | None = None,
-    contrast: float = 0.002,
+    contrast: float = 0.0001,
     galaxies: bool = False,
 ) -> NDArray[Any]:
     """Find the stars of a plane, window by window.
@@ -129,7 +133,16 @@ def detect_stars(
     profile = StarProfile(fwhm, beta)
     found = [
         _detect_window(
-            data, excluded, core, outer, background, profile, sigma, ratio, nsigma, saturation,
+            data,
+            excluded,
+            core,
+            outer,
+            background,
+            profile,
+            sigma,
+            ratio,
+            nsigma,
+            saturation,
             contrast,
         )
         for core, outer in _tiles(data.shape)
@@ -175,23 +188,29 @@ def _detect_window(
     saturated = np.zeros_like(bad) if saturation is None else (raw >= saturation) & ~bad
     values = (raw - background.level_at(*outer)) / np.float32(sigma)
     values[bad] = 0
-    kernel = profile.kernel()
-    filtered_noise = float(np.sqrt((kernel**2).sum())) / float(kernel.sum()) * ratio
     # Structure larger than the stars is taken away; where it is strong, more is asked.
     mesh = int(np.clip(12 * profile.observed, 32, 128))
     local = sep.Background(values, mask=bad, bw=mesh, bh=mesh, fw=3, fh=3)
     detected = values - local.back()
     detected[bad] = 0
-    # A saturated core is no plateau of many maxima, but the place of one star.
-    threshold = nsigma * filtered_noise * np.maximum(local.rms() / np.float32(1.5), 1)
+    scale = nsigma * ratio * np.maximum(local.rms() / np.float32(1.25), 1)
+    kernel = profile.kernel()
+    threshold = (scale * np.sqrt((kernel**2).sum())).astype(np.float32)
     objects, segments = extract_sources(
         detected,
         bad,
-        threshold.astype(np.float32),
+        threshold,
         kernel=kernel,
         minimum_area=3,
         contrast=contrast,
+        levels=32,
     )
+    # One or two full pixels are a hot pixel, or a star whose shape is still seen.
+    full = np.bincount(segments[saturated], minlength=objects.size + 1)[1:] >= _SATURATED_PIXELS
+    if profile.observed > _WIDE:
+        hidden = _find_hidden(detected, bad, scale, objects, profile)
+        objects = np.concatenate([objects, hidden])
+        full = np.concatenate([full, np.zeros(hidden.size, dtype=bool)])
     inside = (
         (objects["x"] + outer.x0 >= core.x0 - 0.5)
         & (objects["x"] + outer.x0 < core.x1 - 0.5)
@@ -208,8 +227,7 @@ def _detect_window(
     flux_whole, error, _ = sep.sum_circle(
         detected, objects["x"], objects["y"], whole, err=ratio, mask=bad, subpix=5
     )
-    full = np.unique(segments[saturated])
-    stars["saturated"][full[full > 0] - 1] = True
+    stars["saturated"] = full
     stars["x"], stars["y"] = objects["x"] + outer.x0, objects["y"] + outer.y0
     stars["flux"] = np.maximum(flux_whole / profile.enclosed(whole), objects["flux"]) * sigma
     stars["peak"] = objects["peak"] * sigma
@@ -219,7 +237,7 @@ def _detect_window(
     stars["theta"] = objects["theta"]
     stars["radius"] = np.sqrt(objects["npix"] / np.pi)
     stars["blended"] = objects["flag"] & sep.OBJ_MERGED > 0
-    level = objects["thresh"]
+    level = threshold[np.round(objects["y"]).astype(int), np.round(objects["x"]).astype(int)]
     stars["extended"] = _is_extended(
         stars, flux_inner, flux_whole, error, level, objects["peak"], profile
     )
@@ -227,6 +245,27 @@ def _detect_window(
     share = min(1.5 * profile.largest_share / float(profile.enclosed(whole)), 0.8)
     sharp = (objects["peak"] - 3 > share * (flux_whole + 2 * error)) & ~stars["saturated"]
     return stars[inside & ~sharp]
+
+
+def _find_hidden(
+    detected: NDArray[np.float32],
+    bad: NDArray[np.bool_],
+    scale: NDArray[np.float32],
+    objects: NDArray[Any],
+    profile: StarProfile,
+) -> NDArray[Any]:
+    """Find stars beside brighter ones, which the matched filter melts into one."""
+    kernel = profile.kernel(_SHARPER)
+    threshold = (scale * np.sqrt((kernel**2).sum())).astype(np.float32)
+    sharper, _ = extract_sources(
+        detected, bad, threshold, kernel=kernel, minimum_area=3, contrast=0.003, levels=32
+    )
+    if not sharper.size or not objects.size:
+        return sharper[:0]
+    tree = KDTree(np.stack([objects["x"], objects["y"]], axis=1))
+    distance, _ = tree.query(np.stack([sharper["x"], sharper["y"]], axis=1))
+    hidden: NDArray[Any] = sharper[distance > 0.7 * profile.observed]
+    return hidden
 
 
 def _is_extended(

@@ -143,8 +143,16 @@ def _mask_plane(
     for i in np.flatnonzero(bright)[:_MOST_BRIGHT]:
         if halo or spikes:
             radii[i] = _mask_bright(
-                result, plane, excluded, background, stars[i], radii[i], sigma, profile,
-                halo=halo, spikes=spikes,
+                result,
+                plane,
+                excluded,
+                background,
+                stars[i],
+                radii[i],
+                sigma,
+                profile,
+                halo=halo,
+                spikes=spikes,
             )
     for star, radius in zip(stars, radii, strict=True):
         _fill_disc(result, star["x"], star["y"], radius)
@@ -152,9 +160,7 @@ def _mask_plane(
         _add_saturated(result, plane, excluded, saturation, profile)
 
 
-def _radii(
-    stars: NDArray[Any], profile: StarProfile, sigma: float
-) -> NDArray[np.float64]:
+def _radii(stars: NDArray[Any], profile: StarProfile, sigma: float) -> NDArray[np.float64]:
     """Radius in pixels at which each star's profile falls to the noise of one pixel."""
     amplitude = profile.amplitude(stars["flux"]) / sigma
     # The flux of a saturated star is cut; its area still tells how bright it is.
@@ -192,7 +198,7 @@ def _mask_bright(
     values[bad] = np.nan
     rays = sample_rays(values, x - window.x0, y - window.y0, reach)
     if halo:
-        radius = follow_halo(rays, radius, sigma)
+        radius = follow_halo(rays, radius, sigma, float(profile.amplitude(star["flux"])))
     if spikes:
         half_width = max(0.8 * profile.observed, 1.5)
         for angle, end in follow_spikes(rays, radius, sigma, profile.observed):
@@ -240,6 +246,4 @@ def _add_saturated(
         full = (values >= saturation) & ~bad
         if full.any():
             grown = binary_dilation(full, iterations=rim)
-            result[strip.y0 : strip.y1] |= grown[
-                strip.y0 - wider.y0 : strip.y1 - wider.y0
-            ]
+            result[strip.y0 : strip.y1] |= grown[strip.y0 - wider.y0 : strip.y1 - wider.y0]

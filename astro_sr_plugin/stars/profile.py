@@ -76,15 +76,14 @@ class StarProfile:
         result: NDArray[np.float64] = (1 + squared) ** self.beta
         return result
 
-    def kernel(self) -> NDArray[np.float32]:
-        """Gaussian of the observed width for the matched filter, odd and at most 21 wide."""
-        half = int(np.clip(np.ceil(self.observed), 1, 10))
+    def kernel(self, share: float = 1.0) -> NDArray[np.float32]:
+        """Gaussian for the matched filter, of a share of the observed width; sums to 1."""
+        width = share * self.observed
+        half = int(np.clip(np.ceil(width), 1, 10))
         offset = np.arange(-half, half + 1)
-        squared = offset[:, None] ** 2 + offset**2
-        kernel: NDArray[np.float32] = np.exp(
-            -4 * np.log(2) * squared / self.observed**2
-        ).astype(np.float32)
-        return kernel
+        kernel = np.exp(-4 * np.log(2) * (offset[:, None] ** 2 + offset**2) / width**2)
+        normalised: NDArray[np.float32] = (kernel / kernel.sum()).astype(np.float32)
+        return normalised
 
 
 def _radius(contrast: ArrayLike, alpha: float, beta: float) -> NDArray[np.float64]:

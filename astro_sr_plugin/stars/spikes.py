@@ -48,8 +48,8 @@ def sample_rays(values: NDArray[np.float32], x: float, y: float, reach: int) -> 
     Rays
         The values along 240 directions.
     """
-    angles = np.arange(_ANGLES) * (2 * np.pi / _ANGLES)
-    radii = np.arange(1, reach + 1, dtype=float)
+    angles = np.arange(_ANGLES, dtype=np.float64) * (2 * np.pi / _ANGLES)
+    radii = np.arange(1, reach + 1, dtype=np.float64)
     points = [
         y + np.sin(angles)[:, None] * radii,
         x + np.cos(angles)[:, None] * radii,
@@ -58,7 +58,7 @@ def sample_rays(values: NDArray[np.float32], x: float, y: float, reach: int) -> 
     return Rays(sampled, angles, radii)
 
 
-def follow_halo(rays: Rays, start: float, level: float) -> float:
+def follow_halo(rays: Rays, start: float, level: float, peak: float) -> float:
     """Find the radius at which the mean ring around a star has fallen below a level.
 
     Parameters
@@ -69,15 +69,24 @@ def follow_halo(rays: Rays, start: float, level: float) -> float:
         Radius in pixels from which to look outwards.
     level : float
         Value in image units at which the halo ends.
+    peak : float
+        Amplitude of the star in image units. A ring brighter than 4 % of it where the star itself
+        has ended is no halo, but a cloud that the source lies in.
 
     Returns
     -------
     float
         Radius in pixels; `start` if there is no halo beyond it.
     """
-    rings = _rings(rays)
+    # A halo is there on all sides; a neighbour or a bright cloud is on one.
+    quarters = np.split(rays.values, 4)
+    rings = np.min([_rings(quarter) for quarter in quarters], axis=0)
     smooth = uniform_filter1d(rings, 5, mode="nearest")
+    # What is still there at the end of the rays is sky or nebula, not halo.
+    smooth -= max(0.0, float(np.median(smooth[-max(1, smooth.size // 5) :])))
     first = min(int(np.ceil(start)), smooth.size - 1)
+    if smooth[first] > 0.04 * peak:
+        return float(start)
     below = np.flatnonzero(~(smooth[first:] > level))
     end = first + (int(below[0]) if below.size else smooth.size - 1 - first)
     return max(float(start), float(rays.radii[end])) if end > first else float(start)
@@ -111,8 +120,8 @@ def follow_spikes(
     span = max(8, int(start))
     if rays.radii.size - first < span:
         return []
-    excess = np.nan_to_num(rays.values - _rings(rays), nan=0.0)
-    steps = int(np.clip(np.ceil(4 * width / max(start, 1) / (2 * np.pi) * _ANGLES), 3, _ANGLES // 8))
+    excess = np.nan_to_num(rays.values - _rings(rays.values), nan=0.0)
+    steps = int(np.clip(0.64 * width / max(start, 1) * _ANGLES, 3, _ANGLES // 8))
     near = excess[:, first : first + span].mean(axis=1)
     scatter = 1.4826 * float(np.median(np.abs(near - np.median(near))))
     error = max(scatter, 1.5 * sigma / np.sqrt(span))
@@ -136,9 +145,9 @@ def follow_spikes(
     return spikes if len(spikes) <= 12 else []
 
 
-def _rings(rays: Rays) -> NDArray[np.float64]:
-    """Median over the directions at each radius; 0 where nothing is usable."""
-    result = np.zeros(rays.radii.size)
-    usable = np.isfinite(rays.values).sum(axis=0) >= _ANGLES // 8
-    result[usable] = np.nanmedian(rays.values[:, usable], axis=0)
+def _rings(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Median over the directions at each radius; 0 where too little is usable."""
+    result = np.zeros(values.shape[1])
+    usable = np.isfinite(values).mean(axis=0) >= 0.12
+    result[usable] = np.nanmedian(values[:, usable], axis=0)
     return result

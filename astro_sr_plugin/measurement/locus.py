@@ -1,0 +1,110 @@
+"""Tells stars from everything else: they share one size and one shape."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astro_sr_plugin.measurement.candidates import Candidates, cut_stamps
+from astro_sr_plugin.measurement.moffat import fit_moffat
+
+__all__ = ["find_stars"]
+
+_MOST = 320
+_FIT_PIXELS = 180_000
+
+
+def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]:
+    """Keep the candidates on the size locus that look like a single point source.
+
+    Parameters
+    ----------
+    candidates : Candidates
+        Sources of the windows of a plane.
+    ratio : float
+        Factor by which correlated noise makes the errors of the fits larger.
+
+    Returns
+    -------
+    stars : Candidates
+        Those that are taken for stars.
+    agreement : float
+        How well they agree, 0..1: the product of 1 / (1 + (scatter beyond the errors /
+        tolerance)^2) for the size (10 %) and the two components of the distortion (0.04), and of
+        the share of the locus among the plausible candidates as far as it is below a quarter.
+    """
+    if not len(candidates):
+        return candidates, 0.0
+    guess = _densest(np.log(np.clip(candidates.size, 1, 15)), 0.15)
+    fwhm = float(np.clip(np.exp(guess), 1.2, 12))
+    half = int(np.clip(np.ceil(1.6 * fwhm), 4, 20))
+    most = max(60, min(_MOST, _FIT_PIXELS // (2 * half + 1) ** 2))
+    if len(candidates) > most:
+        candidates = candidates.select(np.argsort(-candidates.snr)[:most])
+    stamps, usable = cut_stamps(candidates, half)
+    fit = fit_moffat(
+        stamps,
+        usable,
+        sigma=1.0,
+        fwhm=fwhm,
+        groups=np.arange(len(candidates)),
+        fit_beta=False,
+        model_error=0.04,
+        iterations=12,
+    )
+    fit_errors = fit.errors * max(1.0, ratio)
+    centred = np.hypot(fit.x - half, fit.y - half) < max(1.5, 0.5 * fwhm)
+    plausible = (
+        centred
+        & (usable[:, half - 1 : half + 2, half - 1 : half + 2].all(axis=(1, 2)))
+        & (usable.mean(axis=(1, 2)) > 0.6)
+        & (fit.fwhm > 0.75)
+        & (fit.fwhm < 3.0 * half)
+        & (fit_errors[:, 0] < 0.2)
+        & (fit.ellipticity < 0.55)
+        & (fit.chi2 < 4)
+    )
+    if not plausible.any():
+        return candidates.select(plausible), 0.0
+    sizes, errors = fit.log_fwhm[plausible], fit_errors[plausible, 0]
+    centre = _densest(sizes, 0.06)
+    near = np.abs(sizes - centre) < 0.15
+    for _ in range(5):
+        centre = float(np.median(sizes[near]))
+        spread = 1.4826 * float(np.median(np.abs(sizes[near] - centre)))
+        near = np.abs(sizes - centre) < 2.5 * np.hypot(max(spread, 0.02), errors)
+        near &= np.abs(sizes - centre) < 0.25
+        if not near.any():
+            near = np.abs(sizes - centre) <= np.abs(sizes - centre).min()
+    chosen = np.flatnonzero(plausible)[near]
+    quality = fit.chi2[chosen]
+    chosen = chosen[quality <= 3 * max(float(np.median(quality)), 1.0)]
+    agreement = min(1.0, 4 * float(near.sum()) / sizes.size)
+    for values, error, tolerated in (
+        (fit.log_fwhm, fit_errors[:, 0], 0.1),
+        (fit.g1, fit_errors[:, 2], 0.04),
+        (fit.g2, fit_errors[:, 3], 0.04),
+    ):
+        agreement /= 1 + _excess(values[chosen], error[chosen]) / tolerated**2
+    return candidates.select(chosen), agreement
+
+
+def _excess(values: NDArray[np.float64], errors: NDArray[np.float64]) -> float:
+    """Variance beyond that of the errors, robustly."""
+    if values.size < 3:
+        return 0.0
+    spread = 1.4826 * float(np.median(np.abs(values - np.median(values))))
+    return max(0.0, spread**2 - float(np.median(errors)) ** 2)
+
+
+def _densest(values: NDArray[np.float64], width: float) -> float:
+    """Find the lowest of the places where the values are densest."""
+    if values.size < 3:
+        return float(np.median(values))
+    places = np.linspace(values.min(), values.max(), 400)
+    density = np.exp(-0.5 * ((places[:, None] - values) / width) ** 2).sum(axis=1)
+    peaks = np.flatnonzero(density >= 0.6 * density.max())
+    # From the lower end of the first dense stretch, climb to its top.
+    ends = np.flatnonzero(np.diff(peaks) > 1)
+    first = peaks[: ends[0] + 1] if ends.size else peaks
+    return float(places[first[np.argmax(density[first])]])

@@ -1,0 +1,139 @@
+"""The star shape against stars rendered by GalSim."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.measurement.psf import measure_psf
+
+WIDTHS = [1.5, 2.0, 3.0, 4.5, 6.0, 8.0]
+
+
+def shape_for(fwhm: float) -> tuple[int, int]:
+    return (360, 360) if fwhm < 4 else (560, 560)
+
+
+@pytest.mark.parametrize("fwhm", WIDTHS)
+@pytest.mark.parametrize("kind", [2.5, 3.5, 5.0, "gaussian", "kolmogorov"])
+def test_fwhm_and_beta(field, fwhm: float, kind: float | str) -> None:
+    psf = measure_psf(field(1, fwhm, kind=kind, shape=shape_for(fwhm), stars=26))
+    assert psf.fwhm == pytest.approx(fwhm, rel=0.03)
+    assert psf.ellipticity < 0.03
+    assert psf.n_stars >= 12
+    assert psf.confidence in ("high", "medium")
+    assert psf.fwhm_error < 0.05 * fwhm
+    if isinstance(kind, float):
+        assert 1 / psf.beta == pytest.approx(1 / kind, abs=0.04)
+    elif kind == "gaussian":
+        assert psf.beta > 8
+
+
+@pytest.mark.parametrize("fwhm", [1.8, 3.0, 6.0])
+def test_ellipticity_and_angle(field, fwhm: float) -> None:
+    plane = field(2, fwhm, shape=shape_for(fwhm), ellipticity=0.3, theta=0.6)
+    psf = measure_psf(plane)
+    assert psf.fwhm == pytest.approx(fwhm, rel=0.03)
+    assert psf.ellipticity == pytest.approx(0.3, abs=0.03)
+    assert psf.theta == pytest.approx(0.6, abs=0.05)
+
+
+@pytest.mark.parametrize("fwhm", [1.6, 3.0, 6.0])
+def test_among_galaxies(field, fwhm: float) -> None:
+    psf = measure_psf(field(3, fwhm, shape=shape_for(fwhm), galaxies=40))
+    assert psf.fwhm == pytest.approx(fwhm, rel=0.03)
+
+
+@pytest.mark.parametrize("kind", ["bilinear", "bayer stack", "drizzle"])
+@pytest.mark.parametrize("fwhm", [2.0, 4.5])
+def test_in_correlated_noise(field, noise_of, fwhm: float, kind: str) -> None:
+    shape = shape_for(fwhm)
+    psf = measure_psf(field(4, fwhm, shape=shape, noise=noise_of(kind, shape)))
+    assert psf.fwhm == pytest.approx(fwhm, rel=0.03)
+
+
+def test_twenty_stars(field) -> None:
+    psf = measure_psf(field(5, 2.7, stars=20))
+    assert psf.fwhm == pytest.approx(2.7, rel=0.03)
+
+
+def test_hot_pixels_and_cosmic_rays(field) -> None:
+    plane = field(6, 2.2)
+    rng = np.random.default_rng(6)
+    plane[tuple(rng.integers(0, 420, (2, 400)))] += rng.uniform(20, 500, 400)
+    for y, x in rng.integers(20, 400, (40, 2)):
+        plane[y, x : x + rng.integers(2, 12)] += 200
+    assert measure_psf(plane).fwhm == pytest.approx(2.2, rel=0.03)
+
+
+def test_saturated_stars_are_not_used(field) -> None:
+    plane = np.minimum(field(7, 3.0, stars=60, snr=(30, 50_000)), 900)
+    assert measure_psf(plane).fwhm == pytest.approx(3, rel=0.03)
+    assert measure_psf(plane, saturation=899).fwhm == pytest.approx(3, rel=0.03)
+
+
+def test_stars_in_front_of_a_nebula(field, nebula) -> None:
+    plane = field(8, 3.0, shape=(600, 600), snr=(50, 2000)) + nebula((600, 600), 20, 3.0)
+    psf = measure_psf(plane)
+    assert psf.fwhm == pytest.approx(3, rel=0.05)
+    assert psf.n_stars >= 3
+
+
+def test_confidence_falls_with_the_number_of_stars(field) -> None:
+    values = []
+    for stars in (40, 8, 2, 1):
+        psf = measure_psf(field(9, 3.0, stars=stars, snr=(60, 300)))
+        assert psf.fwhm == pytest.approx(3, rel=0.1)
+        values.append(psf.confidence_value)
+    assert values == sorted(values, reverse=True)
+    assert measure_psf(field(9, 3.0, stars=1, snr=(60, 300))).confidence == "low"
+
+
+def test_no_stars(field, nebula, noise_of) -> None:
+    blank = measure_psf(noise_of("white", (300, 300)))
+    assert np.isnan(blank.fwhm)
+    assert (blank.n_stars, blank.confidence, blank.confidence_value) == (0, "none", 0)
+    assert measure_psf(np.full((100, 100), 4.0)).confidence == "none"
+    for plane in (
+        nebula((400, 400), 50, 3.5) + noise_of("white", (400, 400)),
+        field(10, 3.0, stars=0, galaxies=60),
+    ):
+        assert measure_psf(plane).confidence in ("none", "low")
+
+
+def test_one_saturated_star() -> None:
+    y, x = np.mgrid[:300, :300]
+    star = 1e6 * (1 + 0.1 * ((y - 140.3) ** 2 + (x - 150.8) ** 2)) ** -3.0
+    plane = np.minimum(star, 20_000) + np.random.default_rng(1).normal(0, 3, star.shape)
+    assert measure_psf(plane).confidence in ("none", "low")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 4), (9, 9), (20, 300)])
+def test_small_planes(shape: tuple[int, int]) -> None:
+    plane = np.random.default_rng(2).normal(0, 1, shape)
+    assert measure_psf(plane).confidence == "none"
+
+
+def test_units_and_unusable_pixels(field) -> None:
+    plane = field(11, 3.0)
+    reference = measure_psf(plane)
+    scaled = measure_psf((plane * 1e-9).astype(">f4"))
+    assert scaled.fwhm == pytest.approx(reference.fwhm, rel=0.01)
+    plane[:, :120] = np.nan
+    plane[::9] = np.nan
+    assert measure_psf(plane).fwhm == pytest.approx(3, rel=0.03)
+
+
+def test_grid(field) -> None:
+    sharp, soft = field(12, 2.5, stars=40), field(13, 3.5, stars=40)
+    psf = measure_psf(np.hstack([sharp, soft]), grid=(1, 2))
+    assert psf.grid is not None
+    assert psf.grid.fwhm.shape == (1, 2)
+    np.testing.assert_allclose(psf.grid.fwhm, [[2.5, 3.5]], rtol=0.06)
+    assert (psf.grid.n_stars > 5).all()
+    empty = measure_psf(np.zeros((50, 50)), grid=(2, 3))
+    assert empty.grid is not None
+    assert np.isnan(empty.grid.fwhm).all()
+    with pytest.raises(InputError, match="grid"):
+        measure_psf(sharp, grid=(0, 2))
