@@ -10,14 +10,14 @@ from scipy.signal import fftconvolve
 
 __all__ = ["BLOCK", "FluxLedger"]
 
-BLOCK = 8
+BLOCK = 4
 """Input pixels per side of the blocks in which light is counted."""
 
-_SIGMA = 2.0
+_SIGMA = 4.0
 """Width in blocks of the Gaussian that smooths the correction: 16 input pixels."""
 
 _GRID = 512
-_RADIUS = 12
+_RADIUS = 24
 
 
 class FluxLedger:
@@ -75,7 +75,7 @@ class FluxLedger:
         seen = fftconvolve(out, self._kernel, mode="same")[pad:-pad, pad:-pad]
         missing = self._light_in - seen
         if self._doubtful.any():
-            missing[binary_dilation(self._doubtful, iterations=2)] = 0.0
+            missing[binary_dilation(self._doubtful, iterations=4)] = 0.0
         smooth = gaussian_filter(missing, _SIGMA, mode="reflect", truncate=5.0)
         sizes = [
             np.minimum(BLOCK, length - BLOCK * np.arange(n))

@@ -168,7 +168,7 @@ def _nebula(config: SceneConfig, rng: torch.Generator) -> Tensor:
             for side in texture.shape
         )
         crop = texture[y0 : y0 + n, x0 : x0 + n]
-        edge = torch.sin(torch.linspace(0, math.pi, n, device=rng.device)) ** 0.3
+        edge = torch.sin(torch.linspace(0, math.pi, n, device=rng.device)).clamp_min(0) ** 0.3
         return level * crop * edge[:, None] * edge[None, :]
     slope = float(_uniform(rng, 2.2, 3.8))
     base = power_law_field(n, slope, rng)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.signal import fftconvolve
+
+from astro_sr_plugin.inference.consistency import FluxLedger
+
+
+def gaussian(fwhm, radius=32):
+    place = np.arange(-radius, radius + 1)
+    axis = np.exp(-0.5 * (place / (fwhm / 2.3548)) ** 2)
+    image = np.outer(axis, axis)
+    return (image / image.sum()).astype(np.float32)
+
+
+def corrected(observed, result, scale, psf, target, mask=None):
+    ledger = FluxLedger(observed.shape, scale, psf, target)
+    mask = np.zeros_like(observed) if mask is None else mask
+    ledger.count_input(0, observed[:64], mask[:64])
+    ledger.count_input(64, observed[64:], mask[64:])
+    ledger.count_output(0, result[: 64 * scale])
+    ledger.count_output(64 * scale, result[64 * scale :])
+    ledger.close()
+    return result + ledger.correction(0, len(result))
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("shape", [(120, 131), (70, 65)])
+def test_sums_agree_and_a_lost_pedestal_comes_back(shape, scale):
+    rng = np.random.default_rng(1)
+    observed = (rng.normal(size=shape) + 3).astype(np.float32)
+    result = np.zeros((shape[0] * scale, shape[1] * scale), np.float32)
+    out = corrected(observed, result, scale, gaussian(4.0), gaussian(2.0))
+    assert out.sum() / scale**2 == pytest.approx(observed.sum(), rel=1e-4)
+    assert np.abs(out - 3).max() < 0.3
+
+
+def test_a_right_result_is_left_alone():
+    truth = np.zeros((160, 160))
+    truth[80, 77] = 5000.0
+    observed = fftconvolve(truth, gaussian(5.0), mode="same").astype(np.float32)
+    result = fftconvolve(truth, gaussian(2.5), mode="same").astype(np.float32)
+    out = corrected(observed, result, 1, gaussian(5.0), gaussian(2.5))
+    assert np.abs(out - result).max() < 1e-4 * result.max()
+
+
+def test_saturated_stars_leave_no_dark_ring():
+    observed = np.zeros((160, 160), np.float32)
+    result = observed.copy()
+    result[80, 80] = 1e5
+    mask = observed.copy()
+    mask[80, 80] = 1
+    out = corrected(observed, result, 1, gaussian(4.0), gaussian(2.0), mask)
+    assert np.abs(out - result).max() < 0.05

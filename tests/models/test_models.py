@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from astro_sr_plugin.exceptions import ModelError
+from astro_sr_plugin.models.checkpoint import file_digest, load_network, save_network
+from astro_sr_plugin.models.filters import (
+    FILTER_RADIUS,
+    apply_spectra,
+    filter_spectra,
+    gaussian_kernel,
+    make_moffat_psf,
+    make_wiener_filters,
+)
+from astro_sr_plugin.models.registry import WEIGHTS, list_models, load_model
+from astro_sr_plugin.models.spec import Conditions, ModelSpec
+from astro_sr_plugin.models.unet import WienerUNet
+
+SPECS = list_models()
+IDS = [f"{s.name}-{s.task}" for s in SPECS]
+
+
+def conditions(fwhm=4.0, target=2.0):
+    psf = make_moffat_psf(*torch.tensor([fwhm, 3.0, 0.0, 0.0])[:, None])[0].numpy()
+    return Conditions(psf, fwhm, 3.0, 0.0, target)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=IDS)
+def test_every_model_keeps_the_contract(spec):
+    model = load_model(spec.name, spec.task)
+    assert model.spec == spec
+    told = conditions(target=4.0 if spec.task == "super-resolve" else 2.0)
+    halo = model.halo(told)
+    assert halo % spec.multiple_of == 0
+    observed = torch.randn(1, 1, 64 + 2 * halo, 48 + 2 * halo, generator=torch.manual_seed(1))
+    before = observed.clone()
+    with torch.inference_mode():
+        out = model.prepare(told, "cpu", "float32")(observed, torch.zeros_like(observed))
+    assert out.shape == (1, 1, 64 * spec.scale, 48 * spec.scale)
+    assert out.dtype == torch.float32
+    assert torch.isfinite(out).all()
+    assert torch.equal(observed, before)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=IDS)
+def test_every_model_keeps_the_place_and_the_light_of_a_star(spec):
+    model = load_model(spec.name, spec.task)
+    target = 4.0 if spec.task == "super-resolve" else 2.0
+    told = conditions(target=target)
+    side = 64 + 2 * model.halo(told)
+    observed = torch.randn(1, 1, side, side, generator=torch.manual_seed(2))
+    centre = side // 2
+    r = FILTER_RADIUS
+    observed[0, 0, centre - r : centre + r + 1, centre - r : centre + r + 1] += torch.from_numpy(
+        told.psf * 20000
+    )
+    with torch.inference_mode():
+        out = model.prepare(told, "cpu", "float32")(observed, torch.zeros_like(observed))[0, 0]
+    y, x = np.indices(out.shape)
+    middle = (32 + 0.5) * spec.scale - 0.5
+    disc = np.hypot(y - middle, x - middle) < 12 * spec.scale
+    light = out.numpy()[disc]
+    expected = 20000 * told.psf[np.hypot(*(np.indices(told.psf.shape) - r)) < 12].sum()
+    assert light.sum() / spec.scale**2 == pytest.approx(expected, rel=0.03)
+    assert (light * x[disc]).sum() / light.sum() == pytest.approx(middle, abs=0.1 * spec.scale)
+    assert (light * y[disc]).sum() / light.sum() == pytest.approx(middle, abs=0.1 * spec.scale)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_wiener_filters_keep_flux_and_reach_the_target(scale):
+    psf = make_moffat_psf(*torch.tensor([4.0, 3.5, 0.0, 0.0])[:, None])
+    target = torch.tensor([3.4 * scale])
+    filters = make_wiener_filters(psf, target, scale)
+    assert filters.shape[1:3] == (3, scale**2)
+    assert torch.allclose(filters.sum((-2, -1)), torch.tensor(1.0), atol=1e-4)
+    spectra = filter_spectra(filters[0, :1].flatten(0, 1)[None], (129, 129))
+    image = torch.zeros(1, 1, 129, 129)
+    image[0, 0, 32:97, 32:97] = psf[0]
+    sharp = torch.nn.functional.pixel_shuffle(apply_spectra(image, spectra), scale)[0, 0]
+    wanted = gaussian_kernel(float(target), 64 * scale)
+    size = sharp.shape[0]
+    if scale == 1:
+        assert (sharp - wanted).abs().max() < 0.1 * wanted.max()
+    peak_area = float((sharp > sharp.max() / 2).sum())
+    assert 2 * np.sqrt(peak_area / np.pi) == pytest.approx(float(target), rel=0.12)
+    assert size == 129 * scale
+
+
+def test_moffat_psf_has_its_width_and_angle():
+    psf = make_moffat_psf(*torch.tensor([6.0, 3.0, 0.4, np.pi / 2])[:, None])[0].numpy()
+    assert psf.sum() == pytest.approx(1, abs=1e-5)
+    r = psf.shape[0] // 2
+    widths = [
+        np.interp(-0.5, -line[r:] / psf.max(), np.arange(r + 1)) for line in (psf[r], psf.T[r])
+    ]
+    assert 2 * np.sqrt(widths[0] * widths[1]) == pytest.approx(6.0, rel=0.03)
+    assert widths[0] / widths[1] == pytest.approx(0.6, rel=0.05)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    net = WienerUNet(1, widths=(8, 8), blocks=(1, 1))
+    spec = ModelSpec(
+        "tiny",
+        "denoise",
+        "tiny",
+        "WienerUNet",
+        halo=64,
+        options={"widths": [8, 8], "blocks": [1, 1]},
+    )
+    path = tmp_path / "tiny.safetensors"
+    return path, save_network(net, spec, path), net
+
+
+def test_weights_round_trip(saved):
+    path, digest, net = saved
+    assert digest == file_digest(path)
+    model = load_model(path, "denoise")
+    assert model.spec.sha256 == digest
+    for ours, theirs in zip(net.parameters(), model.net.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-3)
+
+
+def test_damaged_weights_are_refused(saved, tmp_path):
+    path, _, _ = saved
+    raw = path.read_bytes()
+    for name, content in {
+        "short": raw[: len(raw) // 2],
+        "text": b"<html>not found</html>",
+        "empty": b"",
+    }.items():
+        bad = tmp_path / f"{name}.safetensors"
+        bad.write_bytes(content)
+        with pytest.raises(ModelError, match=name):
+            load_model(bad)
+
+
+def test_swapped_weights_are_refused(tmp_path):
+    cards = sorted(WEIGHTS.glob("*.toml"))
+    assert len(cards) >= 2
+    shutil.copy(cards[0], tmp_path / "model.toml")
+    shutil.copy(cards[1].with_suffix(".safetensors"), tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match="SHA-256"):
+        load_model(tmp_path / "model.safetensors")
+
+
+def test_weights_with_nan_are_refused(tmp_path):
+    net = WienerUNet(1, widths=(8, 8), blocks=(1, 1))
+    net.head.weight.data[0, 0, 0, 0] = torch.nan
+    options = {"widths": [8, 8], "blocks": [1, 1]}
+    spec = ModelSpec("nan", "denoise", "", "WienerUNet", halo=64, options=options)
+    save_network(net, spec, tmp_path / "nan.safetensors")
+    with pytest.raises(ModelError, match="not finite"):
+        load_network(tmp_path / "nan.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "scale", "told"),
+    [
+        ("nonesuch", None, None, "denoise-fast"),
+        ("richardson-lucy", "denoise", None, "is for deconvolve"),
+        ("bicubic", "super-resolve", 4, "scale 4"),
+        ("gone.safetensors", None, None, "does not exist"),
+    ],
+)
+def test_unknown_models_are_named(name, task, scale, told):
+    with pytest.raises(ModelError, match=told):
+        load_model(name, task, scale)
+
+
+@pytest.mark.parametrize("card", sorted(WEIGHTS.glob("*.toml")), ids=lambda p: p.stem)
+def test_cards_describe_their_files(card):
+    weights = card.with_suffix(".safetensors")
+    spec = load_model(card.stem).spec
+    assert spec.sha256 == file_digest(weights)
+    assert spec.license == "BSD-3-Clause"
+    assert weights.stat().st_size < 10e6

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import dataclasses
+from importlib.resources import files
+
+import pytest
+import torch
+
+from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.models.checkpoint import load_network
+from astro_sr_plugin.simulation.observe import TASKS
+from astro_sr_plugin.training.config import TrainConfig, read_config, write_config
+from astro_sr_plugin.training.evaluate import evaluate_patches, export_model
+from astro_sr_plugin.training.losses import (
+    ApertureLoss,
+    AsinhLoss,
+    CharbonnierLoss,
+    RestorationLoss,
+)
+from astro_sr_plugin.training.trainer import train
+
+RECIPES = sorted((files("astro_sr_plugin") / "training" / "recipes").iterdir(), key=str)
+
+
+def small(task="deconvolve", **changes):
+    return TrainConfig(
+        name="small",
+        task=task,
+        steps=6,
+        batch_size=2,
+        pool_size=3,
+        pool_refresh=1,
+        warmup=2,
+        architecture={"widths": (8, 8), "blocks": (1, 1)},
+        scene={"size": 32},
+        **changes,
+    )
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: p.name)
+def test_recipes_read_and_write(recipe, tmp_path):
+    config = read_config(recipe)
+    write_config(config, tmp_path / "again.toml")
+    assert read_config(tmp_path / "again.toml") == config
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('name = "a"', "task"),
+        ('name = "a"\ntask = "paint"', "paint"),
+        ('name = "a"\ntask = "denoise"\nsteeps = 3', "steeps"),
+        ('name = "a"\ntask = "denoise"\n[scene]\nsizes = 3', "sizes"),
+        ("name = ", "cannot be read"),
+    ],
+)
+def test_bad_configurations_are_named(tmp_path, text, named):
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=named):
+        read_config(path)
+    with pytest.raises(InputError, match=r"none\.toml"):
+        read_config(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("loss", [CharbonnierLoss(), AsinhLoss(), ApertureLoss()])
+def test_losses_are_zero_at_the_truth_and_have_right_gradients(loss):
+    generator = torch.Generator().manual_seed(1)
+    truth = torch.randn(1, 1, 12, 12, generator=generator, dtype=torch.float64) * 5
+    weight = torch.ones_like(truth)
+    assert float(loss(truth, truth, weight)) == 0
+    output = (truth + 1.5).requires_grad_(True)
+    assert float(loss(output, truth, weight)) > 0
+    assert torch.autograd.gradcheck(lambda x: loss(x, truth, weight), output)
+
+
+def test_saturated_pixels_and_borders_count_little():
+    truth = torch.zeros(1, 1, 40, 40)
+    output, weight = truth.clone(), torch.ones_like(truth)
+    output[..., 3, 3] = 100
+    loss = RestorationLoss()
+    assert float(loss(output, truth, weight)) == 0
+    output[..., 20, 20] = 100
+    full = float(loss(output, truth, weight))
+    weight[..., 20, 20] = 0.05
+    assert float(loss(output, truth, weight)) < 0.1 * full
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_training_runs_resumes_and_exports(task, tmp_path):
+    config = small(task)
+    straight = train(config, tmp_path / "straight")
+    begun = dataclasses.replace(config, steps=3)
+    train(begun, tmp_path / "resumed")
+    entries = []
+    train(config, tmp_path / "resumed", log=entries.append)
+    assert [e["step"] for e in entries] == [6]
+    saved = [torch.load(p / "checkpoint.pt", weights_only=True) for p in tmp_path.iterdir()]
+    assert [s["step"] for s in saved] == [6, 6]
+    assert straight.name == "checkpoint.pt"
+    assert all(torch.isfinite(v).all() for v in saved[0]["mean"].values())
+
+    figures = evaluate_patches(config, tmp_path / "straight", patches=3)
+    assert set(figures) == {"asinh_db", "wiener_db"}
+    weights = export_model(config, tmp_path / "straight", tmp_path / "out", figures=figures)
+    model = load_network(weights)
+    assert model.spec.task == task
+    assert model.spec.scale == config.scale
+    assert "[figures]" in weights.with_suffix(".toml").read_text()
+
+
+def test_a_seed_repeats_a_run(tmp_path):
+    states = []
+    for name in ("first", "second"):
+        path = train(small(), tmp_path / name)
+        states.append(torch.load(path, weights_only=True)["mean"])
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+
+
+def test_training_learns(tmp_path):
+    config = dataclasses.replace(small("denoise", seed=5), steps=60, pool_size=8, batch_size=4)
+    train(config, tmp_path)
+    figures = evaluate_patches(config, tmp_path, patches=16)
+    assert figures["asinh_db"] > figures["wiener_db"] + 0.3
+
+
+def test_a_run_starts_from_another(tmp_path):
+    train(small(), tmp_path / "first")
+    config = dataclasses.replace(small("super-resolve"), steps=1)
+    train(config, tmp_path / "second", init=tmp_path / "first" / "checkpoint.pt")
+    first, second = (
+        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["net"]
+        for name in ("first", "second")
+    )
+    key = "encoder.0.blocks.0.first.weight"
+    assert (first[key] - second[key]).abs().max() < 1e-3
+    with pytest.raises(InputError, match="init"):
+        train(config, tmp_path / "third", init=tmp_path / "none.pt")
