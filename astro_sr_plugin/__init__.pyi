@@ -22,6 +22,8 @@ from astro_sr_plugin.stretch import GammaStretch as GammaStretch
 from astro_sr_plugin.stretch import GHSStretch as GHSStretch
 from astro_sr_plugin.stretch import LogStretch as LogStretch
 from astro_sr_plugin.stretch import MTFStretch as MTFStretch
+from astro_sr_plugin.stretch import apply_stretch as apply_stretch
+from astro_sr_plugin.stretch import undo_stretch as undo_stretch
 
 __version__: str
 __all__: list[str]

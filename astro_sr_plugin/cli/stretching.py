@@ -87,18 +87,16 @@ def _parameter(text: str) -> tuple[str, float]:
 
 
 def _stretch(args: argparse.Namespace, console: Console) -> None:
-    from astro_sr_plugin.stretch import apply_stretch
-
     def work(image: CCDData) -> CCDData:
-        return apply_stretch(image, args.name, linked=not args.unlinked, **dict(args.parameters))
+        return asr.apply_stretch(
+            image, args.name, linked=not args.unlinked, **dict(args.parameters)
+        )
 
     _run(args, console, work, "stretched")
 
 
 def _unstretch(args: argparse.Namespace, console: Console) -> None:
-    from astro_sr_plugin.stretch import undo_stretch
-
-    _run(args, console, undo_stretch, "linear")
+    _run(args, console, asr.undo_stretch, "linear")
 
 
 def _run(
