@@ -18,9 +18,13 @@ __all__ = ["Content", "Galaxy", "gaussian", "kolmogorov", "moffat", "render", "s
 _PARAMS = galsim.GSParams(
     folding_threshold=1e-3, maxk_threshold=1e-5, kvalue_accuracy=1e-6, maximum_fft_size=16384
 )
+# Spikes reach so far that a closer threshold asks for a pupil of thousands of pixels.
+_OPTICS = galsim.GSParams(
+    folding_threshold=5e-3, maxk_threshold=1e-5, kvalue_accuracy=1e-6, maximum_fft_size=16384
+)
 _FAINT = 0.02  # a star's stamp ends where it falls below this many sigma
 _SPIDER_FWHM = 3.0168  # of optics and seeing together, before the scaling
-_WIDE = 300  # a PSF whose good image size is larger is tabulated instead of transformed per star
+_WIDE = 220  # a PSF whose good image size is larger is tabulated instead of transformed per star
 
 
 @dataclass(frozen=True)
@@ -87,11 +91,12 @@ def spider(fwhm: float, angle: float) -> galsim.GSObject:
         nstruts=4,
         strut_thick=0.03,
         strut_angle=angle * galsim.radians,
-        pad_factor=2.0,
+        pad_factor=4.0,
         oversampling=1.0,
-        gsparams=_PARAMS,
+        gsparams=_OPTICS,
     )
-    both = galsim.Convolve([optics, galsim.Moffat(beta=3.5, fwhm=2.4, gsparams=_PARAMS)])
+    seeing = galsim.Moffat(beta=3.5, fwhm=2.4)
+    both = galsim.Convolve([optics, seeing], gsparams=_OPTICS)
     return both.dilate(fwhm / _SPIDER_FWHM)
 
 

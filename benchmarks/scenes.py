@@ -32,7 +32,7 @@ TASKS = ("denoise", "deconvolve", "super-resolve")
 
 _FRAMES = 12
 _SATURATION_MARGIN = 2.0  # FWHM around saturated pixels that no metric looks at
-_VERSION = 4
+_VERSION = 5
 
 
 @dataclass(frozen=True)
