@@ -194,7 +194,8 @@ def _mask_bright(
         min(int(x) + reach + 1, plane.shape[1]),
     )
     values, bad = cut_window(plane, excluded, window)
-    values -= background.level_at(*window)
+    row, column = int(np.clip(y, 0, plane.shape[0] - 1)), int(np.clip(x, 0, plane.shape[1] - 1))
+    values -= background.level_at(row, row + 1, column, column + 1)
     values[bad] = np.nan
     rays = sample_rays(values, x - window.x0, y - window.y0, reach)
     if halo:

@@ -147,7 +147,11 @@ def follow_spikes(
 
 def _rings(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Median over the directions at each radius; 0 where too little is usable."""
-    result = np.zeros(values.shape[1])
-    usable = np.isfinite(values).mean(axis=0) >= 0.12
-    result[usable] = np.nanmedian(values[:, usable], axis=0)
-    return result
+    # Sorting moves NaN to the end; numpy's nanmedian is far slower on arrays of this size.
+    ordered = np.sort(values, axis=0)
+    count = np.isfinite(values).sum(axis=0)
+    columns = np.arange(values.shape[1])
+    low, high = np.maximum(count - 1, 0) // 2, count // 2
+    high = np.minimum(high, len(values) - 1)
+    median = (ordered[low, columns] + ordered[high, columns]) / 2
+    return np.where(count >= 0.12 * len(values), median, 0)
