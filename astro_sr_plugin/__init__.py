@@ -22,6 +22,8 @@ _PUBLIC = {
     "list_models": "models.registry",
     "load_model": "models.registry",
     "Runtime": "inference.runtime",
+    "apply_stretch": "stretch",
+    "undo_stretch": "stretch",
     "MTFStretch": "stretch",
     "AsinhStretch": "stretch",
     "GHSStretch": "stretch",

@@ -176,7 +176,7 @@ def make_conditions(
 ) -> Conditions:
     """Gather what the model is told of one plane; ``target_fwhm`` None keeps the PSF."""
     beta = measured.beta if math.isfinite(measured.beta) else _DEFAULT_BETA
-    beta = min(max(beta, 1.6), 8.0)
+    beta = min(max(beta, 1.6), 10.0)
     ellipticity = measured.ellipticity if math.isfinite(measured.ellipticity) else 0.0
     theta = measured.theta if math.isfinite(measured.theta) else 0.0
     if image is None:

@@ -20,7 +20,7 @@ __all__ = [
 FILTER_RADIUS = 32
 """Radius of every filter in input pixels."""
 
-WIENER_STRENGTHS = (2e-4, 6e-3, 2e-1)
+WIENER_STRENGTHS = (3e-6, 2e-4, 6e-3, 2e-1)
 """Noise-to-signal ratios at a quarter cycle per pixel, from bright stars to the sky."""
 
 _GRID = 128

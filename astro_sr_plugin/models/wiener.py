@@ -17,7 +17,7 @@ from astro_sr_plugin.models.spec import Conditions, ModelSpec, PlaneFunction
 
 __all__ = ["WienerModel"]
 
-_MIDDLE = 1
+_MIDDLE = 2
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class ObservationConfig:
 
     task: str = "deconvolve"
     fwhm: tuple[float, float] = (1.4, 8.2)
-    beta: tuple[float, float] = (2.0, 6.0)
+    beta: tuple[float, float] = (2.0, 10.0)
     ellipticity: float = 0.3
     fwhm_error: float = 0.025
     correlated_probability: float = 0.5
@@ -212,7 +212,7 @@ def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) ->
         mask=saturated[:, None].float(),
         truth=truth[:, None],
         fwhm=told_fwhm * error,
-        beta=(beta * torch.exp(0.15 * draw.normal())).clamp(1.6, 8.0),
+        beta=(beta * torch.exp(0.15 * draw.normal())).clamp(1.6, 10.0),
         ellipticity=(ellipticity + 0.02 * draw.normal()).clamp(0.0, 0.5),
         theta=theta + 0.05 * draw.normal(),
         target_fwhm=target if config.task != "denoise" else told_fwhm * error,

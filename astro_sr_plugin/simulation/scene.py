@@ -104,7 +104,8 @@ def _star_spectrum(x: Tensor, y: Tensor, flux: Tensor, n: int) -> Tensor:
 def _stars(config: SceneConfig, rng: torch.Generator) -> Tensor:
     size = config.size
     density = float(_log_uniform(rng, *config.star_density))
-    n = max(1, int(torch.poisson(torch.tensor(density * size**2))))
+    mean = torch.tensor(density * size**2, device=rng.device)
+    n = max(1, int(torch.poisson(mean, generator=rng)))
     n = min(n, 600)
     x, y = _uniform(rng, 0, size, n), _uniform(rng, 0, size, n)
     if _chance(rng, 0.25):

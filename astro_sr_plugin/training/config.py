@@ -13,6 +13,9 @@ from astro_sr_plugin.simulation.scene import SceneConfig
 
 __all__ = ["TrainConfig", "read_config", "write_config"]
 
+_LEAST_SIZE = 72
+"""The Wiener filters have 65 pixels a side."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -57,6 +60,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             msg = f"task = {self.task!r} is not known; use one of {', '.join(TASKS)}"
+            raise InputError(msg)
+        size = self.scene_config().size
+        if size < _LEAST_SIZE or size % 8:
+            msg = f"scene size = {size} is not allowed; take a multiple of 8 from {_LEAST_SIZE} on"
             raise InputError(msg)
 
     @property

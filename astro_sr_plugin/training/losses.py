@@ -79,8 +79,8 @@ class RestorationLoss(nn.Module):
 
     def __init__(
         self,
-        asinh: float = 1.0,
-        charbonnier: float = 0.15,
+        asinh: float = 2.0,
+        charbonnier: float = 0.1,
         aperture: float = 0.1,
         border: int = 8,
     ) -> None:

@@ -75,7 +75,7 @@ def test_wiener_filters_keep_flux_and_reach_the_target(scale):
     psf = make_moffat_psf(*torch.tensor([4.0, 3.5, 0.0, 0.0])[:, None])
     target = torch.tensor([3.4 * scale])
     filters = make_wiener_filters(psf, target, scale)
-    assert filters.shape[1:3] == (3, scale**2)
+    assert filters.shape[1:3] == (4, scale**2)
     assert torch.allclose(filters.sum((-2, -1)), torch.tensor(1.0), atol=1e-4)
     spectra = filter_spectra(filters[0, :1].flatten(0, 1)[None], (129, 129))
     image = torch.zeros(1, 1, 129, 129)

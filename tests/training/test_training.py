@@ -32,7 +32,7 @@ def small(task="deconvolve", **changes):
         pool_refresh=1,
         warmup=2,
         architecture={"widths": (8, 8), "blocks": (1, 1)},
-        scene={"size": 32},
+        scene={"size": 72},
         **changes,
     )
 
@@ -51,6 +51,7 @@ def test_recipes_read_and_write(recipe, tmp_path):
         ('name = "a"\ntask = "paint"', "paint"),
         ('name = "a"\ntask = "denoise"\nsteeps = 3', "steeps"),
         ('name = "a"\ntask = "denoise"\n[scene]\nsizes = 3', "sizes"),
+        ('name = "a"\ntask = "denoise"\n[scene]\nsize = 64', "multiple of 8"),
         ("name = ", "cannot be read"),
     ],
 )
