@@ -44,6 +44,9 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--steps", type=int, help="end after this step instead of the settings'")
     parser.add_argument("--seconds", type=float, help="stop, resumably, after this time")
     parser.add_argument("--init", type=Path, metavar="CHECKPOINT", help="start from another run")
+    parser.add_argument(
+        "--textures", type=Path, metavar="FOLDER", help="pictures that serve as nebulae"
+    )
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps")
 
     parser = add_command(
@@ -110,6 +113,7 @@ def _train(args: argparse.Namespace, console: Console) -> None:
         device=device,
         seconds=args.seconds,
         init=args.init,
+        textures=args.textures,
         log=log,
     )
     seconds = time.perf_counter() - start

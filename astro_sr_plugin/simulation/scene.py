@@ -32,6 +32,8 @@ class SceneConfig:
         How often a scene holds galaxies, nebulosity, satellite trails.
     nebula_level : tuple of float
         Least and greatest amplitude of nebulosity in sky sigma (log-uniform).
+    textures : tuple of Tensor
+        Pictures, each at least ``size * OVERSAMPLE`` a side, used for four nebulae of ten.
     """
 
     size: int = 128

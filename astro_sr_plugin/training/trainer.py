@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -21,9 +21,10 @@ from astro_sr_plugin.models.filters import (
     make_wiener_filters,
 )
 from astro_sr_plugin.models.unet import WienerUNet, as_channels_last, encode_conditions
-from astro_sr_plugin.simulation import Observation, make_scene, observe
+from astro_sr_plugin.simulation import OVERSAMPLE, Observation, make_scene, observe
 from astro_sr_plugin.training.config import TrainConfig, write_config
 from astro_sr_plugin.training.losses import RestorationLoss
+from astro_sr_plugin.training.textures import load_textures
 
 __all__ = ["TrainState", "restore_batch", "train"]
 
@@ -150,6 +151,7 @@ def train(
     device: str = "cpu",
     seconds: float | None = None,
     init: str | Path | None = None,
+    textures: str | Path | None = None,
     save_every: int = 500,
     log: Callable[[dict[str, float]], None] | None = None,
 ) -> Path:
@@ -169,6 +171,8 @@ def train(
         Stop (resumably) after so many seconds.
     init : str or Path, optional
         Checkpoint of another run to start from; tensors of other shapes start fresh.
+    textures : str or Path, optional
+        Folder of pictures that serve as nebulae in four of ten of them; simulation alone otherwise.
     save_every : int
         Steps between checkpoints.
     log : callable, optional
@@ -182,7 +186,7 @@ def train(
     Raises
     ------
     InputError
-        If ``init`` is missing.
+        If ``init`` is missing, or ``textures`` holds nothing that can be used.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -195,6 +199,9 @@ def train(
     write_config(config, out / "config.toml")
 
     scenes, optics = config.scene_config(), config.observation_config()
+    if textures is not None:
+        pictures = load_textures(textures, scenes.size * OVERSAMPLE)
+        scenes = replace(scenes, textures=tuple(p.to(device) for p in pictures))
     rng = torch.Generator(device).manual_seed(config.seed * 1_000_003 + state.step)
     pool = torch.stack([make_scene(scenes, rng) for _ in range(config.pool_size)])
     loss_function = RestorationLoss().to(device)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 from importlib.resources import files
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +18,7 @@ from astro_sr_plugin.training.losses import (
     CharbonnierLoss,
     RestorationLoss,
 )
+from astro_sr_plugin.training.textures import load_textures
 from astro_sr_plugin.training.trainer import train
 
 RECIPES = sorted((files("astro_sr_plugin") / "training" / "recipes").iterdir(), key=str)
@@ -71,7 +73,7 @@ def test_losses_are_zero_at_the_truth_and_have_right_gradients(loss):
     weight = torch.ones_like(truth)
     assert float(loss(truth, truth, weight)) == 0
     output = (truth + 1.5).requires_grad_(True)
-    assert float(loss(output, truth, weight)) > 0
+    assert float(loss(output, truth, weight).detach()) > 0
     assert torch.autograd.gradcheck(lambda x: loss(x, truth, weight), output)
 
 
@@ -137,3 +139,22 @@ def test_a_run_starts_from_another(tmp_path):
     assert (first[key] - second[key]).abs().max() < 1e-3
     with pytest.raises(InputError, match="init"):
         train(config, tmp_path / "third", init=tmp_path / "none.pt")
+
+
+def test_textures_take_part(tmp_path):
+    from PIL import Image
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    tones = np.random.default_rng(1).integers(0, 255, (160, 170), dtype=np.uint8)
+    Image.fromarray(tones).save(folder / "large.png")
+    Image.fromarray(tones[:50]).save(folder / "small.png")
+    (folder / "notes.txt").write_text("not a picture")
+    textures = load_textures(folder, 144)
+    assert [t.shape for t in textures] == [(160, 170)]
+    assert float(textures[0].min()) == 0
+    train(dataclasses.replace(small(), steps=2), tmp_path / "run", textures=folder)
+    with pytest.raises(InputError, match="300 pixels"):
+        load_textures(folder, 300)
+    with pytest.raises(InputError, match="none"):
+        load_textures(tmp_path / "none", 10)
