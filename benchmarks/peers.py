@@ -31,7 +31,7 @@ PEERS = {
 }
 """Peers of each task, in the order of the table."""
 
-_REVISION = "1"
+_REVISIONS = {"siril": "2"}  # of how a peer is run; "1" where not named
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Bench:
         used = [number for name, number in self.versions().items() if name in peer]
         size = scene.observed.shape[-1]
         label = "-".join([scene.kind, str(scene.seed), str(size), scene.digest(), task, peer])
-        path = self.folder / f"{label}-{'-'.join([_REVISION, *used])}.npz"
+        path = self.folder / f"{label}-{'-'.join([_REVISIONS.get(peer, '1'), *used])}.npz"
         if path.exists():
             with np.load(path) as kept:
                 image = kept["image"] if kept["image"].size else None

@@ -27,8 +27,7 @@ _GIVEN = "makepsf load /job/psf.fit"
 _RL = {
     "2 iterations": "rl -iters=2 -mul",
     "5 iterations": "rl -iters=5 -mul",
-    "12 iterations": "rl -iters=12 -mul",
-    "TV, 15 iterations": "rl -iters=15 -alpha=1000 -tv",
+    "strong TV, 100 iterations": "rl -iters=100 -alpha=30 -tv -gdstep=0.005",
 }
 DECONVOLVE = {
     f"{label}, {name}": f"{psf}\n{command}"
