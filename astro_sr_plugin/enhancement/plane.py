@@ -28,6 +28,8 @@ __all__ = ["MeasuredPlane", "PlaneMeasurement", "measure_plane", "restore_plane"
 _FILL_RADIUS = 6
 _FILL_SIGMA = 1.5
 _ROWS = 256
+_ABSURD = 1e8
+"""Brightest usable pixel in noise sigma; beyond it numbers only stand for "no value"."""
 
 
 @dataclass(frozen=True)
@@ -155,10 +157,16 @@ class MeasuredPlane:
 
     def invalid(self, y0: int, y1: int) -> NDArray[np.bool_]:
         """Tell which pixels of rows ``y0:y1`` were not used."""
-        bad = ~np.isfinite(self.plane[y0:y1])
+        bad = self._unusable(self.plane[y0:y1])
         if self.mask is not None:
             bad |= self.mask[y0:y1]
         return bad
+
+    def _unusable(self, raw: NDArray) -> NDArray[np.bool_]:
+        """Tell NaN, infinity, and the absurd numbers that some programs write in their place."""
+        limit = _ABSURD * self.measured.sigma
+        with np.errstate(invalid="ignore", over="ignore"):
+            return ~(np.abs(raw - self.measured.background.level) < limit)
 
     def _window(
         self, y0: int, y1: int, x0: int, x1: int
@@ -166,7 +174,7 @@ class MeasuredPlane:
         raw = np.asarray(self.plane[y0:y1, x0:x1])
         if raw.dtype.kind != "f" or not raw.dtype.isnative:
             raw = raw.astype(np.float64 if raw.dtype.itemsize > 4 else np.float32)
-        invalid = ~np.isfinite(raw)
+        invalid = self._unusable(raw)
         if self.mask is not None:
             invalid |= self.mask[y0:y1, x0:x1]
         level = self.measured.background.level_at(y0, y1, x0, x1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -42,8 +41,6 @@ class NetworkModel:
 
     def prepare(self, conditions: Conditions, device: str, dtype: str) -> PlaneFunction:
         """Return the function that restores tiles of a plane under ``conditions``."""
-        on_cpu = device == "cpu"
-        net = as_channels_last(self.net) if on_cpu else copy.deepcopy(self.net).to(device)
         psf = torch.from_numpy(conditions.psf)[None].to(device)
         target = torch.tensor([conditions.target_fwhm], device=device)
         denoise = self.spec.task == "denoise"
@@ -57,7 +54,8 @@ class NetworkModel:
             1.0 if denoise else conditions.fwhm * scale / conditions.target_fwhm,
             conditions.noise_correlation,
         ]
-        code = encode_conditions(*torch.tensor(numbers, device=device)[:, None])
+        code = encode_conditions(*torch.tensor(numbers)[:, None])
+        net = as_channels_last(self.net.folded(code).to(device))
         border = self.spec.halo - FILTER_RADIUS
         cache: dict[tuple[int, int], Tensor] = {}
 
@@ -76,7 +74,7 @@ class NetworkModel:
                 torch.device(device).type, torch.bfloat16, enabled=dtype == "bfloat16"
             )
             with autocast:
-                result = net(observed, mask, estimates, code.expand(len(observed), -1))
+                result = net(observed, mask, estimates, None)
             cut = border * scale
             return result[..., cut:-cut, cut:-cut]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -47,6 +49,12 @@ def encode_conditions(
     )
 
 
+def _asinh(x: Tensor) -> Tensor:
+    """`torch.asinh`, several times as fast on CPUs."""
+    size = x.abs()
+    return torch.log(size + torch.sqrt(size * size + 1)).copysign(x)
+
+
 class _ResidualBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -56,10 +64,19 @@ class _ResidualBlock(nn.Module):
         for parameter in self.steer.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
-        gain, offset = self.steer(conditions)[:, :, None, None].chunk(2, dim=1)
-        hidden = torch.addcmul(offset, self.first(x), 1 + gain)
-        return x + self.second(functional.relu(hidden))
+    def forward(self, x: Tensor, conditions: Tensor | None) -> Tensor:
+        hidden = self.first(x)
+        if conditions is not None:
+            gain, offset = self.steer(conditions)[:, :, None, None].chunk(2, dim=1)
+            hidden = torch.addcmul(offset, hidden, 1 + gain)
+        return self.second(hidden.relu_()).add_(x)
+
+    def fold(self, conditions: Tensor) -> None:
+        """Build the gain and offset of one image into the convolution."""
+        gain, offset = self.steer(conditions)[0].chunk(2)
+        bias = torch.zeros_like(offset) if self.first.bias is None else self.first.bias
+        self.first.weight.data = self.first.weight * (1 + gain)[:, None, None, None]
+        self.first.bias = nn.Parameter(bias * (1 + gain) + offset)
 
 
 class _Stage(nn.Module):
@@ -67,7 +84,7 @@ class _Stage(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(_ResidualBlock(channels) for _ in range(blocks))
 
-    def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
+    def forward(self, x: Tensor, conditions: Tensor | None) -> Tensor:
         for block in self.blocks:
             x = block(x, conditions)
         return x
@@ -126,7 +143,7 @@ class WienerUNet(nn.Module):
         return 2 ** len(self.encoder)
 
     def forward(
-        self, observed: Tensor, mask: Tensor, estimates: Tensor, conditions: Tensor
+        self, observed: Tensor, mask: Tensor, estimates: Tensor, conditions: Tensor | None
     ) -> Tensor:
         """Restore a batch.
 
@@ -137,8 +154,8 @@ class WienerUNet(nn.Module):
             pixel is saturated or filled in; ``H`` and ``W`` multiples of `multiple_of`.
         estimates : Tensor
             Shape ``(B, K, scale**2, H, W)``: Wiener estimates, all phases.
-        conditions : Tensor
-            Shape ``(B, CONDITIONS)``.
+        conditions : Tensor or None
+            Shape ``(B, CONDITIONS)``; None for a network from `folded`.
 
         Returns
         -------
@@ -146,9 +163,7 @@ class WienerUNet(nn.Module):
             Shape ``(B, 1, scale * H, scale * W)``, in noise sigma.
         """
         batch, count, phases, height, width = estimates.shape
-        planes = torch.cat(
-            [torch.asinh(observed), mask, torch.asinh(estimates.flatten(1, 2))], dim=1
-        )
+        planes = torch.cat([_asinh(observed), mask, _asinh(estimates.flatten(1, 2))], dim=1)
         x = self.head(functional.pixel_unshuffle(planes, 2))
         skips = []
         for level, stage in enumerate(self.encoder):
@@ -157,7 +172,7 @@ class WienerUNet(nn.Module):
                 skips.append(x)
                 x = self.down[level](x)
         for level in reversed(range(len(self.decoder))):
-            x = self.up[level](x) + skips[level]
+            x = self.up[level](x).add_(skips[level])
             x = self.decoder[level](x, conditions)
         x = functional.pixel_shuffle(self.tail(x), 2).float()
         x = x.reshape(batch, count + 1, phases, height, width)
@@ -165,6 +180,15 @@ class WienerUNet(nn.Module):
         unit = torch.sqrt(1 + (_FLOOR * estimates[:, -1]) ** 2)
         result = (weights * estimates).sum(1) + unit * x[:, count]
         return functional.pixel_shuffle(result, self.scale)
+
+    def folded(self, conditions: Tensor) -> WienerUNet:
+        """Return a copy for one image only, faster: shape of ``conditions`` ``(1, CONDITIONS)``."""
+        net = copy.deepcopy(self)
+        with torch.no_grad():
+            for module in net.modules():
+                if isinstance(module, _ResidualBlock):
+                    module.fold(conditions)
+        return net.requires_grad_(False)
 
 
 def as_channels_last(net: WienerUNet) -> WienerUNet:

@@ -46,10 +46,10 @@ class ObservationConfig:
     ellipticity: float = 0.3
     fwhm_error: float = 0.025
     correlated_probability: float = 0.5
-    saturation_probability: float = 0.2
+    saturation_probability: float = 0.15
     spike_probability: float = 0.15
-    hot_pixel_probability: float = 0.08
-    quantise_probability: float = 0.1
+    hot_pixel_probability: float = 0.04
+    quantise_probability: float = 0.06
 
 
 @dataclass(frozen=True)
@@ -104,13 +104,13 @@ class _Draw:
 
 
 def _target_fwhm(config: ObservationConfig, fwhm: Tensor, draw: _Draw) -> Tensor:
-    """Draw the default target for two patches of three, else any between it and no change."""
+    """Draw the default target for four patches of five, else any between it and no change."""
     if config.task == "denoise":
         return fwhm
     scale = 2 if config.task == "super-resolve" else 1
     default = (fwhm * scale / 2).clamp_min(2.0)
     free = default + draw.uniform(0, 1) * (fwhm * scale - default).clamp_min(0)
-    return torch.where(draw.chance(0.33), free, default)
+    return torch.where(draw.chance(0.2), free, default)
 
 
 def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) -> Observation:

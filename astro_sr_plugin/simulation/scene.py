@@ -37,12 +37,12 @@ class SceneConfig:
     """
 
     size: int = 128
-    star_density: tuple[float, float] = (1 / 5000, 1 / 50)
-    star_flux: tuple[float, float] = (2.0, 3e5)
+    star_density: tuple[float, float] = (1 / 2500, 1 / 45)
+    star_flux: tuple[float, float] = (4.0, 3e5)
     star_slope: tuple[float, float] = (0.25, 0.9)
-    galaxy_probability: float = 0.45
-    nebula_probability: float = 0.45
-    trail_probability: float = 0.03
+    galaxy_probability: float = 0.35
+    nebula_probability: float = 0.35
+    trail_probability: float = 0.02
     nebula_level: tuple[float, float] = (1.0, 150.0)
     textures: tuple[Tensor, ...] = field(default=(), compare=False, repr=False)
 

@@ -226,6 +226,17 @@ def test_bad_images_are_refused(verb, image, told):
         run(verb, image)
 
 
+def test_absurd_numbers_stand_for_no_value(field):
+    pixels = field[0].copy()
+    clean = asr.denoise(pixels)
+    pixels[5, 5], pixels[100, 7], pixels[150, 150] = 1e30, -3.4e38, np.inf
+    out = asr.denoise(pixels)
+    same = np.isclose(pixels, field[0])
+    np.testing.assert_array_equal(out[~same], pixels[~same])
+    far = np.abs(np.indices(out.shape)[0] - 100) > 4
+    assert np.abs(out - clean)[same & far].max() < 3 * SIGMA
+
+
 def test_strength_zero_is_the_input_exactly(ccd):
     np.testing.assert_array_equal(asr.denoise(ccd, strength=0).data, ccd.data)
     np.testing.assert_array_equal(asr.deconvolve(ccd, stars=0, extended=0).data, ccd.data)
