@@ -95,7 +95,8 @@ class WienerUNet(nn.Module):
 
     The output is a mixture of the Wiener estimates, weighted per pixel, plus a correction in units
     of the noise: bright stars take their flux from the linear estimates, which conserve it, and the
-    network decides where to trust which. No layer looks beyond its neighbourhood (no normalisation,
+    network decides where to trust which. The weights of a pixel have sum 1 but may be negative, so
+    that a mixture can be sharper than all estimates, at any brightness alike. No layer looks beyond its neighbourhood (no normalisation,
     no global pooling), so tiles equal the whole.
 
     Parameters
@@ -133,7 +134,7 @@ class WienerUNet(nn.Module):
         steps = list(zip(widths[:-1], widths[1:], strict=True))
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in steps)
         self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in steps)
-        self.tail = nn.Conv2d(widths[0], 4 * (self.estimates + 1) * phases, 3, padding=1)
+        self.tail = nn.Conv2d(widths[0], 4 * (2 * self.estimates + 1) * phases, 3, padding=1)
         for parameter in self.tail.parameters():
             nn.init.zeros_(parameter)
 
@@ -175,8 +176,9 @@ class WienerUNet(nn.Module):
             x = self.up[level](x).add_(skips[level])
             x = self.decoder[level](x, conditions)
         x = functional.pixel_shuffle(self.tail(x), 2).float()
-        x = x.reshape(batch, count + 1, phases, height, width)
-        weights = torch.softmax(x[:, :count], dim=1)
+        x = x.reshape(batch, 2 * count + 1, phases, height, width)
+        beyond = x[:, count + 1 :]
+        weights = torch.softmax(x[:, :count], dim=1) + beyond - beyond.mean(1, keepdim=True)
         unit = torch.sqrt(1 + (_FLOOR * estimates[:, -1]) ** 2)
         result = (weights * estimates).sum(1) + unit * x[:, count]
         return functional.pixel_shuffle(result, self.scale)

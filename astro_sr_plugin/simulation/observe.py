@@ -175,7 +175,7 @@ def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) ->
 
     # Sources much brighter than the sky make the noise that the measurement finds; the pedestal and
     # gradient left by the background estimate go into both images.
-    gain = draw.log_uniform(0.3, 300.0)
+    gain = draw.log_uniform(3.0, 1000.0)
     observed = add_noise(clean, gain, amplitude, rng)
     level = torch.where(
         draw.chance(config.saturation_probability),
