@@ -96,8 +96,8 @@ class WienerUNet(nn.Module):
     The output is a mixture of the Wiener estimates, weighted per pixel, plus a correction in units
     of the noise: bright stars take their flux from the linear estimates, which conserve it, and the
     network decides where to trust which. The weights of a pixel have sum 1 but may be negative, so
-    that a mixture can be sharper than all estimates, at any brightness alike. No layer looks beyond its neighbourhood (no normalisation,
-    no global pooling), so tiles equal the whole.
+    that a mixture can be sharper than all estimates, at any brightness alike. No layer looks beyond
+    its neighbourhood (no normalisation, no global pooling), so tiles equal the whole.
 
     Parameters
     ----------
