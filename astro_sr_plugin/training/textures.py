@@ -52,7 +52,7 @@ def load_textures(folder: str | Path, least_size: int) -> tuple[Tensor, ...]:
                 continue
             tones = np.asarray(picture.convert("L"), dtype=np.float32) / 255
         light = tones**_DISPLAY_GAMMA
-        low, high = np.percentile(light, [2, 98])
+        low, high = np.percentile(light, [2, 98]).astype(np.float32)
         if high > low:
             textures.append(torch.from_numpy(np.maximum(light - low, 0) / (high - low)))
     if not textures:

@@ -29,6 +29,11 @@ def large_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def _hear_signals() -> None:
+    """Undo what a background shell does to its children: they ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("name", ["out.fits", "out.fits.gz"], ids=["streamed", "in memory"])
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "terminate"]
@@ -38,7 +43,9 @@ def test_interrupted_work_leaves_nothing(
 ) -> None:
     command = [*COMMAND, "denoise", large_path, "-o", tmp_path / name]
     command += ["--tile-size", "128", "--device", "cpu", "--progress", "line"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, preexec_fn=_hear_signals
+    ) as process:
         assert process.stderr is not None
         first = process.stderr.readline()
         assert first.startswith("Progress:"), first

@@ -126,6 +126,7 @@ def test_strips_cover_the_array_once(shape):
 def test_ctrl_c_leaves_nothing(tmp_path):
     code = (
         "import os, signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from astro_sr_plugin.data.fits import create_fits\n"
         f"with create_fits({str(tmp_path / 'a.fits')!r}, None, (50, 50)) as stream:\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"

@@ -117,7 +117,7 @@ def test_flux_stays(verb, model, ccd, field):
     bright = stars[stars[:, 2] > 500 * SIGMA]
     places = (bright[:, :2] + 0.5) * scale - 0.5
     measured = aperture_photometry(out.data, places, radius=7 * scale).flux / scale**2
-    known = aperture_photometry(ccd.data, bright[:, :2], radius=7).flux
+    known = bright[:, 2]
     # A filter that rings spreads less light beyond the aperture than the wings of the input had.
     assert np.median(measured / known) == pytest.approx(1.0, abs=0.08 if model else 0.03)
 
