@@ -100,7 +100,7 @@ def export_model(
     figures : mapping, optional
         Measured figures for the card.
     command, data, hardware : str
-        What the card says of the training.
+        What the card says of the training; by default the plain ``train`` command.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def export_model(
         "sha256": spec.sha256,
         "options": options,
         "training": {
-            "command": command,
+            "command": command or f"astro-sr train {config.name}.toml --out {run.name}",
             "data": data,
             "hardware": hardware,
             "seed": config.seed,
