@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import Image
 from astro_sr_plugin.enhancement.frame import choose_runtime, open_frame
-from astro_sr_plugin.enhancement.plane import MeasuredPlane, measure_plane, restore_plane
+from astro_sr_plugin.enhancement.plane import MeasuredPlane, restore_plane
 from astro_sr_plugin.enhancement.progress import over_planes
 from astro_sr_plugin.enhancement.psf import (
     PSFLike,
-    apply_given_psf,
     choose_target,
     make_conditions,
+    measure_planes,
     target_image,
 )
 from astro_sr_plugin.enhancement.strengths import check_strength, make_blend
@@ -91,10 +91,7 @@ def deconvolve(
     check_strength("extended", extended)
     engine = load_model(model or default_model("deconvolve"), task="deconvolve", scale=1)
     frame = open_frame(image, mask=mask, hdu=hdu)
-    found = [
-        apply_given_psf(measure_plane(plane, plane_mask), psf)
-        for _, plane, plane_mask in frame.planes()
-    ]
+    found = measure_planes(frame, psf)
     target = choose_target([m for m, _ in found], target_fwhm, engine.spec)
     fwhm = max(m.fwhm for m, _ in found)
     header = frame.header(

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import Image
 from astro_sr_plugin.enhancement.frame import choose_runtime, open_frame
-from astro_sr_plugin.enhancement.plane import MeasuredPlane, measure_plane, restore_plane
+from astro_sr_plugin.enhancement.plane import MeasuredPlane, restore_plane
 from astro_sr_plugin.enhancement.progress import over_planes
-from astro_sr_plugin.enhancement.psf import make_conditions
+from astro_sr_plugin.enhancement.psf import make_conditions, measure_planes
 from astro_sr_plugin.enhancement.strengths import check_strength
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.models.registry import default_model, load_model
@@ -75,7 +75,7 @@ def denoise(
     check_strength("strength", strength)
     engine = load_model(model or default_model("denoise"), task="denoise", scale=1)
     frame = open_frame(image, mask=mask, hdu=hdu)
-    found = [measure_plane(plane, plane_mask) for _, plane, plane_mask in frame.planes()]
+    found = [measured for measured, _ in measure_planes(frame)]
     # Where no stars tell the PSF, a typical one serves: it only sets how far the filters reach.
     told = [m if math.isfinite(m.fwhm) else replace(m, fwhm=_TYPICAL_FWHM) for m in found]
     header = frame.header(

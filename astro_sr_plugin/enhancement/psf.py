@@ -12,12 +12,20 @@ import torch
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.formats import read_image
-from astro_sr_plugin.enhancement.plane import PlaneMeasurement, warn
+from astro_sr_plugin.enhancement.frame import Frame
+from astro_sr_plugin.enhancement.plane import PlaneMeasurement, measure_plane, warn
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.models.filters import FILTER_RADIUS, gaussian_kernel, make_moffat_psf
 from astro_sr_plugin.models.spec import Conditions, ModelSpec
 
-__all__ = ["PSFLike", "apply_given_psf", "choose_target", "make_conditions", "target_image"]
+__all__ = [
+    "PSFLike",
+    "apply_given_psf",
+    "choose_target",
+    "make_conditions",
+    "measure_planes",
+    "target_image",
+]
 
 PSFLike = float | Sequence[float] | NDArray | str | os.PathLike[str] | None
 """``fwhm``, ``(fwhm, beta)``, ``(fwhm, beta, ellipticity, theta)``, an image of the PSF, or its
@@ -77,6 +85,53 @@ def apply_given_psf(
         )
         raise InputError(msg)
     return _told(measured, fwhm, beta, ellipticity, theta), None
+
+
+def measure_planes(
+    frame: Frame, psf: PSFLike = None
+) -> list[tuple[PlaneMeasurement, NDArray[np.float32] | None]]:
+    """Measure every plane of an image; planes without stars take the PSF of the one with most.
+
+    Parameters
+    ----------
+    frame : Frame
+        The image.
+    psf : PSFLike, optional
+        The user's PSF for all planes, instead of the measured ones.
+
+    Returns
+    -------
+    list of (PlaneMeasurement, ndarray or None)
+        As `apply_given_psf` returns them, one per plane.
+    """
+    found = [
+        apply_given_psf(measure_plane(plane, plane_mask), psf)
+        for _, plane, plane_mask in frame.planes()
+    ]
+    best = max((m for m, _ in found), key=lambda m: (math.isfinite(m.fwhm), m.n_stars))
+    lacking = [k for k, (m, _) in enumerate(found) if not math.isfinite(m.fwhm)]
+    if not lacking or not math.isfinite(best.fwhm):
+        return found
+    warn(
+        f"planes {lacking} show no star to measure: the PSF of the best plane (FWHM "
+        f"{best.fwhm:.2f} px from {best.n_stars} stars) serves for them too"
+    )
+    return [
+        (m, image)
+        if math.isfinite(m.fwhm)
+        else (
+            replace(
+                m,
+                fwhm=best.fwhm,
+                beta=best.beta,
+                ellipticity=best.ellipticity,
+                theta=best.theta,
+                confidence=best.confidence,
+            ),
+            image,
+        )
+        for m, image in found
+    ]
 
 
 def _told(

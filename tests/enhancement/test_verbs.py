@@ -336,6 +336,14 @@ def test_colours_of_stars_stay():
             assert abs(np.median(change)) < 0.02
 
 
+def test_a_plane_without_stars_takes_the_psf_of_another(field):
+    blank = np.random.default_rng(8).normal(SKY, SIGMA, field[0].shape).astype(np.float32)
+    image = np.stack([field[0], blank, field[0]])
+    with pytest.warns(asr.AstroSRWarning, match=r"planes \[1\]"):
+        out = asr.deconvolve(image)
+    assert np.isfinite(out).all()
+
+
 def test_other_containers_are_taken(field):
     pixels = field[0]
     assert isinstance(asr.denoise(pixels), np.ndarray)
