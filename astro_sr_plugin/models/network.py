@@ -19,6 +19,37 @@ from astro_sr_plugin.models.unet import WienerUNet, as_channels_last, encode_con
 __all__ = ["NetworkModel"]
 
 
+_PIT_DEPTH = 5.0
+_PIT_REACH = 3
+
+
+def _without_pits(result: Tensor, observed: Tensor, scale: int) -> Tensor:
+    """Fall back to the observed image around pixels that are darker than the data can be.
+
+    Where stars do not fit the measured PSF (a double star, a trailed or badly sampled one),
+    sharpening digs pits. A pixel more than 5 sigma, or a twentieth of the light around it, below
+    the sky and its neighbourhood in the input is one. Both images conserve the flux, so their
+    mixture does, about.
+    """
+    pool = torch.nn.functional.avg_pool2d
+    light = pool(observed, 3, stride=1, padding=1, count_include_pad=False)
+    if scale > 1:
+        light, observed = (
+            torch.nn.functional.interpolate(
+                image, scale_factor=scale, mode="bilinear", align_corners=False
+            )
+            for image in (light, observed)
+        )
+    depth = (light.clamp_max(0.0) - result) / (_PIT_DEPTH * torch.sqrt(1 + (0.01 * light) ** 2))
+    share = (depth - 1).clamp(0.0, 1.0)
+    if not bool(share.any()):
+        return result
+    reach = _PIT_REACH * scale
+    share = torch.nn.functional.max_pool2d(share, 2 * reach + 1, stride=1, padding=reach)
+    share = pool(share, 2 * scale + 1, stride=1, padding=scale, count_include_pad=False)
+    return torch.lerp(result, observed, share)
+
+
 @dataclass(frozen=True)
 class NetworkModel:
     """A `WienerUNet` with its declaration.
@@ -75,6 +106,7 @@ class NetworkModel:
             )
             with autocast:
                 result = net(observed, mask, estimates, None)
+            result = _without_pits(result, observed, scale)
             cut = border * scale
             return result[..., cut:-cut, cut:-cut]
 

@@ -129,7 +129,7 @@ def test_units_and_pedestals_do_not_matter(verb, model, field):
     other = run(verb, pixels * 2.5e-5 - 7.0, model)
     assert out.dtype == np.float64
     difference = (other + 7.0) / 2.5e-5 - out
-    assert np.abs(difference).max() < 0.02 * SIGMA + 1e-4 * out.max()
+    assert np.abs(difference).max() < 0.02 * SIGMA + 3e-4 * out.max()
 
 
 @pytest.mark.parametrize(("verb", "model"), ALL)
@@ -373,3 +373,14 @@ def test_images_smaller_than_a_tile(shape):
 def test_stars_outside_the_trained_range_are_told(field):
     with pytest.warns(asr.AstroSRWarning, match="outside the range"):
         asr.deconvolve(field[0], psf=12.0)
+
+
+@pytest.mark.parametrize("verb", ["deconvolve", "super_resolve"])
+def test_a_source_that_is_no_star_leaves_no_pit(verb, field):
+    # A hard-edged blob sharper than any PSF: what a wrong PSF makes of a bright star.
+    pixels = field[0].copy()
+    pixels[98:103, 110:112] += 3000 * SIGMA
+    out = run(verb, pixels)
+    scale = SCALES[verb]
+    near = out[85 * scale : 115 * scale, 96 * scale : 126 * scale]
+    assert near.min() > SKY - 0.04 * 3000 * SIGMA
