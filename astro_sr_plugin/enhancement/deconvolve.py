@@ -10,14 +10,11 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import Image
 from astro_sr_plugin.enhancement.frame import choose_runtime, open_frame
-from astro_sr_plugin.enhancement.plane import MeasuredPlane, restore_plane
-from astro_sr_plugin.enhancement.progress import over_planes
+from astro_sr_plugin.enhancement.planes import restore_planes
 from astro_sr_plugin.enhancement.psf import (
     PSFLike,
     choose_target,
-    make_conditions,
     measure_planes,
-    target_image,
 )
 from astro_sr_plugin.enhancement.strengths import check_strength, make_blend
 from astro_sr_plugin.inference.runtime import Runtime
@@ -116,20 +113,7 @@ def deconvolve(
             sink[...] = frame.parts.data
             return
         blend = make_blend(frame.parts.data, frame.parts.mask, stars, extended, fwhm)
-        runtimes = over_planes(choose_runtime(runtime, device), len(found))
-        for (index, plane, plane_mask), (measured, psf_image), planned in zip(
-            frame.planes(), found, runtimes, strict=True
-        ):
-            conditions = make_conditions(measured, target, psf_image)
-            source = MeasuredPlane(plane, plane_mask, measured)
-            restore_plane(
-                source,
-                engine,
-                conditions,
-                target_image(target, 1),
-                planned,
-                sink[index],
-                blend=blend,
-            )
+        planned = choose_runtime(runtime, device)
+        restore_planes(frame, engine, found, target, planned, sink, blend=blend)
 
     return frame.finish(fill, header, 1, out, overwrite)

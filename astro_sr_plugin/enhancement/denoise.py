@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import Image
 from astro_sr_plugin.enhancement.frame import choose_runtime, open_frame
-from astro_sr_plugin.enhancement.plane import MeasuredPlane, restore_plane
-from astro_sr_plugin.enhancement.progress import over_planes
-from astro_sr_plugin.enhancement.psf import make_conditions, measure_planes
+from astro_sr_plugin.enhancement.planes import restore_planes
+from astro_sr_plugin.enhancement.psf import measure_planes
 from astro_sr_plugin.enhancement.strengths import check_strength
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.models.registry import default_model, load_model
@@ -77,7 +76,7 @@ def denoise(
     frame = open_frame(image, mask=mask, hdu=hdu)
     found = [measured for measured, _ in measure_planes(frame)]
     # Where no stars tell the PSF, a typical one serves: it only sets how far the filters reach.
-    told = [m if math.isfinite(m.fwhm) else replace(m, fwhm=_TYPICAL_FWHM) for m in found]
+    told = [(m if math.isfinite(m.fwhm) else replace(m, fwhm=_TYPICAL_FWHM), None) for m in found]
     header = frame.header(
         1,
         task="denoise",
@@ -94,14 +93,7 @@ def denoise(
         if strength == 0:
             sink[...] = frame.parts.data
             return
-        runtimes = over_planes(choose_runtime(runtime, device), len(found))
-        for (index, plane, plane_mask), measured, planned in zip(
-            frame.planes(), told, runtimes, strict=True
-        ):
-            conditions = make_conditions(measured, None, None)
-            source = MeasuredPlane(plane, plane_mask, measured)
-            restore_plane(
-                source, engine, conditions, conditions.psf, planned, sink[index], blend=strength
-            )
+        planned = choose_runtime(runtime, device)
+        restore_planes(frame, engine, told, None, planned, sink, blend=strength)
 
     return frame.finish(fill, header, 1, out, overwrite)

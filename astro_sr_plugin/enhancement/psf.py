@@ -244,7 +244,6 @@ def make_conditions(
         ellipticity=ellipticity,
         target_fwhm=measured.fwhm if target_fwhm is None else target_fwhm,
         noise_correlation=measured.noise_correlation,
-        background=measured.background.level / measured.sigma,
     )
 
 

@@ -9,14 +9,11 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import Image
 from astro_sr_plugin.enhancement.frame import choose_runtime, open_frame
-from astro_sr_plugin.enhancement.plane import MeasuredPlane, restore_plane
-from astro_sr_plugin.enhancement.progress import over_planes
+from astro_sr_plugin.enhancement.planes import restore_planes
 from astro_sr_plugin.enhancement.psf import (
     PSFLike,
     choose_target,
-    make_conditions,
     measure_planes,
-    target_image,
 )
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.inference.runtime import Runtime
@@ -113,20 +110,8 @@ def super_resolve(
     )
 
     def fill(sink: NDArray) -> None:
-        runtimes = over_planes(choose_runtime(runtime, device), len(found))
-        for (index, plane, plane_mask), (measured, psf_image), planned in zip(
-            frame.planes(), found, runtimes, strict=True
-        ):
-            conditions = make_conditions(measured, target, psf_image)
-            source = MeasuredPlane(plane, plane_mask, measured)
-            restore_plane(
-                source,
-                engine,
-                conditions,
-                target_image(target, scale),
-                planned,
-                sink[index],
-                factor=1 / scale**2 if conserve_flux else 1.0,
-            )
+        factor = 1 / scale**2 if conserve_flux else 1.0
+        planned = choose_runtime(runtime, device)
+        restore_planes(frame, engine, found, target, planned, sink, factor=factor)
 
     return frame.finish(fill, header, scale, out, overwrite)

@@ -80,10 +80,6 @@ class Predictor:
     conditions: Conditions
     runtime: Runtime
 
-    def count_tiles(self, shape: tuple[int, int]) -> int:
-        """Return the number of tiles that a plane of this shape takes."""
-        return len(self._tiles(shape, choose_device(self.runtime.device), None))
-
     def strips(
         self, read: ReadRegion, shape: tuple[int, int]
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:

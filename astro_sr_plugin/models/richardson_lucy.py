@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -79,4 +78,4 @@ class RichardsonLucyModel:
         kernel = torch.fft.irfft2(h * t.conj() / (t.abs() ** 2 + 1e-3), s=(n, n))
         r = self._radius(conditions)
         kernel = torch.roll(kernel, (r, r), (0, 1))[: 2 * r + 1, : 2 * r + 1].clamp_min(0)
-        return (kernel / kernel.sum()).to(torch.from_numpy(np.zeros(1, np.float32)).dtype)
+        return kernel / kernel.sum()

@@ -73,8 +73,6 @@ class Conditions:
         FWHM of the Gaussian target in output pixels; for denoising equal to ``fwhm``.
     noise_correlation : float
         Lag-1 correlation of the noise, 0 for white noise.
-    background : float
-        Level that was subtracted, in noise sigma.
     """
 
     psf: NDArray[np.float32]
@@ -83,7 +81,6 @@ class Conditions:
     ellipticity: float
     target_fwhm: float
     noise_correlation: float = 0.0
-    background: float = 0.0
 
 
 PlaneFunction = Callable[[Tensor, Tensor], Tensor]

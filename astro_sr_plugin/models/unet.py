@@ -138,11 +138,6 @@ class WienerUNet(nn.Module):
         for parameter in self.tail.parameters():
             nn.init.zeros_(parameter)
 
-    @property
-    def multiple_of(self) -> int:
-        """Input sides must be multiples of this."""
-        return 2 ** len(self.encoder)
-
     def forward(
         self, observed: Tensor, mask: Tensor, estimates: Tensor, conditions: Tensor | None
     ) -> Tensor:
@@ -152,7 +147,8 @@ class WienerUNet(nn.Module):
         ----------
         observed, mask : Tensor
             Shape ``(B, 1, H, W)``: image in noise sigma with the background near 0, and 1 where a
-            pixel is saturated or filled in; ``H`` and ``W`` multiples of `multiple_of`.
+            pixel is saturated or filled in; ``H`` and ``W`` multiples of
+            ``2**len(widths)``.
         estimates : Tensor
             Shape ``(B, K, scale**2, H, W)``: Wiener estimates, all phases.
         conditions : Tensor or None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -148,9 +147,3 @@ def export_model(
     }
     path.with_suffix(".toml").write_text(to_toml(card), encoding="utf-8")
     return path
-
-
-def last_loss(run: str | Path) -> float:
-    """Return the last loss in the log of a run."""
-    lines = (Path(run) / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    return float(json.loads(lines[-1])["loss"])
