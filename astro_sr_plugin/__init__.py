@@ -19,6 +19,7 @@ _PUBLIC = {
     "denoise": "enhancement.denoise",
     "deconvolve": "enhancement.deconvolve",
     "super_resolve": "enhancement.super_resolve",
+    "remove_stars": "enhancement.remove_stars",
     "list_models": "models.registry",
     "load_model": "models.registry",
     "Runtime": "inference.runtime",

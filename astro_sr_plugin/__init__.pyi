@@ -4,6 +4,7 @@ from astro_sr_plugin.data.formats import read_image as read_image
 from astro_sr_plugin.data.formats import write_image as write_image
 from astro_sr_plugin.enhancement.deconvolve import deconvolve as deconvolve
 from astro_sr_plugin.enhancement.denoise import denoise as denoise
+from astro_sr_plugin.enhancement.remove_stars import remove_stars as remove_stars
 from astro_sr_plugin.enhancement.super_resolve import super_resolve as super_resolve
 from astro_sr_plugin.exceptions import AstroSRError as AstroSRError
 from astro_sr_plugin.exceptions import AstroSRWarning as AstroSRWarning

@@ -1,4 +1,4 @@
-"""Commands that change pixels with a model: denoise, deconvolve, super-resolve."""
+"""Commands that change pixels with a model: denoise, deconvolve, super-resolve, remove-stars."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from astro_sr_plugin.cli.options import (
     psf_argument,
 )
 from astro_sr_plugin.cli.outputs import PLAIN_FITS, plan_outputs
+from astro_sr_plugin.exceptions import OutputError
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
@@ -41,10 +42,11 @@ FIGURES = {
 
 
 def add_commands(commands: Commands) -> None:
-    """Add denoise, deconvolve and super-resolve."""
+    """Add denoise, deconvolve, super-resolve and remove-stars."""
     _add_denoise(commands)
     _add_deconvolve(commands)
     _add_super_resolve(commands)
+    _add_remove_stars(commands)
 
 
 def _add_denoise(commands: Commands) -> None:
@@ -121,6 +123,29 @@ def _add_super_resolve(commands: Commands) -> None:
     add_model_options(parser, classical="'bicubic' or 'wiener'")
 
 
+def _add_remove_stars(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "remove-stars",
+        _remove_stars,
+        usage="remove-stars INPUT... -o OUTPUT",
+        summary="Take the stars out of an image; nebulae and galaxies stay.",
+        details="The starless image keeps its own pixels, noise included, wherever there was no\n"
+        "starlight. Starless image and stars add up to the input.",
+        examples="  astro-sr remove-stars stack.fits -o starless.fits\n"
+        "  astro-sr remove-stars stack.fits -o starless.fits --stars-output stars.fits",
+    )
+    add_image_options(parser)
+    group = parser.add_argument_group("stars")
+    group.add_argument(
+        "--stars-output",
+        type=Path,
+        metavar="STARS",
+        help="write the stars too: a file, or an existing folder if there are several inputs",
+    )
+    add_model_options(parser)
+
+
 def _add_psf_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--target-fwhm",
@@ -165,6 +190,31 @@ def _super_resolve(args: argparse.Namespace, console: Console) -> None:
         psf=args.psf,
         conserve_flux=args.conserve_flux,
     )
+
+
+def _remove_stars(args: argparse.Namespace, console: Console) -> None:
+    check_inputs(args.inputs)
+    plan = {"overwrite": args.overwrite}
+    outputs = plan_outputs(args.inputs, args.output, ending="starless", **plan)
+    stars: list[Path | None] = [None] * len(outputs)
+    if args.stars_output is not None:
+        stars = [*plan_outputs(args.inputs, args.stars_output, ending="stars", **plan)]
+        if set(stars) & set(outputs):
+            msg = f"--stars-output {str(args.stars_output)!r} is the place of the starless image"
+            raise OutputError(msg)
+    for source, target, stars_target in zip(args.inputs, outputs, stars, strict=True):
+        start = time.perf_counter()
+        starless, taken = asr.remove_stars(
+            source, hdu=args.hdu, model=args.model, runtime=make_runtime(args, console)
+        )
+        if stars_target is not None:
+            asr.write_image(taken, stars_target, dtype=args.dtype, overwrite=args.overwrite)
+        asr.write_image(starless, target, dtype=args.dtype, overwrite=args.overwrite)
+        seconds = time.perf_counter() - start
+        figures = figures_of(starless)
+        report = {"input": source, "output": target, "stars_output": stars_target}
+        console.record(**report, **figures, seconds=round(seconds, 3))
+        console.say(_sentence(target, figures, seconds))
 
 
 def _run(

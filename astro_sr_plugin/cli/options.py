@@ -116,13 +116,14 @@ def add_image_options(
     )
 
 
-def add_model_options(parser: argparse.ArgumentParser, *, classical: str) -> None:
+def add_model_options(parser: argparse.ArgumentParser, *, classical: str = "") -> None:
     """Add the options of the commands that run a model."""
     group = parser.add_argument_group("model and machine")
     group.add_argument(
         "--model",
         metavar="NAME|FILE",
-        help=f"a model of 'astro-sr models list', a weights file, or {classical}",
+        help="a model of 'astro-sr models list' or a weights file"
+        + (f", or {classical}" if classical else ""),
     )
     group.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps", help="where to run")
     group.add_argument(

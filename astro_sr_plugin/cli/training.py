@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_commands"]
 
-_TASKS = ("denoise", "deconvolve", "super-resolve")
+_TASKS = ("denoise", "deconvolve", "super-resolve", "remove-stars")
 
 
 def add_commands(commands: Commands) -> None:

@@ -73,6 +73,7 @@ class Frame:
         scale: int,
         out: str | os.PathLike[str] | None,
         overwrite: bool,
+        dtype: np.dtype | None = None,
     ) -> CCDData | NDArray:
         """Make room for the result, have it filled, and put it together.
 
@@ -88,7 +89,10 @@ class Frame:
             FITS file to stream into; it appears when it is complete.
         overwrite : bool
             Whether ``out`` may exist.
+        dtype : numpy.dtype, optional
+            Type of the result; `Frame.dtype` by default.
         """
+        dtype = dtype or self.dtype
         *planes, ny, nx = self.parts.data.shape
         shape = (*planes, ny * scale, nx * scale)
         wcs = scale_wcs(self.parts.wcs, scale) if scale > 1 else self.parts.wcs
@@ -99,12 +103,12 @@ class Frame:
             text = "the uncertainty of the input does not hold for the result and is left out"
             warnings.warn(text, AstroSRWarning, stacklevel=4)
         if out is None:
-            data = np.empty(shape, self.dtype)
+            data = np.empty(shape, dtype)
             fill(data)
             return repack(self.parts, data, mask=mask, wcs=wcs, meta=header)
         if self.parts.unit is not None and "BUNIT" not in header:
             header["BUNIT"] = self.parts.unit.to_string()
-        with create_fits(out, header, shape, self.dtype, overwrite, wcs=wcs) as stream:
+        with create_fits(out, header, shape, dtype, overwrite, wcs=wcs) as stream:
             fill(stream.data)
             stream.mask = mask
         return read_image(out)

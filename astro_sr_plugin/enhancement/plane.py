@@ -208,6 +208,7 @@ def restore_plane(
     *,
     blend: NDArray[np.float32] | float = 1.0,
     factor: float = 1.0,
+    keep_flux: bool = True,
 ) -> None:
     """Restore a plane into ``sink``.
 
@@ -229,6 +230,8 @@ def restore_plane(
         Share of the restored plane in the result, 0 to 1; below 1 only where the scale is 1.
     factor : float
         Multiplies the result at the end.
+    keep_flux : bool
+        Whether light that the model lost or made at large scales is put back.
     """
     scale = model.spec.scale
     shape = (source.plane.shape[0], source.plane.shape[1])
@@ -243,7 +246,9 @@ def restore_plane(
     ledger.close()
     for first, last in _row_blocks(shape[0]):
         out = slice(first * scale, last * scale)
-        values = sink[out] + ledger.correction(out.start, out.stop)
+        values = sink[out]
+        if keep_flux:
+            values = values + ledger.correction(out.start, out.stop)
         result = values.astype(np.float64) * source.measured.sigma
         result += _finer_level(source.measured.background, first, last, shape, scale)
         part = blend[first:last] if isinstance(blend, np.ndarray) else blend

@@ -27,6 +27,7 @@ def restore_planes(
     *,
     blend: NDArray[np.float32] | float = 1.0,
     factor: float = 1.0,
+    keep_flux: bool = True,
 ) -> None:
     """Restore every plane of an image into ``sink``.
 
@@ -44,7 +45,7 @@ def restore_planes(
         Device, tiles, progress.
     sink : ndarray
         Takes the result.
-    blend, factor
+    blend, factor, keep_flux
         As for `restore_plane`.
     """
     runtimes = _over_planes(runtime, len(found))
@@ -55,9 +56,8 @@ def restore_planes(
         scale = engine.spec.scale
         target_psf = conditions.psf if target is None else target_image(target, scale)
         source = MeasuredPlane(plane, plane_mask, measured)
-        restore_plane(
-            source, engine, conditions, target_psf, planned, sink[index], blend=blend, factor=factor
-        )
+        options = {"blend": blend, "factor": factor, "keep_flux": keep_flux}
+        restore_plane(source, engine, conditions, target_psf, planned, sink[index], **options)
 
 
 def _over_planes(runtime: Runtime, planes: int) -> Iterator[Runtime]:

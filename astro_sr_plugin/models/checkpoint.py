@@ -97,7 +97,8 @@ def load_network(path: Path, spec: ModelSpec | None = None) -> NetworkModel:
             declared["fwhm_range"] = tuple(declared["fwhm_range"])
             spec = ModelSpec(**declared, sha256=digest)
         options = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.options.items()}
-        net = WienerUNet(scale=spec.scale, **options)
+        outputs = 2 if spec.task == "remove-stars" else 1
+        net = WienerUNet(scale=spec.scale, outputs=outputs, **options)
         net.load_state_dict(tensors)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[0]

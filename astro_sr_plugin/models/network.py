@@ -21,6 +21,8 @@ __all__ = ["NetworkModel"]
 
 _PIT_DEPTH = 5.0
 _PIT_REACH = 3
+_STAR_FLOOR = 0.15
+_REST_LIMIT = 2.5
 
 
 def _without_pits(result: Tensor, observed: Tensor, scale: int) -> Tensor:
@@ -50,6 +52,21 @@ def _without_pits(result: Tensor, observed: Tensor, scale: int) -> Tensor:
     return torch.lerp(result, observed, share)
 
 
+def _without_stars(observed: Tensor, clean: Tensor, starless: Tensor) -> Tensor:
+    """Take the stars out of an observed image and leave its noise.
+
+    Differences of the two predicted images below a fraction of the noise are no stars. Where there
+    is starlight, what the prediction leaves unexplained - photon noise, a saturated core - stays
+    within a few sigma, as the noise of the sky does.
+    """
+    light = clean - starless
+    stars = light**3 / (light**2 + _STAR_FLOOR**2)
+    rest = observed - stars - starless
+    bounded = _REST_LIMIT * torch.tanh(rest / _REST_LIMIT)
+    share = stars**2 / (1 + stars**2)
+    return starless + torch.lerp(rest, bounded, share)
+
+
 @dataclass(frozen=True)
 class NetworkModel:
     """A `WienerUNet` with its declaration.
@@ -74,15 +91,15 @@ class NetworkModel:
         """Return the function that restores tiles of a plane under ``conditions``."""
         psf = torch.from_numpy(conditions.psf)[None].to(device)
         target = torch.tensor([conditions.target_fwhm], device=device)
-        denoise = self.spec.task == "denoise"
+        keep_psf = self.spec.task in ("denoise", "remove-stars")
         scale = self.spec.scale
-        kernels = make_wiener_filters(psf, None if denoise else target, scale)
+        kernels = make_wiener_filters(psf, None if keep_psf else target, scale)
         count, phases = kernels.shape[1:3]
         numbers = [
             conditions.fwhm,
             conditions.beta,
             conditions.ellipticity,
-            1.0 if denoise else conditions.fwhm * scale / conditions.target_fwhm,
+            1.0 if keep_psf else conditions.fwhm * scale / conditions.target_fwhm,
             conditions.noise_correlation,
         ]
         code = encode_conditions(*torch.tensor(numbers)[:, None])
@@ -106,7 +123,10 @@ class NetworkModel:
             )
             with autocast:
                 result = net(observed, mask, estimates, None)
-            result = _without_pits(result, observed, scale)
+            if self.net.outputs == 2:
+                result = _without_stars(observed, result[:, :1], result[:, 1:])
+            else:
+                result = _without_pits(result, observed, scale)
             cut = border * scale
             return result[..., cut:-cut, cut:-cut]
 

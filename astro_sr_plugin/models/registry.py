@@ -21,6 +21,7 @@ _DEFAULTS = {
     ("denoise", 1): "denoise-fast",
     ("deconvolve", 1): "deconvolve-fast",
     ("super-resolve", 2): "super-resolve-x2-fast",
+    ("remove-stars", 1): "remove-stars-fast",
 }
 
 _CLASSICAL = (
@@ -69,7 +70,7 @@ def list_models(task: str | None = None) -> list[ModelSpec]:
 
     Parameters
     ----------
-    task : {'denoise', 'deconvolve', 'super-resolve'}, optional
+    task : {'denoise', 'deconvolve', 'super-resolve', 'remove-stars'}, optional
         Only models for this task.
 
     Returns

@@ -22,7 +22,7 @@ class ModelSpec:
     name : str
         Name under which `load_model` finds it.
     task : str
-        ``"denoise"``, ``"deconvolve"`` or ``"super-resolve"``.
+        ``"denoise"``, ``"deconvolve"``, ``"super-resolve"`` or ``"remove-stars"``.
     description : str
         What it is for, in a sentence.
     architecture : str

@@ -16,6 +16,7 @@ CONDITIONS = 5
 """Numbers per image that steer the network."""
 
 _FLOOR = 0.05
+_NOTHING = 5.0
 
 
 def encode_conditions(
@@ -95,14 +96,17 @@ class WienerUNet(nn.Module):
 
     The output is a mixture of the Wiener estimates, weighted per pixel, plus a correction in units
     of the noise: bright stars take their flux from the linear estimates, which conserve it, and the
-    network decides where to trust which. The weights of a pixel have sum 1 but may be negative, so
-    that a mixture can be sharper than all estimates, at any brightness alike. No layer looks beyond
-    its neighbourhood (no normalisation, no global pooling), so tiles equal the whole.
+    network decides where to trust which. The weights of a pixel may be negative, so that a mixture
+    can be sharper than all estimates, and their sum lies between 0 (the sky alone: no light of the
+    pixel is its own) and 1, at any brightness alike. No layer looks beyond its neighbourhood (no
+    normalisation, no global pooling), so tiles equal the whole.
 
     Parameters
     ----------
     scale : int
         Output pixels per input pixel along each axis.
+    outputs : int
+        Images that are made of one input; of more than one, the scale is 1.
     widths : tuple of int
         Channels at 1/2, 1/4, 1/8 ... of the input resolution.
     blocks : tuple of int
@@ -118,11 +122,12 @@ class WienerUNet(nn.Module):
     def __init__(
         self,
         scale: int = 1,
+        outputs: int = 1,
         widths: tuple[int, ...] = (48, 96, 192),
         blocks: tuple[int, ...] = (1, 1, 2),
     ) -> None:
         super().__init__()
-        self.scale = scale
+        self.scale, self.outputs = scale, outputs
         self.estimates = len(WIENER_STRENGTHS)
         phases = scale**2
         planes = 2 + self.estimates * phases
@@ -134,7 +139,8 @@ class WienerUNet(nn.Module):
         steps = list(zip(widths[:-1], widths[1:], strict=True))
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in steps)
         self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in steps)
-        self.tail = nn.Conv2d(widths[0], 4 * (2 * self.estimates + 1) * phases, 3, padding=1)
+        mixed = 2 * (self.estimates + 1) * phases * outputs
+        self.tail = nn.Conv2d(widths[0], 4 * mixed, 3, padding=1)
         for parameter in self.tail.parameters():
             nn.init.zeros_(parameter)
 
@@ -157,7 +163,7 @@ class WienerUNet(nn.Module):
         Returns
         -------
         Tensor
-            Shape ``(B, 1, scale * H, scale * W)``, in noise sigma.
+            Shape ``(B, outputs, scale * H, scale * W)``, in noise sigma.
         """
         batch, count, phases, height, width = estimates.shape
         planes = torch.cat([_asinh(observed), mask, _asinh(estimates.flatten(1, 2))], dim=1)
@@ -172,9 +178,10 @@ class WienerUNet(nn.Module):
             x = self.up[level](x).add_(skips[level])
             x = self.decoder[level](x, conditions)
         x = functional.pixel_shuffle(self.tail(x), 2).float()
-        x = x.reshape(batch, 2 * count + 1, phases, height, width)
-        beyond = x[:, count + 1 :]
-        weights = torch.softmax(x[:, :count], dim=1) + beyond - beyond.mean(1, keepdim=True)
+        x = x.reshape(batch, 2 * count + 2, phases * self.outputs, height, width)
+        share = torch.softmax(torch.cat([x[:, :count], x[:, -1:] - _NOTHING], dim=1), dim=1)
+        beyond = x[:, count + 1 : -1]
+        weights = share[:, :-1] + beyond - beyond.mean(1, keepdim=True)
         unit = torch.sqrt(1 + (_FLOOR * estimates[:, -1]) ** 2)
         result = (weights * estimates).sum(1) + unit * x[:, count]
         return functional.pixel_shuffle(result, self.scale)

@@ -20,7 +20,10 @@ from astro_sr_plugin.simulation.scene import OVERSAMPLE
 
 __all__ = ["Observation", "ObservationConfig", "observe"]
 
-TASKS = ("denoise", "deconvolve", "super-resolve")
+TASKS = ("denoise", "deconvolve", "super-resolve", "remove-stars")
+
+KEEP_PSF = ("denoise", "remove-stars")
+"""Tasks whose result has the PSF of the input."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,9 @@ class ObservationConfig:
     Attributes
     ----------
     task : str
-        ``"denoise"`` (truth: the same PSF without noise), ``"deconvolve"`` (Gaussian target PSF) or
-        ``"super-resolve"`` (Gaussian target PSF on the grid twice as fine).
+        ``"denoise"`` (truth: the same PSF without noise), ``"deconvolve"`` (Gaussian target PSF),
+        ``"super-resolve"`` (Gaussian target PSF on the grid twice as fine) or ``"remove-stars"``
+        (the same PSF without noise, once with and once without stars).
     fwhm, beta, ellipticity : tuple of float
         Moffat parameters of the true PSF.
     fwhm_error : float
@@ -47,7 +51,7 @@ class ObservationConfig:
     fwhm_error: float = 0.025
     correlated_probability: float = 0.5
     saturation_probability: float = 0.15
-    spike_probability: float = 0.15
+    spike_probability: float = 0.25
     hot_pixel_probability: float = 0.04
     quantise_probability: float = 0.06
 
@@ -63,7 +67,7 @@ class Observation:
     mask : Tensor
         ``(B, 1, H, W)``, 1 where saturated.
     truth : Tensor
-        ``(B, 1, sH, sW)``, noise-free at the target PSF.
+        ``(B, 1, sH, sW)``, noise-free at the target PSF; ``(B, 2, H, W)`` for ``"remove-stars"``.
     fwhm, beta, ellipticity, theta : Tensor
         ``(B,)``: the PSF as measured, with errors.
     target_fwhm : Tensor
@@ -105,7 +109,7 @@ class _Draw:
 
 def _target_fwhm(config: ObservationConfig, fwhm: Tensor, draw: _Draw) -> Tensor:
     """Draw the default target for four patches of five, else any between it and no change."""
-    if config.task == "denoise":
+    if config.task in KEEP_PSF:
         return fwhm
     scale = 2 if config.task == "super-resolve" else 1
     default = (fwhm * scale / 2).clamp_min(2.0)
@@ -119,7 +123,7 @@ def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) ->
     Parameters
     ----------
     spectra : Tensor
-        ``(B, n, n // 2 + 1)`` spectra from `make_scene`.
+        ``(B, 2, n, n // 2 + 1)`` spectra from `make_scene`.
     config : ObservationConfig
         Ranges to draw from.
     rng : torch.Generator
@@ -130,7 +134,7 @@ def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) ->
     Observation
         With ``H = W = n / OVERSAMPLE``.
     """
-    batch, n = spectra.shape[:2]
+    batch, _, n = spectra.shape[:3]
     size = n // OVERSAMPLE
     device = spectra.device
     draw = _Draw(batch, rng)
@@ -163,15 +167,20 @@ def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) ->
     fx = torch.fft.rfftfreq(n, device=device)[None, :]
     # Detector centres lie half a fine pixel beyond every second fine pixel.
     to_detector = torch.polar(torch.ones_like(fy * fx), 2 * math.pi * 0.5 * (fy + fx))
-    clean_spectrum = spectra * optics
-    clean = torch.fft.irfft2(clean_spectrum * to_detector, s=(n, n))[:, ::2, ::2]
-    if config.task == "denoise":
-        truth = clean
-    elif config.task == "deconvolve":
-        wanted = spectra * gaussian_transfer(n, target) * to_detector
-        truth = torch.fft.irfft2(wanted, s=(n, n))[:, ::2, ::2]
+    everything = spectra.sum(1)
+
+    def detected(spectrum: Tensor) -> Tensor:
+        return torch.fft.irfft2(spectrum * to_detector, s=(n, n))[:, ::2, ::2]
+
+    clean = detected(everything * optics)
+    if config.task == "deconvolve":
+        truth = detected(everything * gaussian_transfer(n, target))[:, None]
+    elif config.task == "super-resolve":
+        truth = torch.fft.irfft2(everything * gaussian_transfer(n, target / 2), s=(n, n))[:, None]
     else:
-        truth = torch.fft.irfft2(spectra * gaussian_transfer(n, target / 2), s=(n, n))
+        truth = clean[:, None]
+        if config.task == "remove-stars":
+            truth = torch.stack([clean, detected(spectra[:, 1] * optics)], dim=1)
 
     # Sources much brighter than the sky make the noise that the measurement finds; the pedestal and
     # gradient left by the background estimate go into both images.
@@ -204,17 +213,17 @@ def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) ->
         return pedestal + wave[0][:, :, None] + wave[1][:, None, :]
 
     observed = (observed + background(size)) * scale_error
-    truth = (truth + background(truth.shape[-1])) * scale_error
+    truth = (truth + background(truth.shape[-1])[:, None]) * scale_error[:, None]
 
     error = 1 + config.fwhm_error * draw.normal()
     return Observation(
         observed=observed[:, None],
         mask=saturated[:, None].float(),
-        truth=truth[:, None],
+        truth=truth,
         fwhm=told_fwhm * error,
         beta=(beta * torch.exp(0.15 * draw.normal())).clamp(1.6, 10.0),
         ellipticity=(ellipticity + 0.02 * draw.normal()).clamp(0.0, 0.5),
         theta=theta + 0.05 * draw.normal(),
-        target_fwhm=target if config.task != "denoise" else told_fwhm * error,
+        target_fwhm=told_fwhm * error if config.task in KEEP_PSF else target,
         noise_correlation=correlation + 0.02 * draw.normal(),
     )

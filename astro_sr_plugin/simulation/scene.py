@@ -39,7 +39,7 @@ class SceneConfig:
     size: int = 128
     star_density: tuple[float, float] = (1 / 2500, 1 / 45)
     star_flux: tuple[float, float] = (4.0, 3e5)
-    star_slope: tuple[float, float] = (0.25, 0.9)
+    star_slope: tuple[float, float] = (0.05, 0.9)
     galaxy_probability: float = 0.35
     nebula_probability: float = 0.35
     trail_probability: float = 0.02
@@ -217,19 +217,18 @@ def make_scene(config: SceneConfig, rng: torch.Generator) -> Tensor:
     Returns
     -------
     Tensor
-        Spectrum (`torch.fft.rfft2`) of the surface brightness on the fine grid, complex64, shape
-        ``(n, n // 2 + 1)`` with ``n = config.size * OVERSAMPLE``.
+        Spectra (`torch.fft.rfft2`) of the surface brightness of the stars and of everything else on
+        the fine grid, complex64, shape ``(2, n, n // 2 + 1)`` with
+        ``n = config.size * OVERSAMPLE``.
     """
-    spectrum = _stars(config, rng)
-    extended = None
+    stars = _stars(config, rng)
+    n = config.size * OVERSAMPLE
+    extended = torch.zeros(n, n, device=rng.device)
     for probability, draw in (
         (config.galaxy_probability, _galaxies),
         (config.nebula_probability, _nebula),
         (config.trail_probability, _trail),
     ):
         if _chance(rng, probability):
-            layer = draw(config, rng)
-            extended = layer if extended is None else extended + layer
-    if extended is not None:
-        spectrum = spectrum + torch.fft.rfft2(extended)
-    return spectrum
+            extended += draw(config, rng)
+    return torch.stack([stars, torch.fft.rfft2(extended)])

@@ -71,6 +71,11 @@ class TrainConfig:
         """Output pixels per input pixel."""
         return 2 if self.task == "super-resolve" else 1
 
+    @property
+    def outputs(self) -> int:
+        """Images that the network makes of one input."""
+        return 2 if self.task == "remove-stars" else 1
+
     def scene_config(self) -> SceneConfig:
         """Return the configuration of the skies."""
         return SceneConfig(**_tuples(self.scene))

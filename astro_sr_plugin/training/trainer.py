@@ -58,11 +58,11 @@ def restore_batch(net: WienerUNet, batch: Observation, autocast: bool = False) -
     Tensor
         Shape of ``batch.truth``.
     """
-    same = batch.truth.shape == batch.observed.shape
-    denoise = same and bool((batch.target_fwhm == batch.fwhm).all())
+    same = batch.truth.shape[-1] == batch.observed.shape[-1]
+    keep_psf = same and bool((batch.target_fwhm == batch.fwhm).all())
     with torch.no_grad():
         psf = make_moffat_psf(batch.fwhm, batch.beta, batch.ellipticity, batch.theta)
-        kernels = make_wiener_filters(psf, None if denoise else batch.target_fwhm, net.scale)
+        kernels = make_wiener_filters(psf, None if keep_psf else batch.target_fwhm, net.scale)
         count, phases = kernels.shape[1:3]
         shape = (batch.observed.shape[-2], batch.observed.shape[-1])
         estimates = apply_spectra(batch.observed, filter_spectra(kernels.flatten(1, 2), shape))
@@ -109,7 +109,7 @@ def _save(state: TrainState, config: TrainConfig, out: Path) -> None:
 
 def _build(config: TrainConfig) -> WienerUNet:
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in config.architecture.items()}
-    return WienerUNet(scale=config.scale, **options)
+    return WienerUNet(scale=config.scale, outputs=config.outputs, **options)
 
 
 def load_checkpoint(path: Path, config: TrainConfig, device: str) -> TrainState:

@@ -1,0 +1,122 @@
+"""Take the stars out: what remains, and the stars by themselves."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from math import isfinite
+
+import numpy as np
+from astropy.nddata import CCDData
+from numpy.typing import NDArray
+
+from astro_sr_plugin.data.memory import release
+from astro_sr_plugin.data.nddata import Image
+from astro_sr_plugin.enhancement.frame import Frame, choose_runtime, open_frame
+from astro_sr_plugin.enhancement.planes import restore_planes
+from astro_sr_plugin.enhancement.psf import measure_planes
+from astro_sr_plugin.inference.runtime import Runtime
+from astro_sr_plugin.models.registry import default_model, load_model
+
+__all__ = ["remove_stars"]
+
+_TYPICAL_FWHM = 3.0
+_ROWS = 256
+
+
+def remove_stars(
+    image: Image,
+    *,
+    model: str | os.PathLike[str] | None = None,
+    mask: NDArray | None = None,
+    device: str | None = None,
+    runtime: Runtime | None = None,
+    out: str | os.PathLike[str] | None = None,
+    stars_out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    hdu: int | str | None = None,
+) -> tuple[CCDData | NDArray, CCDData | NDArray]:
+    """Separate the stars of a linear image from everything else.
+
+    The network predicts the noise-free image with and without its stars. The difference is taken
+    out of the image, so that sky, nebula and galaxies keep their own pixels, noise included; under
+    bright stars, where nothing else was recorded, the predicted nebula stands with noise of at most
+    2.5 sigma.
+
+    Parameters
+    ----------
+    image : CCDData, NDData, ndarray, str or Path
+        Linear image, shape (ny, nx), (3, ny, nx) or (n, ny, nx), in any unit and range. Never
+        changed.
+    model : str or Path, optional
+        Name from `list_models`, or a weights file; by default the shipped network.
+    mask : ndarray of bool, optional
+        True = excluded, in addition to the image's own mask.
+    device : {'auto', 'cpu', 'cuda', 'mps'}, optional
+        Shorthand for ``runtime=Runtime(device=...)``.
+    runtime : Runtime, optional
+        Device, tiles, progress.
+    out, stars_out : str or Path, optional
+        FITS files to stream both results into, for images larger than the memory.
+    overwrite : bool
+        Whether these may replace files.
+    hdu : int or str, optional
+        Which image of a file.
+
+    Returns
+    -------
+    starless : CCDData or ndarray
+        The image without its stars; float32 (float64 for float64).
+    stars : CCDData or ndarray
+        What was taken out, float64: ``starless + stars`` in float64 is the input, to the last bit
+        for images in float32 or integers. 0 where a pixel was NaN or masked: there ``starless`` is
+        as the input was.
+
+    Raises
+    ------
+    InputError
+        If the image or a parameter cannot be used.
+    ModelError
+        If the model is unknown or damaged.
+    """
+    engine = load_model(model or default_model("remove-stars"), task="remove-stars", scale=1)
+    frame = open_frame(image, mask=mask, hdu=hdu)
+    found = [measured for measured, _ in measure_planes(frame)]
+    # Where no stars tell the PSF, a typical one serves: it only sets how far the filters reach.
+    told = [(m if isfinite(m.fwhm) else replace(m, fwhm=_TYPICAL_FWHM), None) for m in found]
+    header = frame.header(
+        1,
+        task="remove-stars",
+        model=engine.spec.name,
+        weights_hash=engine.spec.sha256 or None,
+        fwhm_in=max(m.fwhm for m in found),
+        fwhm_out=max(m.fwhm for m in found),
+        strength=None,
+        noise=max(m.sigma for m in found),
+        parameters={"noise_correlation": max(m.noise_correlation for m in found)},
+    )
+
+    def fill(sink: NDArray) -> None:
+        planned = choose_runtime(runtime, device)
+        restore_planes(frame, engine, told, None, planned, sink, keep_flux=False)
+
+    starless = frame.finish(fill, header, 1, out, overwrite)
+    left = starless.data if isinstance(starless, CCDData) else starless
+
+    def subtract(sink: NDArray) -> None:
+        _subtract(frame, left, sink)
+
+    stars = frame.finish(subtract, header, 1, stars_out, overwrite, dtype=np.dtype(np.float64))
+    return starless, stars
+
+
+def _subtract(frame: Frame, starless: NDArray, sink: NDArray) -> None:
+    """Fill ``sink`` with the image less ``starless``, 0 where that is not a number."""
+    for index, plane, _ in frame.planes():
+        for first in range(0, len(plane), _ROWS):
+            rows = slice(first, first + _ROWS)
+            original = np.asarray(plane[rows], dtype=np.float64)
+            with np.errstate(invalid="ignore"):
+                difference = original - starless[index][rows]
+            sink[index][rows] = np.where(np.isfinite(difference), difference, 0.0)
+        release(sink)
