@@ -7,7 +7,13 @@ import time
 from typing import TYPE_CHECKING
 
 import astro_sr_plugin as asr
-from astro_sr_plugin.cli.options import Commands, add_command, add_image_options, check_inputs
+from astro_sr_plugin.cli.options import (
+    DTYPES,
+    Commands,
+    add_command,
+    add_image_options,
+    check_inputs,
+)
 from astro_sr_plugin.cli.outputs import plan_outputs
 
 if TYPE_CHECKING:
@@ -36,6 +42,9 @@ def add_commands(commands: Commands) -> None:
         examples="  astro-sr star-mask stack.fits -o mask.fits",
     )
     add_image_options(parser)
+    parser.add_argument(
+        "--dtype", choices=DTYPES, default="uint8", help="number format (default: uint8)"
+    )
 
 
 def _measure(args: argparse.Namespace, console: Console) -> None:
@@ -59,8 +68,8 @@ def _star_mask(args: argparse.Namespace, console: Console) -> None:
         start = time.perf_counter()
         image = asr.read_image(source, hdu=args.hdu)
         mask = np.asarray(asr.star_mask(image))
-        result = image.__class__(mask.astype(np.int16), unit="", wcs=image.wcs, meta=image.meta)
-        asr.write_image(result, target, dtype="int16", overwrite=args.overwrite)
+        result = image.__class__(mask.astype(np.uint8), unit="", wcs=image.wcs, meta=image.meta)
+        asr.write_image(result, target, dtype=args.dtype, overwrite=args.overwrite)
         covered = float(mask.mean())
         seconds = time.perf_counter() - start
         console.record(input=source, output=target, covered=covered, seconds=round(seconds, 3))

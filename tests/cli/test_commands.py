@@ -12,6 +12,8 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
+import astro_sr_plugin as asr
+
 PROGRESS = re.compile(r"Progress: \d+\.\d\d% \(\d+/\d+ tiles processed\)")
 
 
@@ -102,6 +104,13 @@ def test_star_mask(astro_sr: Any, field_path: Path, tmp_path: Path) -> None:
     mask = fits.getdata(output)
     assert set(np.unique(mask)) == {0, 1}
     assert mask.mean() == pytest.approx(record["covered"])
+    for name, dtype in (("mask.xisf", None), ("mask.tif", None), ("float.xisf", "float32")):
+        other = tmp_path / name
+        words = ("star-mask", field_path, "-o", other) + (("--dtype", dtype) if dtype else ())
+        assert astro_sr(*words).code == 0
+        again = asr.read_image(other)
+        np.testing.assert_array_equal(again.data, mask)
+        assert again.meta["ASRDTYPE"] == (dtype or "uint8")
 
 
 @pytest.mark.parametrize("name", ["mtf", "asinh", "ghs", "log", "gamma"])
