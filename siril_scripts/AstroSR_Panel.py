@@ -1,0 +1,56 @@
+"""
+AstroSR Panel
+=============
+Sharpens, denoises and doubles a linear image in one go, with one window and one undo.
+
+(c) The astro_sr_plugin developers 2026
+Contact: the authors of the package astro_sr_plugin, through its issue tracker
+SPDX-License-Identifier: BSD-3-Clause
+
+In a script file: pyscript AstroSR_Panel.py -deconvolve -denoise -strength 0.8
+"""
+
+# Version History
+# 0.1.0  Initial release
+
+import sirilpy as s
+
+s.ensure_installed("numpy", "astropy")
+
+from astro_sr_siril import Slider, Switch, Verb, run  # noqa: E402
+
+VERSION = "0.1.0"
+
+
+def steps(values):
+    """Return what is done, in the order in which it is best done."""
+    lines = []
+    if values["deconvolve"]:
+        strengths = ["--stars", str(values["stars"]), "--extended", str(values["extended"])]
+        lines.append(["deconvolve", *strengths])
+    if values["denoise"]:
+        lines.append(["denoise", "--strength", str(values["strength"])])
+    if values["super_resolve"]:
+        lines.append(["super-resolve", "--scale", "2"])
+    return lines
+
+
+PANEL = Verb(
+    name="panel",
+    title="Panel",
+    version=VERSION,
+    about="Sharpens, denoises and doubles a linear image in one go. What is ticked is done, from "
+    "top to bottom.",
+    options=(
+        Switch("deconvolve", "Deconvolve", help="sharpen"),
+        Slider("stars", "Stars", 1.0, "strength of sharpening for stars, 0 to 1"),
+        Slider("extended", "Everything else", 1.0, "strength of sharpening for the rest, 0 to 1"),
+        Switch("denoise", "Denoise", help="take the noise out"),
+        Slider("strength", "Strength", 1.0, "strength of denoising, 0 to 1"),
+        Switch("super-resolve", "Super-resolve", help="double the pixels"),
+    ),
+    steps=steps,
+)
+
+if __name__ == "__main__":
+    run(PANEL, requires="1.4.0")

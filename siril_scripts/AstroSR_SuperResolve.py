@@ -1,0 +1,44 @@
+"""
+AstroSR Super-resolve
+=====================
+Doubles the pixels of a linear image and sharpens it; the plate solution follows.
+
+(c) The astro_sr_plugin developers 2026
+Contact: the authors of the package astro_sr_plugin, through its issue tracker
+SPDX-License-Identifier: BSD-3-Clause
+
+In a script file: pyscript AstroSR_SuperResolve.py -conserve-flux
+"""
+
+# Version History
+# 0.1.0  Initial release
+
+import sirilpy as s
+
+s.ensure_installed("numpy", "astropy")
+
+from astro_sr_siril import Number, Switch, Verb, run  # noqa: E402
+
+VERSION = "0.1.0"
+
+SUPER_RESOLVE = Verb(
+    name="super-resolve",
+    title="Super-resolve",
+    version=VERSION,
+    about="Doubles the pixels of a linear image and sharpens it. The plate solution follows. "
+    "Of a selection, that part alone becomes the image.",
+    options=(
+        Switch("conserve-flux", "Keep the sum of the pixels", help="instead of their brightness"),
+        Number(
+            "target-fwhm",
+            "Star width afterwards",
+            None,
+            "FWHM of the stars in the result, in its pixels; by default that of the image",
+            low=1,
+        ),
+    ),
+    fixed=("--scale", "2"),
+)
+
+if __name__ == "__main__":
+    run(SUPER_RESOLVE, requires="1.4.0")

@@ -1,0 +1,10 @@
+"""What the AstroSR scripts for Siril share: the talk with Siril, the work, and the window.
+
+A script says in a `Verb` what its menu entry does, and calls `run`. Needs sirilpy, numpy and
+astropy; the window needs PyQt6, which Siril's Python provides.
+"""
+
+from astro_sr_siril.program import run
+from astro_sr_siril.verb import Choice, Number, Slider, Switch, Verb
+
+__all__ = ["Choice", "Number", "Slider", "Switch", "Verb", "run"]

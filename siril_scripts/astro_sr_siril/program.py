@@ -1,0 +1,143 @@
+"""What every script does when it is started: arguments, then the work or the window."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import sirilpy as s
+
+from astro_sr_siril.delivery import choose_command, deliver, place_beside
+from astro_sr_siril.job import Job
+from astro_sr_siril.problem import Problem
+from astro_sr_siril.session import Session
+from astro_sr_siril.verb import Choice, Number, Slider, Switch, Values, Verb
+
+__all__ = ["machine_flags", "parse", "run"]
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def run(verb: Verb, requires: str = "1.4.0") -> None:
+    """Run a script: at once in an .ssf or on the command line of Siril, else with a window.
+
+    Parameters
+    ----------
+    verb : Verb
+        What it does.
+    requires : str
+        The oldest version of Siril that will do.
+    """
+    siril = s.SirilInterface()
+    try:
+        siril.connect()
+    except s.SirilConnectionError as error:
+        print(f"AstroSR: {error}; run this script from Siril", file=sys.stderr)
+        sys.exit(1)
+    session = Session(siril)
+    # Siril stops a script by SIGTERM; leaving properly ends the command and removes its files.
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        siril.cmd("requires", requires)
+        if session.headless:
+            _work(session, verb, sys.argv[1:])
+        else:
+            s.ensure_installed("PyQt6")
+            from astro_sr_siril.window import show
+
+            show(session, verb)
+    except Problem as problem:
+        session.fail(str(problem))
+        sys.exit(1)
+    except s.SirilError as error:
+        session.fail(f"Siril: {error}")
+        sys.exit(1)
+    finally:
+        siril.reset_progress()
+
+
+def parse(verb: Verb, arguments: list[str]) -> tuple[Values, argparse.Namespace]:
+    """Read the arguments of a script.
+
+    Parameters
+    ----------
+    verb : Verb
+        What the script does.
+    arguments : list of str
+        With one dash, as is the custom of scripts for Siril.
+
+    Returns
+    -------
+    values : dict
+        Values of the options of the verb.
+    namespace : argparse.Namespace
+        The arguments that all scripts have.
+
+    Raises
+    ------
+    Problem
+        For anything that is not allowed.
+    """
+    parser = _Parser(prog=verb.title, description=verb.about, allow_abbrev=False)
+    for option in verb.options:
+        flag = f"-{option.name}"
+        if isinstance(option, Switch):
+            parser.add_argument(flag, dest=option.key, action="store_true", help=option.help)
+        elif isinstance(option, (Slider, Number)):
+            parser.add_argument(
+                flag, dest=option.key, type=float, default=option.default, help=option.help
+            )
+        else:
+            words = ", ".join(option.choices) if isinstance(option, Choice) else None
+            parser.add_argument(
+                flag, dest=option.key, default=option.default, help=option.help, metavar=words
+            )
+    if not verb.whole:
+        parser.add_argument("-whole", action="store_true", help="take no notice of the selection")
+    if verb.network:
+        parser.add_argument("-model", metavar="NAME|FILE", help="another model")
+        parser.add_argument("-device", choices=DEVICES, help="where to run")
+    parser.set_defaults(whole=False, model=None, device=None, output=None, overwrite=False)
+    if verb.beside:
+        parser.add_argument("-output", metavar="FILE", help="the file instead of the one beside")
+        parser.add_argument("-overwrite", action="store_true", help="replace it if it exists")
+    parser.add_argument("-command", metavar="PATH", help="the astro-sr command, remembered")
+    found = parser.parse_args(arguments)
+    values = {option.key: getattr(found, option.key) for option in verb.options}
+    verb.check(values)
+    return values, found
+
+
+def machine_flags(verb: Verb, model: str | None, device: str | None) -> list[str]:
+    """Return the options of ``astro-sr`` for model and device."""
+    words = []
+    if verb.network and model:
+        words += ["--model", model]
+    if verb.network and device and device != "auto":
+        words += ["--device", device]
+    return words
+
+
+def _work(session: Session, verb: Verb, arguments: list[str]) -> None:
+    values, found = parse(verb, arguments)
+    frame = session.read()
+    beside = place_beside(session, verb, frame, found.output, found.overwrite)
+    command = choose_command(session, found.command)
+    region = None if verb.whole or found.whole else frame.selection
+    job = Job(verb, values, command, machine_flags(verb, found.model, found.device))
+    outcome = job.run(frame, region, progress=session.progress, warn=session.warn)
+    deliver(session, verb, frame, outcome, beside)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence for the log."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Problem(message)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(1)
