@@ -47,7 +47,8 @@ def _without_pits(result: Tensor, observed: Tensor, scale: int) -> Tensor:
     if not bool(share.any()):
         return result
     reach = _PIT_REACH * scale
-    share = torch.nn.functional.max_pool2d(share, 2 * reach + 1, stride=1, padding=reach)
+    for kernel, padding in (((2 * reach + 1, 1), (reach, 0)), ((1, 2 * reach + 1), (0, reach))):
+        share = torch.nn.functional.max_pool2d(share, kernel, stride=1, padding=padding)
     share = pool(share, 2 * scale + 1, stride=1, padding=scale, count_include_pad=False)
     return torch.lerp(result, observed, share)
 

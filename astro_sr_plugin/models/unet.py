@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ CONDITIONS = 5
 
 _FLOOR = 0.05
 _NOTHING = 5.0
+_STRIP = 16
 
 
 def encode_conditions(
@@ -54,6 +56,20 @@ def _asinh(x: Tensor) -> Tensor:
     """`torch.asinh`, several times as fast on CPUs."""
     size = x.abs()
     return torch.log(size + torch.sqrt(size * size + 1)).copysign(x)
+
+
+def _encode(observed: Tensor, mask: Tensor, estimates: Tensor) -> Tensor:
+    """Bring the input to numbers of order one, at half the resolution."""
+    planes = torch.cat([_asinh(observed), mask, _asinh(estimates)], dim=1)
+    return functional.pixel_unshuffle(planes, 2)
+
+
+def _by_strips(function: Callable[..., Tensor], *images: Tensor) -> Tensor:
+    """Apply a function of single pixels in strips that fit a processor's cache."""
+    height = images[0].shape[-2]
+    rows = height if torch.is_grad_enabled() or images[0].is_cuda else _STRIP
+    pieces = [image.split(rows * image.shape[-2] // height, dim=-2) for image in images]
+    return torch.cat([function(*strip) for strip in zip(*pieces, strict=True)], dim=-2)
 
 
 class _ResidualBlock(nn.Module):
@@ -165,9 +181,7 @@ class WienerUNet(nn.Module):
         Tensor
             Shape ``(B, outputs, scale * H, scale * W)``, in noise sigma.
         """
-        batch, count, phases, height, width = estimates.shape
-        planes = torch.cat([_asinh(observed), mask, _asinh(estimates.flatten(1, 2))], dim=1)
-        x = self.head(functional.pixel_unshuffle(planes, 2))
+        x = self.head(_by_strips(_encode, observed, mask, estimates.flatten(1, 2)))
         skips = []
         for level, stage in enumerate(self.encoder):
             x = stage(x, conditions)
@@ -177,8 +191,12 @@ class WienerUNet(nn.Module):
         for level in reversed(range(len(self.decoder))):
             x = self.up[level](x).add_(skips[level])
             x = self.decoder[level](x, conditions)
-        x = functional.pixel_shuffle(self.tail(x), 2).float()
-        x = x.reshape(batch, 2 * count + 2, phases * self.outputs, height, width)
+        return _by_strips(self._mix, estimates, self.tail(x))
+
+    def _mix(self, estimates: Tensor, x: Tensor) -> Tensor:
+        """Turn the last features into weights and correction, and mix."""
+        count = self.estimates
+        x = functional.pixel_shuffle(x.float(), 2).unflatten(1, (2 * count + 2, -1))
         share = torch.softmax(torch.cat([x[:, :count], x[:, -1:] - _NOTHING], dim=1), dim=1)
         beyond = x[:, count + 1 : -1]
         weights = share[:, :-1] + beyond - beyond.mean(1, keepdim=True)
