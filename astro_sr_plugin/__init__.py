@@ -20,6 +20,8 @@ _PUBLIC = {
     "deconvolve": "enhancement.deconvolve",
     "super_resolve": "enhancement.super_resolve",
     "remove_stars": "enhancement.remove_stars",
+    "run_batch": "batch.run",
+    "Recipe": "batch.recipe",
     "list_models": "models.registry",
     "load_model": "models.registry",
     "Runtime": "inference.runtime",

@@ -1,5 +1,7 @@
 """The public face for type checkers and editors; `__init__.py` loads the names on first use."""
 
+from astro_sr_plugin.batch.recipe import Recipe as Recipe
+from astro_sr_plugin.batch.run import run_batch as run_batch
 from astro_sr_plugin.data.formats import read_image as read_image
 from astro_sr_plugin.data.formats import write_image as write_image
 from astro_sr_plugin.enhancement.deconvolve import deconvolve as deconvolve

@@ -30,6 +30,7 @@ ROOMS = {
     "training.evaluate": {"models", "simulation", "stretch", "metrics", "training", "enhancement"},
     "training": {"models", "simulation", "stretch", "metrics"},
     "report": {"data", "metrics", "measurement", "stretch"},
+    "batch": {"data", "enhancement", "inference", "models"},
 }
 # Room -> packages it never imports, not even inside a function.
 FORBIDDEN = {

@@ -13,7 +13,18 @@ from types import FrameType, TracebackType
 from typing import NoReturn
 
 import astro_sr_plugin
-from astro_sr_plugin.cli import compare, demo, enhance, measure, models, stretching, training
+from astro_sr_plugin.cli import (
+    batch,
+    compare,
+    completion,
+    demo,
+    enhance,
+    measure,
+    models,
+    siril,
+    stretching,
+    training,
+)
 from astro_sr_plugin.cli.console import Console, debugging
 from astro_sr_plugin.cli.options import add_reporting_options
 from astro_sr_plugin.exceptions import AstroSRError
@@ -31,6 +42,7 @@ examples:
   astro-sr denoise stack.fits -o clean.fits
   astro-sr deconvolve stack.fits -o sharp.fits --stars 0.8 --extended 1.0
   astro-sr super-resolve stack.fits -o big.fits --scale 2
+  astro-sr batch lights/ -o clean/ --denoise 0.8 --deconvolve
   astro-sr demo
 
 exit codes:
@@ -60,7 +72,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"astro-sr {astro_sr_plugin.__version__}"
     )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, title="commands")
-    for group in (enhance, measure, stretching, compare, models, training, demo):
+    groups = (enhance, batch, measure, stretching, compare, models, training, demo, siril)
+    for group in (*groups, completion):
         group.add_commands(verbs)
     for command in verbs.choices.values():
         if command.get_default("run") is not None:
@@ -93,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     previous = _catch_termination()
     try:
         with console.listening():
-            args.run(args, console)
+            code = args.run(args, console)
         console.finish()
     except AstroSRError as error:
         return _fail(console, str(error), error.exit_code)
@@ -117,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
-    return 0
+    return code or 0
 
 
 class Terminated(BaseException):

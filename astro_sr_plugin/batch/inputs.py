@@ -1,0 +1,134 @@
+"""Which images a batch takes, and what their results are called."""
+
+from __future__ import annotations
+
+import glob
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from astro_sr_plugin.data.formats import FORMATS
+from astro_sr_plugin.exceptions import ImageReadError, InputError, OutputError
+
+__all__ = ["find_inputs", "name_outputs"]
+
+_LISTS = (".txt", ".lst", ".list")
+# The longest first: of "a.fits.fz" both parts are the suffix.
+_SUFFIXES = sorted((s for form in FORMATS for s in form.suffixes), key=len, reverse=True)
+
+
+def find_inputs(words: Iterable[str | Path]) -> list[Path]:
+    """Find the images that folders, lists, patterns and names stand for.
+
+    Parameters
+    ----------
+    words : iterable of str or Path
+        Each a folder (the images directly in it, by suffix), a list (a text file ``.txt``,
+        ``.lst``, ``.list`` or ``@FILE`` with one path per line, ``-`` for standard input), a
+        pattern with ``* ? [ ]`` (``**`` for all folders below) or an image file.
+
+    Returns
+    -------
+    list of Path
+        In the order given, those of a folder or pattern by name; each once.
+
+    Raises
+    ------
+    ImageReadError
+        A word stands for nothing.
+    """
+    found: dict[Path, None] = {}
+    for word in words:
+        found.update(dict.fromkeys(_expand(str(word))))
+    return list(found)
+
+
+def _expand(word: str) -> list[Path]:
+    path = Path(word)
+    if path.is_dir():
+        images = [p for p in sorted(path.iterdir()) if _suffix(p) and not p.name.startswith(".")]
+        return _some([p for p in images if p.is_file()], word, "holds no images")
+    if word == "-" or word.startswith("@") or path.suffix.lower() in _LISTS:
+        return _some(_read_list(word), word, "names no images")
+    if path.is_file():
+        return [path]
+    if glob.has_magic(word):
+        matches = [Path(match) for match in sorted(glob.glob(word, recursive=True))]
+        return _some([p for p in matches if p.is_file()], word, "matches no file")
+    msg = f"input {word!r} does not exist"
+    raise ImageReadError(msg)
+
+
+def _some(paths: list[Path], word: str, trouble: str) -> list[Path]:
+    if not paths:
+        msg = f"input {word!r} {trouble}"
+        raise ImageReadError(msg)
+    return paths
+
+
+def _read_list(word: str) -> list[Path]:
+    try:
+        text = sys.stdin.read() if word == "-" else Path(word.removeprefix("@")).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"list {word!r} cannot be read: {error}"
+        raise ImageReadError(msg) from error
+    lines = [line.strip() for line in text.splitlines()]
+    # What does not exist is told of with its own image, so that the others are done.
+    return [Path(line) for line in lines if line and not line.startswith("#")]
+
+
+def name_outputs(
+    inputs: list[Path], folder: Path, *, ending: str, suffix: str | None = None
+) -> list[Path]:
+    """Name the result of each input, ``stack.fits`` becomes ``stack_<ending>.fits``.
+
+    Parameters
+    ----------
+    inputs : list of Path
+        The images.
+    folder : Path
+        Where the results go.
+    ending : str
+        Not empty.
+    suffix : str, optional
+        The file format, such as ``.xisf``; that of the input by default.
+
+    Returns
+    -------
+    list of Path
+        One per input.
+
+    Raises
+    ------
+    InputError
+        Two inputs would have one result.
+    OutputError
+        A result would be an input, or the format is unknown.
+    """
+    if not ending or "/" in ending or "\\" in ending:
+        msg = f"ending {ending!r} is not usable in a file name"
+        raise InputError(msg)
+    if suffix is not None and suffix.lower() not in _SUFFIXES:
+        msg = f"format {suffix!r} cannot be written; allowed are {', '.join(sorted(_SUFFIXES))}"
+        raise OutputError(msg)
+    outputs = []
+    for path in inputs:
+        own = _suffix(path) or path.suffix
+        stem = path.name[: len(path.name) - len(own)]
+        outputs.append(folder / f"{stem}_{ending}{suffix or own or '.fits'}")
+    taken: dict[Path, Path] = {}
+    sources = {path.absolute() for path in inputs}
+    for source, target in zip(inputs, outputs, strict=True):
+        if target in taken:
+            msg = f"{str(taken[target])!r} and {str(source)!r} would both become {str(target)!r}"
+            raise InputError(msg)
+        if target.absolute() in sources:
+            msg = f"{str(target)!r} would be the result of {str(source)!r} and is an input"
+            raise OutputError(msg)
+        taken[target] = source
+    return outputs
+
+
+def _suffix(path: Path) -> str:
+    name = path.name.lower()
+    return next((s for s in _SUFFIXES if name.endswith(s) and len(name) > len(s)), "")
