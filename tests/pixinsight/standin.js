@@ -485,7 +485,7 @@ class Control extends Strict {
 }
 
 function control(members, methods = {}) {
-  const made = class extends Control {
+  const Made = class extends Control {
     static core = true;
 
     constructor() {
@@ -494,8 +494,8 @@ function control(members, methods = {}) {
       return new Proxy(this, checkMembers);
     }
   };
-  Object.assign(made.prototype, methods);
-  return made;
+  Object.assign(Made.prototype, methods);
+  return Made;
 }
 
 const Label = control({ text: "", textAlignment: 0, wordWrapping: false, useRichText: false, margin: 0 });
@@ -557,8 +557,14 @@ class Dialog extends Control {
       }
     };
     walk(this.sizer);
-    const shown = Object.entries(rows).map(([label, c]) => [label, c.text ?? c.value ?? c.items?.[c.currentItem] ?? c.currentView?.id ?? null]);
-    state.dialogs.push({ title: this.windowTitle, rows: Object.fromEntries(shown) });
+    const shown = (c) => {
+      if (c instanceof CheckBox) return c.checked;
+      if (c instanceof ComboBox) return c.items[c.currentItem];
+      if (c instanceof ViewList) return c.currentView && c.currentView.id;
+      return c instanceof Edit ? c.text : c.value;
+    };
+    const entries = Object.entries(rows).map(([label, c]) => [label, shown(c)]);
+    state.dialogs.push({ title: this.windowTitle, rows: Object.fromEntries(entries) });
     for (const [label, value] of Object.entries(scenario.dialog?.set ?? {})) {
       const c = rows[label];
       if (!c) throw new Error(`the dialog has no ${label}`);
