@@ -4,7 +4,7 @@
 // astro-sr works on a copy of the view in a temporary file. The user's own window is written to
 // only at the very end, when the result is complete and open.
 //
-// Written for PixInsight 1.9.4 and newer (#engine v8). BSD-3-Clause, the astro_sr_plugin developers.
+// For PixInsight 1.9.4 and newer (#engine v8). BSD-3-Clause, the astro_sr_plugin developers.
 
 var AstroSR = ( function()
 {
@@ -12,7 +12,8 @@ var AstroSR = ( function()
 
    const COMMAND_SETTING = "AstroSR/command";
    const WAIT_MS = 100;
-   const WCS_KEYWORD = /^(CTYPE|CRVAL|CRPIX|CDELT|CROTA|CUNIT)\d$|^(CD|PC|PV)\d_\d$|^(A|B|AP|BP)_|^(LON|LAT)POLE$/;
+   const WCS_KEYWORD = new RegExp( "^(CTYPE|CRVAL|CRPIX|CDELT|CROTA|CUNIT)\\d$" +
+      "|^(CD|PC|PV)\\d_\\d$|^(A|B|AP|BP)_|^(LON|LAT)POLE$" );
 
    // ------------------------------------------------------------------------------------------
    // Parameters. `off` is the value that stands for "leave it to astro-sr": no option is given.
@@ -61,8 +62,8 @@ var AstroSR = ( function()
       real( "targetFwhm", "--target-fwhm", "Target FWHM", 0, 0, 20,
          "Width of the stars in the result, in its pixels; 0: by the measured width.", 0 ),
       text( "psf", "--psf", "Star profile",
-         "FWHM, or FWHM,BETA, or FWHM,BETA,ELLIPTICITY,THETA of the stars in the image, or a FITS " +
-         "image of a star. Empty: measured in the image." )
+         "FWHM, or FWHM,BETA, or FWHM,BETA,ELLIPTICITY,THETA of the stars in the image, or a " +
+         "FITS image of a star. Empty: measured in the image." )
    ];
 
    const REPLACE_PARAMETER = flag( "replace", null, "Replace the image", false,
@@ -224,7 +225,7 @@ var AstroSR = ( function()
       dialog.initialPath = File.homeDirectory;
       dialog.filters = [ [ "All files", "*" ] ];
       if ( !dialog.execute() )
-         throw new Error( "The astro-sr command is needed; install astro_sr_plugin and choose it." );
+         throw new Error( "The astro-sr command is needed: install astro_sr_plugin, choose it." );
       let command = dialog.filePath;
       let answer = "";
       let exitCode = run( command, [ "--version" ], ( line ) => answer += line );
@@ -622,7 +623,8 @@ var AstroSR = ( function()
          if ( console.abortRequested )
             return;
          let plain = error.message.replace( /&/g, "&amp;" ).replace( /</g, "&lt;" );
-         ( new MessageBox( "<p>" + plain + "</p>", "AstroSR", StdIcon.Error, StdButton.Ok ) ).execute();
+         let box = new MessageBox( "<p>" + plain + "</p>", "AstroSR", StdIcon.Error, StdButton.Ok );
+         box.execute();
       }
    }
 

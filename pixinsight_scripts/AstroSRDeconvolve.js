@@ -11,7 +11,7 @@
 AstroSR.main( {
    verb: "deconvolve",
    title: "AstroSR Deconvolve",
-   summary: "Sharpens stars and extended structure of a linear image to a smaller, round star profile.",
+   summary: "Sharpens stars and extended structure of a linear image to a smaller, round profile.",
    outputs: [ { option: "-o", suffix: "sharp" } ],
    replaceable: true,
    keepStretch: true,

@@ -11,7 +11,7 @@
 AstroSR.main( {
    verb: "denoise",
    title: "AstroSR Denoise",
-   summary: "Takes the noise out of a linear image. Stars and structure keep their shape and their flux.",
+   summary: "Takes the noise out of a linear image. Stars and structure keep shape and flux.",
    outputs: [ { option: "-o", suffix: "denoised" } ],
    replaceable: true,
    keepStretch: true,

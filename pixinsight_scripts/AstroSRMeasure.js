@@ -11,7 +11,7 @@
 AstroSR.main( {
    verb: "measure",
    title: "AstroSR Measure",
-   summary: "Writes star widths, background, noise, number of stars and sampling to the Process Console.",
+   summary: "Writes star widths, background, noise and sampling to the Process Console.",
    outputs: [],
    replaceable: false,
    keepStretch: false,

@@ -11,8 +11,8 @@
 AstroSR.main( {
    verb: "stretch",
    title: "AstroSR Stretch",
-   summary: "Stretches a linear image so that it can be undone by AstroSR Unstretch: the curve is kept " +
-      "in the FITS keywords. Nothing is clipped.",
+   summary: "Stretches a linear image. AstroSR Unstretch can undo it: the curve is kept in the " +
+      "FITS keywords. Nothing is clipped.",
    outputs: [ { option: "-o", suffix: "stretched" } ],
    replaceable: true,
    keepStretch: false,

@@ -11,12 +11,13 @@
 AstroSR.main( {
    verb: "super-resolve",
    title: "AstroSR Super-Resolve",
-   summary: "Enlarges a linear image and sharpens it. The astrometric solution follows the new pixels.",
+   summary: "Enlarges a linear image and sharpens it. Coordinates follow the new pixels.",
    outputs: [ { option: "-o", suffix: "enlarged" } ],
    replaceable: false,
    keepStretch: true,
    parameters: [
-      AstroSR.integer( "scale", "--scale", "Scale", 2, 2, 4, "How many times as wide and as high." ),
+      AstroSR.integer( "scale", "--scale", "Scale", 2, 2, 4,
+         "How many times as wide and as high." ),
       AstroSR.flag( "conserveFlux", "--conserve-flux", "Conserve flux", false,
          "Keep the sum of the pixels instead of the surface brightness." ),
       ...AstroSR.PSF_PARAMETERS,

@@ -11,7 +11,7 @@
 AstroSR.main( {
    verb: "unstretch",
    title: "AstroSR Unstretch",
-   summary: "Undoes AstroSR Stretch by the numbers in the FITS keywords: the image is linear again.",
+   summary: "Undoes AstroSR Stretch by the numbers in the FITS keywords.",
    outputs: [ { option: "-o", suffix: "linear" } ],
    replaceable: true,
    keepStretch: false,
