@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.cli.options import Commands, add_command, check_inputs, hdu_argument
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["add_commands"]
 
+_PAGES = (".html", ".htm")
+_SUFFIXES = (".png", *_PAGES)
+
+_DETAILS = """\
+The page (.html) is one file that needs no network: the whole field under a slider and a blink
+button, crops, histograms, power spectra, and the photometry of isolated stars. The picture (.png)
+shows the whole field and the crops. AFTER may have more pixels, by a whole factor."""
+
 
 def add_commands(commands: Commands) -> None:
     """Add compare."""
@@ -23,31 +31,106 @@ def add_commands(commands: Commands) -> None:
         commands,
         "compare",
         _compare,
-        usage="compare BEFORE AFTER -o OUTPUT",
+        usage="compare BEFORE AFTER [-o OUTPUT]",
         summary="Show two images of one field beside each other, in the same stretch.",
-        examples="  astro-sr compare stack.fits sharp.fits -o compare.png\n"
-        "  astro-sr compare stack.fits big.fits -o compare.html",
+        details=_DETAILS,
+        examples="  astro-sr compare stack.fits sharp.fits\n"
+        "  astro-sr compare stack.fits big.fits -o compare.png\n"
+        "  astro-sr compare stack.fits big.fits -o compare.html --crop 310,420 --crop 95,60",
     )
     parser.add_argument("before", metavar="BEFORE", type=Path, help="image file")
     parser.add_argument("after", metavar="AFTER", type=Path, help="image file, may be larger")
-    parser.add_argument("--hdu", type=hdu_argument, metavar="N|NAME", help="FITS extension to read")
-    parser.add_argument(
-        "-o", "--output", type=Path, required=True, help="a .png picture or an .html page"
+    group = parser.add_argument_group("files")
+    group.add_argument("--hdu", type=hdu_argument, metavar="N|NAME", help="FITS extension to read")
+    group.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="a .png picture, an .html page, or a folder for both (default: both here, "
+        "AFTER_compare.html and .png)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    group.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    group = parser.add_argument_group("view")
+    group.add_argument(
+        "--stretch",
+        choices=("mtf", "asinh", "ghs", "log", "gamma"),
+        default="mtf",
+        help="display curve, fitted to BEFORE and used for both (default: mtf)",
+    )
+    group.add_argument(
+        "--crop",
+        dest="crops",
+        action="append",
+        type=_position,
+        metavar="X,Y",
+        help="centre of a crop in pixels of BEFORE, counted from 0; up to six (default: chosen)",
+    )
+    group.add_argument(
+        "--crop-size", type=int, default=64, metavar="PX", help="edge of the crops (default: 64)"
+    )
+    group.add_argument(
+        "--labels", nargs=2, metavar=("BEFORE", "AFTER"), help="titles (default: the file names)"
+    )
+
+
+def _position(text: str) -> tuple[float, float]:
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        msg = f"{text!r} is not X,Y"
+        raise argparse.ArgumentTypeError(msg) from None
+    return x, y
 
 
 def _compare(args: argparse.Namespace, console: Console) -> None:
-    suffix = args.output.suffix.lower()
-    if suffix not in (".png", ".html", ".htm"):
-        msg = f"output {str(args.output)!r} must end in .png or .html"
-        raise OutputError(msg)
+    outputs = _outputs(args.output, args.after)
     check_inputs([args.before, args.after])
-    check_output(args.output, overwrite=args.overwrite)
+    for output in outputs:
+        check_output(output, overwrite=args.overwrite)
     before, after = (asr.read_image(path, hdu=args.hdu) for path in (args.before, args.after))
-    from astro_sr_plugin.report import write_before_after_html, write_before_after_png
+    from astro_sr_plugin.report import (
+        comparison_figures,
+        write_before_after_html,
+        write_before_after_png,
+    )
 
-    write = write_before_after_png if suffix == ".png" else write_before_after_html
-    write(before, after, args.output)
-    console.record(before=args.before, after=args.after, output=args.output)
-    console.say(f"{args.output}: before and after")
+    view: dict[str, Any] = {
+        "stretch": args.stretch,
+        "crops": args.crops,
+        "crop_size": args.crop_size,
+        "labels": tuple(args.labels or (args.before.name, args.after.name)),
+    }
+    figures = comparison_figures(before, after)
+    for output in outputs:
+        page = output.suffix.lower() in _PAGES
+        (write_before_after_html if page else write_before_after_png)(before, after, output, **view)
+    names = [str(output) for output in outputs]
+    console.record(
+        before=args.before,
+        after=args.after,
+        output=names[0] if len(names) == 1 else names,
+        **figures,
+    )
+    console.say(_sentence(figures))
+    console.say("\n".join(names))
+
+
+def _outputs(output: Path | None, after: Path) -> list[Path]:
+    if output is None or output.is_dir():
+        folder = output or Path()
+        return [folder / f"{after.stem}_compare{suffix}" for suffix in (".html", ".png")]
+    if output.suffix.lower() not in _SUFFIXES:
+        msg = f"output {str(output)!r} must end in .png or .html, or be an existing folder"
+        raise OutputError(msg)
+    return [output]
+
+
+def _sentence(figures: dict[str, float]) -> str:
+    parts = [f"total flux x {figures['flux_ratio']:.4f}"]
+    if figures["stars"]:
+        parts += [
+            f"{figures['stars']} stars {figures['magnitude_difference']:+.4f} mag "
+            f"(scatter {figures['magnitude_scatter']:.4f})",
+            f"FWHM {figures['fwhm_before']:.2f} -> {figures['fwhm_after']:.2f} px",
+        ]
+    return ", ".join(parts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from astro_sr_plugin.report.figures import comparison_figures
 from astro_sr_plugin.report.page import write_before_after_html
 from astro_sr_plugin.report.picture import write_before_after_png
 
-__all__ = ["write_before_after_html", "write_before_after_png"]
+__all__ = ["comparison_figures", "write_before_after_html", "write_before_after_png"]

@@ -8,14 +8,24 @@ import numpy as np
 
 from astro_sr_plugin.metrics import aperture_photometry, half_flux_radius, power_spectrum
 from astro_sr_plugin.report.charts import Curve
-from astro_sr_plugin.report.comparison import Comparison, block_mean, luminance
+from astro_sr_plugin.report.comparison import Comparison, block_mean, compare_images, luminance
+from astro_sr_plugin.report.regions import Stars, find_stars
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from astro_sr_plugin.report.regions import Stars
-
-__all__ = ["StarRow", "histograms", "photometry", "spectra", "total_flux"]
+__all__ = [
+    "StarRow",
+    "StarSummary",
+    "comparison_figures",
+    "histograms",
+    "photometry",
+    "spectra",
+    "summarise_stars",
+    "total_flux",
+]
 
 #: Colours of the curves of before and after.
 COLOURS = ("#ffb000", "#4fd1ff")
@@ -46,6 +56,26 @@ class StarRow(NamedTuple):
     before: float
     after: float
     difference: float
+    fwhm_before: float
+    fwhm_after: float
+
+
+class StarSummary(NamedTuple):
+    """What the table of stars comes to; NaN without stars.
+
+    Attributes
+    ----------
+    count : int
+        Stars measured on both images.
+    difference, scatter : float
+        Median of the differences in magnitudes, and their robust standard deviation.
+    fwhm_before, fwhm_after : float
+        Medians, in pixels of the image before.
+    """
+
+    count: int
+    difference: float
+    scatter: float
     fwhm_before: float
     fwhm_after: float
 
@@ -143,6 +173,45 @@ def photometry(pair: Comparison, stars: Stars, *, limit: int = 40) -> list[StarR
             difference = -2.5 * float(np.log10(after / before))
             rows.append(StarRow(x, y, before, after, difference, fwhm, other))
     return rows
+
+
+def summarise_stars(rows: Sequence[StarRow]) -> StarSummary:
+    """Return the medians of a table of stars."""
+    if not rows:
+        return StarSummary(0, *[float("nan")] * 4)
+    differences = np.array([row.difference for row in rows])
+    middle = float(np.median(differences))
+    scatter = 1.4826 * float(np.median(np.abs(differences - middle)))
+    widths = np.array([(row.fwhm_before, row.fwhm_after) for row in rows])
+    return StarSummary(len(rows), middle, scatter, *np.nanmedian(widths, axis=0).tolist())
+
+
+def comparison_figures(before: Any, after: Any) -> dict[str, float]:
+    """Measure what a page of before and after tells in numbers.
+
+    Parameters
+    ----------
+    before, after : CCDData, NDData, array or path
+        Two images of one field; `after` may be larger by a whole factor.
+
+    Returns
+    -------
+    dict
+        ``scale``, ``flux_ratio`` (total, after over before), and of isolated stars ``stars``,
+        ``magnitude_difference``, ``magnitude_scatter``, ``fwhm_before``, ``fwhm_after`` (in pixels
+        of the image before).
+    """
+    pair = compare_images(before, after)
+    stars = summarise_stars(photometry(pair, find_stars(pair)))
+    return {
+        "scale": pair.scale,
+        "flux_ratio": total_flux(pair),
+        "stars": stars.count,
+        "magnitude_difference": stars.difference,
+        "magnitude_scatter": stars.scatter,
+        "fwhm_before": stars.fwhm_before,
+        "fwhm_after": stars.fwhm_after,
+    }
 
 
 def _star(data: NDArray[Any], x: float, y: float, radius: float) -> tuple[float, float]:

@@ -9,8 +9,6 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from astro_sr_plugin.data.output import writing
 from astro_sr_plugin.report.charts import line_chart
 from astro_sr_plugin.report.comparison import Comparison, compare_images
@@ -19,6 +17,7 @@ from astro_sr_plugin.report.figures import (
     histograms,
     photometry,
     spectra,
+    summarise_stars,
     total_flux,
 )
 from astro_sr_plugin.report.picture import CROP_COLOURS, crop_panels, frame_panels
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from astro_sr_plugin.stretch import Stretch
@@ -151,8 +151,7 @@ def _facts(pair: Comparison, labels: tuple[str, str]) -> str:
 def _star_table(rows: list[StarRow], fwhm: float) -> str:
     if not rows:
         return "<p>No isolated, unsaturated star was found.</p>"
-    differences = np.array([row.difference for row in rows])
-    scatter = 1.4826 * float(np.median(np.abs(differences - np.median(differences))))
+    told = summarise_stars(rows)
     head = (
         "x",
         "y",
@@ -181,8 +180,9 @@ def _star_table(rows: list[StarRow], fwhm: float) -> str:
     ]
     return (
         f"<p>{len(rows)} isolated stars, circles of radius {2 * fwhm:.1f} pixels of the image "
-        f"before with a local annulus: median Δ {np.median(differences):+.4f} mag, scatter "
-        f"{scatter:.4f} mag. FWHM is twice the half-flux radius, in pixels of the image before."
+        f"before with a local annulus: median Δ {told.difference:+.4f} mag, scatter "
+        f"{told.scatter:.4f} mag. FWHM is twice the half-flux radius, in pixels of the image "
+        f"before: median {told.fwhm_before:.2f} before, {told.fwhm_after:.2f} after."
         "</p><table class='stars'><tr>"
         + "".join(f"<th>{escape(name)}</th>" for name in head)
         + "</tr>"
