@@ -8,13 +8,17 @@ OUTPUT ?= demo_output
 TORCH       ?= torch==2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
+# The root with a real Siril, for e2e-siril.
+CACHE       ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/astro_sr_plugin
+SIRIL_ROOT  ?= $(CACHE)/siril-root
+
 bin   := $(VENV)/bin
 pip   := $(bin)/python -m pip install --quiet --disable-pip-version-check
 venv  := $(VENV)/.made
 base  := $(VENV)/.installed
 dev   := $(VENV)/.installed-dev
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test lint docs e2e-siril bench clean
 .DEFAULT_GOAL := demo
 
 demo: $(base)
@@ -32,6 +36,13 @@ docs: $(dev)
 	rm -rf docs/api/generated
 	$(bin)/python -m sphinx -W -E --keep-going -q -b html docs docs/_build/html
 	@echo "Documentation: docs/_build/html/index.html"
+
+# Where the root cannot be built (code 77), the reason is printed and nothing fails.
+e2e-siril: $(dev)
+	@tests/e2e/siril_root.sh make $(SIRIL_ROOT) || { code=$$?; \
+	  [ $$code = 77 ] && echo "SKIPPED: the end-to-end tests with Siril" >&2 && exit 0; exit $$code; }
+	@[ ! -e $(SIRIL_ROOT)/.complete ] || \
+	  SIRIL_ROOT=$(abspath $(SIRIL_ROOT)) $(bin)/python -m pytest tests/e2e
 
 bench: $(dev)
 	$(bin)/python -m benchmarks.speed

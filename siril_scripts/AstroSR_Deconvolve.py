@@ -1,6 +1,5 @@
-"""
-AstroSR Deconvolve
-==================
+"""AstroSR Deconvolve.
+
 Sharpens stars and extended structure of a linear image to a smaller, round star profile.
 
 (c) The astro_sr_plugin developers 2026

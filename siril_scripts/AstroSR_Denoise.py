@@ -1,6 +1,5 @@
-"""
-AstroSR Denoise
-===============
+"""AstroSR Denoise.
+
 Takes the noise out of a linear image by a network; stars and structure keep shape and flux.
 
 (c) The astro_sr_plugin developers 2026

@@ -1,6 +1,5 @@
-"""
-AstroSR Measure
-===============
+"""AstroSR Measure.
+
 Measures star widths, background, noise and sampling; the figures stand in the log.
 
 (c) The astro_sr_plugin developers 2026

@@ -1,6 +1,5 @@
-"""
-AstroSR Panel
-=============
+"""AstroSR Panel.
+
 Sharpens, denoises and doubles a linear image in one go, with one window and one undo.
 
 (c) The astro_sr_plugin developers 2026
@@ -22,7 +21,7 @@ from astro_sr_siril import Slider, Switch, Verb, run  # noqa: E402
 VERSION = "0.1.0"
 
 
-def steps(values):
+def steps(values: dict) -> list[list[str]]:
     """Return what is done, in the order in which it is best done."""
     lines = []
     if values["deconvolve"]:

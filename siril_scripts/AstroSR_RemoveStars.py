@@ -1,6 +1,5 @@
-"""
-AstroSR Remove Stars
-====================
+"""AstroSR Remove Stars.
+
 Takes the stars out of a linear image and saves them beside it.
 
 (c) The astro_sr_plugin developers 2026

@@ -1,6 +1,5 @@
-"""
-AstroSR Star Mask
-=================
+"""AstroSR Star Mask.
+
 Saves a mask of the stars beside the image: 1 in stars, 0 elsewhere.
 
 (c) The astro_sr_plugin developers 2026

@@ -1,6 +1,5 @@
-"""
-AstroSR Stretch
-===============
+"""AstroSR Stretch.
+
 Stretches an image for display, so that AstroSR Unstretch can undo it.
 
 (c) The astro_sr_plugin developers 2026
@@ -22,7 +21,7 @@ from astro_sr_siril import Choice, Switch, Verb, run  # noqa: E402
 VERSION = "0.1.0"
 
 
-def steps(values):
+def steps(values: dict) -> list[list[str]]:
     """Return the command line."""
     words = ["stretch", "--dtype", "float32", "--name", values["name"]]
     if values["name"] in ("mtf", "ghs"):

@@ -1,6 +1,5 @@
-"""
-AstroSR Super-resolve
-=====================
+"""AstroSR Super-resolve.
+
 Doubles the pixels of a linear image and sharpens it; the plate solution follows.
 
 (c) The astro_sr_plugin developers 2026

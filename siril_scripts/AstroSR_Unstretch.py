@@ -1,6 +1,5 @@
-"""
-AstroSR Unstretch
-=================
+"""AstroSR Unstretch.
+
 Undoes AstroSR Stretch: the image is linear again.
 
 (c) The astro_sr_plugin developers 2026

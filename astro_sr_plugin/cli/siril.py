@@ -42,9 +42,8 @@ def add_commands(commands: Commands) -> None:
             run,
             usage=usage,
             summary=summary,
-            details="Siril shows them under Scripts > Python Scripts, after a restart or a click on\n"
-            "the button to refresh the list in its preferences.",
-            examples=f"  astro-sr {usage}\n  astro-sr {usage} --folder D:\\siril\\scripts",
+            details="Siril shows them under Scripts > Python Scripts when it is started again.",
+            examples=f"  astro-sr {usage}\n  astro-sr {usage} --folder ~/my-scripts",
         )
         action.add_argument(
             "--folder",

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from astro_sr_siril.problem import Cancelled, Problem
+from astro_sr_siril.errors import CancelledError, ScriptError
 
 __all__ = ["Command", "find_command"]
 
@@ -39,7 +39,7 @@ def find_command(given: str | None = None, remembered: str = "") -> Command:
 
     Raises
     ------
-    Problem
+    ScriptError
         If there is none, or the given one does not exist.
     """
     given = given or os.environ.get("ASTRO_SR_COMMAND")
@@ -47,7 +47,7 @@ def find_command(given: str | None = None, remembered: str = "") -> Command:
         path = shutil.which(os.path.expanduser(given))
         if path is None:
             msg = f"the command {given!r} does not exist or cannot be run"
-            raise Problem(msg)
+            raise ScriptError(msg)
         return Command([path], own=False)
     if importlib.util.find_spec("astro_sr_plugin") is not None:
         return Command([sys.executable, "-m", "astro_sr_plugin"], own=True)
@@ -60,7 +60,7 @@ def find_command(given: str | None = None, remembered: str = "") -> Command:
         "the command astro-sr was not found; install the package and run 'astro-sr siril install', "
         "or give the command once with -command PATH"
     )
-    raise Problem(msg)
+    raise ScriptError(msg)
 
 
 class Command:
@@ -108,13 +108,13 @@ class Command:
 
         Raises
         ------
-        Problem
+        ScriptError
             If it fails; the sentence is its own.
-        Cancelled
+        CancelledError
             If it was stopped.
         """
         if self._stopped:
-            raise Cancelled
+            raise CancelledError
         words = [*self.words, *arguments, "--progress", "line"]
         # Into a file: nobody reads the output before the end, and a full pipe would hold it up.
         report = folder / "report.txt"
@@ -126,9 +126,9 @@ class Command:
             finally:
                 self._end()
         if self._stopped:
-            raise Cancelled
+            raise CancelledError
         if code:
-            raise Problem(_reason(said, code))
+            raise ScriptError(_reason(said, code))
         return report.read_text(encoding="utf-8").strip()
 
     def stop(self) -> None:
@@ -144,7 +144,7 @@ class Command:
         if not self._own:
             for name in _NEEDED_BY_SIRIL:
                 env.pop(name, None)
-            if env.get("container") == "flatpak":
+            if env.get("container") == "flatpak":  # noqa: SIM112
                 from sirilpy import safe_subprocess_Popen as popen  # out of the sandbox
         try:
             return popen(
@@ -160,7 +160,7 @@ class Command:
             )
         except OSError as error:
             msg = f"the command {words[0]!r} cannot be run: {error.strerror}"
-            raise Problem(msg) from error
+            raise ScriptError(msg) from error
 
     def _listen(
         self,

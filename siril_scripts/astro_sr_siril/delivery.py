@@ -1,4 +1,4 @@
-"""Before and after the work: which command, which file beside the image, and the result in place."""
+"""Before and after the work: the command, the file beside the image, the result in its place."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from astro_sr_siril.command import Command, find_command
+from astro_sr_siril.errors import ScriptError
 from astro_sr_siril.frame import Frame, merge_headers
 from astro_sr_siril.job import Outcome, paste
-from astro_sr_siril.problem import Problem
 from astro_sr_siril.session import Session
 from astro_sr_siril.verb import Verb
 
@@ -31,7 +31,7 @@ def place_beside(
 
     Raises
     ------
-    Problem
+    ScriptError
         If it exists and is not to be replaced, is the image itself, or its folder is missing.
     """
     if not verb.beside:
@@ -41,16 +41,16 @@ def place_beside(
         path = path.parent / Path(output).expanduser()
     if path.suffix.lower() not in (".fit", ".fits", ".fts"):
         msg = f"-output {path} has to end in .fit, .fits or .fts"
-        raise Problem(msg)
+        raise ScriptError(msg)
     if not path.parent.is_dir():
         msg = f"the folder {path.parent} does not exist"
-        raise Problem(msg)
+        raise ScriptError(msg)
     if frame.path is not None and path.exists() and path.samefile(frame.path):
         msg = f"{path} is the image itself; name another file"
-        raise Problem(msg)
+        raise ScriptError(msg)
     if path.exists() and not overwrite:
         msg = f"{path} exists already; give -overwrite to replace it"
-        raise Problem(msg)
+        raise ScriptError(msg)
     return path
 
 
@@ -83,4 +83,4 @@ def deliver(
         session.save(beside, full, merge_headers(frame.header, outcome.header))
     if verb.result == "image":
         pixels, header = paste(frame, outcome)
-        session.write(frame, pixels, header, f"AstroSR: {verb.title}")
+        session.write(frame, pixels, header, f"AstroSR {outcome.label}")

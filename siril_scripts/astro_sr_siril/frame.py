@@ -179,16 +179,27 @@ def merge_headers(original: Header, result: Header) -> Header:
     return header
 
 
-def for_siril(header: Header) -> str:
-    """Return the header as the text that Siril takes: no layout, no HISTORY, one card a line."""
+def for_siril(header: Header, pixels: NDArray) -> str:
+    """Return the header as the text that Siril takes: one card a line, and no HISTORY.
+
+    Parameters
+    ----------
+    header : fits.Header
+        Without the cards of the layout.
+    pixels : ndarray
+        The image that it belongs to; Siril cannot read a header that does not tell the layout.
+    """
+    bits = -32 if pixels.dtype.kind == "f" else 16
+    layout = [Card("SIMPLE", True), Card("BITPIX", bits), Card("NAXIS", pixels.ndim)]
+    layout += [Card(f"NAXIS{i}", n) for i, n in enumerate(reversed(pixels.shape), start=1)]
     cards = [
         card
         for card in header.cards
-        if card.keyword not in ("", "HISTORY", "COMMENT", "CONTINUE", "HIERARCH")
+        if card.keyword not in ("", "HISTORY", "COMMENT")
         and not _LAYOUT.fullmatch(card.keyword)
         and len(card.image) == 80
     ]
-    return Header(cards).tostring(sep="\n", endcard=True, padding=False)
+    return Header([*layout, *cards]).tostring(sep="\n", endcard=True, padding=False)
 
 
 def write_input(path: Path, pixels: NDArray, header: Header) -> None:

@@ -14,6 +14,7 @@ from astropy.io.fits import Header
 from numpy.typing import NDArray
 
 from astro_sr_siril.command import Command
+from astro_sr_siril.errors import ScriptError
 from astro_sr_siril.frame import (
     Frame,
     Region,
@@ -23,7 +24,6 @@ from astro_sr_siril.frame import (
     shift_grid,
     write_input,
 )
-from astro_sr_siril.problem import Problem
 from astro_sr_siril.verb import Values, Verb
 
 __all__ = ["MARGIN", "Job", "Outcome", "paste"]
@@ -46,6 +46,8 @@ class Outcome:
         Where it lies in the image.
     report : str
         What the command said of it.
+    label : str
+        What was done, in a few words.
     beside : ndarray of float32 or None
         The second image, of the region.
     """
@@ -54,6 +56,7 @@ class Outcome:
     header: Header
     region: Region
     report: str
+    label: str
     beside: NDArray[np.float32] | None = None
 
     @property
@@ -82,6 +85,7 @@ class Job:
         self._verb = verb
         self._lines = [[*line, *extra] for line in verb.command_lines(values)]
         self._command = command
+        self._label = "; ".join(" ".join(line) for line in verb.command_lines(values))
 
     def stop(self) -> None:
         """Stop the work, from any thread."""
@@ -140,25 +144,29 @@ class Job:
                 report.append(said.replace(f"{target}: ", f"{verb}: "))
                 source = target
             if self._verb.result == "report":
-                return Outcome(as_float(region.cut(frame.pixels)), Header(), region, said)
-            return self._collect(folder, source, region, outer, "\n".join(report))
+                return Outcome(
+                    as_float(region.cut(frame.pixels)), Header(), region, said, self._label
+                )
+            return self._collect(frame, folder, region, outer, "\n".join(report))
         except OSError as error:
             msg = f"the image could not be handed over through {folder}: {error.strerror or error}"
-            raise Problem(msg) from error
+            raise ScriptError(msg) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _collect(
-        self, folder: Path, path: Path, region: Region, outer: Region, report: str
+        self, frame: Frame, folder: Path, region: Region, outer: Region, report: str
     ) -> Outcome:
-        pixels, header = read_result(path)
+        pixels, header = read_result(folder / f"{len(self._lines)}.fits")
         scale = pixels.shape[-1] // outer.width
         inner = region.within(outer, scale)
         header = shift_grid(header, inner.x, inner.y)
+        if "BUNIT" not in frame.header:
+            header.remove("BUNIT", ignore_missing=True)
         beside = None
         if self._verb.beside_flag:
             beside = inner.cut(read_result(folder / "beside.fits")[0])
-        return Outcome(inner.cut(pixels), header, region, report, beside)
+        return Outcome(inner.cut(pixels), header, region, report, self._label, beside)
 
 
 def paste(frame: Frame, outcome: Outcome) -> tuple[NDArray[np.float32], Header]:
@@ -185,6 +193,6 @@ def paste(frame: Frame, outcome: Outcome) -> tuple[NDArray[np.float32], Header]:
 
 def _place() -> str | None:
     """Return the folder for temporary files; the one of a sandbox is not seen outside of it."""
-    if os.environ.get("container") == "flatpak":
+    if os.environ.get("container") == "flatpak":  # noqa: SIM112
         return os.environ.get("XDG_CACHE_HOME")
     return None

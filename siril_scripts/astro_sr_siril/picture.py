@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,6 +42,6 @@ def to_bytes(shown: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.moveaxis(levels, 0, -1)[::-1])
 
 
-def _transfer(level, middle):
+def _transfer(level: Any, middle: float) -> Any:
     """Midtones transfer function."""
     return (middle - 1) * level / ((2 * middle - 1) * level - middle)

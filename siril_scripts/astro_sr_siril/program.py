@@ -11,8 +11,8 @@ from typing import NoReturn
 import sirilpy as s
 
 from astro_sr_siril.delivery import choose_command, deliver, place_beside
+from astro_sr_siril.errors import ScriptError
 from astro_sr_siril.job import Job
-from astro_sr_siril.problem import Problem
 from astro_sr_siril.session import Session
 from astro_sr_siril.verb import Choice, Number, Slider, Switch, Values, Verb
 
@@ -35,21 +35,21 @@ def run(verb: Verb, requires: str = "1.4.0") -> None:
     try:
         siril.connect()
     except s.SirilConnectionError as error:
-        print(f"AstroSR: {error}; run this script from Siril", file=sys.stderr)
+        print(f"AstroSR: {error}; run this script from Siril", file=sys.stderr)  # noqa: T201
         sys.exit(1)
     session = Session(siril)
     # Siril stops a script by SIGTERM; leaving properly ends the command and removes its files.
     signal.signal(signal.SIGTERM, _leave)
     try:
         siril.cmd("requires", requires)
-        if session.headless:
-            _work(session, verb, sys.argv[1:])
-        else:
+        if session.with_window:
             s.ensure_installed("PyQt6")
             from astro_sr_siril.window import show
 
             show(session, verb)
-    except Problem as problem:
+        else:
+            _work(session, verb, sys.argv[1:])
+    except ScriptError as problem:
         session.fail(str(problem))
         sys.exit(1)
     except s.SirilError as error:
@@ -78,7 +78,7 @@ def parse(verb: Verb, arguments: list[str]) -> tuple[Values, argparse.Namespace]
 
     Raises
     ------
-    Problem
+    ScriptError
         For anything that is not allowed.
     """
     parser = _Parser(prog=verb.title, description=verb.about, allow_abbrev=False)
@@ -136,7 +136,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one sentence for the log."""
 
     def error(self, message: str) -> NoReturn:
-        raise Problem(message)
+        raise ScriptError(message)
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:

@@ -13,8 +13,8 @@ from astropy.io import fits
 from astropy.io.fits import Header
 from numpy.typing import NDArray
 
+from astro_sr_siril.errors import ScriptError
 from astro_sr_siril.frame import Frame, Region, for_siril, parse_header, write_input
-from astro_sr_siril.problem import Problem
 from astro_sr_siril.settings import Settings
 
 __all__ = ["Session"]
@@ -34,14 +34,16 @@ class Session:
 
     def __init__(self, siril: Any) -> None:
         self.siril = siril
-        self.headless: bool = siril.is_cli()
+        self.with_window: bool = not siril.is_cli()
+        # Arguments can be given in a Siril with windows too; there, undo works.
+        self._headless = siril.get_siril_display_iccprofile() is None
         self.settings = Settings(Path(siril.get_siril_configdir() or "."))
 
     def read(self) -> Frame:
-        """Return the loaded image; raises Problem if there is none."""
+        """Return the loaded image; raises ScriptError if there is none."""
         if not self.siril.is_image_loaded():
             msg = "no image is loaded in Siril; open one first"
-            raise Problem(msg)
+            raise ScriptError(msg)
         pixels = self.siril.get_image_pixeldata()
         selection = Region.from_selection(self.siril.get_siril_selection(), pixels.shape[-2:])
         header = parse_header(self.siril.get_image_fits_header(), self.siril.get_image_history())
@@ -49,9 +51,7 @@ class Session:
         path = Path(self.siril.get_siril_wd(), name) if name else None
         return Frame(pixels, header, selection, path)
 
-    def write(
-        self, frame: Frame, pixels: NDArray[np.float32], header: Header, label: str
-    ) -> None:
+    def write(self, frame: Frame, pixels: NDArray[np.float32], header: Header, label: str) -> None:
         """Put a result in the place of the image.
 
         Parameters
@@ -68,8 +68,8 @@ class Session:
         now = self.siril.get_image_pixeldata() if self.siril.is_image_loaded() else None
         if now is None or not _same(now, frame.pixels):
             msg = "the image in Siril is not the same any more; the result was not put in"
-            raise Problem(msg)
-        if self.headless:
+            raise ScriptError(msg)
+        if self._headless:
             self._load(frame, pixels, header)
         else:
             self._set(frame, pixels, header, label)
@@ -89,9 +89,7 @@ class Session:
         if frame.path is not None:
             self.siril.set_image_filename(str(frame.path))
 
-    def _set(
-        self, frame: Frame, pixels: NDArray[np.float32], header: Header, label: str
-    ) -> None:
+    def _set(self, frame: Frame, pixels: NDArray[np.float32], header: Header, label: str) -> None:
         with self.siril.image_lock():
             self.siril.undo_save_state(label[:70])
         if frame.pixels.dtype == np.uint16:
@@ -99,7 +97,15 @@ class Session:
             self.siril.cmd("fmul", "1.0")
         with self.siril.image_lock():
             self.siril.set_image_pixeldata(np.ascontiguousarray(pixels))
-            self.siril.set_image_metadata_from_header_string(for_siril(header))
+            self.siril.set_image_metadata_from_header_string(for_siril(header, pixels))
+
+    def undo(self, frame: Frame) -> None:
+        """Take the last step back, to a frame that was; Siril does not take back all keywords."""
+        self.siril.undo()
+        now = self.siril.get_image_pixeldata()
+        if _same(now, frame.pixels):
+            with self.siril.image_lock():
+                self.siril.set_image_metadata_from_header_string(for_siril(frame.header, now))
 
     def beside(self, frame: Frame, ending: str) -> Path:
         """Return the file name beside the image, or in the working folder if it has none."""
@@ -119,7 +125,7 @@ class Session:
         except OSError as error:
             part.unlink(missing_ok=True)
             msg = f"{path} could not be written: {error.strerror or error}"
-            raise Problem(msg) from error
+            raise ScriptError(msg) from error
         self.log(f"Saved {path}")
 
     def log(self, text: str, color: Any = None) -> None:
@@ -136,15 +142,13 @@ class Session:
         self.siril.update_progress(f"AstroSR: {text}", min(max(fraction, 0.0), 1.0))
 
     def fail(self, text: str) -> None:
-        """Say what went wrong, in the log; without a window the rest of the script fails too."""
+        """Say what went wrong, in the log; a Siril without windows ends with an error then."""
         self.log(f"AstroSR: {text}", s.LogColor.RED)
-        if self.headless and self.siril.is_image_loaded():
+        if self._headless and self.siril.is_image_loaded():
             # Siril goes on with the next line whatever a script says. Without an image that line
             # fails, and siril-cli ends with an error instead of saving what was not done.
             self.siril.cmd("close")
 
 
 def _same(one: NDArray, other: NDArray) -> bool:
-    return one.dtype == other.dtype and np.array_equal(
-        one, other, equal_nan=one.dtype.kind == "f"
-    )
+    return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind == "f")

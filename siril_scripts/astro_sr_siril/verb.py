@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from astro_sr_siril.problem import Problem
+from astro_sr_siril.errors import ScriptError
 
 __all__ = ["Choice", "Number", "Option", "Slider", "Switch", "Values", "Verb", "flags"]
 
@@ -44,7 +44,7 @@ class Option:
         return [] if value is None or value == "" else [f"--{self.name}", str(value)]
 
     def check(self, value: Any) -> None:
-        """Raise `Problem` for a value that is not allowed."""
+        """Raise `ScriptError` for a value that is not allowed."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,11 @@ class Number(Option):
     high: float = 100.0
 
     def check(self, value: Any) -> None:
-        """Raise `Problem` for a number outside the range."""
+        """Raise `ScriptError` for a number outside the range."""
         if value is not None and not self.low <= value <= self.high:
-            msg = f"-{self.name} {value:g} is not allowed; it goes from {self.low:g} to {self.high:g}"
-            raise Problem(msg)
+            range_ = f"it goes from {self.low:g} to {self.high:g}"
+            msg = f"-{self.name} {value:g} is not allowed; {range_}"
+            raise ScriptError(msg)
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,10 @@ class Choice(Option):
     choices: tuple[str, ...] = ()
 
     def check(self, value: Any) -> None:
-        """Raise `Problem` for another word."""
+        """Raise `ScriptError` for another word."""
         if value not in self.choices:
             msg = f"-{self.name} {value} is not allowed; it is one of {', '.join(self.choices)}"
-            raise Problem(msg)
+            raise ScriptError(msg)
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class Verb:
         return {option.key: option.default for option in self.options}
 
     def check(self, values: Values) -> None:
-        """Raise `Problem` for values that are not allowed."""
+        """Raise `ScriptError` for values that are not allowed."""
         for option in self.options:
             option.check(values[option.key])
 
@@ -153,7 +154,7 @@ class Verb:
             lines = self.steps(values)
             if not lines:
                 msg = f"{self.title}: nothing is chosen to be done"
-                raise Problem(msg)
+                raise ScriptError(msg)
             return lines
         return [[self.name, *self.fixed, *flags(self.options, values)]]
 

@@ -34,10 +34,10 @@ from PyQt6.QtWidgets import (
 from sirilpy import SirilError
 
 from astro_sr_siril.delivery import choose_command, deliver, place_beside
+from astro_sr_siril.errors import CancelledError, ScriptError
 from astro_sr_siril.frame import Frame, Region, as_float
 from astro_sr_siril.job import Job, Outcome
 from astro_sr_siril.picture import ScreenStretch, to_bytes
-from astro_sr_siril.problem import Cancelled, Problem
 from astro_sr_siril.session import Session
 from astro_sr_siril.verb import Choice, Number, Option, Slider, Switch, Values, Verb
 
@@ -77,9 +77,9 @@ class Worker(QThread):
         """Do the work; every end is told by a signal."""
         try:
             self.done.emit(self._work(self.moved.emit))
-        except Cancelled:
+        except CancelledError:
             self.failed.emit("")
-        except (Problem, SirilError) as problem:
+        except (ScriptError, SirilError) as problem:
             self.failed.emit(str(problem))
         except Exception as error:  # noqa: BLE001  a thread has nobody else to tell
             self.failed.emit(f"unexpected {type(error).__name__}: {error}")
@@ -96,7 +96,9 @@ class Picture(QLabel):
         self.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.setStyleSheet("background: #202020; color: #a0a0a0;")
 
-    def draw(self, levels: np.ndarray, box: tuple[float, float, float, float] | None = None) -> None:
+    def draw(
+        self, levels: np.ndarray, box: tuple[float, float, float, float] | None = None
+    ) -> None:
         """Show pixels, and a frame given in parts of the picture."""
         height, width, _ = levels.shape
         image = QImage(levels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
@@ -190,7 +192,7 @@ class Window(QMainWindow):
         self._centre: tuple[float, float] | None = None
         self._worker: Worker | None = None
         self._job: Job | None = None
-        self._undone = 0
+        self._done: list[Frame] = []
         self.setWindowTitle(f"AstroSR {verb.title} {verb.version}")
         self._build()
         self._look()
@@ -269,7 +271,8 @@ class Window(QMainWindow):
     def _buttons(self) -> QHBoxLayout:
         row = QHBoxLayout()
         self.preview = _button(row, "Preview", self._preview)
-        self.apply = _button(row, "Measure" if self._verb.result == "report" else "Apply", self._apply)
+        doing = "Measure" if self._verb.result == "report" else "Apply"
+        self.apply = _button(row, doing, self._apply)
         self.cancel = _button(row, "Cancel", self._cancel)
         self.undo = _button(row, "Undo", self._undo)
         self.shut = _button(row, "Close", self.close)
@@ -282,7 +285,7 @@ class Window(QMainWindow):
         for button in (self.preview, self.apply, self.shut, self.choose):
             button.setEnabled(not busy)
         self.cancel.setEnabled(busy)
-        self.undo.setEnabled(not busy and self._undone > 0)
+        self.undo.setEnabled(not busy and bool(self._done))
 
     # ---- the image
 
@@ -290,7 +293,7 @@ class Window(QMainWindow):
         """Read the image of Siril and show it; False if there is none."""
         try:
             self._frame = self._session.read()
-        except (Problem, SirilError) as problem:
+        except (ScriptError, SirilError) as problem:
             self._frame = None
             self.state.setText(str(problem))
             return False
@@ -310,7 +313,7 @@ class Window(QMainWindow):
         return np.nan_to_num if stretched else ScreenStretch(pixels)
 
     def _crop(self) -> Region:
-        """The part that is shown: where the user clicked, else the selection, else the middle."""
+        """Return the part that is shown: a click, else the selection, else the middle."""
         assert self._frame is not None
         height, width = self._frame.shape
         chosen = self._frame.selection
@@ -339,7 +342,8 @@ class Window(QMainWindow):
         assert frame is not None
         # A curve is taken from all pixels, so a part of the image would be shown by another one.
         region = None if self._verb.whole else self._crop()
-        self._start(lambda job, tell: job.run(frame, region, progress=tell, warn=self._session.warn))
+        warn = self._session.warn
+        self._start(lambda job, tell: job.run(frame, region, progress=tell, warn=warn))
         if self._worker is not None:
             self._worker.done.connect(self._show_preview)
 
@@ -365,7 +369,7 @@ class Window(QMainWindow):
             beside = place_beside(
                 self._session, self._verb, frame, None, self.overwrite.isChecked()
             )
-        except Problem as problem:
+        except ScriptError as problem:
             self._tell_failure(str(problem))
             return
         region = None if self._verb.whole or self.whole.isChecked() else frame.selection
@@ -382,8 +386,8 @@ class Window(QMainWindow):
     def _show_applied(self, outcome: Outcome) -> None:
         self.report.setPlainText(outcome.report)
         if self._verb.result == "image":
-            self._undone += 1
-            self.undo.setEnabled(True)
+            assert self._frame is not None
+            self._done.append(self._frame)
             self._look()
             self.after.clear()
         self.state.setText("Done" if self._verb.result == "report" else outcome.report)
@@ -395,7 +399,7 @@ class Window(QMainWindow):
             device = self.device.currentText() if self._verb.network else "auto"
             extra = [] if device == "auto" else ["--device", device]
             job = Job(self._verb, values, command, extra)
-        except Problem as problem:
+        except ScriptError as problem:
             self._tell_failure(str(problem))
             return
         kept = {**values, "whole": self.whole.isChecked(), "device": device}
@@ -434,11 +438,10 @@ class Window(QMainWindow):
 
     def _undo(self) -> None:
         try:
-            self._session.siril.undo()
+            self._session.undo(self._done.pop())
         except SirilError as error:
             self._tell_failure(str(error))
             return
-        self._undone -= 1
         self.state.setText("Undone")
         self._look()
         self.after.clear()
@@ -449,7 +452,7 @@ class Window(QMainWindow):
         if path:
             try:
                 self.state.setText(f"Runs {choose_command(self._session, path).words[0]}")
-            except Problem as problem:
+            except ScriptError as problem:
                 self._tell_failure(str(problem))
 
     def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802
@@ -494,7 +497,7 @@ def _number(option: Option, text: str) -> float | None:
         value = float(text)
     except ValueError:
         msg = f"{option.label}: {text!r} is not a number"
-        raise Problem(msg) from None
+        raise ScriptError(msg) from None
     if isinstance(option, Number):
         option.check(value)
     return value

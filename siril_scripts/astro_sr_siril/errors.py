@@ -1,11 +1,11 @@
 """What can go wrong in a way that the user can do something about."""
 
-__all__ = ["Cancelled", "Problem"]
+__all__ = ["CancelledError", "ScriptError"]
 
 
-class Problem(Exception):
+class ScriptError(Exception):
     """One clear sentence for the log of Siril."""
 
 
-class Cancelled(Exception):
+class CancelledError(Exception):
     """The user has stopped the work."""
