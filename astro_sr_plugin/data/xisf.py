@@ -1,7 +1,9 @@
 """XISF images (PixInsight), by the XISF 1.0 specification: monolithic files with attached blocks.
 
-Values are those of the file, rows in its order. FITS keywords travel; other properties are left.
-Written images are planar and little-endian, checked by SHA-1.
+Values are those of the file. The file begins with the uppermost row, while its FITS keywords count
+rows from the lowest one, as FITS does; the rows are turned over here, so that the first row of an
+array is that of FITS and the world coordinates are right. FITS keywords travel; other properties
+are left. Written images are planar and little-endian, checked by SHA-1.
 """
 
 from __future__ import annotations
@@ -43,6 +45,8 @@ _NAMESPACE = "http://www.pixinsight.com/xisf"
 _SAMPLES = {"UInt8": "u1", "UInt16": "u2", "UInt32": "u4", "Float32": "f4", "Float64": "f8"}
 _NAMES = {np.dtype(code).name: sample for sample, code in _SAMPLES.items()}
 _DIGESTS = {"sha-1": "sha1", "sha-256": "sha256", "sha-512": "sha512", "sha3-256": "sha3_256"}
+# Tells programs that ask for it how a FITS file of the image is to be shown; of no use in XISF.
+_ROW_ORDER = "ROWORDER"
 # Room for the numbers that are only known once the header is complete.
 _PLACE = "{:020d}"
 _BLOCK = 4096
@@ -78,7 +82,7 @@ def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CC
             raise _error(path, "it is truncated within its header")
         root = ElementTree.fromstring(text.rstrip(b"\0 \r\n"))
         element = _choose(path, root, hdu)
-        stored = _pixels(path, element, memmap=memmap)
+        stored = _turned(_pixels(path, element, memmap=memmap))
     except (ElementTree.ParseError, struct.error, UnicodeDecodeError) as error:
         raise _error(path, f"its header is damaged ({error})") from error
     except (ValueError, KeyError, zlib.error) as error:
@@ -90,6 +94,7 @@ def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CC
     with quiet():
         header = _header(element)
     wcs = read_wcs(header, shape=data.shape, source=str(path))
+    header[_ROW_ORDER] = ("BOTTOM-UP", "the first row is the lowest one")
     header["ASRDTYPE"] = (coding.name, "pixel type of the file read")
     if "bounds" in element.attrib:
         header["ASRBOUND"] = (to_ascii(element.attrib["bounds"]), "bounds of the file read")
@@ -143,6 +148,7 @@ def write(
         msg = "XISF files take no mask and no uncertainty along; FITS does"
         warnings.warn(msg, AstroSRWarning, stacklevel=4)
     rule = PixelCoding(coding.dtype.newbyteorder("<"))
+    data = _turned(data)
     shape = data.shape
     attributes = {
         "id": "image",
@@ -184,6 +190,11 @@ def write(
         file.write(_head(attributes, header))
 
 
+def _turned(array: NDArray) -> NDArray:
+    """Turn the rows over, without a copy."""
+    return array[..., ::-1, :]
+
+
 def _error(path: Path, reason: str) -> ImageReadError:
     return ImageReadError(f"cannot read {path}: {reason}")
 
@@ -202,7 +213,7 @@ def _choose(path: Path, root: ElementTree.Element, wanted: int | str | None) -> 
 
 
 def _pixels(path: Path, element: ElementTree.Element, *, memmap: bool) -> NDArray:
-    """Give the stored samples in shape (ny, nx) or (n, ny, nx)."""
+    """Give the stored samples in shape (ny, nx) or (n, ny, nx), uppermost row first."""
     sample = element.get("sampleFormat", "")
     if sample not in _SAMPLES:
         raise _error(path, f"samples of type {sample or 'none'} are no image")
@@ -362,7 +373,7 @@ def _head(attributes: dict[str, str], header: Header) -> bytes:
     )
     image = ElementTree.SubElement(root, "Image", attributes)
     for card in header.cards:
-        if card.keyword in MEMORY_KEYWORDS:
+        if card.keyword in (*MEMORY_KEYWORDS, _ROW_ORDER):
             continue
         if card.keyword in ("COMMENT", "HISTORY", ""):
             entry = {"name": card.keyword or "COMMENT", "value": "", "comment": str(card.value)}

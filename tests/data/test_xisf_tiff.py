@@ -114,7 +114,7 @@ SHUFFLED = np.frombuffer(PIXELS.tobytes(), "u1").reshape(-1, 2).T.tobytes()
 )
 def test_xisf_of_other_programs(tmp_path, block, attributes):
     ccd = read_image(xisf_file(tmp_path / "a.xisf", block, **attributes))
-    np.testing.assert_array_equal(ccd.data, PIXELS)
+    np.testing.assert_array_equal(ccd.data, PIXELS[:, ::-1])
     assert (ccd.meta["GAIN"], ccd.meta["FILTER"]) == (1.5, "Ha")
 
 
@@ -124,7 +124,7 @@ def test_xisf_subblocks(tmp_path):
     path = xisf_file(
         tmp_path / "a.xisf", b"".join(parts), compression="zlib+sh:48:2", subblocks=sizes
     )
-    np.testing.assert_array_equal(read_image(path).data, PIXELS)
+    np.testing.assert_array_equal(read_image(path).data, PIXELS[:, ::-1])
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_xisf_layout(tmp_path):
     assert 'colorSpace="RGB"' in xml
     assert 'bounds="0:1"' in xml
     place, size = map(int, re.search(r"attachment:(\d+):(\d+)", xml).groups())
-    assert raw[place : place + size] == data.tobytes()
+    assert raw[place : place + size] == data[:, ::-1].tobytes()
     assert isinstance(read_image(path).data, np.memmap)
     ccd = read_image(write_image(data * 1000, tmp_path / "b.xisf"))
     low, high = map(float, ccd.meta["ASRBOUND"].split(":"))
@@ -175,6 +175,29 @@ def test_xisf_layout(tmp_path):
         read_image(tmp_path / "d.xisf")
     with pytest.raises(ImageReadError, match="no image 4; it has 0 image"):
         read_image(path, hdu=4)
+
+
+def test_xisf_rows_and_world_coordinates(tmp_path):
+    # The file begins with the uppermost row, and its keywords count rows from the lowest one.
+    pixels = np.zeros((2, 3, 4), "<u2")
+    pixels[0, 0, 1] = 1000  # in the uppermost row: the third row of FITS
+    path = xisf_file(tmp_path / "a.xisf", pixels.tobytes())
+    raw = path.read_bytes()
+    cards = {"CTYPE1": "'RA---TAN'", "CTYPE2": "'DEC--TAN'", "CRPIX1": 2, "CRPIX2": 3}
+    cards |= {"CRVAL1": 10, "CRVAL2": 20, "CDELT1": -0.1, "CDELT2": 0.1, "ROWORDER": "'TOP-DOWN'"}
+    added = "".join(f'<FITSKeyword name="{k}" value="{v}" comment=""/>' for k, v in cards.items())
+    xml = raw[16:4096].rstrip(b"\0").replace(b"<Property", added.encode() + b"<Property")
+    head = raw[:8] + struct.pack("<II", len(xml), 0) + xml
+    path.write_bytes(head.ljust(4096, b"\0") + raw[4096:])
+    ccd = read_image(path)
+    channel, y, x = np.argwhere(ccd.data)[0]
+    np.testing.assert_allclose(ccd.wcs.all_pix2world([[x, y]], 0), [[10, 20]])
+    again = read_image(write_image(ccd, tmp_path / "b.fits"))
+    np.testing.assert_array_equal(again.data, ccd.data)
+    assert again.meta["ROWORDER"] == "BOTTOM-UP"
+    back = write_image(again, tmp_path / "c.xisf", dtype="uint16")
+    assert back.read_bytes()[-pixels.nbytes :] == pixels.tobytes()
+    assert b"ROWORDER" not in back.read_bytes()
 
 
 def test_xisf_compressed_by_this_package(tmp_path):
