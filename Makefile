@@ -18,7 +18,7 @@ venv  := $(VENV)/.made
 base  := $(VENV)/.installed
 dev   := $(VENV)/.installed-dev
 
-.PHONY: demo test lint docs e2e-siril bench clean
+.PHONY: demo test lint docs e2e-siril bench pixinsight-repository clean
 .DEFAULT_GOAL := demo
 
 demo: $(base)
@@ -49,6 +49,10 @@ bench: $(dev)
 	$(bin)/python -m benchmarks.memory
 	$(bin)/python -m benchmarks.quality
 
+# The update repository for PixInsight: docs/pixinsight.rst.
+pixinsight-repository: $(base)
+	$(bin)/python pixinsight_scripts/build_repository.py --output pixinsight_repository
+
 $(venv):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.11" >&2; exit 1; }
@@ -68,4 +72,4 @@ $(dev): $(base) pyproject.toml
 	touch $@
 
 clean:
-	rm -rf build docs/_build docs/api/generated demo_output
+	rm -rf build docs/_build docs/api/generated demo_output pixinsight_repository
