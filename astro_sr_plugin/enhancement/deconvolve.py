@@ -89,8 +89,8 @@ def deconvolve(
     engine = load_model(model or default_model("deconvolve"), task="deconvolve", scale=1)
     frame = open_frame(image, mask=mask, hdu=hdu)
     found = measure_planes(frame, psf)
-    target = choose_target([m for m, _ in found], target_fwhm, engine.spec)
-    fwhm = max(m.fwhm for m, _ in found)
+    target = choose_target(found, target_fwhm, engine.spec)
+    fwhm = max(m.fwhm for m in found)
     header = frame.header(
         1,
         task="deconvolve",
@@ -99,12 +99,12 @@ def deconvolve(
         fwhm_in=fwhm,
         fwhm_out=target if stars > 0 else fwhm,
         strength=max(stars, extended),
-        noise=max(m.sigma for m, _ in found),
+        noise=max(m.sigma for m in found),
         parameters={
             "stars": stars,
             "extended": extended,
-            "psf_fwhm": tuple(round(m.fwhm, 4) for m, _ in found),
-            "psf_beta": tuple(round(m.beta, 3) for m, _ in found if math.isfinite(m.beta)),
+            "psf_fwhm": tuple(round(m.fwhm, 4) for m in found),
+            "psf_beta": tuple(round(m.beta, 3) for m in found if math.isfinite(m.beta)),
         },
     )
 

@@ -74,9 +74,9 @@ def denoise(
     check_strength("strength", strength)
     engine = load_model(model or default_model("denoise"), task="denoise", scale=1)
     frame = open_frame(image, mask=mask, hdu=hdu)
-    found = [measured for measured, _ in measure_planes(frame)]
+    found = measure_planes(frame)
     # Where no stars tell the PSF, a typical one serves: it only sets how far the filters reach.
-    told = [(m if math.isfinite(m.fwhm) else replace(m, fwhm=_TYPICAL_FWHM), None) for m in found]
+    told = [m if math.isfinite(m.fwhm) else replace(m, fwhm=_TYPICAL_FWHM) for m in found]
     header = frame.header(
         1,
         task="denoise",

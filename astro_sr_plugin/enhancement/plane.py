@@ -21,6 +21,7 @@ from astro_sr_plugin.measurement.background import Background, measure_backgroun
 from astro_sr_plugin.measurement.noise import measure_noise
 from astro_sr_plugin.measurement.psf import measure_psf
 from astro_sr_plugin.measurement.saturation import find_saturation
+from astro_sr_plugin.measurement.wings import measure_wings
 from astro_sr_plugin.models.spec import Conditions, Model
 
 __all__ = ["MeasuredPlane", "PlaneMeasurement", "measure_plane", "restore_plane"]
@@ -52,6 +53,8 @@ class PlaneMeasurement:
         ``"high"``, ``"medium"``, ``"low"`` or ``"none"``.
     saturation : float
         Level from which pixels are saturated; infinite if none are.
+    psf_image : ndarray of float32 or None
+        The PSF pixel by pixel, odd sides, centred, sum 1, where a Moffat profile does not say all.
     """
 
     background: Background
@@ -64,6 +67,7 @@ class PlaneMeasurement:
     n_stars: int
     confidence: str
     saturation: float
+    psf_image: NDArray[np.float32] | None = None
 
 
 def measure_plane(plane: NDArray, mask: NDArray[np.bool_] | None) -> PlaneMeasurement:
@@ -93,6 +97,9 @@ def measure_plane(plane: NDArray, mask: NDArray[np.bool_] | None) -> PlaneMeasur
         sigma = background.rms if background.rms > 0 else (high - low) * 1e-4
     saturation = find_saturation(plane, mask=mask, level=background.level, rms=background.rms)
     psf = measure_psf(plane, mask=mask, background=background, noise=noise, saturation=saturation)
+    wings = measure_wings(
+        plane, psf, background=background, sigma=sigma, mask=mask, saturation=saturation
+    )
     return PlaneMeasurement(
         background=background,
         sigma=float(sigma),
@@ -104,6 +111,7 @@ def measure_plane(plane: NDArray, mask: NDArray[np.bool_] | None) -> PlaneMeasur
         n_stars=psf.n_stars,
         confidence=psf.confidence,
         saturation=math.inf if saturation is None else float(saturation),
+        psf_image=wings,
     )
 
 

@@ -20,7 +20,7 @@ __all__ = ["restore_planes"]
 def restore_planes(
     frame: Frame,
     engine: Model,
-    found: Sequence[tuple[PlaneMeasurement, NDArray[np.float32] | None]],
+    found: Sequence[PlaneMeasurement],
     target: float | None,
     runtime: Runtime,
     sink: NDArray,
@@ -37,7 +37,7 @@ def restore_planes(
         The image.
     engine : Model
         Network or classical method.
-    found : sequence of (PlaneMeasurement, ndarray or None)
+    found : sequence of PlaneMeasurement
         One per plane, from `measure_planes`.
     target : float or None
         FWHM of the result in output pixels; None keeps the PSF.
@@ -49,15 +49,24 @@ def restore_planes(
         As for `restore_plane`.
     """
     runtimes = _over_planes(runtime, len(found))
-    for (index, plane, plane_mask), (measured, psf_image), planned in zip(
+    for (index, plane, plane_mask), measured, planned in zip(
         frame.planes(), found, runtimes, strict=True
     ):
-        conditions = make_conditions(measured, target, psf_image)
+        conditions = make_conditions(measured, target)
         scale = engine.spec.scale
         target_psf = conditions.psf if target is None else target_image(target, scale)
         source = MeasuredPlane(plane, plane_mask, measured)
-        options = {"blend": blend, "factor": factor, "keep_flux": keep_flux}
-        restore_plane(source, engine, conditions, target_psf, planned, sink[index], **options)
+        restore_plane(
+            source,
+            engine,
+            conditions,
+            target_psf,
+            planned,
+            sink[index],
+            blend=blend,
+            factor=factor,
+            keep_flux=keep_flux,
+        )
 
 
 def _over_planes(runtime: Runtime, planes: int) -> Iterator[Runtime]:

@@ -36,9 +36,7 @@ _LEAST_TARGET = 1.0
 _SHARPEST = 2.3
 
 
-def apply_given_psf(
-    measured: PlaneMeasurement, psf: PSFLike
-) -> tuple[PlaneMeasurement, NDArray[np.float32] | None]:
+def apply_given_psf(measured: PlaneMeasurement, psf: PSFLike) -> PlaneMeasurement:
     """Put the user's PSF in the place of the measured one.
 
     Parameters
@@ -51,10 +49,8 @@ def apply_given_psf(
 
     Returns
     -------
-    measured : PlaneMeasurement
-        With the parameters of the PSF.
-    image : ndarray or None
-        The image of the PSF, centred, sum 1, if one was given.
+    PlaneMeasurement
+        With the parameters of the PSF, and its image if one was given.
 
     Raises
     ------
@@ -62,14 +58,15 @@ def apply_given_psf(
         If the PSF is not what is allowed.
     """
     if psf is None:
-        return measured, None
+        return measured
     if isinstance(psf, str | os.PathLike):
         psf = np.asarray(read_image(psf).data)
     array = np.asarray(psf, dtype=np.float64)
     if array.ndim == 2:
         image = _centred(array)
         fwhm = _half_maximum_width(image)
-        return _told(measured, fwhm, _DEFAULT_BETA, 0.0, 0.0), image.astype(np.float32)
+        told = _told(measured, fwhm, _DEFAULT_BETA, 0.0, 0.0)
+        return replace(told, psf_image=image.astype(np.float32))
     if array.ndim > 1 or array.size not in (1, 2, 4) or not np.isfinite(array).all():
         msg = (
             f"psf={psf!r} is not a PSF; allowed are fwhm, (fwhm, beta), "
@@ -84,12 +81,10 @@ def apply_given_psf(
             "beta above 1, ellipticity 0 to 0.9"
         )
         raise InputError(msg)
-    return _told(measured, fwhm, beta, ellipticity, theta), None
+    return _told(measured, fwhm, beta, ellipticity, theta)
 
 
-def measure_planes(
-    frame: Frame, psf: PSFLike = None
-) -> list[tuple[PlaneMeasurement, NDArray[np.float32] | None]]:
+def measure_planes(frame: Frame, psf: PSFLike = None) -> list[PlaneMeasurement]:
     """Measure every plane of an image; planes without stars take the PSF of the one with most.
 
     Parameters
@@ -101,15 +96,15 @@ def measure_planes(
 
     Returns
     -------
-    list of (PlaneMeasurement, ndarray or None)
-        As `apply_given_psf` returns them, one per plane.
+    list of PlaneMeasurement
+        One per plane.
     """
     found = [
         apply_given_psf(measure_plane(plane, plane_mask), psf)
         for _, plane, plane_mask in frame.planes()
     ]
-    best = max((m for m, _ in found), key=lambda m: (math.isfinite(m.fwhm), m.n_stars))
-    lacking = [k for k, (m, _) in enumerate(found) if not math.isfinite(m.fwhm)]
+    best = max(found, key=lambda m: (math.isfinite(m.fwhm), m.n_stars))
+    lacking = [k for k, m in enumerate(found) if not math.isfinite(m.fwhm)]
     if not lacking or not math.isfinite(best.fwhm):
         return found
     warn(
@@ -117,20 +112,18 @@ def measure_planes(
         f"{best.fwhm:.2f} px from {best.n_stars} stars) serves for them too"
     )
     return [
-        (m, image)
+        m
         if math.isfinite(m.fwhm)
-        else (
-            replace(
-                m,
-                fwhm=best.fwhm,
-                beta=best.beta,
-                ellipticity=best.ellipticity,
-                theta=best.theta,
-                confidence=best.confidence,
-            ),
-            image,
+        else replace(
+            m,
+            fwhm=best.fwhm,
+            beta=best.beta,
+            ellipticity=best.ellipticity,
+            theta=best.theta,
+            confidence=best.confidence,
+            psf_image=best.psf_image,
         )
-        for m, image in found
+        for m in found
     ]
 
 
@@ -138,7 +131,13 @@ def _told(
     measured: PlaneMeasurement, fwhm: float, beta: float, ellipticity: float, theta: float
 ) -> PlaneMeasurement:
     return replace(
-        measured, fwhm=fwhm, beta=beta, ellipticity=ellipticity, theta=theta, confidence="given"
+        measured,
+        fwhm=fwhm,
+        beta=beta,
+        ellipticity=ellipticity,
+        theta=theta,
+        confidence="given",
+        psf_image=None,
     )
 
 
@@ -226,14 +225,13 @@ def _warn_of_range(measured: Sequence[PlaneMeasurement], spec: ModelSpec) -> Non
             )
 
 
-def make_conditions(
-    measured: PlaneMeasurement, target_fwhm: float | None, image: NDArray[np.float32] | None
-) -> Conditions:
+def make_conditions(measured: PlaneMeasurement, target_fwhm: float | None) -> Conditions:
     """Gather what the model is told of one plane; ``target_fwhm`` None keeps the PSF."""
     beta = measured.beta if math.isfinite(measured.beta) else _DEFAULT_BETA
     beta = min(max(beta, 1.6), 10.0)
     ellipticity = measured.ellipticity if math.isfinite(measured.ellipticity) else 0.0
     theta = measured.theta if math.isfinite(measured.theta) else 0.0
+    image = measured.psf_image
     if image is None:
         numbers = torch.tensor([measured.fwhm, beta, ellipticity, theta], dtype=torch.float32)
         image = make_moffat_psf(*numbers[:, None])[0].numpy()

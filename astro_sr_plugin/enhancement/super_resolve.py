@@ -94,18 +94,18 @@ def super_resolve(
     )
     frame = open_frame(image, mask=mask, hdu=hdu)
     found = measure_planes(frame, psf)
-    target = choose_target([m for m, _ in found], target_fwhm, engine.spec)
+    target = choose_target(found, target_fwhm, engine.spec)
     header = frame.header(
         scale,
         task="super-resolve",
         model=engine.spec.name,
         weights_hash=engine.spec.sha256 or None,
-        fwhm_in=max(m.fwhm for m, _ in found),
+        fwhm_in=max(m.fwhm for m in found),
         fwhm_out=target,
-        noise=max(m.sigma for m, _ in found),
+        noise=max(m.sigma for m in found),
         parameters={
             "conserve_flux": conserve_flux,
-            "psf_fwhm": tuple(round(m.fwhm, 4) for m, _ in found),
+            "psf_fwhm": tuple(round(m.fwhm, 4) for m in found),
         },
     )
 

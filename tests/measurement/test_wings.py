@@ -1,0 +1,88 @@
+"""Spikes and halos that a Moffat profile leaves out."""
+
+from __future__ import annotations
+
+import galsim
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from astro_sr_plugin.measurement.background import measure_background
+from astro_sr_plugin.measurement.noise import measure_noise
+from astro_sr_plugin.measurement.psf import measure_psf
+from astro_sr_plugin.measurement.saturation import find_saturation
+from astro_sr_plugin.measurement.wings import measure_wings, moffat_stamp
+
+FWHM, SIDE = 3.0, 420
+
+
+def spider():
+    optics = galsim.OpticalPSF(
+        lam_over_diam=1.4,
+        obscuration=0.35,
+        nstruts=4,
+        strut_thick=0.04,
+        strut_angle=0.4 * galsim.radians,
+        pad_factor=4.0,
+        oversampling=1.0,
+    )
+    return galsim.Convolve(optics, galsim.Moffat(beta=3.5, fwhm=2.3))
+
+
+def draw(psf, x, y, side=SIDE):
+    image = galsim.ImageD(side, side, xmin=0, ymin=0)
+    psf.drawImage(image, scale=1, center=galsim.PositionD(x, y))
+    return image.array
+
+
+def make_field(psf, *, seed=1, full_well=None, extra=0.0, bright=10):
+    rng = np.random.default_rng(seed)
+    image = np.zeros((SIDE, SIDE)) + extra
+    snr = np.concatenate([rng.uniform(20, 300, 40), np.exp(rng.uniform(7.5, 9.5, bright))])
+    for value in snr:
+        flux = value * np.sqrt(4 * np.pi) * FWHM / 2.355
+        image += flux * draw(psf, *rng.uniform(36, SIDE - 36, 2))
+    image += rng.normal(size=image.shape) * np.sqrt(1 + np.maximum(image, 0) / 30)
+    return image if full_well is None else np.minimum(image, full_well)
+
+
+def measure(image):
+    background = measure_background(image)
+    noise = measure_noise(image, background=background)
+    saturation = find_saturation(image, level=background.level, rms=background.rms)
+    psf = measure_psf(image, background=background, noise=noise, saturation=saturation)
+    return psf, measure_wings(
+        image, psf, background=background, sigma=noise.sigma, saturation=saturation
+    )
+
+
+@pytest.mark.parametrize("full_well", [None, 600.0])
+def test_spikes_are_measured(full_well):
+    psf, image = measure(make_field(spider(), full_well=full_well))
+    assert image is not None
+    truth = draw(spider(), 32, 32, 65)
+    assert image.shape == (65, 65)
+    assert image.min() >= 0
+    assert image.sum() == pytest.approx(1, abs=1e-5)
+    left = np.abs(moffat_stamp(psf, 0.0, 0.0) - truth).sum()
+    assert np.abs(image - truth).sum() < 0.5 * left
+
+
+def test_moffat_stars_need_nothing_more():
+    psf, image = measure(make_field(galsim.Moffat(beta=3.2, fwhm=FWHM)))
+    assert image is None
+    assert psf.n_stars > 20
+
+
+def test_few_stars_tell_nothing():
+    assert measure(make_field(spider(), bright=2))[1] is None
+
+
+def test_a_nebula_is_no_halo():
+    rng = np.random.default_rng(4)
+    cloud = gaussian_filter(rng.normal(size=(SIDE, SIDE)), 10, mode="wrap")
+    cloud = 60 * (cloud - cloud.min()) / np.ptp(cloud)
+    psf, image = measure(make_field(galsim.Moffat(beta=3.2, fwhm=FWHM), extra=cloud))
+    if image is not None:
+        truth = draw(galsim.Moffat(beta=3.2, fwhm=FWHM), 32, 32, 65)
+        assert np.abs(image - truth).sum() < 0.05
