@@ -11,7 +11,7 @@ from typing import NoReturn
 import sirilpy as s
 
 from astro_sr_siril.delivery import choose_command, deliver, place_beside
-from astro_sr_siril.errors import ScriptError
+from astro_sr_siril.errors import CancelledError, ScriptError
 from astro_sr_siril.job import Job
 from astro_sr_siril.session import Session
 from astro_sr_siril.verb import Choice, Number, Slider, Switch, Values, Verb
@@ -38,7 +38,7 @@ def run(verb: Verb, requires: str = "1.4.0") -> None:
         print(f"AstroSR: {error}; run this script from Siril", file=sys.stderr)  # noqa: T201
         sys.exit(1)
     session = Session(siril)
-    # Siril stops a script by SIGTERM; leaving properly ends the command and removes its files.
+    # Siril stops a script by SIGTERM; the command is to end then too, and its files to go.
     signal.signal(signal.SIGTERM, _leave)
     try:
         siril.cmd("requires", requires)
@@ -51,6 +51,9 @@ def run(verb: Verb, requires: str = "1.4.0") -> None:
             _work(session, verb, sys.argv[1:])
     except ScriptError as problem:
         session.fail(str(problem))
+        sys.exit(1)
+    except CancelledError:
+        session.fail("stopped before it was done")
         sys.exit(1)
     except s.SirilError as error:
         session.fail(f"Siril: {error}")
@@ -140,4 +143,4 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    sys.exit(1)
+    raise CancelledError

@@ -1,7 +1,7 @@
 """Runs in Siril's own Python, in a Siril with windows: clicks through the window of a script.
 
 Arguments: the folder of the scripts, a script, and a folder for pictures. Writes what it saw to
-``seen.json`` there. Not a test itself; test_window.py starts it.
+``SCRIPT.json`` there. Not a test itself; test_window.py starts it.
 """
 
 from __future__ import annotations
@@ -68,20 +68,22 @@ try:
     window.show()
     original = pixels()
     seen["dtype"] = str(original.dtype)
-    seen["history"] = siril.get_image_history()
+    seen["header"] = siril.get_image_fits_header()
     shoot("opened")
     slider = window.findChild(QSlider)
     if slider is not None:
         slider.setValue(slider.value() - 20)
-    click(window.preview)
-    seen["busy"] = [window.cancel.isEnabled(), window.apply.isEnabled()]
-    wait(idle)
-    seen["preview"] = window.state.text()
-    seen["unchanged by preview"] = bool(np.array_equal(pixels(), original))
-    shoot("preview")
+    if verb.result != "report":
+        click(window.preview)
+        seen["busy"] = [window.cancel.isEnabled(), window.apply.isEnabled()]
+        wait(idle)
+        seen["preview"] = window.state.text()
+        seen["unchanged by preview"] = bool(np.array_equal(pixels(), original))
+        seen["drawn"] = not window.after.pixmap().isNull()
+        shoot("preview")
 
     click(window.apply)
-    wait(lambda: window.bar.value() > 0 or idle())
+    wait(lambda: window.state.text() != "Working ..." or idle())
     click(window.cancel)
     wait(idle)
     seen["cancelled"] = window.state.text()
@@ -93,19 +95,18 @@ try:
     applied = pixels()
     seen["applied shape"] = applied.shape
     seen["applied dtype"] = str(applied.dtype)
-    seen["header"] = siril.get_image_fits_header()
+    seen["header after"] = siril.get_image_fits_header()
     seen["history after"] = siril.get_image_history()
     np.save(out / f"{name}_applied.npy", applied)
     shoot("applied")
-    siril.cmd("save", f'"{out / (name + "_applied")}"')
-
-    click(window.undo)
-    seen["undone"] = window.state.text()
-    back = pixels()
-    seen["undone dtype"] = str(back.dtype)
-    seen["undone equal"] = bool(np.array_equal(back, original))
-    seen["header undone"] = siril.get_image_fits_header()
-    shoot("undone")
+    if verb.result == "image":
+        click(window.undo)
+        seen["undone"] = window.state.text()
+        back = pixels()
+        seen["undone dtype"] = str(back.dtype)
+        seen["undone equal"] = bool(np.array_equal(back, original))
+        seen["header undone"] = siril.get_image_fits_header()
+        shoot("undone")
     click(window.shut)
     again = Window(Session(siril), verb)
     seen["remembered"] = {key: field.value for key, field in again.fields.items()}
@@ -113,4 +114,6 @@ try:
 except BaseException as error:  # noqa: BLE001  told to the test
     seen["error"] = repr(error)
 finally:
-    (out / "seen.json").write_text(json.dumps(seen, indent=1))
+    part = out / f"{name}.part"
+    part.write_text(json.dumps(seen, indent=1))
+    part.rename(out / f"{name}.json")

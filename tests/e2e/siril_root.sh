@@ -11,13 +11,13 @@ set -euo pipefail
 
 skip() { echo "no Siril root: $*" >&2; exit 77; }
 
-packages=siril,ca-certificates,xvfb,xauth,fonts-dejavu-core,adwaita-icon-theme
+packages=siril,ca-certificates,xvfb,xauth,xdotool,fonts-dejavu-core,adwaita-icon-theme
 packages+=,python3,python3-venv,python3-pip,python3-setuptools,python3-packaging,python3-requests
 packages+=,python3-numpy,python3-scipy,python3-astropy,python3-pyqt6
 
 make_root() {
     local root=$1
-    [ -e "$root/.complete" ] && return
+    [ "$(cat "$root/.complete" 2>/dev/null)" = "$packages" ] && return
     [ "$(uname -s)" = Linux ] || skip "this is not Linux"
     [ "$(id -u)" = 0 ] || skip "only root can build and enter one (you are $(id -un))"
     command -v unshare chroot >/dev/null || skip "unshare and chroot are missing"
@@ -64,7 +64,7 @@ finish() {
         /opt/siril/venv/bin/pip install -q --no-index --no-deps --no-build-isolation \
             /tmp/python_module' >>"$root.log" 2>&1
     mkdir -p "$root/host"
-    touch "$root/.complete"
+    echo "$packages" >"$root/.complete"
 }
 
 run_in_root() {

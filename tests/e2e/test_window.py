@@ -1,0 +1,103 @@
+"""The windows, in a real Siril with windows under a virtual screen: clicked through."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import astro_sr_plugin as asr
+from tests.e2e.conftest import HERE, SIZE, Siril, write
+
+
+def drive(siril: Siril, script: str, image: str) -> dict[str, Any]:
+    """Click through the window of a script, and return what was seen."""
+    out = siril.work / "pictures"
+    out.mkdir(exist_ok=True)
+    driver = siril.work / "drive_window.py"
+    driver.write_text((HERE / "drive_window.py").read_text())
+    starter = siril.work / "siril_window.sh"
+    starter.write_text((HERE / "siril_window.sh").read_text())
+    seen = out / f"AstroSR_{script}.json"
+    done = siril.enter(
+        *("xvfb-run", "-a", "-s", "-screen 0 1400x1000x24", "bash", str(starter), str(seen)),
+        f"load {image}",
+        f"pyscript {driver} {siril.scripts} AstroSR_{script} {out}",
+    )
+    assert seen.exists(), done.log[-3000:]
+    result = json.loads(seen.read_text())
+    assert "error" not in result, result["error"]
+    result["pictures"] = out
+    return result
+
+
+@pytest.fixture(scope="module")
+def denoised(siril: Siril) -> dict[str, Any]:
+    """Click through the window of Denoise with a colour image of 16 bits."""
+    write(siril, "window", colours=3, bits=16, solved=True)
+    return drive(siril, "Denoise", "window")
+
+
+def test_preview_and_cancel_leave_the_image_alone(denoised: dict[str, Any]) -> None:
+    assert denoised["busy"] == [True, False]
+    assert denoised["preview"].startswith("denoise: ")
+    assert denoised["drawn"]
+    assert denoised["unchanged by preview"]
+    assert denoised["cancelled"] == "Cancelled"
+    assert denoised["unchanged by cancel"]
+
+
+def test_apply_gives_the_result_of_the_package(siril: Siril, denoised: dict[str, Any]) -> None:
+    pixels = siril.image("window").data.astype(np.float32) / np.float32(65535)
+    strength = denoised["remembered"]["strength"]
+    assert 0 < strength < 1
+    applied = np.load(denoised["pictures"] / "AstroSR_Denoise_applied.npy")
+    assert applied.dtype == np.float32
+    wanted = asr.denoise(pixels, strength=strength)
+    np.testing.assert_allclose(applied, wanted, atol=2e-6 * pixels.max())
+    assert f"AstroSR denoise --strength {strength}" in denoised["history after"]
+    assert "ASRTASK = 'denoise '" in denoised["header after"]
+
+
+def test_undo_brings_back_pixels_and_header(denoised: dict[str, Any]) -> None:
+    assert denoised["undone"] == "Undone"
+    assert denoised["dtype"] == denoised["undone dtype"] == "uint16"
+    assert denoised["undone equal"]
+
+    def lasting(header: str) -> list[str]:
+        changing = ("MIPS", "DATE  ", "BZERO", "BSCALE", "EQUINOX", "PROGRAM")
+        return sorted(line for line in header.splitlines() if not line.startswith(changing))
+
+    assert lasting(denoised["header undone"]) == lasting(denoised["header"])
+
+
+def test_undo_of_a_larger_image(siril: Siril) -> None:
+    write(siril, "large", colours=1, bits=32, solved=True)
+    seen = drive(siril, "SuperResolve", "large")
+    assert seen["applied shape"] == [2 * SIZE, 2 * SIZE]
+    assert "CRPIX1  =                120. /" in seen["header after"]
+    assert seen["undone equal"]
+    assert "CRPIX1  =                60.25 /" in seen["header undone"]
+
+
+@pytest.mark.parametrize("script", ["Measure", "Panel"])
+def test_other_windows_open_and_work(siril: Siril, script: str) -> None:
+    write(siril, "other", colours=1, bits=32, solved=False)
+    seen = drive(siril, script, "other")
+    if script == "Measure":
+        assert seen["applied"] == "Done"
+    else:
+        # Nothing is ticked.
+        assert "nothing is chosen" in seen["applied"]
+
+
+def test_the_pictures_show_something(denoised: dict[str, Any]) -> None:
+    folder: Path = denoised["pictures"]
+    for what in ("opened", "preview", "applied", "undone"):
+        with Image.open(folder / f"AstroSR_Denoise_{what}.png") as picture:
+            assert picture.width > 600
+            assert len(set(picture.convert("L").getdata())) > 50
