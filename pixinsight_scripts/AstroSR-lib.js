@@ -4,7 +4,7 @@
 // astro-sr works on a copy of the view in a temporary file. The user's own window is written to
 // only at the very end, when the result is complete and open.
 //
-// For PixInsight 1.9.4 and newer (#engine v8). BSD-3-Clause, the astro_sr_plugin developers.
+// For PixInsight 1.9.4 and newer, V8 engine. BSD-3-Clause, the astro_sr_plugin developers.
 
 var AstroSR = ( function()
 {
@@ -187,14 +187,15 @@ var AstroSR = ( function()
          if ( step )
          {
             let percent = String( Math.floor( Number( step[1] ) ) ).padStart( 3 ) + "%";
-            console.write( progress ? "\b\b\b\b" + percent : "<end><cbr>Progress: " + percent );
+            console.write( ( progress ? "<end>\b\b\b\b" : "<end><cbr>Progress: " ) + percent );
             progress = true;
             return;
          }
          if ( line.length == 0 )
             return;
          for ( let path in names )
-            line = line.split( path ).join( names[path] );
+            for ( let written of [ path, path.replace( /\//g, "\\" ) ] ) // as Windows prints it
+               line = line.split( written ).join( names[path] );
          last = line;
          let message = /^astro-sr: (error|warning): (.*)$/.exec( line );
          let write = ( kind, what ) => console[kind]( "<end><cbr><raw>" + what + "</raw>" );

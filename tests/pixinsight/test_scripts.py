@@ -80,7 +80,8 @@ def keywords(ny: int, nx: int) -> list[tuple[str, str, str]]:
 def write_pixinsight_xisf(path: Path, data: np.ndarray, cards: Sequence[tuple] = ()) -> Path:
     """Write the rows of an array from the top of the image down, by the XISF specification."""
     shape = (1, *data.shape)[-3:]
-    block = np.ascontiguousarray(data, "<f4").tobytes()
+    sample = "Float64" if data.dtype == np.float64 else "Float32"
+    block = np.ascontiguousarray(data, "<f8" if sample == "Float64" else "<f4").tobytes()
     entries = "".join(
         f"<FITSKeyword name={quoteattr(n)} value={quoteattr(v)} comment={quoteattr(c)}/>"
         for n, v, c in cards
@@ -88,7 +89,7 @@ def write_pixinsight_xisf(path: Path, data: np.ndarray, cards: Sequence[tuple] =
     xml = (
         '<?xml version="1.0" encoding="UTF-8"?><xisf version="1.0" '
         f'xmlns="http://www.pixinsight.com/xisf"><Image geometry="{shape[2]}:{shape[1]}:{shape[0]}"'
-        f' sampleFormat="Float32" bounds="0:1" colorSpace="{"RGB" if shape[0] == 3 else "Gray"}"'
+        f' sampleFormat="{sample}" bounds="0:1" colorSpace="{"RGB" if shape[0] == 3 else "Gray"}"'
         f' location="attachment:8192:{len(block)}">{entries}</Image></xisf>'
     ).encode()
     head = b"XISF0100" + struct.pack("<II", len(xml), 0) + xml
@@ -225,6 +226,7 @@ def test_icon_on_a_view_opens_a_new_window(pixinsight: Callable, m31: dict[str, 
     parameters = {"strength": "0.5", "model": "wiener", "device": "cpu"}
     state = pixinsight("Denoise", images=[m31], target="M31", parameters=parameters)
     assert state.error is None
+    assert state.commands[0][:3] == ["/usr/bin/env", "-u", "LD_LIBRARY_PATH"]
     assert state.words == [
         *("denoise", "input.xisf", "-o", "denoised.xisf", "--dtype", "float32"),
         *("--strength", "0.5", "--model", "wiener", "--device", "cpu", "--progress", "line"),
@@ -353,13 +355,17 @@ def test_measure_writes_to_the_console(pixinsight: Callable, m31: dict[str, Any]
 
 
 def test_stretch_and_back_by_way_of_the_window(pixinsight: Callable, m31: dict[str, Any]) -> None:
-    parameters = {"name": "ghs", "set": " local_intensity=5  stretch_factor=3 ", "replace": "true"}
+    parameters = {
+        "name": "ghs",
+        "set": " local_intensity=5  shadow_protection=0 ",
+        "replace": "true",
+    }
     state = pixinsight("Stretch", images=[m31], target="M31", parameters=parameters)
-    if state.error:  # names of curve parameters are checked by astro-sr
-        assert "stretch_factor" in state.error["message"]
-        parameters["set"] = "local_intensity=5"
-        state = pixinsight("Stretch", images=[m31], target="M31", parameters=parameters)
     assert state.error is None
+    assert state.words[6:] == [
+        *("--name", "ghs", "--set", "local_intensity=5", "--set", "shadow_protection=0"),
+        *("--progress", "line"),
+    ]
     shown = state.windows["M31"]
     assert shown.header["ASRSTR"] == "ghs"
     path = write_pixinsight_xisf(Path(m31["path"]), shown.data, shown.keywords)
@@ -393,6 +399,31 @@ def test_integer_images_are_not_replaced(pixinsight: Callable, m31: dict[str, An
     assert after.isReal
     expected = apply(asr.denoise, given.data[0].astype(np.float32), model="wiener")
     np.testing.assert_allclose(after.data[0], expected, atol=1e-6)
+
+
+def test_alpha_channels_stay_behind(pixinsight: Callable, tmp_path: Path) -> None:
+    data = make_field((2, 48, 64))
+    path = write_pixinsight_xisf(tmp_path / "alpha.xisf", data)
+    images = [{"path": str(path), "id": "alpha"}]
+    parameters = {"model": "wiener", "replace": "true"}
+    state = pixinsight("Denoise", images=images, target="alpha", parameters=parameters)
+    assert state.error is None
+    assert "other channels" in state.lines("warningln")
+    assert state.windows["alpha_denoised"].shape == [1, 48, 64]
+    np.testing.assert_array_equal(state.windows["alpha"].data, data)
+
+
+def test_64_bit_images_stay_so(pixinsight: Callable, tmp_path: Path) -> None:
+    data = make_field((48, 64)).astype("f8") / 3
+    path = write_pixinsight_xisf(tmp_path / "double.xisf", data)
+    images = [{"path": str(path), "id": "double"}]
+    parameters = {"name": "gamma", "replace": "true"}
+    state = pixinsight("Stretch", images=images, target="double", parameters=parameters)
+    assert state.error is None
+    assert state.words[4:6] == ["--dtype", "float64"]
+    window = state.windows["double"]
+    assert window.bits == 64
+    assert (window.data != window.data.astype("f4")).any()
 
 
 @pytest.mark.parametrize("separate", [False, True])
