@@ -25,6 +25,7 @@ _PUBLIC = {
     "list_models": "models.registry",
     "load_model": "models.registry",
     "Runtime": "inference.runtime",
+    "ProgressBar": "progress",
     "apply_stretch": "stretch",
     "undo_stretch": "stretch",
     "MTFStretch": "stretch",

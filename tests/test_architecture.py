@@ -17,6 +17,7 @@ NAME = "astro_sr_plugin"
 # Room -> rooms it may import; every room may also import itself and `exceptions`.
 ROOMS = {
     "exceptions": set(),
+    "progress": set(),
     "data": set(),
     "stretch": set(),
     "metrics": set(),

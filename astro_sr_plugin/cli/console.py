@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from astro_sr_plugin.exceptions import AstroSRWarning
+from astro_sr_plugin.progress import ProgressBar
 
-__all__ = ["BarProgress", "Console", "LineProgress", "debugging"]
+__all__ = ["Console", "LineProgress", "debugging"]
 
 
 def debugging() -> bool:
@@ -52,41 +53,6 @@ class LineProgress:
         """Nothing to tidy up: every line is complete."""
 
 
-class BarProgress:
-    """Progress as a bar on a terminal.
-
-    Parameters
-    ----------
-    stream : text stream
-        Where the bar is drawn.
-    noun : str
-        What is counted.
-    """
-
-    def __init__(self, stream: TextIO, noun: str = "tiles") -> None:
-        self._stream = stream
-        self._noun = noun
-        self._bar: Any = None
-
-    def __call__(self, done: int, total: int) -> None:
-        """Draw the bar; a smaller number than before, or another total, starts a new one."""
-        from tqdm import tqdm
-
-        if self._bar is not None and (self._bar.total != total or done < self._bar.n):
-            self.close()
-        if self._bar is None:
-            self._bar = tqdm(total=total, unit=f" {self._noun}", file=self._stream, leave=False)
-        self._bar.update(done - self._bar.n)
-        if done >= total:
-            self.close()
-
-    def close(self) -> None:
-        """Take the bar off the screen."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-
-
 class Console:
     """The only place where the command line writes.
 
@@ -106,7 +72,7 @@ class Console:
         self.json_output = json_output
         self.quiet = quiet
         self._style = progress
-        self._progress: LineProgress | BarProgress | None = None
+        self._progress: LineProgress | ProgressBar | None = None
         self._records: list[dict[str, Any]] = []
         self._warned: list[str] = []
 
@@ -118,7 +84,8 @@ class Console:
             style = "bar" if sys.stderr.isatty() else "line"
         if self.quiet or style == "none":
             return None
-        self._progress = (BarProgress if style == "bar" else LineProgress)(sys.stderr, noun)
+        bar = style == "bar"
+        self._progress = ProgressBar(noun, sys.stderr) if bar else LineProgress(sys.stderr, noun)
         return self._progress
 
     def say(self, text: str) -> None:

@@ -108,8 +108,9 @@ def extract_sources(
     segments : numpy.ndarray of int32
         Number of the source of each pixel, counted from 1, 0 for the sky.
     """
-    sep.set_extract_pixstack(max(300_000, 2 * values.size))
-    sep.set_sub_object_limit(20_000)
+    # These belong to the whole process: raised only, so that nobody else's are lowered.
+    sep.set_extract_pixstack(max(sep.get_extract_pixstack(), 2 * values.size))
+    sep.set_sub_object_limit(max(sep.get_sub_object_limit(), 20_000))
     if kernel is None:
         kernel = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=np.float32)
     objects, segments = sep.extract(

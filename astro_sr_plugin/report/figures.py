@@ -65,7 +65,7 @@ class StarSummary(NamedTuple):
 
     Attributes
     ----------
-    count : int
+    stars : int
         Stars measured on both images.
     difference, scatter : float
         Median of the differences in magnitudes, and their robust standard deviation.
@@ -73,7 +73,7 @@ class StarSummary(NamedTuple):
         Medians, in pixels of the image before.
     """
 
-    count: int
+    stars: int
     difference: float
     scatter: float
     fwhm_before: float
@@ -202,15 +202,15 @@ def comparison_figures(before: Any, after: Any) -> dict[str, float]:
         of the image before).
     """
     pair = compare_images(before, after)
-    stars = summarise_stars(photometry(pair, find_stars(pair)))
+    summary = summarise_stars(photometry(pair, find_stars(pair)))
     return {
         "scale": pair.scale,
         "flux_ratio": total_flux(pair),
-        "stars": stars.count,
-        "magnitude_difference": stars.difference,
-        "magnitude_scatter": stars.scatter,
-        "fwhm_before": stars.fwhm_before,
-        "fwhm_after": stars.fwhm_after,
+        "stars": summary.stars,
+        "magnitude_difference": summary.difference,
+        "magnitude_scatter": summary.scatter,
+        "fwhm_before": summary.fwhm_before,
+        "fwhm_after": summary.fwhm_after,
     }
 
 

@@ -1,0 +1,15 @@
+# A night in the shell: the recipe, a first run, a second one that finds nothing to do, a page.
+set -e
+python frames.py
+cat > recipe.toml <<'RECIPE'
+[[step]]
+verb = "denoise"
+strength = 0.8
+
+[[step]]
+verb = "deconvolve"
+stars = 0.7
+RECIPE
+astro-sr batch frames/ -o results/ --recipe recipe.toml --jobs 2
+astro-sr batch frames/ -o results/ --recipe recipe.toml --json > results.json
+astro-sr compare frames/frame_1.fits results/frame_1_denoised_sharp.fits -o frame_1.html
