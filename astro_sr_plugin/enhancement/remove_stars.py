@@ -40,8 +40,8 @@ def remove_stars(
 
     The network predicts the noise-free image with and without its stars. The difference is taken
     out of the image, so that sky, nebula and galaxies keep their own pixels, noise included; under
-    bright stars, where nothing else was recorded, the predicted nebula stands with noise of at most
-    2.5 sigma.
+    bright stars, where nothing else was recorded, the predicted nebula stands, with noise like that
+    of the sky.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ __all__ = ["NetworkModel"]
 _PIT_DEPTH = 5.0
 _PIT_REACH = 3
 _STAR_FLOOR = 0.15
-_REST_LIMIT = 2.5
+_REST_BOX = 5
 
 
 def _without_pits(result: Tensor, observed: Tensor, scale: int) -> Tensor:
@@ -57,15 +57,18 @@ def _without_stars(observed: Tensor, clean: Tensor, starless: Tensor) -> Tensor:
     """Take the stars out of an observed image and leave its noise.
 
     Differences of the two predicted images below a fraction of the noise are no stars. Where there
-    is starlight, what the prediction leaves unexplained - photon noise, a saturated core - stays
-    within a few sigma, as the noise of the sky does.
+    is starlight, what the prediction leaves unexplained - photon noise, a saturated core - is
+    brought down to the noise of the sky.
     """
     light = clean - starless
     stars = light**3 / (light**2 + _STAR_FLOOR**2)
     rest = observed - stars - starless
-    bounded = _REST_LIMIT * torch.tanh(rest / _REST_LIMIT)
+    power = torch.nn.functional.avg_pool2d(
+        rest**2, _REST_BOX, stride=1, padding=_REST_BOX // 2, count_include_pad=False
+    )
+    quiet = rest / power.clamp_min(1.0).sqrt()
     share = stars**2 / (1 + stars**2)
-    return starless + torch.lerp(rest, bounded, share)
+    return starless + torch.lerp(rest, quiet, share)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,119 @@
+"""Star removal: what was there before the stars, and the stars by themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from astropy.nddata import CCDData
+from scipy.ndimage import gaussian_filter
+
+import astro_sr_plugin as asr
+from astro_sr_plugin.models.filters import make_moffat_psf
+
+SIGMA, SKY, FWHM, SIZE = 4.0, 200.0, 3.0, 256
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """Return an image, the same without its stars and noise, and (x, y, flux) of the stars."""
+    rng = np.random.default_rng(7)
+    cloud = gaussian_filter(rng.normal(size=(SIZE, SIZE)), 14, mode="wrap")
+    y, x = np.mgrid[:SIZE, :SIZE]
+    galaxy = 60 * SIGMA * np.exp(-np.hypot((x - 190) * 0.6, y - 60) / 6)
+    starless = SKY + 25 * SIGMA * (cloud - cloud.min()) / np.ptp(cloud) + galaxy
+    psf = make_moffat_psf(*torch.tensor([FWHM, 3.5, 0.0, 0.0])[:, None])[0].numpy()
+    r = psf.shape[0] // 2
+    light = np.zeros((SIZE + 2 * r, SIZE + 2 * r))
+    stars = []
+    for _ in range(45):
+        xs, ys = rng.integers(4, SIZE - 4, 2)
+        flux = float(np.exp(rng.uniform(np.log(40), np.log(20000)))) * SIGMA
+        light[ys : ys + 2 * r + 1, xs : xs + 2 * r + 1] += flux * psf
+        if np.hypot(xs - 190, ys - 60) > 25:
+            stars.append((xs, ys, flux))
+    image = starless + light[r:-r, r:-r]
+    return image + rng.normal(0, SIGMA, image.shape), starless, np.array(stars)
+
+
+@pytest.fixture(scope="module")
+def separated(scene):
+    return asr.remove_stars(scene[0].astype(np.float32), device="cpu")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, ">f4", np.uint16])
+def test_both_parts_are_the_image_to_the_last_bit(scene, dtype):
+    image = np.round(scene[0][:128, :128]).astype(dtype)
+    starless, stars = asr.remove_stars(image, device="cpu")
+    assert stars.dtype == np.float64
+    np.testing.assert_array_equal(starless.astype(np.float64) + stars, image.astype(np.float64))
+
+
+def test_fractions_in_double_precision_add_up(scene):
+    starless, stars = asr.remove_stars(scene[0], device="cpu")
+    np.testing.assert_allclose(starless + stars, scene[0], rtol=3e-16)
+
+
+def test_stars_leave_the_starless_image(scene, separated):
+    _, truth, stars = scene
+    starless, _ = separated
+    y, x = np.mgrid[:SIZE, :SIZE]
+    left = []
+    for xs, ys, flux in stars[stars[:, 2] > 50 * SIGMA * np.sqrt(4 * np.pi) * FWHM / 2.355]:
+        disc = np.hypot(x - xs, y - ys) < 1.5 * FWHM
+        left.append((starless - truth)[disc].sum() / flux)
+    assert len(left) > 10
+    assert abs(np.median(left)) < 0.02
+
+
+def test_the_nebula_under_stars_is_there(scene, separated):
+    _, truth, stars = scene
+    starless, _ = separated
+    y, x = np.mgrid[:SIZE, :SIZE]
+    errors = [
+        np.median((starless - truth)[np.hypot(x - xs, y - ys) < FWHM]) / SIGMA
+        for xs, ys, _ in stars
+    ]
+    assert abs(np.median(errors)) < 1
+    assert np.median(np.abs(errors)) < 1.5
+
+
+def test_a_galaxy_stays_whole(scene, separated):
+    _, truth, _ = scene
+    starless, _ = separated
+    y, x = np.mgrid[:SIZE, :SIZE]
+    disc = np.hypot((x - 190) * 0.6, y - 60) < 12
+    kept = (starless - SKY)[disc].sum() / (truth - SKY)[disc].sum()
+    assert kept == pytest.approx(1, abs=0.05)
+
+
+def test_sky_without_stars_is_left_alone():
+    rng = np.random.default_rng(3)
+    image = rng.normal(100, 5, (200, 200)).astype(np.float32)
+    starless, stars = asr.remove_stars(image, device="cpu")
+    assert np.abs(stars).max() < 10
+    assert np.std(stars) < 0.25
+    assert starless.std() == pytest.approx(5, rel=0.03)
+
+
+def test_what_was_no_number_stays_so(scene):
+    image = scene[0].astype(np.float32)
+    image[40:44, 50:53] = np.nan
+    ccd = CCDData(image, unit="adu", mask=np.zeros(image.shape, bool))
+    ccd.mask[100:110, 20:30] = True
+    starless, stars = asr.remove_stars(ccd, device="cpu")
+    assert np.isnan(starless.data[40:44, 50:53]).all()
+    np.testing.assert_array_equal(starless.data[ccd.mask], image[ccd.mask])
+    assert (stars.data[40:44, 50:53] == 0).all()
+    assert (stars.data[ccd.mask] == 0).all()
+    assert starless.meta["ASRTASK"] == "remove-stars"
+
+
+def test_files_hold_the_same(scene, tmp_path):
+    image = scene[0].astype(np.float32)
+    inside = asr.remove_stars(image, device="cpu")
+    places = {"out": tmp_path / "starless.fits", "stars_out": tmp_path / "stars.fits"}
+    streamed = asr.remove_stars(image, device="cpu", **places)
+    for array, ccd, path in zip(inside, streamed, places.values(), strict=True):
+        np.testing.assert_array_equal(array, ccd.data)
+        np.testing.assert_array_equal(array, asr.read_image(path).data)
