@@ -46,7 +46,10 @@ def test_every_model_keeps_the_contract(spec):
     assert torch.equal(observed, before)
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=IDS)
+@pytest.mark.parametrize(
+    "spec",
+    [pytest.param(s, id=i) for s, i in zip(SPECS, IDS, strict=True) if s.task != "remove-stars"],
+)
 def test_every_model_keeps_the_place_and_the_light_of_a_star(spec):
     model = load_model(spec.name, spec.task)
     target = 4.0 if spec.task == "super-resolve" else 2.0
