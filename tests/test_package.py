@@ -84,6 +84,9 @@ def test_the_wheel_holds_what_is_needed(tmp_path: Path) -> None:
     for path in (source / "astro_sr_plugin" / "weights").glob("*.*"):
         if path.suffix in (".safetensors", ".toml"):
             assert str(path.relative_to(source)) in names
+    for folder in ("siril_scripts", "pixinsight_scripts"):
+        for path in (source / folder).rglob("*.*"):
+            assert f"astro_sr_plugin/{path.relative_to(source).as_posix()}" in names
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "docs"))]
     assert tomllib.loads((source / "pyproject.toml").read_text())["project"]["license"]
     assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -93,8 +96,9 @@ def _copy_tracked(target: Path) -> None:
     import shutil
 
     target.mkdir()
-    for name in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "setup.cfg", "README.md", "LICENSE"):
         if (ROOT / name).exists():
             shutil.copy(ROOT / name, target)
     ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    shutil.copytree(ROOT / "astro_sr_plugin", target / "astro_sr_plugin", ignore=ignore)
+    for name in ("astro_sr_plugin", "siril_scripts", "pixinsight_scripts"):
+        shutil.copytree(ROOT / name, target / name, ignore=ignore)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ __all__ = ["Session"]
 
 _MOST_ON_LOAD = 10.0
 """Siril divides floats by 65535 when it loads a file whose largest value is above this."""
+
+_UNDO_SECONDS = 10.0
 
 
 class Session:
@@ -102,10 +105,14 @@ class Session:
     def undo(self, frame: Frame) -> None:
         """Take the last step back, to a frame that was; Siril does not take back all keywords."""
         self.siril.undo()
-        now = self.siril.get_image_pixeldata()
-        if _same(now, frame.pixels):
-            with self.siril.image_lock():
-                self.siril.set_image_metadata_from_header_string(for_siril(frame.header, now))
+        end = time.monotonic() + _UNDO_SECONDS
+        while not _same(now := self.siril.get_image_pixeldata(), frame.pixels):
+            # Siril does it when it finds the time.
+            if time.monotonic() > end:
+                return
+            time.sleep(0.1)
+        with self.siril.image_lock():
+            self.siril.set_image_metadata_from_header_string(for_siril(frame.header, now))
 
     def beside(self, frame: Frame, ending: str) -> Path:
         """Return the file name beside the image, or in the working folder if it has none."""

@@ -99,6 +99,7 @@ try:
     seen["history after"] = siril.get_image_history()
     np.save(out / f"{name}_applied.npy", applied)
     shoot("applied")
+    siril.cmd("save", f'"{out / (name + "_applied")}"')
     if verb.result == "image":
         click(window.undo)
         seen["undone"] = window.state.text()

@@ -59,8 +59,14 @@ def test_apply_gives_the_result_of_the_package(siril: Siril, denoised: dict[str,
     assert applied.dtype == np.float32
     wanted = asr.denoise(pixels, strength=strength)
     np.testing.assert_allclose(applied, wanted, atol=2e-6 * pixels.max())
-    assert f"AstroSR denoise --strength {strength}" in denoised["history after"]
-    assert "ASRTASK = 'denoise '" in denoised["header after"]
+    saved = asr.read_image(denoised["pictures"] / "AstroSR_Denoise_applied.fit")
+    np.testing.assert_array_equal(saved.data, applied)
+    assert list(saved.meta["HISTORY"]) == [
+        "stacked with care",
+        f"AstroSR denoise --strength {strength}",
+    ]
+    assert saved.meta["ASRTASK"] == "denoise"
+    assert saved.meta["MYKEY"] == 3.25
 
 
 def test_undo_brings_back_pixels_and_header(denoised: dict[str, Any]) -> None:
@@ -68,20 +74,40 @@ def test_undo_brings_back_pixels_and_header(denoised: dict[str, Any]) -> None:
     assert denoised["dtype"] == denoised["undone dtype"] == "uint16"
     assert denoised["undone equal"]
 
-    def lasting(header: str) -> list[str]:
-        changing = ("MIPS", "DATE  ", "BZERO", "BSCALE", "EQUINOX", "PROGRAM")
-        return sorted(line for line in header.splitlines() if not line.startswith(changing))
+    assert lasting(denoised["header undone"]) == pytest.approx(lasting(denoised["header"]))
 
-    assert lasting(denoised["header undone"]) == lasting(denoised["header"])
+
+def lasting(header: str) -> dict[str, float | str]:
+    """Return the numbers and texts of a header that Siril does not renew by itself."""
+    renewed = ("MIPS", "DATE ", "BZERO", "BSCALE", "EQUINOX", "PROGRAM", "COMMENT", "END")
+    found: dict[str, float | str] = {}
+    for line in header.splitlines():
+        if line.startswith(renewed):
+            continue
+        keyword, _, text = line.partition("=")
+        value = text.split(" /")[0].strip(" '")
+        try:
+            found[keyword.strip()] = float(value)
+        except ValueError:
+            found[keyword.strip()] = value
+    return found
 
 
 def test_undo_of_a_larger_image(siril: Siril) -> None:
     write(siril, "large", colours=1, bits=32, solved=True)
     seen = drive(siril, "SuperResolve", "large")
     assert seen["applied shape"] == [2 * SIZE, 2 * SIZE]
-    assert "CRPIX1  =                120. /" in seen["header after"]
+    saved = asr.read_image(seen["pictures"] / "AstroSR_SuperResolve_applied.fit")
+    original = asr.read_image(siril.work / "large.fit")
+    corner = original.wcs.pixel_to_world(-0.5, -0.5)
+    assert corner.separation(saved.wcs.pixel_to_world(-0.5, -0.5)).arcsec < 0.01
     assert seen["undone equal"]
-    assert "CRPIX1  =                60.25 /" in seen["header undone"]
+    assert card(seen["header undone"], "CRPIX1") == original.meta["CRPIX1"]
+
+
+def card(header: str, keyword: str) -> float:
+    (line,) = [line for line in header.splitlines() if line.startswith(keyword)]
+    return float(line.split("=")[1].split("/")[0])
 
 
 @pytest.mark.parametrize("script", ["Measure", "Panel"])
@@ -100,4 +126,4 @@ def test_the_pictures_show_something(denoised: dict[str, Any]) -> None:
     for what in ("opened", "preview", "applied", "undone"):
         with Image.open(folder / f"AstroSR_Denoise_{what}.png") as picture:
             assert picture.width > 600
-            assert len(set(picture.convert("L").getdata())) > 50
+            assert np.asarray(picture.convert("L")).std() > 20
