@@ -329,7 +329,7 @@ var AstroSR = ( function()
          console.noteln( "* " + id + ": values from " + low.toPrecision( 4 ) + " to " +
             high.toPrecision( 4 ) + " are kept as they are. PixInsight shows those below 0 as " +
             "black and above 1 as white, and cuts them off when it reads a saved image again; " +
-            "PixelMath with 'Rescale result' brings all into 0 to 1." );
+            "PixelMath with 'Rescale result' brings all into 0 to 1, on another scale." );
    }
 
    function sameGeometry( a, b )
