@@ -207,6 +207,7 @@ def _run(tasks: list[Task], jobs: int, scheduler: Any) -> Generator[Finished, No
 def _in_processes(tasks: list[Task], jobs: int) -> Iterator[Finished]:
     jobs = min(jobs, len(tasks))
     tasks = [_sendable(task, _threads_each(jobs)) for task in tasks]
+    lost = []
     older = set(multiprocessing.active_children())
     # Not forked: threads of PyTorch do not survive that.
     context = multiprocessing.get_context("spawn")
@@ -217,7 +218,7 @@ def _in_processes(tasks: list[Task], jobs: int) -> Iterator[Finished]:
             try:
                 yield future.result()
             except BrokenProcessPool:
-                yield _lost(futures[future], "a process ended unexpectedly")
+                lost.append(futures[future])
     except BaseException:
         # Ctrl-C: nobody waits for images that take minutes.
         for child in set(multiprocessing.active_children()) - older:
@@ -225,6 +226,12 @@ def _in_processes(tasks: list[Task], jobs: int) -> Iterator[Finished]:
         raise
     finally:
         executor.shutdown(cancel_futures=True)
+    # One process that dies takes the others' work along: each again, with the machine to itself.
+    for task in lost:
+        if len(tasks) == 1:
+            yield _lost(task, "the process ended unexpectedly")
+        else:
+            yield from _in_processes([task], 1)
 
 
 def _on_dask(tasks: list[Task], jobs: int, scheduler: Any) -> Iterator[Finished]:
@@ -287,5 +294,5 @@ def _leave_signals() -> None:
 
 
 def _lost(task: Task, reason: str) -> Finished:
-    text = f"{reason}, perhaps for want of memory; try fewer jobs"
+    text = f"{reason}, perhaps for want of memory"
     return FrameResult(task.input, task.output, "failed", text), "", ""

@@ -206,7 +206,10 @@ def _batch(args: argparse.Namespace, console: Console) -> int:
         raise InputError(msg)
     from astro_sr_plugin.batch.run import run_batch
 
-    show = console.progress("images")
+    show, tiles = console.progress("images"), None
+    if isinstance(show, asr.ProgressBar) and args.jobs == 1 and args.scheduler is None:
+        # Lines tell of the images; the bar can tell how far the present one is.
+        show, tiles = None, console.progress("tiles")
 
     def notify(result: FrameResult, done: int, total: int) -> None:
         if result.status in ("done", "failed"):
@@ -226,7 +229,7 @@ def _batch(args: argparse.Namespace, console: Console) -> int:
         overwrite=args.overwrite,
         jobs=args.jobs,
         scheduler=args.scheduler,
-        runtime=asr.Runtime(device=args.device, tile_size=args.tile_size),
+        runtime=asr.Runtime(device=args.device, tile_size=args.tile_size, progress=tiles),
         notify=notify,
         dry_run=args.dry_run,
     )

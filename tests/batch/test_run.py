@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -189,6 +191,17 @@ def test_processes_do_the_same(lights: Path, done: Path, tmp_path: Path) -> None
     summary = asr.run_batch(lights, tmp_path / "out", ["denoise"], jobs=2)
     assert statuses(summary) == ["done"] * 3
     assert contents(tmp_path / "out") == contents(done)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+def test_a_process_that_dies_takes_nothing_along(lights: Path, tmp_path: Path) -> None:
+    def kill_one(result: FrameResult, done: int, total: int) -> None:
+        if done == 1:
+            os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+
+    summary = asr.run_batch(lights, tmp_path / "out", RECIPE, jobs=2, notify=kill_one)
+    assert statuses(summary) == ["done"] * 3, summary.to_text()
+    assert len(contents(tmp_path / "out")) == 3
 
 
 @pytest.mark.slow
