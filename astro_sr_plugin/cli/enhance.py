@@ -160,6 +160,11 @@ def _add_psf_options(group: argparse._ArgumentGroup) -> None:
         help="star profile of the input instead of the measured one: a Moffat profile (pixels, "
         "theta in radians from +x), or a FITS image of it",
     )
+    group.add_argument(
+        "--auto-scale",
+        action="store_true",
+        help="if stars are wider than 6 pixels, reduce the image by a whole number first",
+    )
 
 
 def _denoise(args: argparse.Namespace, console: Console) -> None:
@@ -176,6 +181,7 @@ def _deconvolve(args: argparse.Namespace, console: Console) -> None:
         extended=args.extended,
         target_fwhm=args.target_fwhm,
         psf=args.psf,
+        auto_scale=args.auto_scale,
     )
 
 
@@ -188,6 +194,7 @@ def _super_resolve(args: argparse.Namespace, console: Console) -> None:
         scale=args.scale,
         target_fwhm=args.target_fwhm,
         psf=args.psf,
+        auto_scale=args.auto_scale,
         conserve_flux=args.conserve_flux,
     )
 

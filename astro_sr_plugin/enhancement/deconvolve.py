@@ -9,13 +9,13 @@ from astropy.nddata import CCDData
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import Image
-from astro_sr_plugin.enhancement.frame import choose_runtime, open_frame
+from astro_sr_plugin.enhancement.frame import choose_runtime
 from astro_sr_plugin.enhancement.planes import restore_planes
 from astro_sr_plugin.enhancement.psf import (
     PSFLike,
     choose_target,
-    measure_planes,
 )
+from astro_sr_plugin.enhancement.reduce import open_measured
 from astro_sr_plugin.enhancement.strengths import check_strength, make_blend
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.models.registry import default_model, load_model
@@ -30,6 +30,7 @@ def deconvolve(
     extended: float = 1.0,
     target_fwhm: float | None = None,
     psf: PSFLike = None,
+    auto_scale: bool = False,
     model: str | os.PathLike[str] | None = None,
     mask: NDArray | None = None,
     device: str | None = None,
@@ -55,6 +56,9 @@ def deconvolve(
     psf : number, sequence of numbers, 2D array, str or Path, optional
         PSF of the input: ``fwhm``, ``(fwhm, beta)`` or ``(fwhm, beta, ellipticity, theta)`` of a
         Moffat profile before integration over the pixel, or an image of the PSF, or its file.
+    auto_scale : bool
+        Whether an image whose stars are wider than 6 pixels is first reduced, by a whole number, by
+        averaging blocks of pixels; not with ``psf``.
     model : str or Path, optional
         Name from `list_models` (``"richardson-lucy"``, ``"wiener"`` are classical), or a weights
         file.
@@ -87,8 +91,7 @@ def deconvolve(
     check_strength("stars", stars)
     check_strength("extended", extended)
     engine = load_model(model or default_model("deconvolve"), task="deconvolve", scale=1)
-    frame = open_frame(image, mask=mask, hdu=hdu)
-    found = measure_planes(frame, psf)
+    frame, found = open_measured(image, mask=mask, hdu=hdu, psf=psf, auto_scale=auto_scale)
     target = choose_target(found, target_fwhm, engine.spec)
     fwhm = max(m.fwhm for m in found)
     header = frame.header(

@@ -218,7 +218,7 @@ def _warn_of_range(measured: Sequence[PlaneMeasurement], spec: ModelSpec) -> Non
                 "give a better one by psf=(fwhm, beta)"
             )
         if not low <= m.fwhm <= high:
-            advice = "bin the image first" if m.fwhm > high else "use drizzled data"
+            advice = "reduce it by auto_scale" if m.fwhm > high else "use drizzled data"
             warn(
                 f"stars of FWHM {m.fwhm:.2f} px are outside the range of model {spec.name!r} "
                 f"({low:g} to {high:g} px); {advice}"

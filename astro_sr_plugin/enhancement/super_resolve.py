@@ -8,13 +8,13 @@ from astropy.nddata import CCDData
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import Image
-from astro_sr_plugin.enhancement.frame import choose_runtime, open_frame
+from astro_sr_plugin.enhancement.frame import choose_runtime
 from astro_sr_plugin.enhancement.planes import restore_planes
 from astro_sr_plugin.enhancement.psf import (
     PSFLike,
     choose_target,
-    measure_planes,
 )
+from astro_sr_plugin.enhancement.reduce import open_measured
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.models.registry import default_model, load_model
@@ -30,6 +30,7 @@ def super_resolve(
     scale: int = 2,
     target_fwhm: float | None = None,
     psf: PSFLike = None,
+    auto_scale: bool = False,
     conserve_flux: bool = False,
     model: str | os.PathLike[str] | None = None,
     mask: NDArray | None = None,
@@ -56,6 +57,9 @@ def super_resolve(
         input's stars have (half their width on the sky), at least 2.
     psf : number, sequence of numbers, 2D array, str or Path, optional
         PSF of the input, as for `deconvolve`.
+    auto_scale : bool
+        Whether an image whose stars are wider than 6 pixels is first reduced, by a whole number, by
+        averaging blocks of pixels; not with ``psf``.
     conserve_flux : bool
         False keeps the surface brightness (the level of the sky), True the sum of the pixels.
     model : str or Path, optional
@@ -92,8 +96,7 @@ def super_resolve(
     engine = load_model(
         model or default_model("super-resolve", scale), task="super-resolve", scale=scale
     )
-    frame = open_frame(image, mask=mask, hdu=hdu)
-    found = measure_planes(frame, psf)
+    frame, found = open_measured(image, mask=mask, hdu=hdu, psf=psf, auto_scale=auto_scale)
     target = choose_target(found, target_fwhm, engine.spec)
     header = frame.header(
         scale,
