@@ -108,7 +108,8 @@ def name_outputs(
     if not ending or "/" in ending or "\\" in ending:
         msg = f"ending {ending!r} is not usable in a file name"
         raise InputError(msg)
-    if suffix is not None and suffix.lower() not in _SUFFIXES:
+    suffix = f".{suffix.lower().lstrip('.')}" if suffix else None
+    if suffix is not None and suffix not in _SUFFIXES:
         msg = f"format {suffix!r} cannot be written; allowed are {', '.join(sorted(_SUFFIXES))}"
         raise OutputError(msg)
     outputs = []

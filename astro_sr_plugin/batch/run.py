@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import tempfile
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -211,7 +212,7 @@ def _in_processes(tasks: list[Task], jobs: int) -> Iterator[Finished]:
     older = set(multiprocessing.active_children())
     # Not forked: threads of PyTorch do not survive that.
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(jobs, mp_context=context, initializer=_leave_signals)
+    executor = ProcessPoolExecutor(jobs, mp_context=context, initializer=_prepare_worker)
     futures = {executor.submit(work, task): task for task in tasks}
     try:
         for future in as_completed(futures):
@@ -288,9 +289,17 @@ def _threads_each(jobs: int) -> int:
     return max(1, torch.get_num_threads() // jobs)
 
 
-def _leave_signals() -> None:
-    """Ctrl-C reaches every process of the terminal; the first one decides for all."""
+def _prepare_worker() -> None:
+    """Leave Ctrl-C, which reaches every process of a terminal, to the parent; end when it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _lost(task: Task, reason: str) -> Finished:

@@ -58,8 +58,9 @@ def test_names_of_results(tmp_path: Path) -> None:
     inputs = [Path("a.fits"), Path("b.fits.fz"), Path("c.XISF"), Path("d")]
     found = names(name_outputs(inputs, tmp_path, ending="sharp"))
     assert found == ["a_sharp.fits", "b_sharp.fits.fz", "c_sharp.xisf", "d_sharp.fits"]
-    found = names(name_outputs(inputs, tmp_path, ending="sharp", suffix=".xisf"))
-    assert found == ["a_sharp.xisf", "b_sharp.xisf", "c_sharp.xisf", "d_sharp.xisf"]
+    for suffix in (".xisf", "XISF"):
+        found = names(name_outputs(inputs, tmp_path, ending="sharp", suffix=suffix))
+        assert found == ["a_sharp.xisf", "b_sharp.xisf", "c_sharp.xisf", "d_sharp.xisf"]
 
 
 def test_names_that_collide(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import shutil
 from importlib.resources import files
@@ -49,6 +50,18 @@ def test_every_verb_is_a_function_of_the_package() -> None:
         assert callable(verb.function), name
         assert {"image", "out", "runtime"}.isdisjoint(verb.options()), name
         assert verb.main is None or verb.main in verb.options(), name
+
+
+def test_every_verb_of_the_package_can_be_a_step() -> None:
+    functions = {name: getattr(asr, name) for name in asr.__all__ if name != "__version__"}
+    verbs = {
+        name
+        for name, function in functions.items()
+        if inspect.isfunction(function)
+        and {"image", "runtime"} <= set(inspect.signature(function).parameters)
+    }
+    assert {"denoise", "deconvolve"} <= verbs
+    assert verbs <= {verb.name for verb in VERBS.values()}
 
 
 def test_stretch_and_back(field: np.ndarray) -> None:

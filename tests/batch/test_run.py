@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from astropy.io import fits
 
@@ -273,9 +274,12 @@ def test_a_killed_run_goes_on(jobs: int, lights: Path, tmp_path: Path) -> None:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert process.stderr.readline().startswith("Progress:")
+        workers = psutil.Process(process.pid).children()
         process.kill()
         process.wait(60)
         process.stderr.close()
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert not alive, "nobody works for a parent that is gone"
     finished = set(contents(tmp_path / "out"))
     assert finished
     summary = asr.run_batch(lights, tmp_path / "out", ["denoise", "deconvolve"])
