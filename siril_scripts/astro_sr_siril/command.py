@@ -183,15 +183,18 @@ class Command:
         return said
 
     def _end(self) -> None:
-        process = self._process
-        if process is not None and process.poll() is None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.poll() is None:
             process.terminate()
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        self._process = None
+        if process.stderr is not None:
+            process.stderr.close()
 
 
 def _reason(said: list[str], code: int) -> str:

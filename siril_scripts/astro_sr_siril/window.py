@@ -216,6 +216,7 @@ class Window(QMainWindow):
                 column = QVBoxLayout()
                 column.addWidget(QLabel(caption))
                 column.addWidget(picture)
+                column.addStretch(1)
                 pictures.addLayout(column)
         row = QHBoxLayout()
         row.addLayout(self._controls(), 1)

@@ -70,6 +70,8 @@ try:
     seen["dtype"] = str(original.dtype)
     seen["header"] = siril.get_image_fits_header()
     shoot("opened")
+    if "denoise" in window.fields:
+        window.fields["denoise"].widget.click()
     slider = window.findChild(QSlider)
     if slider is not None:
         slider.setValue(slider.value() - 20)

@@ -1,0 +1,15 @@
+"""The scripts for Siril without a Siril: what they share, and the scripts as files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+SCRIPTS = Path(__file__).parents[2] / "siril_scripts"
+
+sys.path.insert(0, str(SCRIPTS))
+# Siril brings this module; here the scripts only have to be imported. tests/e2e runs them for real.
+stand_in = ModuleType("sirilpy")
+stand_in.ensure_installed = lambda *names: True
+sys.modules.setdefault("sirilpy", stand_in)
