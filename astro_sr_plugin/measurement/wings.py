@@ -8,7 +8,6 @@ import numpy as np
 import sep
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_dilation, shift
-from scipy.optimize import least_squares
 
 from astro_sr_plugin.measurement.background import Background
 from astro_sr_plugin.measurement.psf import PSFMeasurement
@@ -18,14 +17,18 @@ __all__ = ["measure_wings", "moffat_stamp"]
 
 _RADIUS = 32
 _WINDOW, _WINDOW_COUNT = 1024, 4
-_THRESHOLD = 40.0
-_MOST_STARS = 40
+_THRESHOLD = 15.0
+_MOST_STARS = 60
 _FEWEST_STARS = 4
-_LEAST_FLUX = 15000.0
-_LEAST_LIGHT = 0.02
+_LEAST_FLUX = 500.0
+_BRIGHT = 15000.0
+_LEAST_LIGHT = 0.008
 _COMPANY = 0.02
-_AGREEMENT = 0.5
 _SKY_ERROR = 0.2
+_EVIDENCE = 25.0
+_FEWEST_FOR_HALO = 8
+_FADING = 2.0
+_RINGS = (0.8, 1.2, 1.6, 2.1, 2.7, 3.5, 4.5, 6.0, 8.0)
 _NODES = np.array([-0.3873, 0.0, 0.3873])
 _WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18
 
@@ -71,11 +74,12 @@ def measure_wings(
     mask: ArrayLike | None = None,
     saturation: float | None = None,
 ) -> NDArray[np.float32] | None:
-    """Measure the point-spread function pixel by pixel, out to 32 pixels, from the bright stars.
+    """Measure the point-spread function pixel by pixel, out to 32 pixels.
 
-    The measured Moffat profile is fitted to each of the brightest stars, outside its saturated
-    core; the weighted median of what is left, per unit of flux, is added to the profile where it
-    stands out of its noise. Spikes thus come from the bright stars, the core from all.
+    The measured Moffat profile is fitted to the stars, outside saturated cores. What is left in
+    rings about them and grows in proportion to their flux is their halo; what does not is the sky
+    and its faint stars. Of what is left at the brightest stars, per unit of flux, the weighted
+    median stands for the diffraction spikes where it stands out of its noise.
 
     Parameters
     ----------
@@ -95,7 +99,7 @@ def measure_wings(
     Returns
     -------
     numpy.ndarray of float32, shape (65, 65), or None
-        Centred, not negative, sum 1; None if fewer than 4 stars are bright enough or a Moffat
+        Centred, not negative, sum 1; None if fewer than 4 stars are bright enough or the Moffat
         profile describes them well.
     """
     data, excluded = check_plane(plane, mask)
@@ -107,12 +111,10 @@ def measure_wings(
         saturated = np.zeros_like(bad) if saturation is None else values >= 0.9 * saturation
         values = (values - background.level_at(*window)) / np.float32(sigma)
         stars += _fit_stars(values, bad, saturated, psf)
-    stars = sorted(stars, key=lambda star: -star.flux)[:_MOST_STARS]
-    alone = _without_company(stars, psf)
-    if len(alone) < max(_FEWEST_STARS, _AGREEMENT * len(stars)):
+    if len(stars) < _FEWEST_STARS:
         return None
-    stars = alone
-    excess = _combine(stars, psf)
+    halo = _measure_halo(stars, psf)
+    excess = halo + _measure_spikes([s for s in stars if s.flux > _BRIGHT], halo, psf)
     if np.abs(excess).sum() < _LEAST_LIGHT:
         return None
     image = np.maximum(moffat_stamp(psf, 0.0, 0.0) + excess, 0.0)
@@ -145,23 +147,31 @@ def _fit_stars(
     saturated: NDArray[np.bool_],
     psf: PSFMeasurement,
 ) -> list[_Residual]:
+    # A frame of unusable pixels lets stars near the edge tell what they can.
+    r = _RADIUS + 1
+    values, bad, saturated = (
+        np.pad(values, r),
+        np.pad(bad, r, constant_values=True),
+        np.pad(saturated, r),
+    )
     clean = np.ascontiguousarray(np.where(bad, 0, values), dtype=np.float32)
     sep.set_extract_pixstack(max(300_000, 2 * clean.size))
     objects, segments = sep.extract(
         clean, _THRESHOLD, minarea=4, filter_kernel=None, clean=False, segmentation_map=True
     )
-    order = np.argsort(-objects["flux"])[: 2 * _MOST_STARS]
-    order = order[objects["flux"][order] > 0.1 * _LEAST_FLUX]
+    order = np.argsort(-objects["flux"])[:_MOST_STARS]
+    order = order[objects["flux"][order] > 0.5 * _LEAST_FLUX]
     usable = ~(bad | binary_dilation(saturated, iterations=1))
+    places = sep.winpos(clean, objects["x"][order], objects["y"][order], psf.fwhm / 2.3548)
     fits: list[tuple[_Fit, int]] = []
     rest = clean.astype(np.float64)
-    r = _RADIUS + 1
-    for k in order:
-        x, y = round(float(objects["x"][k])), round(float(objects["y"][k]))
+    for k, xk, yk in zip(order, *places[:2], strict=True):
+        x, y = round(float(xk)), round(float(yk))
         if r <= y < clean.shape[0] - r and r <= x < clean.shape[1] - r:
             area = np.s_[y - r : y + r + 1, x - r : x + r + 1]
             own = (segments[area] == k + 1) | (segments[area] == 0)
-            fit = _fit_star(clean[area].astype(float), usable[area] & own, psf)
+            stamp = clean[area].astype(float)
+            fit = _fit_star(stamp, usable[area] & own, float(xk) - x, float(yk) - y, psf)
             if fit is not None:
                 fits.append((replace(fit, area=area), k + 1))
                 rest[area] -= fit.flux * fit.profile
@@ -176,35 +186,22 @@ def _fit_stars(
 
 
 def _fit_star(
-    stamp: NDArray[np.float64], usable: NDArray[np.bool_], psf: PSFMeasurement
+    stamp: NDArray[np.float64], usable: NDArray[np.bool_], x: float, y: float, psf: PSFMeasurement
 ) -> _Fit | None:
     r = stamp.shape[0] // 2
-    y, x = np.mgrid[-r : r + 1, -r : r + 1]
-    core = int(np.clip(np.ceil(2.5 * psf.fwhm), 5, r))
-    inner = np.s_[r - core : r + core + 1, r - core : r + core + 1]
-    near = usable[inner] & (np.hypot(x, y)[inner] <= core)
-    if near.sum() < 30:
+    v, u = np.mgrid[-r : r + 1, -r : r + 1]
+    radius = np.hypot(u, v)
+    near = usable & (radius <= 1.5 * psf.fwhm + 2)
+    ring = usable & (radius > psf.fwhm) & (radius < 2 * psf.fwhm)
+    if near.sum() < 12 or ring.sum() < 8:
         return None
-    pixels = stamp[inner][near]
-
-    def model(place: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-        profile = moffat_stamp(psf, place[0], place[1], core)[near]
-        weight = 1 / (1 + np.maximum(pixels, 0))
-        flux = float((weight * profile * pixels).sum() / (weight * profile**2).sum())
-        return (pixels - flux * profile) * np.sqrt(weight), flux
-
-    fit = least_squares(
-        lambda place: model(place)[0], [0.0, 0.0], bounds=(-2, 2), loss="soft_l1", max_nfev=20
-    )
-    flux = model(fit.x)[1]
-    if not flux > 0:
-        return None
-    profile = moffat_stamp(psf, fit.x[0], fit.x[1], r)
+    profile = moffat_stamp(psf, x, y, r)
+    weight = near / (1 + np.maximum(stamp, 0))
+    flux = float((weight * profile * stamp).sum() / (weight * profile**2).sum())
     # A galaxy is not a star: its light does not fall off as the profile does.
-    ring = usable & (np.hypot(x, y) > psf.fwhm) & (np.hypot(x, y) < 2 * psf.fwhm)
-    if ring.sum() < 8 or np.median(stamp[ring]) > 2 * flux * np.median(profile[ring]) + 3:
+    if not flux > 0 or np.median(stamp[ring]) > 2 * flux * np.median(profile[ring]) + 3:
         return None
-    return _Fit(flux, float(fit.x[0]), float(fit.x[1]), profile)
+    return _Fit(flux, x, y, profile)
 
 
 def _centre(rest: NDArray[np.float64], trusted: NDArray[np.bool_], fit: _Fit) -> _Residual:
@@ -215,6 +212,77 @@ def _centre(rest: NDArray[np.float64], trusted: NDArray[np.bool_], fit: _Fit) ->
     # Noise of the sky, of the light, and of the fit in the core.
     variance = (1 + np.maximum(moved[2], 0) * 0.1 + (0.01 * moved[2]) ** 2) / fit.flux**2
     return _Residual(fit.flux, moved[0] / fit.flux, (moved[1] > 0.99) / variance)
+
+
+def _measure_halo(stars: list[_Residual], psf: PSFMeasurement) -> NDArray[np.float64]:
+    """Return the light of a halo about a star of flux 1, from rings about all stars."""
+    y, x = np.mgrid[-_RADIUS : _RADIUS + 1, -_RADIUS : _RADIUS + 1]
+    radius = np.hypot(x, y)
+    if len(stars) < _FEWEST_FOR_HALO:
+        return np.zeros_like(radius)
+    flux = np.array([star.flux for star in stars])
+    places, levels, evidence = [0.0], [0.0], 0.0
+    for low, high in zip(_RINGS, _RINGS[1:], strict=False):
+        ring = (radius >= low * psf.fwhm) & (radius < high * psf.fwhm)
+        if high * psf.fwhm > _RADIUS + 1:
+            break
+        light, noise = np.zeros(len(stars)), np.full(len(stars), np.inf)
+        for k, star in enumerate(stars):
+            here = ring & (star.weight > 0)
+            if here.sum() > 0.3 * ring.sum():
+                light[k] = np.median(star.values[here]) * star.flux
+                noise[k] = 1.25 * star.flux / np.sqrt(star.weight[here].sum())
+        slope, error = _proportional_part(flux, light, noise)
+        places.append(float(radius[ring].mean()))
+        evidence += (slope / error) ** 2
+        level = slope * max(0.0, 1 - (error / slope) ** 2) if slope else 0.0
+        # A halo fades outwards; what grows is the sky of a nebula.
+        levels.append(min(level, levels[-1]) if low >= _FADING else level)
+    if evidence < _EVIDENCE:
+        return np.zeros_like(radius)
+    return np.interp(radius, [*places, 1.15 * places[-1] + 1], [*levels, 0.0])
+
+
+def _proportional_part(
+    flux: NDArray[np.float64], light: NDArray[np.float64], noise: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Fit ``light = slope * flux + sky`` robustly; return the slope and its error."""
+    variance = noise**2 + _SKY_ERROR**2
+    weight = np.where(np.isfinite(variance), 1 / variance, 0.0)
+    if (weight > 0).sum() < _FEWEST_STARS:
+        return 0.0, np.inf
+    basis = np.stack([flux, np.ones_like(flux)])
+    robust = weight
+    for _ in range(8):
+        normal = (basis * robust) @ basis.T
+        normal[1, 1] += 1.0  # the sky is known to about one sigma
+        slope, sky = np.linalg.solve(normal, basis @ (robust * light))
+        pull = (light - slope * flux - sky) * np.sqrt(weight)
+        spread = max(1.0, 1.4826 * float(np.median(np.abs(pull[weight > 0]))))
+        robust = weight / (1 + (pull / (2 * spread)) ** 2)
+    error = spread * np.sqrt(np.linalg.inv((basis * robust) @ basis.T + np.diag([0, 1.0]))[0, 0])
+    return float(slope), float(error)
+
+
+def _measure_spikes(
+    stars: list[_Residual], halo: NDArray[np.float64], psf: PSFMeasurement
+) -> NDArray[np.float64]:
+    """Return what the brightest stars have beside profile and halo, per unit of flux."""
+    stars = _without_company(stars, psf)
+    if len(stars) < _FEWEST_STARS:
+        return np.zeros_like(halo)
+    values = np.stack([star.values - halo for star in stars])
+    weights = np.stack([star.weight for star in stars])
+    median, error = _weighted_median(values, weights)
+    # Faint neighbours leave a fraction of a sigma under every star, however many there are.
+    flux = np.array([star.flux for star in stars])[:, None, None]
+    with np.errstate(invalid="ignore"):
+        company = _SKY_ERROR / ((weights * flux).sum(axis=0) / weights.sum(axis=0))
+        strength = np.abs(median) / np.hypot(error, company)
+    strength[(weights > 0).sum(axis=0) < _FEWEST_STARS] = 0.0
+    y, x = np.mgrid[-_RADIUS : _RADIUS + 1, -_RADIUS : _RADIUS + 1]
+    fade = np.clip((np.hypot(x, y) / _RADIUS - 0.8) / 0.2, 0, 1)
+    return median * np.clip((strength - 2) / 2, 0, 1) * (0.5 + 0.5 * np.cos(np.pi * fade))
 
 
 def _without_company(stars: list[_Residual], psf: PSFMeasurement) -> list[_Residual]:
@@ -232,40 +300,10 @@ def _without_company(stars: list[_Residual], psf: PSFMeasurement) -> list[_Resid
                 noise[k] = ring.sum() / star.flux / np.sqrt(here.sum())
         if not np.isfinite(light).any():
             return []
-        usual = np.nanpercentile(light, 25)
         with np.errstate(invalid="ignore"):
-            kept &= light - usual < 3 * noise + _COMPANY
-    return [star for star, good in zip(stars, kept, strict=True) if good]
-
-
-def _combine(stars: list[_Residual], psf: PSFMeasurement) -> NDArray[np.float64]:
-    """Return the weighted median residual where it is significant, 0 elsewhere."""
-    values = np.stack([star.values for star in stars])
-    weights = np.stack([star.weight for star in stars])
-    enough = (weights > 0).sum(axis=0) >= _FEWEST_STARS
-    median, error = _weighted_median(values, weights)
-    median[~enough], error[~enough] = 0.0, np.inf
-    y, x = np.mgrid[-_RADIUS : _RADIUS + 1, -_RADIUS : _RADIUS + 1]
-    radius = np.hypot(x, y)
-    # Faint neighbours leave a fraction of a sigma under every star, however many there are.
-    flux = np.array([star.flux for star in stars])[:, None, None]
-    with np.errstate(invalid="ignore"):
-        company = _SKY_ERROR / ((weights * flux).sum(axis=0) / weights.sum(axis=0))
-    company[~enough] = np.inf
-    halo = np.zeros_like(median)
-    rings = np.round(radius).astype(int)
-    for ring in range(1, _RADIUS + 1):
-        here = (rings == ring) & enough
-        if here.sum() >= 6:
-            level = np.median(median[here])
-            noise = 1.25 * np.median(error[here]) / np.sqrt(here.sum())
-            limit = 3 * np.hypot(noise, np.median(company[here]))
-            halo[rings == ring] = level if abs(level) > limit else 0.0
-    rest = median - halo
-    strength = np.abs(rest) / np.hypot(error, company)
-    rest *= np.clip((strength - 2.0) / 2.0, 0.0, 1.0)
-    fade = 0.5 + 0.5 * np.cos(np.pi * np.clip((radius / _RADIUS - 0.8) / 0.2, 0, 1))
-    return (halo + rest) * fade
+            kept &= light - np.nanpercentile(light, 25) < 3 * noise + _COMPANY
+    alone = [star for star, good in zip(stars, kept, strict=True) if good]
+    return alone if len(alone) * 2 >= len(stars) else []
 
 
 def _weighted_median(

@@ -35,10 +35,10 @@ def draw(psf, x, y, side=SIDE):
     return image.array
 
 
-def make_field(psf, *, seed=1, full_well=None, extra=0.0, bright=10):
+def make_field(psf, *, seed=1, full_well=None, extra=0.0, faint=40, bright=10):
     rng = np.random.default_rng(seed)
     image = np.zeros((SIDE, SIDE)) + extra
-    snr = np.concatenate([rng.uniform(20, 300, 40), np.exp(rng.uniform(7.5, 9.5, bright))])
+    snr = np.concatenate([rng.uniform(20, 300, faint), np.exp(rng.uniform(7.5, 9.5, bright))])
     for value in snr:
         flux = value * np.sqrt(4 * np.pi) * FWHM / 2.355
         image += flux * draw(psf, *rng.uniform(36, SIDE - 36, 2))
@@ -75,7 +75,7 @@ def test_moffat_stars_need_nothing_more():
 
 
 def test_few_stars_tell_nothing():
-    assert measure(make_field(spider(), bright=2))[1] is None
+    assert measure(make_field(spider(), faint=1, bright=2))[1] is None
 
 
 def test_a_nebula_is_no_halo():
