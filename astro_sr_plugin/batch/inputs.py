@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +18,7 @@ _LISTS = (".txt", ".lst", ".list")
 _SUFFIXES = sorted((s for form in FORMATS for s in form.suffixes), key=len, reverse=True)
 
 
-def find_inputs(words: Iterable[str | Path]) -> list[Path]:
+def find_inputs(words: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Find the images that folders, lists, patterns and names stand for.
 
     Parameters
@@ -39,7 +40,7 @@ def find_inputs(words: Iterable[str | Path]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for word in words:
-        found.update(dict.fromkeys(_expand(str(word))))
+        found.update(dict.fromkeys(_expand(os.fspath(word))))
     return list(found)
 
 

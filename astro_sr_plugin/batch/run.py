@@ -100,12 +100,11 @@ def run_batch(
         raise InputError(msg)
     plan = make_recipe(recipe)
     words = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
-    found = [path.absolute() for path in find_inputs([Path(word) for word in words])]
+    found = dict.fromkeys(path.absolute() for path in find_inputs(words))
     folder = Path(output).absolute()
     journal = Journal(folder)
     # A second run over a folder that holds the results too must not take these for images.
-    own = [path for path in found if path.parent == folder and path.name in journal]
-    sources = [path for path in found if path not in own]
+    sources = [path for path in found if path.parent != folder or path.name not in journal]
     if not sources:
         msg = f"the inputs {', '.join(map(str, words))} hold nothing but results of batches"
         raise InputError(msg)

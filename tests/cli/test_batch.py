@@ -124,6 +124,7 @@ def test_nothing_to_do(astro_sr: Callable[..., Any], tmp_path: Path) -> None:
         assert "input" in result.err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_ctrl_c_keeps_what_is_finished(jobs: int, lights: Path, tmp_path: Path) -> None:
