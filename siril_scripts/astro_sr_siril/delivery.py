@@ -49,7 +49,7 @@ def place_beside(
         msg = f"{path} is the image itself; name another file"
         raise ScriptError(msg)
     if path.exists() and not overwrite:
-        msg = f"{path} exists already; give -overwrite to replace it"
+        msg = f"{path} exists already; give -overwrite, or tick the box, to replace it"
         raise ScriptError(msg)
     return path
 

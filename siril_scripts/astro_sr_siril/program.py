@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
 from types import FrameType
@@ -31,8 +32,8 @@ def run(verb: Verb, requires: str = "1.4.0") -> None:
     requires : str
         The oldest version of Siril that will do.
     """
-    siril = s.SirilInterface()
     try:
+        siril = s.SirilInterface()
         siril.connect()
     except s.SirilConnectionError as error:
         print(f"AstroSR: {error}; run this script from Siril", file=sys.stderr)  # noqa: T201
@@ -59,7 +60,8 @@ def run(verb: Verb, requires: str = "1.4.0") -> None:
         session.fail(f"Siril: {error}")
         sys.exit(1)
     finally:
-        siril.reset_progress()
+        with contextlib.suppress(s.SirilError):
+            siril.reset_progress()
 
 
 def parse(verb: Verb, arguments: list[str]) -> tuple[Values, argparse.Namespace]:

@@ -80,6 +80,7 @@ class Session:
     def _load(self, frame: Frame, pixels: NDArray[np.float32], header: Header) -> None:
         """Let Siril load the result from a file: the only way to give it a HISTORY."""
         profile = self.siril.get_image_iccprofile()
+        selection = self.siril.get_siril_selection()
         with tempfile.TemporaryDirectory(prefix="astro_sr_") as folder:
             path = Path(folder, "result.fit")
             write_input(path, pixels, header)
@@ -89,6 +90,8 @@ class Session:
                 self.siril.set_image_pixeldata(pixels)
         if profile:
             self.siril.set_image_iccprofile(profile)
+        if selection and pixels.shape == frame.pixels.shape:
+            self.siril.set_siril_selection(selection=selection)
         if frame.path is not None:
             self.siril.set_image_filename(str(frame.path))
 

@@ -237,6 +237,11 @@ class Window(QMainWindow):
         column = QVBoxLayout()
         remembered = self._session.settings.get(self._verb.name, {})
         values = {**self._verb.defaults(), **remembered}
+        try:
+            self._verb.check(values)
+        except (ScriptError, TypeError):
+            # Of another version, or changed by hand.
+            values = self._verb.defaults()
         self.fields = {
             option.key: Field(option, values[option.key]) for option in self._verb.options
         }

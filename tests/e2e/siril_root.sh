@@ -1,7 +1,7 @@
 #!/bin/bash
 # A real Siril in a Debian root of its own, for the end-to-end tests.
 #
-#   siril_root.sh make ROOT              build ROOT, unless it is there (about 3 minutes, 1.2 GB)
+#   siril_root.sh make ROOT              build ROOT, unless it is there (about 3 minutes, 1.4 GB)
 #   siril_root.sh run ROOT WORK CMD...   run CMD in ROOT; WORK has the same path inside, and is the
 #                                        home; the host's files are seen under /host
 #
@@ -14,6 +14,9 @@ skip() { echo "no Siril root: $*" >&2; exit 77; }
 packages=siril,ca-certificates,xvfb,xauth,xdotool,fonts-dejavu-core,adwaita-icon-theme
 packages+=,python3,python3-venv,python3-pip,python3-setuptools,python3-packaging,python3-requests
 packages+=,python3-numpy,python3-scipy,python3-astropy,python3-pyqt6
+# What the package needs, but for torch, to run in Siril's own Python.
+packages+=,python3-ccdproc,python3-photutils,python3-reproject,python3-safetensors,python3-sep
+packages+=,python3-tifffile,python3-tqdm
 
 make_root() {
     local root=$1

@@ -123,6 +123,7 @@ def test_only_the_selection_changes(siril: Siril) -> None:
     done = siril.run(
         *("load chosen", f"boxselect {x} {top} {w} {h}"),
         *(siril.script("Denoise", "-model=wiener"), "save chosen_part"),
+        *("crop", "save chosen_crop"),
         *("load chosen", f"boxselect {x} {top} {w} {h}"),
         *(siril.script("Denoise", "-model=wiener", "-whole"), "save chosen_whole"),
         *("load chosen", f"boxselect {x} {top} {w} {h}"),
@@ -140,6 +141,8 @@ def test_only_the_selection_changes(siril: Siril) -> None:
     np.testing.assert_array_equal(part[~inside], pixels[~inside])
     np.testing.assert_allclose(part[inside].reshape(wanted.shape), wanted, atol=1e-6)
     assert not np.allclose(part[inside], pixels[inside], atol=1e-5)
+    # What was selected still is.
+    np.testing.assert_array_equal(siril.image("chosen_crop").data, part[:, y : y + h, x : x + w])
     whole = siril.image("chosen_whole").data
     np.testing.assert_allclose(whole, asr.denoise(pixels, model="wiener"), atol=1e-6)
     big = siril.image("chosen_x2")

@@ -187,6 +187,30 @@ def test_autostretch_of_siril_is_our_stretch(siril: Siril, sample_path: Path) ->
         np.testing.assert_allclose(np.clip(ours, 0, 1), theirs, rtol=0, atol=1e-4)
 
 
+def test_the_package_in_the_python_of_siril_is_used_first(siril: Siril) -> None:
+    pixels = write(siril, "own", colours=1, bits=32, solved=True)
+    lines = ["load own", siril.script("Measure"), siril.script("Stretch"), "save own_stretched"]
+    broken = siril.work / "broken"
+    broken.write_text("#!/bin/sh\necho the command of another environment >&2\nexit 9\n")
+    broken.chmod(0o755)
+    note = siril.scripts / "astro_sr_siril" / "command.txt"
+    command = note.read_text()
+    (packages,) = siril.work.glob(".local/share/siril/venv/lib/python3*/site-packages")
+    installed = packages / "astro_sr_plugin.pth"
+    try:
+        note.write_text(str(broken))
+        assert siril.run(*lines).code != 0
+        installed.write_text(f"/host{Path(asr.__file__).parents[1]}\n")
+        done = siril.run(*lines)
+    finally:
+        installed.unlink(missing_ok=True)
+        note.write_text(command)
+    assert done.code == 0, done.log[-2000:]
+    assert "FWHM [pixel]" in done.log
+    stretched = siril.image("own_stretched").data
+    np.testing.assert_allclose(stretched, asr.apply_stretch(pixels, white=1.0).data, atol=1e-6)
+
+
 def test_siril_and_the_package_read_each_others_files(siril: Siril) -> None:
     pixels = write(siril, "road", colours=1, bits=32, solved=True)
     image = asr.read_image(siril.work / "road.fit")
