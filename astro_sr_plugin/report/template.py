@@ -74,15 +74,23 @@ const line = document.getElementById("line"), button = document.getElementById("
 const pair = document.getElementById("pair"), shown = document.getElementById("shown");
 const names = [document.querySelectorAll(".bar span")[0].textContent,
   document.querySelectorAll(".bar span")[1].textContent];
+const crops = Array.from(document.querySelectorAll(".crops figure"), function (figure) {
+  const both = figure.querySelectorAll("img");
+  return { image: both[0], sources: [both[0].src, both[1].src] };
+});
 let timer = null, on = false;
 function place(percent) {
   over.style.clipPath = "inset(0 0 0 " + percent + "%)";
   line.style.left = percent + "%";
 }
+// While the field blinks, the left picture of each crop does too.
+function turn(after) {
+  crops.forEach(function (crop) { crop.image.src = crop.sources[after ? 1 : 0]; });
+}
 function stop() {
   if (timer !== null) { clearInterval(timer); timer = null; }
   button.textContent = "Blink"; shown.textContent = ""; line.style.display = "";
-  place(slider.value);
+  place(slider.value); turn(false);
 }
 slider.addEventListener("input", stop);
 pair.addEventListener("pointermove", function (event) {
@@ -96,7 +104,7 @@ button.addEventListener("click", function () {
   if (timer !== null) { stop(); return; }
   button.textContent = "Stop"; line.style.display = "none";
   timer = setInterval(function () {
-    on = !on; place(on ? 0 : 100); shown.textContent = names[on ? 1 : 0];
+    on = !on; place(on ? 0 : 100); turn(on); shown.textContent = names[on ? 1 : 0];
   }, 700);
 });
 place(50);
