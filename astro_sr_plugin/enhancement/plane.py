@@ -170,6 +170,14 @@ class MeasuredPlane:
             bad |= self.mask[y0:y1]
         return bad
 
+    def saturated(self, y0: int, y1: int, scale: int) -> NDArray[np.float32] | None:
+        """Tell which output pixels of input rows ``y0:y1`` were saturated; None if none can be."""
+        if not math.isfinite(self.measured.saturation):
+            return None
+        with np.errstate(invalid="ignore"):
+            above = np.asarray(self.plane[y0:y1]) >= self.measured.saturation
+        return _enlarged((above & ~self.invalid(y0, y1)).astype(np.float32), scale)
+
     def _unusable(self, raw: NDArray) -> NDArray[np.bool_]:
         """Tell NaN, infinity, and the absurd numbers that some programs write in their place."""
         limit = _ABSURD * self.measured.sigma
@@ -247,7 +255,8 @@ def restore_plane(
     for first, last in _row_blocks(shape[0]):
         ledger.count_input(first, *source.read(first, last, 0, shape[1]))
     for first_row, strip in Predictor(model, conditions, runtime).strips(source.read, shape):
-        ledger.count_output(first_row, strip)
+        rows = (first_row // scale, (first_row + len(strip)) // scale)
+        ledger.count_output(first_row, strip, source.saturated(*rows, scale))
         sink[first_row : first_row + len(strip)] = strip
         for array in (sink, source.plane):
             release(array)
@@ -256,6 +265,10 @@ def restore_plane(
         out = slice(first * scale, last * scale)
         values = sink[out]
         if keep_flux:
+            saturated = source.saturated(first, last, scale)
+            if saturated is not None:
+                factor_here = np.where(saturated, ledger.core_factor(out.start, out.stop), 1)
+                values = values * factor_here
             values = values + ledger.correction(out.start, out.stop)
         result = values.astype(np.float64) * source.measured.sigma
         result += _finer_level(source.measured.background, first, last, shape, scale)

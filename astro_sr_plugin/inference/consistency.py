@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RectBivariateSpline
-from scipy.ndimage import binary_dilation, gaussian_filter
+from scipy.ndimage import binary_dilation, gaussian_filter, label
+from scipy.ndimage import sum as ndimage_sum
 from scipy.signal import fftconvolve
 
 __all__ = ["BLOCK", "FluxLedger"]
@@ -16,6 +17,7 @@ BLOCK = 4
 _SIGMA = 4.0
 """Width in blocks of the Gaussian that smooths the correction: 16 input pixels."""
 
+_CORE_RANGE = (0.5, 10.0)
 _GRID = 512
 _RADIUS = 24
 
@@ -26,7 +28,9 @@ class FluxLedger:
     The input seen at the resolution of the output, ``y - (H/T) x``, should hold no light at scales
     far above the PSF. What it holds is smoothed with a Gaussian of 16 pixels and added to the
     output: a data-consistency step ``x + F^-1[W (Y - (H/T) X)]`` whose ``W`` is 1 at zero
-    frequency. A last constant makes the sums equal.
+    frequency. A last constant makes the sums equal. Around saturated stars, where the input does
+    not say how the light was spread, the saturated pixels take what is missing: such a star keeps
+    the light that was recorded.
 
     Parameters
     ----------
@@ -52,6 +56,7 @@ class FluxLedger:
         self._kernel = _ratio_kernel(psf, target)
         self._light_in = np.zeros(self.blocks)
         self._light_out = np.zeros(self.blocks)
+        self._light_core = np.zeros(self.blocks)
         self._doubtful = np.zeros(self.blocks, dtype=bool)
 
     def count_input(
@@ -62,11 +67,18 @@ class FluxLedger:
         self._light_in[place] = _block_means(values, BLOCK)
         self._doubtful[place] = _block_means(mask, BLOCK) > 0
 
-    def count_output(self, first_row: int, values: NDArray[np.float32]) -> None:
-        """Count rows of the output, beginning at a multiple of ``BLOCK * scale``."""
+    def count_output(
+        self, first_row: int, values: NDArray[np.float32], mask: NDArray[np.float32] | None = None
+    ) -> None:
+        """Count rows of the output, beginning at a multiple of ``BLOCK * scale``.
+
+        ``mask`` is 1 where the output stands for saturated pixels.
+        """
         side = BLOCK * self.scale
         place = slice(first_row // side, first_row // side + -(-len(values) // side))
         self._light_out[place] = _block_means(values, side)
+        if mask is not None and mask.any():
+            self._light_core[place] = _block_means(values * mask, side)
 
     def close(self) -> None:
         """Balance the counts; afterwards `correction` may be asked."""
@@ -82,12 +94,28 @@ class FluxLedger:
             for length, n in zip(self.shape, self.blocks, strict=True)
         ]
         area = np.outer(*sizes).astype(float)
-        # Around saturated stars light has moved into pixels whose input says nothing of it.
-        area[binary_dilation(self._doubtful, iterations=16)] = 0.0
-        if area.any():
-            left = self._light_in - self._light_out - smooth
-            smooth += np.sum(left * area) / np.sum(area)
+        left = (self._light_in - self._light_out - smooth) * area
+        regions, count = label(binary_dilation(self._doubtful, iterations=16))
+        clear = regions == 0
+        if clear.any():
+            constant = np.sum(left[clear]) / np.sum(area[clear])
+            smooth += constant
+            left -= constant * area
+        self._core_factor = np.ones(self.blocks)
+        if count:
+            numbers = np.arange(1, count + 1)
+            missing_light = ndimage_sum(left, regions, numbers)
+            core = ndimage_sum(self._light_core * area, regions, numbers)
+            factor = 1 + np.divide(missing_light, core, out=np.zeros(count), where=core > 0)
+            self._core_factor[~clear] = np.clip(factor, *_CORE_RANGE)[regions[~clear] - 1]
         self._spline = _spline(smooth)
+
+    def core_factor(self, first_row: int, last_row: int) -> NDArray[np.float32]:
+        """Return by what saturated pixels in output rows ``first_row:last_row`` are multiplied."""
+        side = BLOCK * self.scale
+        rows = np.arange(first_row, last_row) // side
+        columns = np.arange(self.shape[1] * self.scale) // side
+        return self._core_factor[np.ix_(rows, columns)].astype(np.float32)
 
     def correction(self, first_row: int, last_row: int) -> NDArray[np.float32]:
         """Evaluate the correction on output rows ``first_row:last_row``, all columns."""

@@ -13,6 +13,7 @@ from astro_sr_plugin.models.filters import (
     filter_spectra,
     make_wiener_filters,
 )
+from astro_sr_plugin.models.flux import FLUX_RADIUS, FluxStep
 from astro_sr_plugin.models.spec import Conditions, ModelSpec, PlaneFunction
 from astro_sr_plugin.models.unet import WienerUNet, as_channels_last, encode_conditions
 
@@ -78,7 +79,7 @@ class NetworkModel:
     Attributes
     ----------
     spec : ModelSpec
-        Its ``halo`` is that of the network with its filters.
+        Its ``halo`` is that of the network with its filters, without the flux step.
     net : WienerUNet
         The network, on the CPU, in float32.
     """
@@ -89,7 +90,7 @@ class NetworkModel:
     def halo(self, conditions: Conditions) -> int:
         """Return the input pixels around a tile on which its output depends."""
         del conditions
-        return self.spec.halo
+        return self.spec.halo + (0 if self.net.outputs == 2 else FLUX_RADIUS)
 
     def prepare(self, conditions: Conditions, device: str, dtype: str) -> PlaneFunction:
         """Return the function that restores tiles of a plane under ``conditions``."""
@@ -108,29 +109,36 @@ class NetworkModel:
         ]
         code = encode_conditions(*torch.tensor(numbers)[:, None])
         net = as_channels_last(self.net.folded(code).to(device))
-        border = self.spec.halo - FILTER_RADIUS
+        kernels = kernels.flatten(1, 2)
+        flux = None
+        if self.net.outputs == 1:
+            flux = FluxStep(conditions, scale, keep_psf, device)
+            kernels = torch.cat([kernels, flux.kernels[None]], dim=1)
+        border = self.halo(conditions) - FILTER_RADIUS
         cache: dict[tuple[int, int], Tensor] = {}
 
         def restore(observed: Tensor, mask: Tensor) -> Tensor:
             shape = (observed.shape[-2], observed.shape[-1])
             if shape not in cache:
                 cache.clear()
-                cache[shape] = filter_spectra(kernels.flatten(1, 2), shape)
+                cache[shape] = filter_spectra(kernels, shape)
             estimates = apply_spectra(observed, cache[shape])
             r = FILTER_RADIUS
             observed, mask, estimates = (
                 image[..., r:-r, r:-r] for image in (observed, mask, estimates)
             )
+            estimates, smooth = estimates.tensor_split([count * phases], dim=1)
             estimates = estimates.unflatten(1, (count, phases))
             autocast = torch.autocast(
                 torch.device(device).type, torch.bfloat16, enabled=dtype == "bfloat16"
             )
             with autocast:
                 result = net(observed, mask, estimates, None)
-            if self.net.outputs == 2:
+            if flux is None:
                 result = _without_stars(observed, result[:, :1], result[:, 1:])
             else:
                 result = _without_pits(result, observed, scale)
+                result = flux.correct(result, smooth, mask)
             cut = border * scale
             return result[..., cut:-cut, cut:-cut]
 

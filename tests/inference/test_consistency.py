@@ -54,3 +54,24 @@ def test_saturated_stars_leave_no_dark_ring_and_no_pedestal():
     out = corrected(np.minimum(observed, 500), result, 1, gaussian(5.0), gaussian(2.5), mask)
     assert np.abs(out - result).max() < 1.0
     assert np.abs(out - result)[200:, 200:].max() < 0.01
+
+
+def test_saturated_pixels_take_the_light_that_went_missing():
+    truth = np.zeros((320, 320))
+    truth[80, 80] = 1e5
+    truth[240, 250] = 3e4
+    observed = fftconvolve(truth, gaussian(5.0), mode="same").astype(np.float32)
+    result = fftconvolve(truth, gaussian(2.5), mode="same").astype(np.float32)
+    mask = (observed > 800).astype(np.float32)
+    assert mask[80, 80] == mask[240, 250] == 1
+    clipped = np.minimum(observed, 800)
+    ledger = FluxLedger(observed.shape, 1, gaussian(5.0), gaussian(2.5))
+    ledger.count_input(0, clipped, mask)
+    ledger.count_output(0, result, mask)
+    ledger.close()
+    out = np.where(mask, result * ledger.core_factor(0, 320), result) + ledger.correction(0, 320)
+    assert out.sum() == pytest.approx(clipped.sum(), rel=1e-5)
+    np.testing.assert_allclose(out[mask == 0], result[mask == 0], atol=0.5)
+    for y, x in ((80, 80), (240, 250)):
+        around = np.s_[y - 60 : y + 61, x - 60 : x + 61]
+        assert out[around].sum() == pytest.approx(clipped[around].sum(), rel=0.01)

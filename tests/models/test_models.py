@@ -49,7 +49,6 @@ def test_every_model_keeps_the_contract(spec):
 @pytest.mark.parametrize(
     "spec",
     [pytest.param(s, id=i) for s, i in zip(SPECS, IDS, strict=True) if s.task != "remove-stars"],
-    [pytest.param(s, id=i) for s, i in zip(SPECS, IDS, strict=True) if s.task != "remove-stars"],
 )
 def test_every_model_keeps_the_place_and_the_light_of_a_star(spec):
     model = load_model(spec.name, spec.task)

@@ -1,0 +1,134 @@
+"""Give every source the flux that the data say it has."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from astro_sr_plugin.models.filters import (
+    FILTER_RADIUS,
+    apply_spectra,
+    filter_spectra,
+    gaussian_kernel,
+)
+from astro_sr_plugin.models.spec import Conditions
+
+__all__ = ["FLUX_RADIUS", "FluxStep"]
+
+FLUX_RADIUS = 16
+"""Input pixels around a pixel of the result whose light decides its correction."""
+
+_GRID = 128
+_WIDE = 16.0
+_CAUTION = 4.0
+_MOST = 1.4
+_SATURATION_REACH = 12
+
+
+class FluxStep:
+    """Compare a result, seen again through the telescope, with the data, and scale its sources.
+
+    One step of Richardson and Lucy's algorithm, with apertures of the width of the stars: the
+    result is convolved with the input's PSF over the target PSF, both images are smoothed by a
+    Gaussian of the FWHM of the stars, and their ratio multiplies the result where its light stands
+    well out of the noise. Nothing is added where the result has nothing.
+
+    Parameters
+    ----------
+    conditions : Conditions
+        What was measured on the plane.
+    scale : int
+        Output pixels per input pixel.
+    keep_psf : bool
+        Whether the target is the PSF of the input.
+    device : str
+        Where the tensors live.
+
+    References
+    ----------
+    Richardson (1972), JOSA 62, 55; Lucy (1974), AJ 79, 745.
+    """
+
+    def __init__(self, conditions: Conditions, scale: int, keep_psf: bool, device: str) -> None:
+        self.scale = scale
+        width = max(conditions.fwhm, 1.0)
+        aperture = gaussian_kernel(width, FILTER_RADIUS, device)
+        wide = gaussian_kernel(_WIDE, FILTER_RADIUS, device)
+        self.kernels = torch.stack([aperture, wide])
+        """Gaussians for the observed image, ``(2, 2R + 1, 2R + 1)``."""
+        self._again = aperture
+        if not keep_psf:
+            psf = torch.from_numpy(conditions.psf).to(device)
+            self._again = _seen_again(psf, conditions.target_fwhm / scale, scale, aperture)
+        r, k = self._again.shape[-1] // 2, FLUX_RADIUS
+        self._again = self._again[r - k : r + k + 1, r - k : r + k + 1]
+        self._far = 1.0 - float(self._again.sum())
+        noise = 1 / (math.sqrt(4 * math.pi) * width / 2.3548)
+        self._floor = _CAUTION * noise * (1 + 3 * max(0.0, conditions.noise_correlation))
+        self._cache: dict[tuple[int, int], Tensor] = {}
+
+    def correct(self, result: Tensor, smooth: Tensor, mask: Tensor) -> Tensor:
+        """Scale the sources of a result.
+
+        Parameters
+        ----------
+        result : Tensor
+            Shape ``(1, 1, scale * H, scale * W)``, in noise sigma.
+        smooth : Tensor
+            Shape ``(1, 2, H, W)``: the observed image under `kernels`.
+        mask : Tensor
+            Shape ``(1, 1, H, W)``, 1 where the observed image says nothing.
+
+        Returns
+        -------
+        Tensor
+            Shape of ``result``. The outermost `FLUX_RADIUS` input pixels mean nothing.
+        """
+        seen = functional.avg_pool2d(result, self.scale) if self.scale > 1 else result
+        shape = (seen.shape[-2], seen.shape[-1])
+        if shape not in self._cache:
+            self._cache = {shape: filter_spectra(self._again[None, None], shape)}
+        # What lies beyond the kernel is as smooth as the wide aperture shows it.
+        seen = apply_spectra(seen, self._cache[shape]) + self._far * smooth[:, 1:]
+        seen, light = seen.clamp_min(0.0), smooth[:, :1].clamp_min(0.0)
+        ratio = ((light + self._floor) / (seen + self._floor)).clamp(1 / _MOST, _MOST)
+        share = seen**2 / (seen**2 + self._floor**2)
+        if bool(mask.any()):
+            side = 2 * _SATURATION_REACH + 1
+            near = mask
+            for kernel in ((side, 1), (1, side)):
+                padding = (kernel[0] // 2, kernel[1] // 2)
+                near = functional.max_pool2d(near, kernel, stride=1, padding=padding)
+            share = share * (1 - near)
+        factor = 1 + share * (ratio - 1)
+        if self.scale > 1:
+            factor = functional.interpolate(
+                factor, scale_factor=self.scale, mode="bilinear", align_corners=False
+            )
+        return torch.where(result > 0, result * factor, result)
+
+
+def _seen_again(psf: Tensor, target_fwhm: float, scale: int, aperture: Tensor) -> Tensor:
+    """Kernel from the result, averaged to input pixels, to the observed image in apertures."""
+    spectra = filter_spectra(torch.stack([_framed(psf), aperture]), (_GRID, _GRID))
+    fy = torch.fft.fftfreq(_GRID, device=psf.device)[:, None]
+    fx = torch.fft.rfftfreq(_GRID, device=psf.device)[None, :]
+    sigma = target_fwhm / (2 * math.sqrt(2 * math.log(2)))
+    target = torch.exp(-2 * math.pi**2 * sigma**2 * (fy**2 + fx**2))
+    if scale == 2:
+        target = target * torch.cos(math.pi * fy / 2) * torch.cos(math.pi * fx / 2)
+    ratio = spectra[0] * spectra[1] * target / (target**2 + 1e-5)
+    kernel = torch.fft.fftshift(torch.fft.irfft2(ratio, s=(_GRID, _GRID)))
+    c, r = _GRID // 2, FILTER_RADIUS
+    return kernel[c - r : c + r + 1, c - r : c + r + 1]
+
+
+def _framed(psf: Tensor) -> Tensor:
+    """Bring a PSF of odd sides to the size of the filters."""
+    side = 2 * FILTER_RADIUS + 1
+    rows, columns = psf.shape
+    top, left = (side - rows) // 2, (side - columns) // 2
+    return functional.pad(psf, (left, side - columns - left, top, side - rows - top))
