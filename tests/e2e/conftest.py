@@ -13,6 +13,8 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
+import astro_sr_plugin
+
 HERE = Path(__file__).parent
 SIZE = 144
 STARS = [(30.3, 28.7), (104.6, 31.2), (68.4, 70.1), (35.8, 108.3), (110.2, 104.9), (74.5, 119.6)]
@@ -76,7 +78,9 @@ def siril(tmp_path_factory: pytest.TempPathFactory) -> Siril:
     command = work / "bin" / "astro-sr"
     command.parent.mkdir()
     # The command of another environment: that of the host, which lies under /host in the root.
-    command.write_text(f'#!/bin/sh\nexec chroot /host {sys.executable} -m astro_sr_plugin "$@"\n')
+    source = Path(astro_sr_plugin.__file__).parents[1]
+    call = f"env PYTHONPATH={source} {sys.executable} -m astro_sr_plugin"
+    command.write_text(f'#!/bin/sh\nexec chroot /host {call} "$@"\n')
     command.chmod(0o755)
     folder = work / ".siril" / "scripts"
     subprocess.run(
