@@ -118,9 +118,10 @@ class Job:
             The result.
         """
         region = region or frame.all
-        outer = region.grown(MARGIN, frame.shape)
+        reports = self._verb.result == "report"
+        outer = region if reports else region.grown(MARGIN, frame.shape)
         pixels = outer.cut(frame.pixels)
-        if self._verb.result != "report":
+        if not reports:
             pixels = as_float(pixels)
         folder = Path(tempfile.mkdtemp(prefix="astro_sr_", dir=_place()))
         try:
@@ -136,17 +137,15 @@ class Job:
                 tell(0.0)
                 target = folder / f"{number + 1}.fits"
                 words = [verb, str(source), *options]
-                if self._verb.result != "report":
+                if not reports:
                     words += ["-o", str(target)]
                 if self._verb.beside_flag:
                     words += [self._verb.beside_flag, str(folder / "beside.fits")]
                 said = self._command.run(words, folder, progress=tell, warn=warn)
                 report.append(said.replace(f"{target}: ", f"{verb}: "))
                 source = target
-            if self._verb.result == "report":
-                return Outcome(
-                    as_float(region.cut(frame.pixels)), Header(), region, said, self._label
-                )
+            if reports:
+                return Outcome(as_float(pixels), Header(), region, said, self._label)
             return self._collect(frame, folder, region, outer, "\n".join(report))
         except OSError as error:
             msg = f"the image could not be handed over through {folder}: {error.strerror or error}"

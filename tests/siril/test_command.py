@@ -204,6 +204,9 @@ def test_a_report_changes_nothing() -> None:
     job = Job(MEASURE, {}, Command(OWN, own=True), [])
     outcome = job.run(frame, None, progress=lambda *step: None, warn=lambda text: None)
     assert "FWHM [pixel]" in outcome.report
+    part = Region(3, 4, 120, 100)
+    outcome = job.run(frame, part, progress=lambda *step: None, warn=lambda text: None)
+    assert "120 x 100 pixels" in outcome.report
 
 
 def test_a_failing_job_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
