@@ -17,7 +17,7 @@ import astro_sr_plugin as asr
 SIZE, SKY, READNOISE, GAIN = 320, 200.0, 5.0, 2.0
 FWHM, BETA = 4.0, 3.0
 # Beside the noise of the input, each star carries that of the restoration: see "Measured figures".
-RESTORATION = 0.05
+RESTORATION = 0.03
 
 rng = np.random.default_rng(1)
 x, y = (grid.ravel() + rng.uniform(-6, 6, 49) for grid in np.mgrid[30:290:7j, 30:290:7j])

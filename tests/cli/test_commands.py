@@ -188,7 +188,7 @@ def test_help_and_version(astro_sr: Any) -> None:
     overview = astro_sr("--help")
     assert overview.code == 0
     for verb in re.findall(r"^    ([a-z][a-z-]+)", overview.out, re.MULTILINE):
-        words = (verb, "list") if verb == "models" else (verb,)
+        words = (verb, *{"models": ["list"], "siril": ["install"]}.get(verb, []))
         shown = astro_sr(*words, "--help")
         assert shown.code == 0
         assert "--json" in shown.out
