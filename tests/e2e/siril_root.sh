@@ -20,11 +20,11 @@ packages+=,python3-tifffile,python3-tqdm
 
 make_root() {
     local root=$1
-    [ "$(cat "$root/.complete" 2>/dev/null)" = "$packages" ] && return
     [ "$(uname -s)" = Linux ] || skip "this is not Linux"
     [ "$(id -u)" = 0 ] || skip "only root can build and enter one (you are $(id -un))"
     command -v unshare chroot >/dev/null || skip "unshare and chroot are missing"
     unshare -m true 2>/dev/null || skip "this machine does not allow mount namespaces"
+    [ "$(cat "$root/.complete" 2>/dev/null)" = "$packages" ] && return
     if ! command -v mmdebstrap >/dev/null; then
         command -v apt-get >/dev/null || skip "mmdebstrap is missing and there is no apt-get"
         { apt-get update -qq && apt-get install -y -qq --no-install-recommends mmdebstrap; } \
