@@ -60,9 +60,9 @@ def store_unit(header: Header, unit: u.UnitBase | None) -> None:
     header : fits.Header
         Changed in place.
     unit : astropy unit or None
-        None leaves the header as it is. A unit of adu needs no card: it is what a reader assumes.
+        None leaves the header as it is.
     """
-    if unit is None or parse_unit(header.get("BUNIT")) == unit:
+    if unit is None or ("BUNIT" in header and parse_unit(header["BUNIT"]) == unit):
         return
     with quiet():
         try:

@@ -287,3 +287,9 @@ def test_encoded_checksum_makes_the_sum_minus_zero():
         zeros = RunningSum()
         zeros.add(b"0" * 16)
         assert total.value % 0xFFFFFFFF == zeros.value % 0xFFFFFFFF
+
+
+def test_astropy_reads_what_we_write_without_being_told_the_unit(tmp_path):
+    image = CCDData(np.ones((8, 9), np.float32), unit="adu")
+    write_image(image, tmp_path / "counts.fits")
+    assert CCDData.read(tmp_path / "counts.fits").unit == "adu"
