@@ -44,7 +44,7 @@ make_root() {
             --aptopt='Acquire::Languages "none"' --aptopt='Acquire::Retries "3"' \
             --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
             --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='force-unsafe-io' \
-            "$suite" "$part" "$mirror" >"$root.log" 2>&1 && finish "$part"; then
+            "$suite" "$part" "$mirror" >"$root.log" 2>&1 && finish "$part" "$root.log"; then
             rm -rf "$root"
             mv "$part" "$root"
             return
@@ -57,15 +57,15 @@ make_root() {
 
 # Siril makes a Python environment at its first start, from the network. This makes it beforehand.
 finish() {
-    local root=$1
-    chroot "$root" siril-cli --version | grep -Eq '1\.([4-9]|[1-9][0-9])\.' || {
-        echo "it is too old: $(chroot "$root" siril-cli --version)" >>"$root.log"; return 1; }
+    local root=$1 log=$2
+    chroot "$root" siril-cli --version 2>>"$log" | grep -Eq '1\.([4-9]|[1-9][0-9])\.' || {
+        echo "it is too old: $(chroot "$root" siril-cli --version)" >>"$log"; return 1; }
     chroot "$root" bash -ec '
         python3 -m venv --system-site-packages /opt/siril/venv
         cp -r /usr/share/siril/python_module /opt/siril/.python_module
         cp -r /usr/share/siril/python_module /tmp/python_module
         /opt/siril/venv/bin/pip install -q --no-index --no-deps --no-build-isolation \
-            /tmp/python_module' >>"$root.log" 2>&1
+            /tmp/python_module' >>"$log" 2>&1 || return 1
     mkdir -p "$root/host"
     echo "$packages" >"$root/.complete"
 }
