@@ -1,6 +1,6 @@
 """Speed of the whole verbs against the x4 networks of the field, in one run on the same threads.
 
-``python -m benchmarks.speed --shape 2048,2048`` times per input pixel: the reference network in
+``python -m benchmarks.speed --shape 4000,6000`` times per input pixel: the reference network in
 its best memory layout and tile size, without reading, padding or blending; our verbs as a user
 calls them on an array, measuring of PSF and noise included. Runs alternate; medians are compared.
 """
@@ -27,7 +27,7 @@ GOALS = {"denoise": 8.0, "deconvolve": 8.0, "super-resolve": 5.0}
 
 def run_speed(
     *,
-    shape: tuple[int, int] = (2048, 2048),
+    shape: tuple[int, int] = (4000, 6000),
     threads: int = 2,
     repeats: int = 3,
     planes: int = 1,
@@ -159,7 +159,7 @@ def report(result: dict[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line; 1 where a ratio is below its goal."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
-    parser.add_argument("--shape", default="2048,2048", help="ny,nx of the frame (pixels)")
+    parser.add_argument("--shape", default="4000,6000", help="ny,nx of the frame (pixels)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--planes", type=int, choices=(1, 3), default=1)
