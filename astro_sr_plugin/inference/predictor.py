@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from astro_sr_plugin.exceptions import AstroSRWarning, InputError, OutOfMemoryError
+from astro_sr_plugin.inference.allocation import reuse_memory
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.inference.tiling import Tile, make_tiles
 from astro_sr_plugin.models.spec import Conditions, Model, PlaneFunction
@@ -105,16 +106,16 @@ class Predictor:
             If even a small tile on the CPU does not fit.
         """
         device, tile_size, done = choose_device(self.runtime.device), self.runtime.tile_size, 0
-        while done < shape[0]:
-            try:
-                for first, last, strip in self._strips(read, shape, device, tile_size, done):
-                    yield first * self.model.spec.scale, strip
-                    done = last
-                return
-            except RuntimeError as error:
-                if not _is_out_of_memory(error):
-                    raise
-                device, tile_size = self._shrink(shape, device, tile_size)
+        with reuse_memory():
+            while done < shape[0]:
+                try:
+                    for first, last, strip in self._strips(read, shape, device, tile_size, done):
+                        yield first * self.model.spec.scale, strip
+                        done = last
+                except RuntimeError as error:
+                    if not _is_out_of_memory(error):
+                        raise
+                    device, tile_size = self._shrink(shape, device, tile_size)
 
     def _shrink(
         self, shape: tuple[int, int], device: str, tile_size: int | None
