@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +13,7 @@ from scipy.ndimage import binary_dilation, shift
 
 from astro_sr_plugin.measurement.background import Background
 from astro_sr_plugin.measurement.psf import PSFMeasurement
+from astro_sr_plugin.measurement.seeing import kolmogorov_stamp
 from astro_sr_plugin.measurement.windows import check_plane, cut_window, spread_windows
 
 __all__ = ["measure_wings", "moffat_stamp"]
@@ -20,6 +23,8 @@ _WINDOW, _WINDOW_COUNT = 1024, 4
 _THRESHOLD = 15.0
 _MOST_STARS = 60
 _FEWEST_STARS = 4
+_FEWEST_RINGS = 3
+_FAINTEST = 150.0
 _LEAST_FLUX = 500.0
 _BRIGHT = 15000.0
 _LEAST_LIGHT = 0.008
@@ -28,6 +33,8 @@ _SKY_ERROR = 0.2
 _EVIDENCE = 25.0
 _FEWEST_FOR_HALO = 8
 _FADING = 2.0
+_SEEING_WIDTH = 1.01
+"""FWHM of a Kolmogorov profile over that of the Moffat profile that is fitted to it."""
 _RINGS = (0.8, 1.2, 1.6, 2.1, 2.7, 3.5, 4.5, 6.0, 8.0)
 _NODES = np.array([-0.3873, 0.0, 0.3873])
 _WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18
@@ -78,8 +85,9 @@ def measure_wings(
 
     The measured Moffat profile is fitted to the stars, outside saturated cores. What is left in
     rings about them and grows in proportion to their flux is their halo; what does not is the sky
-    and its faint stars. Of what is left at the brightest stars, per unit of flux, the weighted
-    median stands for the diffraction spikes where it stands out of its noise.
+    and its faint stars. Where that cannot be told ring by ring, the halo that the atmosphere makes
+    is scaled to what is left at all stars. Of what is left at the brightest stars, per unit of
+    flux, the weighted median stands for the diffraction spikes where it stands out of its noise.
 
     Parameters
     ----------
@@ -113,8 +121,11 @@ def measure_wings(
         stars += _fit_stars(values, bad, saturated, psf)
     if len(stars) < _FEWEST_STARS:
         return None
-    halo = _measure_halo(stars, psf)
-    excess = halo + _measure_spikes([s for s in stars if s.flux > _BRIGHT], halo, psf)
+    bright = [star for star in stars if star.flux > _LEAST_FLUX]
+    halo = _measure_halo(bright, psf)
+    if not halo.any():
+        halo = _scale_seeing(stars, psf)
+    excess = halo + _measure_spikes([s for s in bright if s.flux > _BRIGHT], halo, psf)
     if np.abs(excess).sum() < _LEAST_LIGHT:
         return None
     image = np.maximum(moffat_stamp(psf, 0.0, 0.0) + excess, 0.0)
@@ -160,7 +171,7 @@ def _fit_stars(
         clean, _THRESHOLD, minarea=4, filter_kernel=None, clean=False, segmentation_map=True
     )
     order = np.argsort(-objects["flux"])[:_MOST_STARS]
-    order = order[objects["flux"][order] > 0.5 * _LEAST_FLUX]
+    order = order[objects["flux"][order] > 0.5 * _FAINTEST]
     usable = ~(bad | binary_dilation(saturated, iterations=1))
     places = sep.winpos(clean, objects["x"][order], objects["y"][order], psf.fwhm / 2.3548)
     fits: list[tuple[_Fit, int]] = []
@@ -177,7 +188,7 @@ def _fit_stars(
                 rest[area] -= fit.flux * fit.profile
     residuals = []
     for fit, label in fits:
-        if fit.flux < _LEAST_FLUX:
+        if fit.flux < _FAINTEST:
             continue
         others = (segments[fit.area] > 0) & (segments[fit.area] != label)
         trusted = usable[fit.area] & ~binary_dilation(others, iterations=2)
@@ -222,16 +233,8 @@ def _measure_halo(stars: list[_Residual], psf: PSFMeasurement) -> NDArray[np.flo
         return np.zeros_like(radius)
     flux = np.array([star.flux for star in stars])
     places, levels, evidence = [0.0], [0.0], 0.0
-    for low, high in zip(_RINGS, _RINGS[1:], strict=False):
-        ring = (radius >= low * psf.fwhm) & (radius < high * psf.fwhm)
-        if high * psf.fwhm > _RADIUS + 1:
-            break
-        light, noise = np.zeros(len(stars)), np.full(len(stars), np.inf)
-        for k, star in enumerate(stars):
-            here = ring & (star.weight > 0)
-            if here.sum() > 0.3 * ring.sum():
-                light[k] = np.median(star.values[here]) * star.flux
-                noise[k] = 1.25 * star.flux / np.sqrt(star.weight[here].sum())
+    for low, ring in _rings(radius, psf):
+        light, noise = np.array([_light_in(ring, star) for star in stars]).T
         slope, error = _proportional_part(flux, light, noise)
         places.append(float(radius[ring].mean()))
         evidence += (slope / error) ** 2
@@ -241,6 +244,68 @@ def _measure_halo(stars: list[_Residual], psf: PSFMeasurement) -> NDArray[np.flo
     if evidence < _EVIDENCE:
         return np.zeros_like(radius)
     return np.interp(radius, [*places, 1.15 * places[-1] + 1], [*levels, 0.0])
+
+
+def _rings(
+    radius: NDArray[np.float64], psf: PSFMeasurement
+) -> Iterator[tuple[float, NDArray[np.bool_]]]:
+    """Yield the inner radius in FWHM, and the pixels, of the rings that the stamp holds."""
+    for low, high in itertools.pairwise(_RINGS):
+        if high * psf.fwhm <= _RADIUS + 1:
+            yield low, (radius >= low * psf.fwhm) & (radius < high * psf.fwhm)
+
+
+def _light_in(ring: NDArray[np.bool_], star: _Residual) -> tuple[float, float]:
+    """Return what a star leaves in a pixel of a ring, in noise of the sky, and its error."""
+    here = ring & (star.weight > 0)
+    if here.sum() <= 0.3 * ring.sum():
+        return 0.0, np.inf
+    light = float(np.median(star.values[here])) * star.flux
+    return light, 1.25 * star.flux / float(np.sqrt(star.weight[here].sum()))
+
+
+def _scale_seeing(stars: list[_Residual], psf: PSFMeasurement) -> NDArray[np.float64]:
+    """Return the halo of Kolmogorov turbulence as far as the stars show it.
+
+    One number for all stars can be told where a ring of its own is lost in the noise.
+    """
+    y, x = np.mgrid[-_RADIUS : _RADIUS + 1, -_RADIUS : _RADIUS + 1]
+    radius = np.hypot(x, y)
+    near = radius <= 1.5 * psf.fwhm + 2
+    moffat = moffat_stamp(replace(psf, ellipticity=0.0), 0.0, 0.0)
+    halo = kolmogorov_stamp(_SEEING_WIDTH * psf.fwhm, _RADIUS)
+    halo -= moffat * (halo * moffat)[near].sum() / (moffat**2)[near].sum()
+    rings = list(_rings(radius, psf))
+    wanted = np.array([halo[ring].mean() for _, ring in rings])
+    scales, errors = [], []
+    for star in stars:
+        light, noise = np.array([_light_in(ring, star) for _, ring in rings]).T
+        good = np.isfinite(noise)
+        if good.sum() < _FEWEST_RINGS:
+            continue
+        model = wanted[good] * star.flux
+        # The sky under a star is one unknown of all its rings.
+        inverse = np.linalg.inv(np.diag(noise[good] ** 2) + _SKY_ERROR**2)
+        weight = model @ inverse @ model
+        scales.append(model @ inverse @ light[good] / weight)
+        errors.append(weight**-0.5)
+    if len(scales) < _FEWEST_STARS:
+        return np.zeros_like(radius)
+    scale, error = _robust_mean(np.array(scales), np.array(errors))
+    if scale < 2 * error:
+        return np.zeros_like(radius)
+    return halo * scale * (1 - (error / scale) ** 2)
+
+
+def _robust_mean(values: NDArray[np.float64], errors: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the weighted mean with outliers of little weight, and its error."""
+    weight = robust = errors**-2
+    for _ in range(8):
+        mean = (robust * values).sum() / robust.sum()
+        pull = (values - mean) / errors
+        spread = max(1.0, 1.4826 * float(np.median(np.abs(pull))))
+        robust = weight / (1 + (pull / (2 * spread)) ** 2)
+    return float(mean), float(spread / np.sqrt(robust.sum()))
 
 
 def _proportional_part(

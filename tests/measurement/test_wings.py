@@ -74,6 +74,16 @@ def test_moffat_stars_need_nothing_more():
     assert psf.n_stars > 20
 
 
+@pytest.mark.parametrize("fwhm", [2.5, 3.0])
+def test_faint_stars_tell_the_halo_of_the_seeing(fwhm):
+    star = galsim.Kolmogorov(fwhm=fwhm)
+    psf, image = measure(make_field(star, faint=25, bright=0, seed=2))
+    assert image is not None
+    truth = draw(star, 32, 32, 65)
+    left = np.abs(moffat_stamp(psf, 0.0, 0.0) - truth).sum()
+    assert np.abs(image - truth).sum() < 0.6 * left
+
+
 def test_few_stars_tell_nothing():
     assert measure(make_field(spider(), faint=1, bright=2))[1] is None
 
