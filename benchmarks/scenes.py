@@ -22,7 +22,7 @@ from benchmarks.exposure import FINE, MARGIN, dithers, stack_bayer, stack_mono
 from benchmarks.kinds import FWHM, PLANS, Plan
 from benchmarks.rendering import Content, gaussian, render
 
-__all__ = ["FWHM", "KINDS", "TASKS", "Scene", "make_scene"]
+__all__ = ["FWHM", "KINDS", "TASKS", "Scene", "make_scene", "observe_plan"]
 
 Array = NDArray[np.float64]
 Image = NDArray[np.float32]
@@ -188,7 +188,14 @@ def make_scene(
 def _build(kind: str, seed: int, size: int, textures: str | Path | None) -> Scene:
     rng = np.random.default_rng([crc32(kind.encode()), seed])
     plan = PLANS[kind](size, rng, textures)
-    fwhm, channels = FWHM[kind], len(plan.content)
+    return observe_plan(plan, FWHM[kind], kind, seed, size, rng)
+
+
+def observe_plan(
+    plan: Plan, fwhm: float, kind: str, seed: int, size: int, rng: np.random.Generator
+) -> Scene:
+    """Render a plan whose optics have the width `fwhm` (pixels), and its truths."""
+    channels = len(plan.content)
     noise = [plan.camera.sigma(level) for level in plan.sky]
 
     def draw(psf: list[galsim.GSObject], width: float, **grid: Any) -> Array:

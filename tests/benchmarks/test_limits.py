@@ -1,0 +1,51 @@
+"""The limits that the noise sets are limits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("galsim")
+
+from benchmarks.limits import FWHM, BayesLimit, cramer_rao, make_stars, run_limits
+from benchmarks.scenes import Scene
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    return make_stars(10.0, side=200)
+
+
+def test_the_bounds_are_those_of_a_gaussian() -> None:
+    grid = np.arange(-40, 41.0)
+    square = grid[:, None] ** 2 + grid[None, :] ** 2
+    sigma = 3.0
+    flux, place = cramer_rao(np.exp(-square / (2 * sigma**2)) / (2 * np.pi * sigma**2))
+    assert flux == pytest.approx(np.sqrt(4 * np.pi) * sigma, rel=1e-6)
+    # sigma_x = sqrt(8 pi) sigma**2 / flux, in the noise of a pixel.
+    assert place == pytest.approx(np.sqrt(8 * np.pi) * sigma**2, rel=0.06)
+
+
+@pytest.mark.parametrize("task", ["denoise", "deconvolve", "super-resolve"])
+def test_nothing_simple_beats_the_posterior_mean(scene: Scene, task: str) -> None:
+    limit = BayesLimit(task).mean_square(scene, 6)
+    scale = 2 if task == "super-resolve" else 1
+    background = scene.background_x2 if scale == 2 else scene.background
+    truth = np.arcsinh((scene.truth(task) - background) / (3 * scene.sigma))
+    stars = np.zeros(truth.shape, dtype=bool)
+    y, x = np.indices(truth.shape)
+    for u, v in zip(scene.x[5:11], scene.y[5:11], strict=True):
+        near = np.hypot((x + 0.5) / scale - 0.5 - u, (y + 0.5) / scale - 0.5 - v) < 1.2 * FWHM
+        stars |= near
+    empty = float((truth[stars] ** 2).mean())
+    assert 0 < limit < 0.5 * empty
+    if scale == 1:
+        seen = np.arcsinh((scene.observed - background) / (3 * scene.sigma))
+        assert limit < 0.5 * float(((seen - truth)[stars] ** 2).mean())
+
+
+def test_the_report_is_written(tmp_path) -> None:
+    rows = run_limits(tmp_path, tasks=["denoise"], snrs=[10.0], stars=2, side=160)
+    assert [(row["task"], row["snr"]) for row in rows] == [("denoise", 10.0)]
+    assert rows[0]["ours"]["mean_square"] > 0
+    assert "| 10 |" in (tmp_path / "limits.md").read_text()
