@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 
 from astro_sr_plugin.data.memory import release
+from astro_sr_plugin.enhancement.cores import Cores, fit_cores
 from astro_sr_plugin.exceptions import AstroSRWarning, InputError
 from astro_sr_plugin.inference.consistency import BLOCK, FluxLedger
 from astro_sr_plugin.inference.predictor import Predictor
@@ -139,11 +140,14 @@ class MeasuredPlane:
         True = excluded.
     measured : PlaneMeasurement
         Of this plane.
+    cores : Cores or None
+        What stands for saturated pixels.
     """
 
     plane: NDArray
     mask: NDArray[np.bool_] | None
     measured: PlaneMeasurement
+    cores: Cores | None = None
 
     def read(
         self, y0: int, y1: int, x0: int, x1: int
@@ -155,7 +159,9 @@ class MeasuredPlane:
         columns = reflect_indices(x0 - pad, x1 + pad, nx)
         low_y, low_x = int(rows.min()), int(columns.min())
         window = (low_y, int(rows.max()) + 1, low_x, int(columns.max()) + 1)
-        values, invalid, saturated = self._window(*window)
+        values, invalid, saturated = self.window(*window)
+        if self.cores is not None:
+            self.cores.fill(values, saturated, low_y, low_x)
         mirror = np.ix_(rows - low_y, columns - low_x)
         values, invalid, saturated = values[mirror], invalid[mirror], saturated[mirror]
         if invalid.any():
@@ -184,9 +190,17 @@ class MeasuredPlane:
         with np.errstate(invalid="ignore", over="ignore"):
             return ~(np.abs(raw - self.measured.background.level) < limit)
 
-    def _window(
+    def with_cores(self, psf: NDArray[np.float32], fwhm: float) -> MeasuredPlane:
+        """Return the plane with the saturated cores of stars filled as the PSF says."""
+        if not math.isfinite(self.measured.saturation):
+            return self
+        shape = (self.plane.shape[0], self.plane.shape[1])
+        return replace(self, cores=fit_cores(self.window, shape, psf, fwhm, _ROWS))
+
+    def window(
         self, y0: int, y1: int, x0: int, x1: int
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Give a part of the plane as recorded, and what is invalid and what is saturated in it."""
         raw = np.asarray(self.plane[y0:y1, x0:x1])
         if raw.dtype.kind != "f" or not raw.dtype.isnative:
             raw = raw.astype(np.float64 if raw.dtype.itemsize > 4 else np.float32)
@@ -254,8 +268,12 @@ def restore_plane(
     ledger = FluxLedger(shape, scale, conditions.psf, target_psf)
     for first, last in _row_blocks(shape[0]):
         ledger.count_input(first, *source.read(first, last, 0, shape[1]))
-    for first_row, strip in Predictor(model, conditions, runtime).strips(source.read, shape):
+    sharpens = conditions.target_fwhm < 0.95 * scale * conditions.fwhm
+    seen = source.with_cores(conditions.psf, conditions.fwhm) if sharpens else source
+    for first_row, strip in Predictor(model, conditions, runtime).strips(seen.read, shape):
         rows = (first_row // scale, (first_row + len(strip)) // scale)
+        if seen.cores is not None:
+            seen.cores.give_back(strip, rows[0], scale)
         ledger.count_output(first_row, strip, source.saturated(*rows, scale))
         sink[first_row : first_row + len(strip)] = strip
         for array in (sink, source.plane):

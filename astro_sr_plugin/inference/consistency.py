@@ -17,7 +17,7 @@ BLOCK = 4
 _SIGMA = 4.0
 """Width in blocks of the Gaussian that smooths the correction: 16 input pixels."""
 
-_CORE_RANGE = (0.5, 10.0)
+_CORE_RANGE = (0.02, 10.0)
 _GRID = 512
 _RADIUS = 24
 

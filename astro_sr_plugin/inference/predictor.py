@@ -142,7 +142,7 @@ class Predictor:
         if tile_size is None:
             region = _REGION[device.split(":")[0]]
             if self.model.spec.scale > 1:
-                region = 2 * region // 3
+                region = 3 * region // 4
             tile_size = max(256, region - 2 * halo)
         tiles = make_tiles(
             (shape[0] - done, shape[1]), tile_size=tile_size, halo=halo, multiple_of=multiple

@@ -25,6 +25,7 @@ WIENER_STRENGTHS = (3e-6, 2e-4, 6e-3, 2e-1)
 
 _GRID = 128
 _SUBSAMPLES = 4
+_AT_ONCE = 4
 
 
 def make_moffat_psf(
@@ -147,7 +148,14 @@ def apply_spectra(image: Tensor, spectra: Tensor) -> Tensor:
         Shape ``(B, N, H, W)``. As many of the outermost pixels as the kernels' radius hold the
         other side's light: cut them off, unless the scene itself is periodic.
     """
-    return torch.fft.irfft2(torch.fft.rfft2(image) * spectra, s=image.shape[-2:])
+    spectrum = torch.fft.rfft2(image)
+    if torch.is_grad_enabled():
+        return torch.fft.irfft2(spectrum * spectra, s=image.shape[-2:])
+    result = image.new_empty((image.shape[0], spectra.shape[1], *image.shape[-2:]))
+    for i in range(0, spectra.shape[1], _AT_ONCE):
+        few = slice(i, i + _AT_ONCE)
+        result[:, few] = torch.fft.irfft2(spectrum * spectra[:, few], s=image.shape[-2:])
+    return result
 
 
 def gaussian_kernel(fwhm: float, radius: int, device: str = "cpu") -> Tensor:

@@ -34,23 +34,26 @@ def _without_pits(result: Tensor, observed: Tensor, scale: int) -> Tensor:
     the sky and its neighbourhood in the input is one. Both images conserve the flux, so their
     mixture does, about.
     """
-    pool = torch.nn.functional.avg_pool2d
+    pool, peak = torch.nn.functional.avg_pool2d, torch.nn.functional.max_pool2d
     light = pool(observed, 3, stride=1, padding=1, count_include_pad=False)
-    if scale > 1:
-        light, observed = (
-            torch.nn.functional.interpolate(
-                image, scale_factor=scale, mode="bilinear", align_corners=False
-            )
-            for image in (light, observed)
-        )
-    depth = (light.clamp_max(0.0) - result) / (_PIT_DEPTH * torch.sqrt(1 + (0.01 * light) ** 2))
+    deepest = result if scale == 1 else -peak(-result, scale)
+    depth = (light.clamp_max(0.0) - deepest) / (_PIT_DEPTH * torch.sqrt(1 + (0.01 * light) ** 2))
     share = (depth - 1).clamp(0.0, 1.0)
     if not bool(share.any()):
         return result
-    reach = _PIT_REACH * scale
-    for kernel, padding in (((2 * reach + 1, 1), (reach, 0)), ((1, 2 * reach + 1), (0, reach))):
-        share = torch.nn.functional.max_pool2d(share, kernel, stride=1, padding=padding)
-    share = pool(share, 2 * scale + 1, stride=1, padding=scale, count_include_pad=False)
+    for kernel, padding in (
+        ((2 * _PIT_REACH + 1, 1), (_PIT_REACH, 0)),
+        ((1, 2 * _PIT_REACH + 1), (0, _PIT_REACH)),
+    ):
+        share = peak(share, kernel, stride=1, padding=padding)
+    share = pool(share, 3, stride=1, padding=1, count_include_pad=False)
+    if scale > 1:
+        observed, share = (
+            torch.nn.functional.interpolate(
+                image, scale_factor=scale, mode="bilinear", align_corners=False
+            )
+            for image in (observed, share)
+        )
     return torch.lerp(result, observed, share)
 
 
