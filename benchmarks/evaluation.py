@@ -38,7 +38,7 @@ def evaluate_outputs(scene: Scene, task: str, output: ArrayLike) -> dict[str, fl
         ``db``: -20 log10 of the RMSE of asinh(I / 3 sigma), I less the true background, all
         channels together. ``bias``, ``scatter``, ``stars``: magnitudes of isolated stars of
         SNR >= 30 in apertures of 1.5 target FWHM against the truth image. ``scatter_ratio``: that
-        scatter over the one of the same apertures, in FWHM, on the input. ``invented``,
+        scatter over the one of the same apertures, in FWHM, on the input. ``invented``, ``false``,
         ``completeness``: fractions of the detections and of the true sources. ``radius_ratio``:
         median half-flux radius of those stars over that on the truth. ``flux_ratio``: sum of
         the output over that of the input, background included as the verbs see it.
@@ -118,7 +118,11 @@ def _sources(
     found = invented_and_completeness(
         plane, truth, threshold=threshold, target_fwhm=target, mask=excluded
     )
-    return figures | {"invented": found.invented, "completeness": found.completeness}
+    return figures | {
+        "invented": found.invented,
+        "false": found.false,
+        "completeness": found.completeness,
+    }
 
 
 def input_scatter(scene: Scene, task: str) -> float:

@@ -234,6 +234,7 @@ def test_invented_and_completeness():
     score = metrics.invented_and_completeness(output, truth, threshold=peak / 4, target_fwhm=fwhm)
     assert (score.detections, score.sources) == (52, 64)
     assert score.invented == pytest.approx(4 / 52)
+    assert score.false == pytest.approx(4 / 52)
     assert score.completeness == pytest.approx(48 / 64)
     # A smooth nebula is no source, in the truth or the output.
     nebula = stars(shape, [(130, 130)], 1e6, 150.0)
@@ -250,6 +251,18 @@ def test_invented_and_completeness():
     assert metrics.invented_and_completeness(
         output, close, threshold=peak / 4, target_fwhm=fwhm
     ).invented == pytest.approx(0.0)
+
+
+def test_a_displaced_crest_is_invented_but_no_false_light():
+    wave = 100 * np.sin(2 * np.pi * np.arange(200) / 60)[None, :] * np.ones((200, 1))
+    wave = wave * (1 + 0.05 * np.sin(2 * np.pi * np.arange(200) / 20))[:, None]
+    moved = np.roll(wave, 3, axis=1)
+    score = metrics.invented_and_completeness(
+        moved, wave, threshold=20.0, target_fwhm=4.0, border=25
+    )
+    assert score.detections > 10
+    assert score.invented == 1.0
+    assert score.false == 0.0
 
 
 def test_invented_and_completeness_match_radius_masks_and_nothing():

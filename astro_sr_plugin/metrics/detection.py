@@ -23,6 +23,9 @@ class DetectionScore(NamedTuple):
     ----------
     invented : float
         Fraction of the detections that have no counterpart in the truth; 0 without detections.
+    false : float
+        Fraction of the detections that have none and stand out of the truth by more than the
+        threshold: light that is not there. The others are crests of real structure, displaced.
     completeness : float
         Fraction of the clear true sources that were detected; NaN if there are none.
     detections, sources : int
@@ -30,6 +33,7 @@ class DetectionScore(NamedTuple):
     """
 
     invented: float
+    false: float
     completeness: float
     detections: int
     sources: int
@@ -121,8 +125,11 @@ def invented_and_completeness(
     wanted = _inside(clear, b, border, mask)
     matched = _has_neighbour(cKDTree, counted, true, reach)
     found = _has_neighbour(cKDTree, wanted, detected, reach)
+    rows, columns = np.round(counted).astype(int).T
+    bright = _without_smooth(a - b, width)[rows, columns] > threshold
     return DetectionScore(
         invented=float(np.mean(~matched)) if len(counted) else 0.0,
+        false=float(np.mean(~matched & bright)) if len(counted) else 0.0,
         completeness=float(np.mean(found)) if len(wanted) else float("nan"),
         detections=len(counted),
         sources=len(wanted),
@@ -131,15 +138,22 @@ def invented_and_completeness(
 
 def _maxima(image: NDArray[np.float64], width: float, threshold: float) -> NDArray[np.float64]:
     """Local maxima (8 neighbours) above a threshold; equal neighbours count once."""
-    from scipy.ndimage import center_of_mass, gaussian_filter, label, maximum_filter
+    from scipy.ndimage import center_of_mass, label, maximum_filter
 
-    filled = np.where(np.isfinite(image), image, 0.0)
-    filled = filled - gaussian_filter(filled, width)
+    filled = _without_smooth(image, width)
     tops = (filled == maximum_filter(filled, size=3, mode="nearest")) & (filled > threshold)
     labels, count = label(tops, structure=np.ones((3, 3)))
     if count == 0:
         return np.empty((0, 2))
     return np.atleast_2d(center_of_mass(tops, labels, np.arange(1, count + 1)))
+
+
+def _without_smooth(image: NDArray[np.float64], width: float) -> NDArray[np.float64]:
+    from scipy.ndimage import gaussian_filter
+
+    filled = np.where(np.isfinite(image), image, 0.0)
+    rest: NDArray[np.float64] = filled - gaussian_filter(filled, width)
+    return rest
 
 
 def _inside(
