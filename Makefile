@@ -48,6 +48,7 @@ bench: $(dev)
 	$(bin)/python -m benchmarks.speed
 	$(bin)/python -m benchmarks.memory
 	$(bin)/python -m benchmarks.quality
+	$(bin)/python -m benchmarks.limits
 
 # The update repository for PixInsight: docs/pixinsight.rst.
 pixinsight-repository: $(base)
