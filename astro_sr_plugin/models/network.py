@@ -22,6 +22,7 @@ __all__ = ["NetworkModel"]
 
 _PIT_DEPTH = 5.0
 _PIT_REACH = 3
+_HOLE_LIGHT = 10.0
 _STAR_FLOOR = 0.15
 _REST_BOX = 5
 
@@ -31,14 +32,17 @@ def _without_pits(result: Tensor, observed: Tensor, scale: int) -> Tensor:
 
     Where stars do not fit the measured PSF (a double star, a trailed or badly sampled one),
     sharpening digs pits. A pixel more than 5 sigma, or a twentieth of the light around it, below
-    the sky and its neighbourhood in the input is one. Both images conserve the flux, so their
-    mixture does, about.
+    the sky and its neighbourhood in the input is one, and so is a hole in bright light, darker by a
+    half than the pixels that enclose it: no sharper image has one that the input does not show.
+    Both images conserve the flux, so their mixture does, about.
     """
     pool, peak = torch.nn.functional.avg_pool2d, torch.nn.functional.max_pool2d
     light = pool(observed, 3, stride=1, padding=1, count_include_pad=False)
+    hole = _holes(result)
     deepest = result if scale == 1 else -peak(-result, scale)
     depth = (light.clamp_max(0.0) - deepest) / (_PIT_DEPTH * torch.sqrt(1 + (0.01 * light) ** 2))
-    share = (depth - 1).clamp(0.0, 1.0)
+    hole = (peak(hole, scale) > light.clamp_min(_HOLE_LIGHT)).to(depth.dtype)
+    share = torch.maximum((depth - 1).clamp(0.0, 1.0), hole)
     if not bool(share.any()):
         return result
     for kernel, padding in (
@@ -55,6 +59,14 @@ def _without_pits(result: Tensor, observed: Tensor, scale: int) -> Tensor:
             for image in (observed, share)
         )
     return torch.lerp(result, observed, share)
+
+
+def _holes(image: Tensor) -> Tensor:
+    """Return the mean of the neighbours where a pixel is darker than all and half as bright."""
+    pool, peak = torch.nn.functional.avg_pool2d, torch.nn.functional.max_pool2d
+    around = (9 * pool(image, 3, stride=1, padding=1) - image) / 8
+    lowest = -peak(peak(-image, (1, 3), stride=1, padding=(0, 1)), (3, 1), stride=1, padding=(1, 0))
+    return torch.where((image <= lowest) & (image < 0.5 * around), around, 0.0)
 
 
 def _without_stars(observed: Tensor, clean: Tensor, starless: Tensor) -> Tensor:

@@ -1,0 +1,56 @@
+"""Where a sharpened image is darker than the data can be, the input stays."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from astro_sr_plugin.models.network import _without_pits
+
+
+def blob(side: int, places, width: float, flux: float) -> torch.Tensor:
+    v, u = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    image = torch.zeros(side, side)
+    for y, x in places:
+        image += torch.exp(-0.5 * ((u - x) ** 2 + (v - y) ** 2) / width**2)
+    return (flux * image / (2 * torch.pi * width**2))[None, None]
+
+
+def enlarged(image: torch.Tensor, scale: int) -> torch.Tensor:
+    return torch.nn.functional.interpolate(image, scale_factor=scale, mode="nearest")
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_sharp_star_stays(scale):
+    observed = blob(40, [(20, 20)], 1.6, 3000.0)
+    middle = 20 * scale + (scale - 1) / 2
+    result = scale**2 * blob(40 * scale, [(middle, middle)], 0.9, 3000.0)
+    assert torch.equal(_without_pits(result, observed, scale), result)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_two_stars_with_a_gap_stay(scale):
+    observed = blob(40, [(20, 18), (20, 22)], 1.6, 3000.0)
+    places = [(20 * scale, 18 * scale), (20 * scale, 22 * scale)]
+    result = scale**2 * blob(40 * scale, places, 0.8, 3000.0)
+    assert torch.equal(_without_pits(result, observed, scale), result)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_hole_in_a_star_is_left_out(scale):
+    observed = blob(40, [(20, 20)], 1.6, 3000.0)
+    middle = 20 * scale
+    result = scale**2 * blob(40 * scale, [(middle, middle)], 1.2, 3000.0)
+    result[0, 0, middle, middle] *= 0.2
+    mended = _without_pits(result, observed, scale)[0, 0]
+    around = mended[middle - 1 : middle + 2, middle - 1 : middle + 2]
+    assert mended[middle, middle] > 0.7 * around.mean()
+    assert torch.equal(mended[:5], result[0, 0, :5])
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_pit_in_the_sky_is_left_out(scale):
+    observed = torch.zeros(1, 1, 40, 40)
+    result = enlarged(observed, scale).clone()
+    result[0, 0, 20 * scale, 20 * scale] = -30.0
+    assert _without_pits(result, observed, scale).min() > -1.0
