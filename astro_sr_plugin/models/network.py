@@ -23,6 +23,8 @@ __all__ = ["NetworkModel"]
 _PIT_DEPTH = 5.0
 _PIT_REACH = 3
 _HOLE_LIGHT = 10.0
+_FAINT = 3.0
+_SMOOTH = [t / 64 for t in (1, -6, 15, 44, 15, -6, 1)]
 _STAR_FLOOR = 0.15
 _REST_BOX = 5
 
@@ -59,6 +61,20 @@ def _without_pits(result: Tensor, observed: Tensor, scale: int) -> Tensor:
             for image in (observed, share)
         )
     return torch.lerp(result, observed, share)
+
+
+def _without_ripple(result: Tensor) -> Tensor:
+    """Take the finest ripple off faint light.
+
+    The target profile has no light at the highest frequency of the finer grid, where the sharpest
+    estimates of undersampled images ring around bright stars. The filter is flat up to half of it.
+    """
+    taps = result.new_tensor(_SMOOTH)
+    faint = result.clamp(-_FAINT, _FAINT)
+    smooth = torch.nn.functional.conv2d(faint, taps[None, None, None, :], padding=(0, 3))
+    smooth = torch.nn.functional.conv2d(smooth, taps[None, None, :, None], padding=(3, 0))
+    share = 1 - (faint / _FAINT) ** 2
+    return torch.addcmul(result, share, smooth - faint)
 
 
 def _holes(image: Tensor) -> Tensor:
@@ -153,6 +169,8 @@ class NetworkModel:
                 result = _without_stars(observed, result[:, :1], result[:, 1:])
             else:
                 result = _without_pits(result, observed, scale)
+                if scale > 1:
+                    result = _without_ripple(result)
                 result = flux.correct(result, smooth, mask)
             cut = border * scale
             return result[..., cut:-cut, cut:-cut]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from astro_sr_plugin.models.network import _without_pits
+from astro_sr_plugin.models.network import _without_pits, _without_ripple
 
 
 def blob(side: int, places, width: float, flux: float) -> torch.Tensor:
@@ -54,3 +54,16 @@ def test_a_pit_in_the_sky_is_left_out(scale):
     result = enlarged(observed, scale).clone()
     result[0, 0, 20 * scale, 20 * scale] = -30.0
     assert _without_pits(result, observed, scale).min() > -1.0
+
+
+def test_ripple_in_the_sky_is_taken_off_and_stars_stay():
+    stars = blob(60, [(20, 20)], 0.85, 30.0) + blob(60, [(40, 40)], 0.85, 5000.0)
+    assert torch.allclose(
+        _without_ripple(stars)[..., 16:25, 16:25], stars[..., 16:25, 16:25], atol=0.3
+    )
+    assert _without_ripple(stars).sum() == pytest.approx(float(stars.sum()), rel=1e-3)
+    rows = torch.arange(60)
+    ripple = (1.0 - 2.0 * (rows % 2))[:, None] * torch.ones(60)
+    left = _without_ripple(ripple[None, None])[0, 0, 5:-5, 5:-5]
+    assert left.abs().max() < 0.2
+    assert torch.equal(_without_ripple(100 * ripple[None, None]), 100 * ripple[None, None])
