@@ -22,6 +22,8 @@ __all__ = ["NetworkModel"]
 
 _PIT_DEPTH = 5.0
 _PIT_REACH = 3
+_MEND_RADIUS = 8
+"""Input pixels around a pixel that mending pits and ripple look at."""
 _HOLE_LIGHT = 10.0
 _FAINT = 3.0
 _SMOOTH = [t / 64 for t in (1, -6, 15, 44, 15, -6, 1)]
@@ -110,7 +112,7 @@ class NetworkModel:
     Attributes
     ----------
     spec : ModelSpec
-        Its ``halo`` is that of the network with its filters, without the flux step.
+        Its ``halo`` is that of the network with its filters, without what comes after it.
     net : WienerUNet
         The network, on the CPU, in float32.
     """
@@ -121,7 +123,7 @@ class NetworkModel:
     def halo(self, conditions: Conditions) -> int:
         """Return the input pixels around a tile on which its output depends."""
         del conditions
-        return self.spec.halo + (0 if self.net.outputs == 2 else FLUX_RADIUS)
+        return self.spec.halo + (0 if self.net.outputs == 2 else FLUX_RADIUS + _MEND_RADIUS)
 
     def prepare(self, conditions: Conditions, device: str, dtype: str) -> PlaneFunction:
         """Return the function that restores tiles of a plane under ``conditions``."""
@@ -168,10 +170,11 @@ class NetworkModel:
             if flux is None:
                 result = _without_stars(observed, result[:, :1], result[:, 1:])
             else:
+                # What falls back to the input has its width: the flux step would take that amiss.
+                result = flux.correct(result, smooth, mask)
                 result = _without_pits(result, observed, scale)
                 if scale > 1:
                     result = _without_ripple(result)
-                result = flux.correct(result, smooth, mask)
             cut = border * scale
             return result[..., cut:-cut, cut:-cut]
 
