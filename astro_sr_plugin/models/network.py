@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from astro_sr_plugin.models.filters import (
     FILTER_RADIUS,
@@ -26,27 +27,29 @@ _MEND_RADIUS = 8
 """Input pixels around a pixel that mending pits and ripple look at."""
 _HOLE_LIGHT = 10.0
 _FAINT = 3.0
-_SMOOTH = [t / 64 for t in (1, -6, 15, 44, 15, -6, 1)]
+_SMOOTH = [t / 16 for t in (-1, 4, 10, 4, -1)]
 _STAR_FLOOR = 0.15
 _REST_BOX = 5
 
 
-def _without_pits(result: Tensor, observed: Tensor, scale: int) -> Tensor:
+def _without_pits(result: Tensor, observed: Tensor, scale: int, *, sharper: bool = True) -> Tensor:
     """Fall back to the observed image around pixels that are darker than the data can be.
 
     Where stars do not fit the measured PSF (a double star, a trailed or badly sampled one),
     sharpening digs pits. A pixel more than 5 sigma, or a twentieth of the light around it, below
     the sky and its neighbourhood in the input is one, and so is a hole in bright light, darker by a
-    half than the pixels that enclose it: no sharper image has one that the input does not show.
+    half than the pixels that enclose it, if the result is sharper: the input does not show it.
     Both images conserve the flux, so their mixture does, about.
     """
-    pool, peak = torch.nn.functional.avg_pool2d, torch.nn.functional.max_pool2d
+    pool, peak = functional.avg_pool2d, functional.max_pool2d
     light = pool(observed, 3, stride=1, padding=1, count_include_pad=False)
-    hole = _holes(result)
     deepest = result if scale == 1 else -peak(-result, scale)
     depth = (light.clamp_max(0.0) - deepest) / (_PIT_DEPTH * torch.sqrt(1 + (0.01 * light) ** 2))
-    hole = (peak(hole, scale) > light.clamp_min(_HOLE_LIGHT)).to(depth.dtype)
-    share = torch.maximum((depth - 1).clamp(0.0, 1.0), hole)
+    share = (depth - 1).clamp(0.0, 1.0)
+    if sharper:
+        around = _holes(result)
+        around = around if scale == 1 else peak(around, scale)
+        share = torch.where(around > light.clamp_min(_HOLE_LIGHT), 1.0, share)
     if not bool(share.any()):
         return result
     for kernel, padding in (
@@ -57,9 +60,7 @@ def _without_pits(result: Tensor, observed: Tensor, scale: int) -> Tensor:
     share = pool(share, 3, stride=1, padding=1, count_include_pad=False)
     if scale > 1:
         observed, share = (
-            torch.nn.functional.interpolate(
-                image, scale_factor=scale, mode="bilinear", align_corners=False
-            )
+            functional.interpolate(image, scale_factor=scale, mode="bilinear", align_corners=False)
             for image in (observed, share)
         )
     return torch.lerp(result, observed, share)
@@ -71,20 +72,38 @@ def _without_ripple(result: Tensor) -> Tensor:
     The target profile has no light at the highest frequency of the finer grid, where the sharpest
     estimates of undersampled images ring around bright stars. The filter is flat up to half of it.
     """
-    taps = result.new_tensor(_SMOOTH)
+    r = len(_SMOOTH) // 2
     faint = result.clamp(-_FAINT, _FAINT)
-    smooth = torch.nn.functional.conv2d(faint, taps[None, None, None, :], padding=(0, 3))
-    smooth = torch.nn.functional.conv2d(smooth, taps[None, None, :, None], padding=(3, 0))
+    smooth = functional.pad(faint, (r, r, r, r), mode="replicate")
+    for axis in (-1, -2):
+        smooth = _along(smooth, axis)
     share = 1 - (faint / _FAINT) ** 2
-    return torch.addcmul(result, share, smooth - faint)
+    return torch.addcmul(result, share, smooth.sub_(faint))
+
+
+def _along(image: Tensor, axis: int) -> Tensor:
+    """Filter one axis with `_SMOOTH` and cut the ends off; on CPUs faster than a convolution."""
+    r, n = len(_SMOOTH) // 2, image.shape[axis] - len(_SMOOTH) + 1
+    total = image.narrow(axis, r, n) * _SMOOTH[r]
+    for k in range(1, r + 1):
+        both = image.narrow(axis, r - k, n) + image.narrow(axis, r + k, n)
+        total.add_(both, alpha=_SMOOTH[r - k])
+    return total
 
 
 def _holes(image: Tensor) -> Tensor:
     """Return the mean of the neighbours where a pixel is darker than all and half as bright."""
-    pool, peak = torch.nn.functional.avg_pool2d, torch.nn.functional.max_pool2d
-    around = (9 * pool(image, 3, stride=1, padding=1) - image) / 8
-    lowest = -peak(peak(-image, (1, 3), stride=1, padding=(0, 1)), (3, 1), stride=1, padding=(1, 0))
-    return torch.where((image <= lowest) & (image < 0.5 * around), around, 0.0)
+    lowest = total = image
+    for axis in (-1, -2):
+        n = image.shape[axis] - 2
+        a, b, c = (lowest.narrow(axis, k, n) for k in range(3))
+        lowest = torch.minimum(torch.minimum(a, c), b)
+        a, b, c = (total.narrow(axis, k, n) for k in range(3))
+        total = (a + c).add_(b)
+    inner = image[..., 1:-1, 1:-1]
+    around = total.sub_(inner).div_(8)
+    hole = (inner <= lowest) & (inner < 0.5 * around)
+    return functional.pad(torch.where(hole, around, 0.0), (1, 1, 1, 1))
 
 
 def _without_stars(observed: Tensor, clean: Tensor, starless: Tensor) -> Tensor:
@@ -97,7 +116,7 @@ def _without_stars(observed: Tensor, clean: Tensor, starless: Tensor) -> Tensor:
     light = clean - starless
     stars = light**3 / (light**2 + _STAR_FLOOR**2)
     rest = observed - stars - starless
-    power = torch.nn.functional.avg_pool2d(
+    power = functional.avg_pool2d(
         rest**2, _REST_BOX, stride=1, padding=_REST_BOX // 2, count_include_pad=False
     )
     quiet = rest / power.clamp_min(1.0).sqrt()
@@ -172,7 +191,7 @@ class NetworkModel:
             else:
                 # What falls back to the input has its width: the flux step would take that amiss.
                 result = flux.correct(result, smooth, mask)
-                result = _without_pits(result, observed, scale)
+                result = _without_pits(result, observed, scale, sharper=not keep_psf)
                 if scale > 1:
                     result = _without_ripple(result)
             cut = border * scale

@@ -61,7 +61,7 @@ def test_ripple_in_the_sky_is_taken_off_and_stars_stay():
     assert torch.allclose(
         _without_ripple(stars)[..., 16:25, 16:25], stars[..., 16:25, 16:25], atol=0.3
     )
-    assert _without_ripple(stars).sum() == pytest.approx(float(stars.sum()), rel=1e-3)
+    assert _without_ripple(stars).sum() == pytest.approx(float(stars.sum()), rel=2e-3)
     rows = torch.arange(60)
     ripple = (1.0 - 2.0 * (rows % 2))[:, None] * torch.ones(60)
     left = _without_ripple(ripple[None, None])[0, 0, 5:-5, 5:-5]
