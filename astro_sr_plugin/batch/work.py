@@ -116,6 +116,8 @@ def work(task: Task) -> tuple[FrameResult, str, str]:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", AstroSRWarning)
         try:
+            # A process that died may have left it; done again, it must not be in the way.
+            task.staged.unlink(missing_ok=True)
             job = job_of(task.identity, task.input, task.hdu, task.dtype)
             shape, steps = _do(task)
             sha256, status = hash_file(task.staged), "done"

@@ -17,6 +17,7 @@ import pytest
 from astropy.io import fits
 
 import astro_sr_plugin as asr
+from astro_sr_plugin.batch.recipe import make_recipe
 from astro_sr_plugin.batch.work import FrameResult, Task, work
 
 RECIPE = ({"verb": "denoise", "strength": 0.8}, {"verb": "deconvolve", "stars": 0.5})
@@ -209,6 +210,17 @@ def test_a_process_that_dies_takes_nothing_along(lights: Path, tmp_path: Path) -
     summary = asr.run_batch(lights, tmp_path / "out", RECIPE, jobs=2, notify=kill_one)
     assert statuses(summary) == ["done"] * 3, summary.to_text()
     assert len(contents(tmp_path / "out")) == 3
+
+
+def test_what_a_dead_process_left_is_not_in_the_way(lights: Path, tmp_path: Path) -> None:
+    plan = make_recipe(["denoise"])
+    task = Task(
+        lights / "light_1.fits", tmp_path / "out.fits", tmp_path / "staged.fits", plan, "identity"
+    )
+    first, _, sha256 = work(task)
+    second, _, again = work(task)
+    assert (first.status, second.status) == ("done", "done"), second.message
+    assert sha256 == again
 
 
 @pytest.mark.slow
