@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 
 import torch
+from scipy import fft
 from torch import Tensor
+from torch.nn import functional
 
 __all__ = [
     "FILTER_RADIUS",
     "WIENER_STRENGTHS",
+    "Filters",
     "apply_spectra",
     "filter_spectra",
     "gaussian_kernel",
     "make_moffat_psf",
     "make_wiener_filters",
+    "without_border",
 ]
 
 FILTER_RADIUS = 32
@@ -158,6 +162,34 @@ def apply_spectra(image: Tensor, spectra: Tensor) -> Tensor:
     return result
 
 
+class Filters:
+    """Kernels for images of any size: applied in Fourier space, on a grid that is fast there.
+
+    Parameters
+    ----------
+    kernels : Tensor
+        Shape ``(B or 1, N, h, w)``, odd sides, centred.
+    """
+
+    def __init__(self, kernels: Tensor) -> None:
+        self._kernels = kernels
+        self._shape = (0, 0)
+        self._spectra = kernels
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Convolve images of shape ``(B, 1, H, W)`` with all kernels: ``(B, N, H, W)``.
+
+        As many of the outermost pixels as the kernels' radius mean nothing: cut them off.
+        """
+        height, width = image.shape[-2:]
+        shape = (fft.next_fast_len(height, real=True), fft.next_fast_len(width, real=True))
+        if shape != self._shape:
+            # The tiles of a plane are alike: the spectra serve again.
+            self._shape, self._spectra = shape, filter_spectra(self._kernels, shape)
+        padded = functional.pad(image, (0, shape[1] - width, 0, shape[0] - height))
+        return apply_spectra(padded, self._spectra)[..., :height, :width]
+
+
 def gaussian_kernel(fwhm: float, radius: int, device: str = "cpu") -> Tensor:
     """Point-sampled Gaussian of sum 1, shape ``(2 * radius + 1, 2 * radius + 1)``."""
     place = torch.arange(-radius, radius + 1, device=device, dtype=torch.float32)
@@ -165,3 +197,8 @@ def gaussian_kernel(fwhm: float, radius: int, device: str = "cpu") -> Tensor:
     axis = torch.exp(-0.5 * (place / sigma) ** 2)
     image = axis[:, None] * axis[None, :]
     return image / image.sum()
+
+
+def without_border(image: Tensor, border: int) -> Tensor:
+    """Cut ``border`` pixels, 0 or more, off every side."""
+    return image[..., border : image.shape[-2] - border, border : image.shape[-1] - border]

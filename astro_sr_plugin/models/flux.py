@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from astro_sr_plugin.models.filters import (
     FILTER_RADIUS,
-    apply_spectra,
+    Filters,
     filter_spectra,
     gaussian_kernel,
 )
@@ -59,16 +59,15 @@ class FluxStep:
         wide = gaussian_kernel(_WIDE, FILTER_RADIUS, device)
         self.kernels = torch.stack([aperture, wide])
         """Gaussians for the observed image, ``(2, 2R + 1, 2R + 1)``."""
-        self._again = aperture
+        again = aperture
         if not keep_psf:
             psf = torch.from_numpy(conditions.psf).to(device)
-            self._again = _seen_again(psf, conditions.target_fwhm / scale, scale, aperture)
-        r, k = self._again.shape[-1] // 2, FLUX_RADIUS
-        self._again = self._again[r - k : r + k + 1, r - k : r + k + 1]
-        self._far = 1.0 - float(self._again.sum())
+            again = _seen_again(psf, conditions.target_fwhm / scale, scale, aperture)
+        r, k = again.shape[-1] // 2, FLUX_RADIUS
+        near = again[r - k : r + k + 1, r - k : r + k + 1]
+        self._again, self._far = Filters(near[None, None]), 1.0 - float(near.sum())
         noise = 1 / (math.sqrt(4 * math.pi) * width / 2.3548)
         self._floor = _CAUTION * noise * (1 + 3 * max(0.0, conditions.noise_correlation))
-        self._cache: dict[tuple[int, int], Tensor] = {}
 
     def correct(self, result: Tensor, smooth: Tensor, mask: Tensor) -> Tensor:
         """Scale the sources of a result.
@@ -88,11 +87,8 @@ class FluxStep:
             Shape of ``result``. The outermost `FLUX_RADIUS` input pixels mean nothing.
         """
         seen = functional.avg_pool2d(result, self.scale) if self.scale > 1 else result
-        shape = (seen.shape[-2], seen.shape[-1])
-        if shape not in self._cache:
-            self._cache = {shape: filter_spectra(self._again[None, None], shape)}
         # What lies beyond the kernel is as smooth as the wide aperture shows it.
-        seen = apply_spectra(seen, self._cache[shape]) + self._far * smooth[:, 1:]
+        seen = self._again(seen) + self._far * smooth[:, 1:]
         seen, light = seen.clamp_min(0.0), smooth[:, :1].clamp_min(0.0)
         ratio = ((light + self._floor) / (seen + self._floor)).clamp(1 / _MOST, _MOST)
         share = seen**2 / (seen**2 + self._floor**2)

@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from astro_sr_plugin.models.filters import (
     FILTER_RADIUS,
-    apply_spectra,
-    filter_spectra,
+    Filters,
     make_wiener_filters,
+    without_border,
 )
 from astro_sr_plugin.models.flux import FLUX_RADIUS, FluxStep
 from astro_sr_plugin.models.spec import Conditions, ModelSpec, PlaneFunction
@@ -24,7 +24,7 @@ __all__ = ["NetworkModel"]
 _PIT_DEPTH = 5.0
 _PIT_REACH = 3
 _MEND_RADIUS = 8
-"""Input pixels around a pixel that mending pits and ripple look at."""
+"""Input pixels around a pixel that matter to what comes after the flux step."""
 _HOLE_LIGHT = 10.0
 _FAINT = 3.0
 _SMOOTH = [t / 16 for t in (-1, 4, 10, 4, -1)]
@@ -142,7 +142,7 @@ class NetworkModel:
     def halo(self, conditions: Conditions) -> int:
         """Return the input pixels around a tile on which its output depends."""
         del conditions
-        return self.spec.halo + (0 if self.net.outputs == 2 else FLUX_RADIUS + _MEND_RADIUS)
+        return self.spec.halo + _MEND_RADIUS + (0 if self.net.outputs == 2 else FLUX_RADIUS)
 
     def prepare(self, conditions: Conditions, device: str, dtype: str) -> PlaneFunction:
         """Return the function that restores tiles of a plane under ``conditions``."""
@@ -166,18 +166,14 @@ class NetworkModel:
         if self.net.outputs == 1:
             flux = FluxStep(conditions, scale, keep_psf, device)
             kernels = torch.cat([kernels, flux.kernels[None]], dim=1)
-        border = self.halo(conditions) - FILTER_RADIUS
-        cache: dict[tuple[int, int], Tensor] = {}
+        filters = Filters(kernels)
+        reach = self.spec.halo - FILTER_RADIUS
+        rest = self.halo(conditions) - self.spec.halo
 
         def restore(observed: Tensor, mask: Tensor) -> Tensor:
-            shape = (observed.shape[-2], observed.shape[-1])
-            if shape not in cache:
-                cache.clear()
-                cache[shape] = filter_spectra(kernels, shape)
-            estimates = apply_spectra(observed, cache[shape])
-            r = FILTER_RADIUS
+            estimates = filters(observed)
             observed, mask, estimates = (
-                image[..., r:-r, r:-r] for image in (observed, mask, estimates)
+                without_border(image, FILTER_RADIUS) for image in (observed, mask, estimates)
             )
             estimates, smooth = estimates.tensor_split([count * phases], dim=1)
             estimates = estimates.unflatten(1, (count, phases))
@@ -185,7 +181,10 @@ class NetworkModel:
                 torch.device(device).type, torch.bfloat16, enabled=dtype == "bfloat16"
             )
             with autocast:
-                result = net(observed, mask, estimates, None)
+                result = net(observed, mask, estimates, None, margin=reach)
+            observed, mask, smooth = (
+                without_border(image, reach) for image in (observed, mask, smooth)
+            )
             if flux is None:
                 result = _without_stars(observed, result[:, :1], result[:, 1:])
             else:
@@ -194,7 +193,6 @@ class NetworkModel:
                 result = _without_pits(result, observed, scale, sharper=not keep_psf)
                 if scale > 1:
                     result = _without_ripple(result)
-            cut = border * scale
-            return result[..., cut:-cut, cut:-cut]
+            return without_border(result, rest * scale)
 
         return restore

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from astro_sr_plugin.models.filters import apply_spectra, filter_spectra, gaussian_kernel
+from astro_sr_plugin.models.filters import Filters, filter_spectra, gaussian_kernel, without_border
 from astro_sr_plugin.models.spec import Conditions, ModelSpec, PlaneFunction
 
 __all__ = ["RichardsonLucyModel"]
@@ -51,21 +51,20 @@ class RichardsonLucyModel:
     def prepare(self, conditions: Conditions, device: str, dtype: str) -> PlaneFunction:
         """Return the function that deconvolves tiles of a plane; always in float32."""
         del dtype
-        kernel = self._kernel(conditions).to(device)
+        kernel = self._kernel(conditions).to(device)[None, None]
+        forward, back = Filters(kernel), Filters(kernel.flip(-2, -1))
         cut = self.halo(conditions)
 
         def restore(observed: Tensor, mask: Tensor) -> Tensor:
             del mask
-            shape = (observed.shape[-2], observed.shape[-1])
-            forward = filter_spectra(kernel[None, None], shape)
             image = (observed + _PEDESTAL).clamp_min(_FLOOR)
             estimate = image
             for _ in range(self.iterations):
-                ratio = image / apply_spectra(estimate, forward).clamp_min(_FLOOR)
-                estimate = estimate * apply_spectra(ratio, forward.conj())
+                ratio = image / forward(estimate).clamp_min(_FLOOR)
+                estimate = estimate * back(ratio)
             # Pixels below the pedestal did not take part: they come back as they were.
             result = estimate - _PEDESTAL + (observed + _PEDESTAL).clamp_max(0.0)
-            return result[..., cut:-cut, cut:-cut]
+            return without_border(result, cut)
 
         return restore
 

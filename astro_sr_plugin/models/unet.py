@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from astro_sr_plugin.models.filters import WIENER_STRENGTHS
+from astro_sr_plugin.models.filters import WIENER_STRENGTHS, without_border
 
 __all__ = ["CONDITIONS", "WienerUNet", "as_channels_last", "encode_conditions"]
 
@@ -19,6 +19,7 @@ CONDITIONS = 5
 _FLOOR = 0.05
 _NOTHING = 5.0
 _STRIP = 16
+_PIECE = 128
 
 
 def encode_conditions(
@@ -143,7 +144,7 @@ class WienerUNet(nn.Module):
         blocks: tuple[int, ...] = (1, 1, 2),
     ) -> None:
         super().__init__()
-        self.scale, self.outputs = scale, outputs
+        self.scale, self.outputs, self.blocks = scale, outputs, blocks
         self.estimates = len(WIENER_STRENGTHS)
         phases = scale**2
         planes = 2 + self.estimates * phases
@@ -161,7 +162,13 @@ class WienerUNet(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(
-        self, observed: Tensor, mask: Tensor, estimates: Tensor, conditions: Tensor | None
+        self,
+        observed: Tensor,
+        mask: Tensor,
+        estimates: Tensor,
+        conditions: Tensor | None,
+        *,
+        margin: int = 0,
     ) -> Tensor:
         """Restore a batch.
 
@@ -175,11 +182,14 @@ class WienerUNet(nn.Module):
             Shape ``(B, K, scale**2, H, W)``: Wiener estimates, all phases.
         conditions : Tensor or None
             Shape ``(B, CONDITIONS)``; None for a network from `folded`.
+        margin : int
+            Input pixels at every side of which the output is not wanted.
 
         Returns
         -------
         Tensor
-            Shape ``(B, outputs, scale * H, scale * W)``, in noise sigma.
+            Shape ``(B, outputs, scale * (H - 2 * margin), scale * (W - 2 * margin))``, in noise
+            sigma.
         """
         x = self.head(_by_strips(_encode, observed, mask, estimates.flatten(1, 2)))
         skips = []
@@ -188,10 +198,34 @@ class WienerUNet(nn.Module):
             if level < len(self.down):
                 skips.append(x)
                 x = self.down[level](x)
+        gone = 0
         for level in reversed(range(len(self.decoder))):
-            x = self.up[level](x).add_(skips[level])
+            cell = 2 ** (level + 1)
+            spare = (margin - self._reach(level)) // (2 * cell) * (2 * cell)
+            if spare > gone:
+                x, gone = without_border(x, (spare - gone) // (2 * cell)), spare
+            x = self.up[level](x).add_(without_border(skips[level], gone // cell))
             x = self.decoder[level](x, conditions)
-        return _by_strips(self._mix, estimates, self.tail(x))
+        mixed = self._finish(without_border(estimates, gone), x)
+        return without_border(mixed, self.scale * (margin - gone))
+
+    def _reach(self, level: int) -> int:
+        """Return the input pixels around an output pixel that matter from a decoder level on."""
+        tail = 2
+        return tail + sum(2 * self.blocks[k] * 2 ** (k + 1) for k in range(level + 1))
+
+    def _finish(self, estimates: Tensor, x: Tensor) -> Tensor:
+        """Take the last convolution piece by piece: its many channels need not exist at once."""
+        height = x.shape[-2]
+        rows = height if torch.is_grad_enabled() or x.is_cuda else _PIECE
+        pieces = []
+        for first in range(0, height, rows):
+            last = min(first + rows, height)
+            low, high = max(0, first - 1), min(height, last + 1)
+            mixed = self.tail(x[..., low:high, :])[..., first - low : last - low, :]
+            own = estimates[..., 2 * first : 2 * last, :]
+            pieces.append(_by_strips(self._mix, own, mixed))
+        return torch.cat(pieces, dim=-2)
 
     def _mix(self, estimates: Tensor, x: Tensor) -> Tensor:
         """Turn the last features into weights and correction, and mix."""

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from astro_sr_plugin.models.filters import (
     FILTER_RADIUS,
-    apply_spectra,
-    filter_spectra,
+    Filters,
     make_wiener_filters,
+    without_border,
 )
 from astro_sr_plugin.models.spec import Conditions, ModelSpec, PlaneFunction
 
@@ -43,13 +43,11 @@ class WienerModel:
         target = None
         if self.spec.task != "denoise":
             target = torch.tensor([conditions.target_fwhm], device=device)
-        kernels = make_wiener_filters(psf, target, self.spec.scale)[:, _MIDDLE]
+        filters = Filters(make_wiener_filters(psf, target, self.spec.scale)[:, _MIDDLE])
 
         def restore(observed: Tensor, mask: Tensor) -> Tensor:
             del mask
-            spectra = filter_spectra(kernels, (observed.shape[-2], observed.shape[-1]))
-            r = FILTER_RADIUS
-            phases = apply_spectra(observed, spectra)[..., r:-r, r:-r]
+            phases = without_border(filters(observed), FILTER_RADIUS)
             return torch.nn.functional.pixel_shuffle(phases, self.spec.scale)
 
         return restore

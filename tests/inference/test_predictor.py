@@ -21,11 +21,11 @@ def conditions(fwhm=3.0):
     return Conditions(psf, fwhm, 3.0, 0.1, 2.0, 0.2)
 
 
-def random_network(scale):
+def random_network(scale, outputs=1):
     torch.manual_seed(scale)
-    net = WienerUNet(scale, widths=(8, 12, 16)).eval().requires_grad_(False)
+    net = WienerUNet(scale, outputs, widths=(8, 12, 16)).eval().requires_grad_(False)
     torch.nn.init.normal_(net.tail.weight, std=0.05)
-    task = "super-resolve" if scale == 2 else "deconvolve"
+    task = "super-resolve" if scale == 2 else "remove-stars" if outputs == 2 else "deconvolve"
     spec = ModelSpec("random", task, "", "WienerUNet", scale=scale, halo=HALO)
     return NetworkModel(spec, net)
 
@@ -52,6 +52,7 @@ def predict(model, image, mask=None, **knobs):
 MODELS = {
     "network": random_network(1),
     "network x2": random_network(2),
+    "network for stars": random_network(1, outputs=2),
     "wiener": load_model("wiener", "deconvolve"),
     "wiener x2": load_model("wiener", "super-resolve"),
     "bicubic": load_model("bicubic"),

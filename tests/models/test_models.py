@@ -10,6 +10,7 @@ from astro_sr_plugin.exceptions import ModelError
 from astro_sr_plugin.models.checkpoint import file_digest, load_network, save_network
 from astro_sr_plugin.models.filters import (
     FILTER_RADIUS,
+    Filters,
     apply_spectra,
     filter_spectra,
     gaussian_kernel,
@@ -91,6 +92,38 @@ def test_wiener_filters_keep_flux_and_reach_the_target(scale):
     peak_area = float((sharp > sharp.max() / 2).sum())
     assert 2 * np.sqrt(peak_area / np.pi) == pytest.approx(float(target), rel=0.12)
     assert size == 129 * scale
+
+
+@pytest.mark.parametrize("shape", [(97, 130), (101, 257)])
+def test_filters_are_convolutions_on_any_grid(shape):
+    kernels = torch.rand(1, 3, 9, 9, generator=torch.manual_seed(3), dtype=torch.float64)
+    images = torch.rand(2, 1, *shape, generator=torch.manual_seed(4), dtype=torch.float64)
+    filters = Filters(kernels)
+    for image in (images, images[..., 8:]):
+        wanted = torch.nn.functional.conv2d(image, kernels.flip(-2, -1)[0][:, None])
+        assert torch.allclose(filters(image)[..., 4:-4, 4:-4], wanted)
+
+
+@pytest.mark.parametrize("margin", [0, 3, 8, 30, 72])
+@pytest.mark.parametrize(
+    ("widths", "blocks", "scale", "outputs"),
+    [((8, 12, 16), (1, 1, 2), 1, 1), ((8, 12), (2, 1), 1, 2), ((8, 12, 16), (1, 1, 1), 2, 1)],
+)
+def test_a_margin_is_left_out_and_changes_nothing_else(margin, widths, blocks, scale, outputs):
+    torch.manual_seed(5)
+    net = WienerUNet(scale, outputs, widths, blocks)
+    torch.nn.init.normal_(net.tail.weight, std=0.1)
+    observed, mask = 5 * torch.randn(1, 1, 176, 168), torch.zeros(1, 1, 176, 168)
+    estimates = 5 * torch.randn(1, 4, scale**2, 176, 168)
+    conditions = torch.randn(1, 5)
+    with torch.inference_mode():
+        whole = net(observed, mask, estimates, conditions)
+        inner = net(observed, mask, estimates, conditions, margin=margin)
+    cut = scale * margin
+    wanted = whole[..., cut : whole.shape[-2] - cut, cut : whole.shape[-1] - cut]
+    assert torch.allclose(inner, wanted, rtol=1e-4, atol=1e-3)
+    learned = net(observed, mask, estimates, conditions, margin=margin)
+    assert torch.allclose(learned, inner, rtol=1e-4, atol=1e-3)
 
 
 def test_moffat_psf_has_its_width_and_angle():
