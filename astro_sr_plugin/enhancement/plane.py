@@ -265,9 +265,7 @@ def restore_plane(
     """
     scale = model.spec.scale
     shape = (source.plane.shape[0], source.plane.shape[1])
-    ledger = FluxLedger(
-        shape, scale, conditions.psf, target_psf, conditions.noise_correlation
-    )
+    ledger = FluxLedger(shape, scale, conditions.psf, target_psf, conditions.noise_correlation)
     for first, last in _row_blocks(shape[0]):
         ledger.count_input(first, *source.read(first, last, 0, shape[1]))
     sharpens = conditions.target_fwhm < 0.95 * scale * conditions.fwhm

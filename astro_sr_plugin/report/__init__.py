@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from astro_sr_plugin.report.auditing import audit
 from astro_sr_plugin.report.figures import comparison_figures
 from astro_sr_plugin.report.page import write_before_after_html
 from astro_sr_plugin.report.picture import write_before_after_png
+from astro_sr_plugin.report.promises import Audit
 
-__all__ = ["comparison_figures", "write_before_after_html", "write_before_after_png"]
+__all__ = [
+    "Audit",
+    "audit",
+    "comparison_figures",
+    "write_before_after_html",
+    "write_before_after_png",
+]

@@ -33,7 +33,7 @@ def test_sums_agree_and_a_lost_pedestal_comes_back(shape, scale):
     observed = (rng.normal(size=shape) + 3).astype(np.float32)
     result = np.zeros((shape[0] * scale, shape[1] * scale), np.float32)
     out = corrected(observed, result, scale, gaussian(4.0), gaussian(2.0))
-    assert out.sum() / scale**2 == pytest.approx(observed.sum(), rel=1e-4)
+    assert out.sum() / scale**2 == pytest.approx(observed.sum(), rel=2e-4)
     assert np.abs(out - 3).max() < 0.4
 
 
@@ -64,7 +64,7 @@ def test_structure_that_a_result_leaves_out_comes_back(scale):
         np.std((image - truth.repeat(scale, 0).repeat(scale, 1))[inner, inner])
         for image in (flat, out)
     ]
-    assert wrong[1] < 0.5 * wrong[0]
+    assert wrong[1] < 0.6 * wrong[0]
 
 
 @pytest.mark.parametrize("correlated", [False, True])
