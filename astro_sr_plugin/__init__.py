@@ -20,6 +20,7 @@ _PUBLIC = {
     "deconvolve": "enhancement.deconvolve",
     "super_resolve": "enhancement.super_resolve",
     "remove_stars": "enhancement.remove_stars",
+    "audit": "report.auditing",
     "run_batch": "batch.run",
     "Recipe": "batch.recipe",
     "list_models": "models.registry",

@@ -20,6 +20,7 @@ from astro_sr_plugin.measurement.quality import measure as measure
 from astro_sr_plugin.models.registry import list_models as list_models
 from astro_sr_plugin.models.registry import load_model as load_model
 from astro_sr_plugin.progress import ProgressBar as ProgressBar
+from astro_sr_plugin.report.auditing import audit as audit
 from astro_sr_plugin.stars.mask import star_mask as star_mask
 from astro_sr_plugin.stretch import AsinhStretch as AsinhStretch
 from astro_sr_plugin.stretch import GammaStretch as GammaStretch

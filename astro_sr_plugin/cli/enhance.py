@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import astro_sr_plugin as asr
+from astro_sr_plugin.cli.audit import add_report_options, report_on
 from astro_sr_plugin.cli.options import (
     Commands,
     add_command,
@@ -18,7 +19,7 @@ from astro_sr_plugin.cli.options import (
     psf_argument,
 )
 from astro_sr_plugin.cli.outputs import PLAIN_FITS, plan_outputs
-from astro_sr_plugin.exceptions import OutputError
+from astro_sr_plugin.exceptions import InputError, OutputError
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
@@ -68,6 +69,7 @@ def _add_denoise(commands: Commands) -> None:
         default=1.0,
         help="0 returns the input, 1 the full effect (default: 1)",
     )
+    add_report_options(parser)
     add_model_options(parser, classical="'wiener'")
 
 
@@ -97,6 +99,7 @@ def _add_deconvolve(commands: Commands) -> None:
         help="strength for everything else, 0 to 1 (default: 1)",
     )
     _add_psf_options(group)
+    add_report_options(parser)
     add_model_options(parser, classical="'richardson-lucy' or 'wiener'")
 
 
@@ -120,6 +123,7 @@ def _add_super_resolve(commands: Commands) -> None:
         help="keep the sum of the pixels instead of the surface brightness",
     )
     _add_psf_options(group)
+    add_report_options(parser)
     add_model_options(parser, classical="'bicubic' or 'wiener'")
 
 
@@ -167,12 +171,18 @@ def _add_psf_options(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _denoise(args: argparse.Namespace, console: Console) -> None:
-    _run(args, console, "denoise", "denoised", strength=args.strength)
+def _denoise(args: argparse.Namespace, console: Console) -> int:
+    return _run(args, console, "denoise", "denoised", strength=args.strength)
 
 
-def _deconvolve(args: argparse.Namespace, console: Console) -> None:
-    _run(
+def _deconvolve(args: argparse.Namespace, console: Console) -> int:
+    if (args.report or args.strict) and not args.stars == args.extended == 1.0:
+        msg = (
+            f"--report and --strict check results of full strength; --stars is {args.stars:g} and "
+            f"--extended {args.extended:g}, allowed is 1 for both"
+        )
+        raise InputError(msg)
+    return _run(
         args,
         console,
         "deconvolve",
@@ -185,8 +195,8 @@ def _deconvolve(args: argparse.Namespace, console: Console) -> None:
     )
 
 
-def _super_resolve(args: argparse.Namespace, console: Console) -> None:
-    _run(
+def _super_resolve(args: argparse.Namespace, console: Console) -> int:
+    return _run(
         args,
         console,
         "super_resolve",
@@ -224,13 +234,14 @@ def _remove_stars(args: argparse.Namespace, console: Console) -> None:
         console.say(_sentence(target, figures, seconds))
 
 
-def _run(
-    args: argparse.Namespace, console: Console, verb: str, ending: str, **options: Any
-) -> None:
+def _run(args: argparse.Namespace, console: Console, verb: str, ending: str, **options: Any) -> int:
     check_inputs(args.inputs)
     outputs = plan_outputs(args.inputs, args.output, ending=ending, overwrite=args.overwrite)
-    for source, target in zip(args.inputs, outputs, strict=True):
+    kept = [
         enhance_file(source, target, verb, args, console, **options)
+        for source, target in zip(args.inputs, outputs, strict=True)
+    ]
+    return 0 if all(kept) or not args.strict else 1
 
 
 def enhance_file(
@@ -240,7 +251,7 @@ def enhance_file(
     args: argparse.Namespace,
     console: Console,
     **options: Any,
-) -> None:
+) -> bool:
     """Run one verb from file to file and report it.
 
     Parameters
@@ -255,6 +266,11 @@ def enhance_file(
         Where to report.
     **options
         Keywords of the verb.
+
+    Returns
+    -------
+    bool
+        Whether the result keeps its promises; True if that was not to be checked.
     """
     start = time.perf_counter()
     streamed = target.suffix.lower() in PLAIN_FITS and args.dtype is None
@@ -266,8 +282,13 @@ def enhance_file(
         asr.write_image(result, target, dtype=args.dtype, overwrite=args.overwrite)
     seconds = time.perf_counter() - start
     figures = figures_of(result)
-    console.record(input=source, output=target, **figures, seconds=round(seconds, 3))
+    report = {"input": source, "output": target, **figures, "seconds": round(seconds, 3)}
     console.say(_sentence(target, figures, seconds))
+    if not (getattr(args, "report", False) or getattr(args, "strict", False)):
+        console.record(**report)
+        return True
+    flux = {"conserve_flux": options.get("conserve_flux", False)}
+    return report_on(asr.read_image(source, hdu=args.hdu), result, console, report, **flux)
 
 
 def figures_of(image: CCDData) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import astro_sr_plugin
 from astro_sr_plugin.cli import (
+    audit,
     batch,
     compare,
     completion,
@@ -42,6 +43,7 @@ examples:
   astro-sr denoise stack.fits -o clean.fits
   astro-sr deconvolve stack.fits -o sharp.fits --stars 0.8 --extended 1.0
   astro-sr super-resolve stack.fits -o big.fits --scale 2
+  astro-sr audit stack.fits sharp.fits
   astro-sr batch lights/ -o clean/ --denoise 0.8 --deconvolve
   astro-sr demo
 
@@ -72,7 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"astro-sr {astro_sr_plugin.__version__}"
     )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, title="commands")
-    groups = (enhance, batch, measure, stretching, compare, models, training, demo, siril)
+    groups = (enhance, batch, measure, stretching, compare, audit, models, training, demo, siril)
     for group in (*groups, completion):
         group.add_commands(verbs)
     for command in verbs.choices.values():

@@ -101,7 +101,7 @@ def deconvolve(
         weights_hash=engine.spec.sha256 or None,
         fwhm_in=fwhm,
         fwhm_out=target if stars > 0 else fwhm,
-        strength=max(stars, extended),
+        strength=min(stars, extended),
         noise=max(m.sigma for m in found),
         parameters={
             "stars": stars,

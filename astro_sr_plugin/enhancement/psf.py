@@ -32,6 +32,9 @@ PSFLike = float | Sequence[float] | NDArray | str | os.PathLike[str] | None
 file."""
 
 _DEFAULT_BETA = 3.5
+_LEAST_BETA = 1.6
+_MOST_BETA = 10.0
+"""What the network is told of profiles without wings; their images are those of any beta."""
 _LEAST_TARGET = 1.0
 _SHARPEST = 2.3
 
@@ -228,7 +231,7 @@ def _warn_of_range(measured: Sequence[PlaneMeasurement], spec: ModelSpec) -> Non
 def make_conditions(measured: PlaneMeasurement, target_fwhm: float | None) -> Conditions:
     """Gather what the model is told of one plane; ``target_fwhm`` None keeps the PSF."""
     beta = measured.beta if math.isfinite(measured.beta) else _DEFAULT_BETA
-    beta = min(max(beta, 1.6), 10.0)
+    beta = max(beta, _LEAST_BETA)
     ellipticity = measured.ellipticity if math.isfinite(measured.ellipticity) else 0.0
     theta = measured.theta if math.isfinite(measured.theta) else 0.0
     image = measured.psf_image
@@ -238,7 +241,7 @@ def make_conditions(measured: PlaneMeasurement, target_fwhm: float | None) -> Co
     return Conditions(
         psf=image,
         fwhm=measured.fwhm,
-        beta=beta,
+        beta=min(beta, _MOST_BETA),
         ellipticity=ellipticity,
         target_fwhm=measured.fwhm if target_fwhm is None else target_fwhm,
         noise_correlation=measured.noise_correlation,

@@ -1,0 +1,103 @@
+"""The ``audit`` command: whether a result keeps what the package promises."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import astro_sr_plugin as asr
+from astro_sr_plugin.cli.options import Commands, add_command, check_inputs, hdu_argument
+
+if TYPE_CHECKING:
+    from astro_sr_plugin.cli.console import Console
+
+__all__ = ["add_commands", "add_report_options", "report_on"]
+
+_DETAILS = """\
+The result is blurred again to the stars and pixels of the input. What the input has beyond that
+should be noise. Told are sources that the input does not support, sources that were lost, stars
+shown as two, the total flux, the magnitudes of isolated stars, and the residual."""
+
+
+def add_commands(commands: Commands) -> None:
+    """Add audit."""
+    parser = add_command(
+        commands,
+        "audit",
+        _audit,
+        usage="audit BEFORE AFTER",
+        summary="Check a result against its input: nothing made up, nothing lost, flux kept.",
+        details=_DETAILS,
+        examples="  astro-sr audit stack.fits sharp.fits\n"
+        "  astro-sr audit stack.fits other_program.fits --target-fwhm 2.1 --json\n"
+        "  astro-sr audit stack.fits sharp.fits --strict && echo kept",
+    )
+    parser.add_argument("before", metavar="BEFORE", type=Path, help="image file, linear")
+    parser.add_argument("after", metavar="AFTER", type=Path, help="result, may be larger")
+    parser.add_argument("--hdu", type=hdu_argument, metavar="N|NAME", help="FITS extension to read")
+    parser.add_argument(
+        "--target-fwhm",
+        type=float,
+        metavar="PX",
+        help="width of stars in AFTER, in its pixels (default: by its header, or measured)",
+    )
+    parser.add_argument(
+        "--conserve-flux",
+        action="store_true",
+        help="AFTER keeps the sum of the pixels instead of the surface brightness",
+    )
+    parser.add_argument("--strict", action="store_true", help="exit with 1 if a promise is broken")
+
+
+def add_report_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--report`` and ``--strict`` to a command whose result can be checked."""
+    group = parser.add_argument_group("check")
+    group.add_argument(
+        "--report",
+        action="store_true",
+        help="check the result against the input and print what was found, as 'astro-sr audit'",
+    )
+    group.add_argument(
+        "--strict",
+        action="store_true",
+        help="check the result, and exit with 1 if it breaks a promise; it is written all the same",
+    )
+
+
+def _audit(args: argparse.Namespace, console: Console) -> int:
+    check_inputs([args.before, args.after])
+    before, after = (asr.read_image(path, hdu=args.hdu) for path in (args.before, args.after))
+    figures = {"before": args.before, "after": args.after}
+    options = {"target_fwhm": args.target_fwhm, "conserve_flux": args.conserve_flux}
+    kept = report_on(before, after, console, figures, **options)
+    return 1 if args.strict and not kept else 0
+
+
+def report_on(
+    before: Any, after: Any, console: Console, figures: dict[str, Any], **options: Any
+) -> bool:
+    """Check a result, print the table, and record it with other figures.
+
+    Parameters
+    ----------
+    before, after : CCDData
+        The input and the result.
+    console : Console
+        Where to report.
+    figures : dict
+        What goes before the audit in the JSON object.
+    **options
+        Of `audit`.
+
+    Returns
+    -------
+    bool
+        Whether all promises are kept.
+    """
+    found = asr.audit(before, after, **options)
+    console.record(**figures, audit=found.to_dict())
+    console.say(found.to_text())
+    for sentence in found.broken:
+        console.warn(f"a promise is broken: {sentence}")
+    return not found.broken

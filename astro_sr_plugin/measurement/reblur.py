@@ -1,0 +1,83 @@
+"""What the input would have shown of a result: the result, blurred again."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+__all__ = ["REACH", "Reblur"]
+
+REACH = 64
+"""Input pixels at the edges of a piece that mean nothing after `Reblur`."""
+
+_FWHM_PER_SIGMA = 2.0 * float(np.sqrt(2.0 * np.log(2.0)))
+# Frequencies at which the target has less light than this are not brought back.
+_LEAST = 1e-3
+
+
+class Reblur:
+    """Bring pieces of a result back to the PSF and the pixels of the input.
+
+    Parameters
+    ----------
+    psf : ndarray
+        PSF of the input on its pixels, odd sides, centred, sum 1.
+    target_fwhm : float or None
+        FWHM of the Gaussian PSF of the result in its pixels; None if it has that of the input.
+    scale : int
+        Output pixels per input pixel along an axis.
+
+    Notes
+    -----
+    The kernel is the PSF of the input over that of the result, in Fourier space. A result on finer
+    pixels is averaged to those of the input afterwards.
+    """
+
+    def __init__(self, psf: NDArray[np.floating], target_fwhm: float | None, scale: int) -> None:
+        self._psf, self._target, self._scale = psf, target_fwhm, scale
+        self._transfers: dict[tuple[int, int], NDArray[np.complex128]] = {}
+
+    def __call__(self, piece: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return what the input shows of ``piece``, shape (ny, nx) of its pixels, same precision.
+
+        The outermost `REACH` of these mean nothing.
+        """
+        if self._target is None:
+            return piece
+        shape = (piece.shape[0], piece.shape[1])
+        if shape not in self._transfers:
+            self._transfers[shape] = self.transfer(shape)
+        spectrum = fft.rfft2(piece)
+        spectrum *= self._transfers[shape]
+        seen: NDArray[np.floating] = fft.irfft2(spectrum, s=shape)
+        s = self._scale
+        return seen.reshape(shape[0] // s, s, shape[1] // s, s).mean(axis=(1, 3))
+
+    def transfer(self, shape: tuple[int, int]) -> NDArray[np.complex128]:
+        """Return the kernel's transfer on the frequencies of `scipy.fft.rfft2` for a piece."""
+        s, target = self._scale, self._target or 0.0
+        fy, fx = fft.fftfreq(shape[0])[:, None], fft.rfftfreq(shape[1])[None, :]
+        sigma = target / _FWHM_PER_SIGMA
+        result = np.exp(-2.0 * (np.pi * sigma) ** 2 * (fy**2 + fx**2))
+        for f in (fy, fx):
+            # The mean over the s pixels that make one of the input.
+            result = result * sum(np.cos(2 * np.pi * f * (i - (s - 1) / 2)) for i in range(s)) / s
+        optics = self._optics(shape)
+        transfer: NDArray[np.complex128] = optics * result / (result**2 + _LEAST**2)
+        return transfer
+
+    def _optics(self, shape: tuple[int, int]) -> NDArray[np.complex128]:
+        """Return the transfer of the input's PSF on the output's frequencies; finer ones are 0."""
+        ny, nx = (n // self._scale for n in shape)
+        stamp = np.zeros((ny, nx))
+        ry, rx = (n // 2 for n in self._psf.shape)
+        for row, line in zip(range(-ry, ry + 1), self._psf, strict=True):
+            np.add.at(stamp[row % ny], np.arange(-rx, rx + 1) % nx, line)
+        coarse = fft.rfft2(stamp)
+        if self._scale == 1:
+            return np.asarray(coarse)
+        fine = np.zeros((shape[0], shape[1] // 2 + 1), dtype=complex)
+        hy, hx = (ny + 1) // 2, (nx + 1) // 2
+        fine[:hy, :hx], fine[-hy + 1 :, :hx] = coarse[:hy, :hx], coarse[-hy + 1 :, :hx]
+        return fine
