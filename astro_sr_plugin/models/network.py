@@ -106,6 +106,31 @@ def _holes(image: Tensor) -> Tensor:
     return functional.pad(torch.where(hole, around, 0.0), (1, 1, 1, 1))
 
 
+def _turned(image: Tensor, way: int, scale: int = 1) -> Tensor:
+    """Mirror an image, or all phases of one ``(B, K, scale**2, H, W)``, in one of 8 ways."""
+    if way == 0:
+        return image
+    phased = scale > 1
+    if phased:
+        image = image.unflatten(2, (scale, scale))
+    for bit, axes in ((1, (-1, 3)), (2, (-2, 2))):
+        if way & bit:
+            image = image.flip(axes if phased else axes[:1])
+    if way & 4:
+        image = image.transpose(-1, -2)
+        if phased:
+            image = image.transpose(2, 3)
+    return image.flatten(2, 3) if phased else image
+
+
+def _turned_back(image: Tensor, way: int) -> Tensor:
+    """Undo `_turned` on an image without phases."""
+    if way & 4:
+        image = image.transpose(-1, -2)
+    axes = [axis for bit, axis in ((1, -1), (2, -2)) if way & bit]
+    return image.flip(axes) if axes else image
+
+
 def _without_stars(observed: Tensor, clean: Tensor, starless: Tensor) -> Tensor:
     """Take the stars out of an observed image and leave its noise.
 
@@ -134,10 +159,13 @@ class NetworkModel:
         Its ``halo`` is that of the network with its filters, without what comes after it.
     net : WienerUNet
         The network, on the CPU, in float32.
+    orientations : int
+        Of 8 ways to turn and mirror the image, how many the result is the mean of.
     """
 
     spec: ModelSpec
     net: WienerUNet
+    orientations: int = 1
 
     def halo(self, conditions: Conditions) -> int:
         """Return the input pixels around a tile on which its output depends."""
@@ -181,7 +209,15 @@ class NetworkModel:
                 torch.device(device).type, torch.bfloat16, enabled=dtype == "bfloat16"
             )
             with autocast:
-                result = net(observed, mask, estimates, None, margin=reach)
+                result = torch.zeros(1)
+                for way in range(self.orientations):
+                    turned = (_turned(image, way) for image in (observed, mask))
+                    views = _turned(estimates, way, scale)
+                    found = net(*turned, views, None, margin=reach)
+                    found = _turned_back(found.float(), way)
+                    result = found if way == 0 else result.add_(found)
+                if self.orientations > 1:
+                    result /= self.orientations
             observed, mask, smooth = (
                 without_border(image, reach) for image in (observed, mask, smooth)
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -58,6 +59,9 @@ _CLASSICAL = (
         scale=2,
     ),
 )
+_FAST, _QUALITY = "-fast", "-quality"
+_ORIENTATIONS = 8
+
 _CLASSES = {
     "WienerModel": WienerModel,
     "RichardsonLucyModel": RichardsonLucyModel,
@@ -84,7 +88,14 @@ def list_models(task: str | None = None) -> list[ModelSpec]:
         If a shipped card is damaged.
     """
     specs = [read_card(card) for card in sorted(WEIGHTS.glob("*.toml"))]
-    return [s for s in (*specs, *_CLASSICAL) if task is None or s.task == task]
+    averaged = [_averaged(spec) for spec in specs if spec.name.endswith(_FAST)]
+    return [s for s in (*specs, *averaged, *_CLASSICAL) if task is None or s.task == task]
+
+
+def _averaged(spec: ModelSpec) -> ModelSpec:
+    """Describe the mean of a network over all orientations of the image."""
+    text = f"{spec.description} Mean over 8 orientations of the image: better, and slower."
+    return replace(spec, name=spec.name.replace(_FAST, _QUALITY), description=text)
 
 
 def default_model(task: str, scale: int = 1) -> str:
@@ -144,8 +155,11 @@ def load_model(
 
 @lru_cache(maxsize=8)
 def _load_shipped(name: str) -> Model:
-    path = WEIGHTS / f"{name}.safetensors"
-    return load_network(path, read_card(path.with_suffix(".toml")))
+    path = WEIGHTS / f"{name.replace(_QUALITY, _FAST)}.safetensors"
+    model = load_network(path, read_card(path.with_suffix(".toml")))
+    if name.endswith(_QUALITY):
+        return replace(model, spec=_averaged(model.spec), orientations=_ORIENTATIONS)
+    return model
 
 
 def _load_file(text: str) -> Model:
