@@ -26,7 +26,16 @@ from benchmarks.peers import PEERS, Bench
 from benchmarks.scenes import KINDS, TASKS, Scene, make_scene
 from benchmarks.tables import Row, gains, quality_report
 
-__all__ = ["enhance", "evaluate_outputs", "main", "run_quality"]
+__all__ = ["MODELS", "enhance", "evaluate_outputs", "main", "run_quality"]
+
+
+MODELS = (
+    "default",
+    "denoise=denoise-quality",
+    "deconvolve=deconvolve-quality",
+    "super-resolve=super-resolve-x2-quality",
+)
+"""What is run unless told otherwise: what a verb takes by itself, and the slower ones."""
 
 
 def enhance(scene: Scene, task: str, *, model: str | None = None) -> NDArray[np.floating]:
@@ -210,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kinds", type=_words, default=KINDS, help="comma-separated")
     parser.add_argument("--seeds", type=_numbers, default=(1,), help="comma-separated")
     parser.add_argument(
-        "--models", type=_words, default=("default",), help="names or paths, or task=name"
+        "--models", type=_words, default=MODELS, help="names or paths, or task=name"
     )
     parser.add_argument("--size", type=int, default=512, help="side of the scenes (pixels)")
     parser.add_argument("--siril", metavar="ROOT", help="Debian root with siril-cli >= 1.4")
