@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from astro_sr_plugin.models.network import _without_pits, _without_ripple
+from astro_sr_plugin.models.network import _without_grid, _without_pits, _without_ripple
 
 
 def blob(side: int, places, width: float, flux: float) -> torch.Tensor:
@@ -67,3 +67,20 @@ def test_ripple_in_the_sky_is_taken_off_and_stars_stay():
     left = _without_ripple(ripple[None, None])[0, 0, 5:-5, 5:-5]
     assert left.abs().max() < 0.2
     assert torch.equal(_without_ripple(100 * ripple[None, None]), 100 * ripple[None, None])
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_pattern_of_cells_is_taken_off_and_nothing_else(scale):
+    side = 120 * scale + 3
+    v, u = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    slope = (0.5 / scale * v - 0.3 / scale * u)[None, None].float()
+    star = scale**2 * blob(side, [(60 * scale, 61 * scale)], 0.9 * scale, 3000.0)
+    cell = 2 * scale
+    pattern = (0.3 * torch.randn(cell, cell, generator=torch.manual_seed(1))).tile(side, side)
+    pattern = (pattern - pattern.mean())[None, None, :side, :side]
+    cleaned = _without_grid(slope + star + pattern, scale)
+    wrong = (cleaned - slope - star)[..., 16:-16, 16:-16]
+    assert wrong.std() < 0.25 * pattern.std()
+    assert wrong.abs().max() < 0.3
+    untouched = _without_grid(slope + star, scale) - slope - star
+    assert untouched[..., 16:-16, 16:-16].abs().max() < 0.1
