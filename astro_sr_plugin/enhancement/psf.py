@@ -33,8 +33,9 @@ file."""
 
 _DEFAULT_BETA = 3.5
 _LEAST_BETA = 1.6
-_MOST_BETA = 10.0
-"""What the network is told of profiles without wings; their images are those of any beta."""
+_MOST_BETA = 20.0
+"""What a network is told of profiles without wings, such as Gaussians. Trained up to 10, it goes on
+from there as it should; the image of the PSF has any beta."""
 _LEAST_TARGET = 1.0
 _SHARPEST = 2.3
 
