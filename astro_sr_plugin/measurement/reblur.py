@@ -70,11 +70,10 @@ class Reblur:
     def _optics(self, shape: tuple[int, int]) -> NDArray[np.complex128]:
         """Return the transfer of the input's PSF on the output's frequencies; finer ones are 0."""
         ny, nx = (n // self._scale for n in shape)
+        height, width = self._psf.shape
         stamp = np.zeros((ny, nx))
-        ry, rx = (n // 2 for n in self._psf.shape)
-        for row, line in zip(range(-ry, ry + 1), self._psf, strict=True):
-            np.add.at(stamp[row % ny], np.arange(-rx, rx + 1) % nx, line)
-        coarse = fft.rfft2(stamp)
+        stamp[:height, :width] = self._psf
+        coarse = fft.rfft2(np.roll(stamp, (-(height // 2), -(width // 2)), (0, 1)))
         if self._scale == 1:
             return np.asarray(coarse)
         fine = np.zeros((shape[0], shape[1] // 2 + 1), dtype=complex)

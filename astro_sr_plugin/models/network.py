@@ -229,6 +229,11 @@ class NetworkModel:
         reach = self.spec.halo - FILTER_RADIUS
         rest = self.halo(conditions) - self.spec.halo
 
+        def seen_in(way: int, observed: Tensor, mask: Tensor, estimates: Tensor) -> Tensor:
+            turned = (_turned(image, way) for image in (observed, mask))
+            result: Tensor = net(*turned, _turned(estimates, way, scale), None, margin=reach)
+            return _turned_back(result.float(), way)
+
         def restore(observed: Tensor, mask: Tensor) -> Tensor:
             estimates = filters(observed)
             observed, mask, estimates = (
@@ -240,15 +245,10 @@ class NetworkModel:
                 torch.device(device).type, torch.bfloat16, enabled=dtype == "bfloat16"
             )
             with autocast:
-                result = torch.zeros(1)
-                for way in range(self.orientations):
-                    turned = (_turned(image, way) for image in (observed, mask))
-                    views = _turned(estimates, way, scale)
-                    found = net(*turned, views, None, margin=reach)
-                    found = _turned_back(found.float(), way)
-                    result = found if way == 0 else result.add_(found)
-                if self.orientations > 1:
-                    result /= self.orientations
+                result = seen_in(0, observed, mask, estimates)
+                for way in range(1, self.orientations):
+                    result.add_(seen_in(way, observed, mask, estimates))
+                result.div_(self.orientations)
             observed, mask, smooth = (
                 without_border(image, reach) for image in (observed, mask, smooth)
             )

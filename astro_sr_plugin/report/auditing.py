@@ -84,14 +84,14 @@ def audit(
     pair = compare_images(before, after)
     factor = pair.scale**2 if conserve_flux else 1
     fwhm = target_fwhm or _header_fwhm(second)
-    measured = [
-        _measure(plane, None if first.mask is None else first.mask[index], first)
+    planes = [
+        (index, plane, None if first.mask is None else first.mask[index])
         for index, plane in iter_planes(first.data)
     ]
+    measured = [_measure(plane, mask, first) for _, plane, mask in planes]
     stars = find_stars(pair)
     tallies = []
-    for number, (index, plane) in enumerate(iter_planes(first.data)):
-        mask = None if first.mask is None else first.mask[index]
+    for number, (index, plane, mask) in enumerate(planes):
         sky = _with_psf(number, measured)
         target = fwhm or measure_psf(second.data[index]).fwhm
         if not target > 0:
@@ -232,18 +232,22 @@ def _pieces(
 
 def _cut(array: NDArray[Any], box: tuple[int, ...]) -> NDArray[np.float64]:
     """Cut a box ``y0, y1, x0, x1`` out, in float64; beyond the edges the image is mirrored."""
-    parts, outside = [], []
-    for low, high, length in zip(box[::2], box[1::2], array.shape, strict=True):
-        parts.append(slice(max(0, low), min(high, length)))
-        outside.append((max(0, -low), max(0, high - length)))
-    return np.pad(array[tuple(parts)].astype(np.float64), outside, mode="symmetric")
+    (y0, y1, x0, x1), outside = _inside(box, array.shape)
+    return np.pad(array[y0:y1, x0:x1].astype(np.float64), outside, mode="symmetric")
 
 
 def _cut_level(background: Background, box: tuple[int, ...]) -> NDArray[np.float64]:
-    ny, nx = background.shape
+    there, outside = _inside(box, background.shape)
+    return np.pad(background.level_at(*there).astype(np.float64), outside, mode="symmetric")
+
+
+def _inside(
+    box: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[tuple[int, int, int, int], tuple[tuple[int, int], tuple[int, int]]]:
+    """Return the part of a box in an image, and how far the box reaches beyond each edge."""
+    ny, nx = shape
     y0, y1, x0, x1 = max(0, box[0]), min(box[1], ny), max(0, box[2]), min(box[3], nx)
-    outside = ((y0 - box[0], box[1] - y1), (x0 - box[2], box[3] - x1))
-    return np.pad(background.level_at(y0, y1, x0, x1).astype(np.float64), outside, mode="symmetric")
+    return (y0, y1, x0, x1), ((y0 - box[0], box[1] - y1), (x0 - box[2], box[3] - x1))
 
 
 class _Tally:

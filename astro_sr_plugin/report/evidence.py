@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -80,15 +81,30 @@ class Optics:
     correlation: float
     photons: float | None
 
+    @cached_property
+    def matched_filter(self) -> NDArray[np.float64]:
+        """The filter that tells the flux of a star."""
+        return np.asarray(self.psf / np.sum(self.psf**2))
+
+    @cached_property
     def matched_noise(self) -> float:
-        """Return the noise of the matched filter: 1-sigma flux error of a faint star."""
-        kernel = self.psf / np.sum(self.psf**2)
+        """The noise of the matched filter: 1-sigma flux error of a faint star."""
+        kernel = self.matched_filter
         c = max(0.0, self.correlation)
         total = float(np.sum(kernel**2))
         for dy, dx, weight in ((0, 1, c), (1, 0, c), (1, 1, c * c), (1, -1, c * c)):
             shifted = np.roll(kernel, (dy, dx), (0, 1))
             total += 2.0 * weight * float(np.sum(kernel * shifted))
         return float(np.sqrt(total))
+
+    @cached_property
+    def local_filter(self) -> NDArray[np.float64]:
+        """The matched filter less the mean light around it."""
+        kernel = self.matched_filter
+        radius = kernel.shape[0] // 2
+        y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+        wide = np.exp(-0.5 * (x**2 + y**2) / (_SMOOTHING * self.profile.fwhm) ** 2)
+        return np.asarray(kernel - kernel.sum() * wide / wide.sum())
 
 
 class Evidence:
@@ -121,15 +137,14 @@ class Evidence:
     ) -> None:
         self.optics, self.seen = optics, np.asarray(seen, dtype=np.float64)
         self.residual = observed - self.seen
-        self._unit = optics.matched_noise()
-        kernel = optics.psf / np.sum(optics.psf**2) / self._unit
-        self.excess = _convolve(self.residual, kernel)
+        self._unit = optics.matched_noise
+        self.excess = _convolve(self.residual, optics.matched_filter / self._unit)
         """Light that the result lacks, through the matched filter, in sigma."""
         light = np.maximum(self.seen, 0.0)
         photons = _PHOTONS if optics.photons is None else optics.photons
         self._variance = 1.0 + photons * light + (_PSF_ERROR * light) ** 2
         self._noise = np.sqrt(np.maximum(_convolve(self._variance, optics.psf), 1.0))
-        self._local = _convolve(observed, _local_kernel(optics) / self._unit)
+        self._local = _convolve(observed, optics.local_filter / self._unit)
         self._peaks = self._find_peaks(result)
 
     def positions(self) -> list[tuple[float, float]]:
@@ -226,15 +241,6 @@ class Evidence:
         start = np.average(points, axis=0, weights=np.maximum(flux, 1e-9)) - (x0, y0)
         one = least_squares(lambda p: misfit([moffat_stamp(profile, p[0], p[1], radius)]), start)
         return float(2.0 * one.cost - np.sum(misfit(both) ** 2))
-
-
-def _local_kernel(optics: Optics) -> NDArray[np.float64]:
-    """Return the matched filter less the mean light around it."""
-    kernel = optics.psf / np.sum(optics.psf**2)
-    radius = kernel.shape[0] // 2
-    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-    wide = np.exp(-0.5 * (x**2 + y**2) / (_SMOOTHING * optics.profile.fwhm) ** 2)
-    return np.asarray(kernel - kernel.sum() * wide / wide.sum())
 
 
 def _convolve(image: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from astro_sr_plugin.report.evidence import Source
+from astro_sr_plugin.report.evidence import Source
 
 __all__ = ["Audit"]
 
@@ -88,26 +87,8 @@ class Audit:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, numbers and strings for JSON; NaN becomes None."""
-        numbers = {
-            name: _plain(getattr(self, name))
-            for name in (
-                "sources",
-                "flux_ratio",
-                "stars",
-                "magnitude_difference",
-                "magnitude_scatter",
-                "chi2",
-                "residual_correlation",
-                "noise_correlation",
-                "misfit",
-                "bright_residual",
-            )
-        }
-        lists = {
-            name: [{k: _plain(v) for k, v in s._asdict().items()} for s in getattr(self, name)]
-            for name in ("new", "lost", "split")
-        }
-        return {"kept": not self.broken, "broken": list(self.broken), **numbers, **lists}
+        found = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        return {"kept": not self.broken, "broken": list(self.broken), **found}
 
     def to_text(self) -> str:
         """Return a table for a person."""
@@ -158,6 +139,8 @@ def _join(values: tuple[float, ...], form: str) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Source):
+        return {name: _plain(part) for name, part in value._asdict().items()}
     if isinstance(value, tuple):
         return [_plain(part) for part in value]
     if isinstance(value, float):
