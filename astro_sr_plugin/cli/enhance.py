@@ -69,6 +69,7 @@ def _add_denoise(commands: Commands) -> None:
         default=1.0,
         help="0 returns the input, 1 the full effect (default: 1)",
     )
+    add_uncertainty_option(parser)
     add_report_options(parser)
     add_model_options(parser, classical="'wiener'")
 
@@ -99,6 +100,7 @@ def _add_deconvolve(commands: Commands) -> None:
         help="strength for everything else, 0 to 1 (default: 1)",
     )
     _add_psf_options(group)
+    add_uncertainty_option(parser)
     add_report_options(parser)
     add_model_options(parser, classical="'richardson-lucy' or 'wiener'")
 
@@ -123,6 +125,7 @@ def _add_super_resolve(commands: Commands) -> None:
         help="keep the sum of the pixels instead of the surface brightness",
     )
     _add_psf_options(group)
+    add_uncertainty_option(parser)
     add_report_options(parser)
     add_model_options(parser, classical="'bicubic' or 'wiener'")
 
@@ -147,7 +150,25 @@ def _add_remove_stars(commands: Commands) -> None:
         metavar="STARS",
         help="write the stars too: a file, or an existing folder if there are several inputs",
     )
+    add_uncertainty_option(parser)
     add_model_options(parser)
+
+
+def add_uncertainty_option(parser: argparse.ArgumentParser) -> None:
+    """Add --uncertainty."""
+    parser.add_argument(
+        "--uncertainty",
+        action="store_true",
+        help="write the standard deviation of every pixel too, as the extension UNCERT (FITS only)",
+    )
+
+
+def _check_uncertainty(args: argparse.Namespace, outputs: list[Path]) -> None:
+    """Refuse formats that hold no uncertainty before the work begins."""
+    for path in outputs:
+        if args.uncertainty and not {s.lower() for s in path.suffixes} & set(PLAIN_FITS):
+            msg = f"--uncertainty: {str(path)!r} cannot hold an uncertainty; write a FITS file"
+            raise InputError(msg)
 
 
 def _add_psf_options(group: argparse._ArgumentGroup) -> None:
@@ -213,6 +234,7 @@ def _remove_stars(args: argparse.Namespace, console: Console) -> None:
     check_inputs(args.inputs)
     plan = {"overwrite": args.overwrite}
     outputs = plan_outputs(args.inputs, args.output, ending="starless", **plan)
+    _check_uncertainty(args, outputs)
     stars: list[Path | None] = [None] * len(outputs)
     if args.stars_output is not None:
         stars = [*plan_outputs(args.inputs, args.stars_output, ending="stars", **plan)]
@@ -222,7 +244,11 @@ def _remove_stars(args: argparse.Namespace, console: Console) -> None:
     for source, target, stars_target in zip(args.inputs, outputs, stars, strict=True):
         start = time.perf_counter()
         starless, taken = asr.remove_stars(
-            source, hdu=args.hdu, model=args.model, runtime=make_runtime(args, console)
+            source,
+            uncertainty=args.uncertainty,
+            hdu=args.hdu,
+            model=args.model,
+            runtime=make_runtime(args, console),
         )
         if stars_target is not None:
             asr.write_image(taken, stars_target, dtype=args.dtype, overwrite=args.overwrite)
@@ -237,6 +263,7 @@ def _remove_stars(args: argparse.Namespace, console: Console) -> None:
 def _run(args: argparse.Namespace, console: Console, verb: str, ending: str, **options: Any) -> int:
     check_inputs(args.inputs)
     outputs = plan_outputs(args.inputs, args.output, ending=ending, overwrite=args.overwrite)
+    _check_uncertainty(args, outputs)
     kept = [
         enhance_file(source, target, verb, args, console, **options)
         for source, target in zip(args.inputs, outputs, strict=True)
@@ -275,6 +302,7 @@ def enhance_file(
     start = time.perf_counter()
     streamed = target.suffix.lower() in PLAIN_FITS and args.dtype is None
     options |= {"hdu": args.hdu, "model": args.model, "runtime": make_runtime(args, console)}
+    options["uncertainty"] = getattr(args, "uncertainty", False)
     if streamed:
         options |= {"out": target, "overwrite": args.overwrite}
     result = getattr(asr, verb)(source, **options)

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
     from astro_sr_plugin.cli.console import Console
     from astro_sr_plugin.simulation import Observation
+    from astro_sr_plugin.training.config import TrainConfig
 
 __all__ = ["add_commands"]
 
+_ERROR_STEPS = 2500
 _TASKS = ("denoise", "deconvolve", "super-resolve", "remove-stars")
 
 
@@ -34,7 +36,8 @@ def add_commands(commands: Commands) -> None:
         summary="Train a network from one file of settings; stop and resume at will.",
         examples="  astro-sr train deconvolve.toml --out runs/deconvolve\n"
         "  astro-sr train deconvolve.toml --out runs/deconvolve --resume --device cuda\n"
-        "  astro-sr train mine.toml --out runs/mine --init runs/deconvolve/checkpoint.pt",
+        "  astro-sr train mine.toml --out runs/mine --init runs/deconvolve/checkpoint.pt\n"
+        "  astro-sr train deconvolve.toml --uncertainty-of deconvolve-fast --out runs/errors",
     )
     parser.add_argument("config", metavar="CONFIG.toml", type=Path, help="the settings of the run")
     parser.add_argument(
@@ -46,6 +49,12 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--init", type=Path, metavar="CHECKPOINT", help="start from another run")
     parser.add_argument(
         "--textures", type=Path, metavar="FOLDER", help="pictures that serve as nebulae"
+    )
+    parser.add_argument(
+        "--uncertainty-of",
+        metavar="MODEL",
+        help="train the small network that tells the uncertainty of this model, on the skies of "
+        "CONFIG (default of --steps: 2500)",
     )
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps")
 
@@ -89,10 +98,13 @@ def _train(args: argparse.Namespace, console: Console) -> None:
     if args.steps is not None:
         config = dataclasses.replace(config, steps=_positive("--steps", args.steps))
     _prepare(args.out)
-    used = any(args.out.glob("checkpoint*"))
+    used = any(args.out.glob("checkpoint*")) or any(args.out.glob("errors.pt"))
     if used and not args.resume:
         msg = f"output folder {str(args.out)!r} holds a run already; give --resume to go on with it"
         raise OutputError(msg)
+    if args.uncertainty_of is not None:
+        _train_errors(args, config, console)
+        return
     from astro_sr_plugin.training.trainer import train
 
     device = _device(args.device)
@@ -120,6 +132,38 @@ def _train(args: argparse.Namespace, console: Console) -> None:
     console.record(config=args.config, checkpoint=checkpoint, **last, seconds=round(seconds, 3))
     figures = ", ".join(f"{name.replace('_', ' ')} {value:.6g}" for name, value in last.items())
     console.say(f"{checkpoint}: {figures or 'nothing left to do'}, {seconds:.1f} s")
+
+
+def _train_errors(args: argparse.Namespace, config: TrainConfig, console: Console) -> None:
+    if args.init is not None or args.textures is not None:
+        msg = "--uncertainty-of takes neither --init nor --textures; leave them out"
+        raise InputError(msg)
+    from astro_sr_plugin.models.network import NetworkModel
+    from astro_sr_plugin.training.errors import train_errors
+
+    steps = args.steps or _ERROR_STEPS
+    progress = console.progress("steps")
+    start = time.perf_counter()
+    model = asr.load_model(args.uncertainty_of)
+    if not isinstance(model, NetworkModel):
+        msg = f"--uncertainty-of {args.uncertainty_of!r} is no network; classical methods have none"
+        raise InputError(msg)
+    weights = train_errors(
+        model,
+        config,
+        args.out,
+        steps=steps,
+        resume=args.resume,
+        device=_device(args.device),
+        seconds=args.seconds,
+        command=f"astro-sr train {args.config.name} --uncertainty-of {args.uncertainty_of} "
+        f"--steps {steps} --out {args.out.name}",
+        log=lambda entry: None if progress is None else progress(int(entry["step"]), steps),
+    )
+    seconds = time.perf_counter() - start
+    console.record(config=args.config, weights=weights, seconds=round(seconds, 3))
+    told = "stopped, go on with --resume" if weights is None else str(weights)
+    console.say(f"{args.out}: {told}, {seconds:.1f} s")
 
 
 def _evaluate(args: argparse.Namespace, console: Console) -> None:

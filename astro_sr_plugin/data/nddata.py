@@ -131,9 +131,10 @@ def repack(
     Returns
     -------
     ndarray or CCDData
-        An array for arrays (`data` itself; masked arrays too come back plain), else CCDData.
+        An array for arrays (`data` itself; masked arrays too come back plain) unless there is an
+        uncertainty, else CCDData.
     """
-    if unpacked.container == "array":
+    if unpacked.container == "array" and uncertainty is None:
         return data
     if isinstance(uncertainty, np.ndarray):
         uncertainty = StdDevUncertainty(uncertainty, copy=False)

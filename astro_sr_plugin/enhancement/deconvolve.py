@@ -18,7 +18,7 @@ from astro_sr_plugin.enhancement.psf import (
 from astro_sr_plugin.enhancement.reduce import open_measured
 from astro_sr_plugin.enhancement.strengths import check_strength, make_blend
 from astro_sr_plugin.inference.runtime import Runtime
-from astro_sr_plugin.models.registry import default_model, load_model
+from astro_sr_plugin.models.registry import default_model, load_model, with_errors
 
 __all__ = ["deconvolve"]
 
@@ -31,6 +31,7 @@ def deconvolve(
     target_fwhm: float | None = None,
     psf: PSFLike = None,
     auto_scale: bool = False,
+    uncertainty: bool = False,
     model: str | os.PathLike[str] | None = None,
     mask: NDArray | None = None,
     device: str | None = None,
@@ -59,6 +60,9 @@ def deconvolve(
     auto_scale : bool
         Whether an image whose stars are wider than 6 pixels is first reduced, by a whole number, by
         averaging blocks of pixels; not with ``psf``.
+    uncertainty : bool
+        Whether the standard deviation of every pixel comes along, as StdDevUncertainty; also for
+        arrays the result is then a CCDData. NaN where a pixel of the input was NaN or masked.
     model : str or Path, optional
         Name from `list_models` (``"richardson-lucy"``, ``"wiener"`` are classical), or a weights
         file.
@@ -86,11 +90,13 @@ def deconvolve(
     InputError
         If the image or a parameter cannot be used, or the PSF is neither given nor measurable.
     ModelError
-        If the model is unknown or damaged.
+        If the model is unknown or damaged, or tells no uncertainty though that is asked for.
     """
     check_strength("stars", stars)
     check_strength("extended", extended)
     engine = load_model(model or default_model("deconvolve"), task="deconvolve", scale=1)
+    if uncertainty:
+        engine = with_errors(engine)
     frame, found = open_measured(image, mask=mask, hdu=hdu, psf=psf, auto_scale=auto_scale)
     target = choose_target(found, target_fwhm, engine.spec)
     fwhm = max(m.fwhm for m in found)
@@ -111,12 +117,14 @@ def deconvolve(
         },
     )
 
+    errors = frame.make_errors(1, out) if uncertainty else None
+
     def fill(sink: NDArray) -> None:
-        if stars == extended == 0:
+        if stars == extended == 0 and errors is None:
             sink[...] = frame.parts.data
             return
         blend = make_blend(frame.parts.data, frame.parts.mask, stars, extended, fwhm)
         planned = choose_runtime(runtime, device)
-        restore_planes(frame, engine, found, target, planned, sink, blend=blend)
+        restore_planes(frame, engine, found, target, planned, sink, blend=blend, errors=errors)
 
-    return frame.finish(fill, header, 1, out, overwrite)
+    return frame.finish(fill, header, 1, out, overwrite, errors=errors)

@@ -15,7 +15,7 @@ from astro_sr_plugin.enhancement.planes import restore_planes
 from astro_sr_plugin.enhancement.psf import measure_planes
 from astro_sr_plugin.enhancement.strengths import check_strength
 from astro_sr_plugin.inference.runtime import Runtime
-from astro_sr_plugin.models.registry import default_model, load_model
+from astro_sr_plugin.models.registry import default_model, load_model, with_errors
 
 __all__ = ["denoise"]
 
@@ -26,6 +26,7 @@ def denoise(
     image: Image,
     *,
     strength: float = 1.0,
+    uncertainty: bool = False,
     model: str | os.PathLike[str] | None = None,
     mask: NDArray | None = None,
     device: str | None = None,
@@ -43,6 +44,9 @@ def denoise(
         is treated with its own noise. Never changed.
     strength : float
         0 (the input exactly) to 1 (all noise removed).
+    uncertainty : bool
+        Whether the standard deviation of every pixel comes along, as StdDevUncertainty; also for
+        arrays the result is then a CCDData. NaN where a pixel of the input was NaN or masked.
     model : str or Path, optional
         Name from `list_models`, or a weights file; by default the shipped network.
     mask : ndarray of bool, optional
@@ -69,10 +73,12 @@ def denoise(
     InputError
         If the image or a parameter cannot be used.
     ModelError
-        If the model is unknown or damaged.
+        If the model is unknown or damaged, or tells no uncertainty though that is asked for.
     """
     check_strength("strength", strength)
     engine = load_model(model or default_model("denoise"), task="denoise", scale=1)
+    if uncertainty:
+        engine = with_errors(engine)
     frame = open_frame(image, mask=mask, hdu=hdu)
     found = measure_planes(frame)
     # Where no stars tell the PSF, a typical one serves: it only sets how far the filters reach.
@@ -89,11 +95,13 @@ def denoise(
         parameters={"noise_correlation": max(m.noise_correlation for m in found)},
     )
 
+    errors = frame.make_errors(1, out) if uncertainty else None
+
     def fill(sink: NDArray) -> None:
-        if strength == 0:
+        if strength == 0 and errors is None:
             sink[...] = frame.parts.data
             return
         planned = choose_runtime(runtime, device)
-        restore_planes(frame, engine, told, None, planned, sink, blend=strength)
+        restore_planes(frame, engine, told, None, planned, sink, blend=strength, errors=errors)
 
-    return frame.finish(fill, header, 1, out, overwrite)
+    return frame.finish(fill, header, 1, out, overwrite, errors=errors)

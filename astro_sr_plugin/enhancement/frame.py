@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.io.fits import Header
-from astropy.nddata import CCDData
+from astropy.nddata import CCDData, StdDevUncertainty
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.fits_output import create_fits
 from astro_sr_plugin.data.formats import read_image
 from astro_sr_plugin.data.nddata import Image, Unpacked, iter_planes, repack, unpack
+from astro_sr_plugin.data.output import write_errors
 from astro_sr_plugin.data.provenance import add_keywords
 from astro_sr_plugin.data.wcs import scale_wcs, scale_wcs_header
 from astro_sr_plugin.exceptions import AstroSRWarning
@@ -74,6 +77,7 @@ class Frame:
         out: str | os.PathLike[str] | None,
         overwrite: bool,
         dtype: np.dtype | None = None,
+        errors: NDArray | None = None,
     ) -> CCDData | NDArray:
         """Make room for the result, have it filled, and put it together.
 
@@ -91,10 +95,11 @@ class Frame:
             Whether ``out`` may exist.
         dtype : numpy.dtype, optional
             Type of the result; `Frame.dtype` by default.
+        errors : ndarray, optional
+            From `make_errors`, filled by ``fill``: the uncertainty of the result.
         """
         dtype = dtype or self.dtype
-        *planes, ny, nx = self.parts.data.shape
-        shape = (*planes, ny * scale, nx * scale)
+        shape = self._shape(scale)
         wcs = scale_wcs(self.parts.wcs, scale) if scale > 1 else self.parts.wcs
         mask = self.parts.mask
         if mask is not None and scale > 1:
@@ -105,13 +110,32 @@ class Frame:
         if out is None:
             data = np.empty(shape, dtype)
             fill(data)
-            return repack(self.parts, data, mask=mask, wcs=wcs, meta=header)
+            return repack(self.parts, data, mask=mask, uncertainty=errors, wcs=wcs, meta=header)
         if self.parts.unit is not None and "BUNIT" not in header:
             header["BUNIT"] = self.parts.unit.to_string()
         with create_fits(out, header, shape, dtype, overwrite, wcs=wcs) as stream:
             fill(stream.data)
             stream.mask = mask
+            if errors is not None:
+                stream.uncertainty = StdDevUncertainty(errors, copy=False)
         return read_image(out)
+
+    def make_errors(self, scale: int, out: str | os.PathLike[str] | None) -> NDArray[np.float32]:
+        """Make room for the standard deviation of a result.
+
+        Where the result goes to a file, so does this, until it is complete: a file without a name
+        beside it.
+        """
+        shape = self._shape(scale)
+        if out is None:
+            return np.empty(shape, np.float32)
+        with write_errors(Path(out)), tempfile.TemporaryFile(dir=Path(out).parent) as file:
+            # The map keeps the nameless file alive.
+            return np.memmap(file, np.float32, "w+", shape=shape)
+
+    def _shape(self, scale: int) -> tuple[int, ...]:
+        *planes, ny, nx = self.parts.data.shape
+        return (*planes, ny * scale, nx * scale)
 
 
 def open_frame(image: Image, *, mask: NDArray | None, hdu: int | str | None) -> Frame:

@@ -56,6 +56,8 @@ class PlaneMeasurement:
         Level from which pixels are saturated; infinite if none are.
     psf_image : ndarray of float32 or None
         The PSF pixel by pixel, odd sides, centred, sum 1, where a Moffat profile does not say all.
+    fwhm_error : float
+        Relative 1-sigma error of ``fwhm``; NaN if unknown.
     """
 
     background: Background
@@ -69,6 +71,7 @@ class PlaneMeasurement:
     confidence: str
     saturation: float
     psf_image: NDArray[np.float32] | None = None
+    fwhm_error: float = math.nan
 
 
 def measure_plane(plane: NDArray, mask: NDArray[np.bool_] | None) -> PlaneMeasurement:
@@ -113,6 +116,7 @@ def measure_plane(plane: NDArray, mask: NDArray[np.bool_] | None) -> PlaneMeasur
         confidence=psf.confidence,
         saturation=math.inf if saturation is None else float(saturation),
         psf_image=wings,
+        fwhm_error=psf.fwhm_error / psf.fwhm,
     )
 
 
@@ -239,6 +243,7 @@ def restore_plane(
     blend: NDArray[np.float32] | float = 1.0,
     factor: float = 1.0,
     keep_flux: bool = True,
+    errors: NDArray | None = None,
 ) -> None:
     """Restore a plane into ``sink``.
 
@@ -262,6 +267,9 @@ def restore_plane(
         Multiplies the result at the end.
     keep_flux : bool
         Whether light that the model lost or made at large scales is put back.
+    errors : ndarray of float32, optional
+        Takes the standard deviation of the result, of its shape; NaN where no data went into it.
+        The model has to tell it.
     """
     scale = model.spec.scale
     shape = (source.plane.shape[0], source.plane.shape[1])
@@ -270,8 +278,10 @@ def restore_plane(
         ledger.count_input(first, *source.read(first, last, 0, shape[1]))
     sharpens = conditions.target_fwhm < 0.95 * scale * conditions.fwhm
     seen = source.with_cores(conditions.psf, conditions.fwhm) if sharpens else source
-    for first_row, strip in Predictor(model, conditions, runtime).strips(seen.read, shape):
+    for first_row, (strip, *told) in Predictor(model, conditions, runtime).strips(seen.read, shape):
         rows = (first_row // scale, (first_row + len(strip)) // scale)
+        if errors is not None:
+            errors[first_row : first_row + len(strip)] = told[0]
         if seen.cores is not None:
             seen.cores.give_back(strip, rows[0], scale)
         ledger.count_output(first_row, strip, source.saturated(*rows, scale))
@@ -301,6 +311,22 @@ def restore_plane(
         with np.errstate(over="ignore"):
             sink[out] = result * factor
         release(sink)
+        if errors is not None:
+            deviation = _blended(errors[out], part) * source.measured.sigma * factor
+            errors[out] = np.where(invalid, np.nan, deviation)
+            release(errors)
+
+
+def _blended(error: NDArray, part: NDArray[np.float32] | float) -> NDArray[np.float64]:
+    """Give the standard deviation of a mixture of the input and the result, in noise sigma.
+
+    The error of a mean over what may be true does not depend on the data, and so its covariance
+    with that of the data is its own variance.
+    """
+    own = np.asarray(error, np.float64) ** 2
+    noise = np.maximum(1.0, own)
+    blended: NDArray[np.float64] = np.sqrt((1 - part) ** 2 * noise + part * (2 - part) * own)
+    return blended
 
 
 def _row_blocks(rows: int) -> Iterator[tuple[int, int]]:

@@ -28,6 +28,7 @@ def restore_planes(
     blend: NDArray[np.float32] | float = 1.0,
     factor: float = 1.0,
     keep_flux: bool = True,
+    errors: NDArray | None = None,
 ) -> None:
     """Restore every plane of an image into ``sink``.
 
@@ -47,6 +48,8 @@ def restore_planes(
         Takes the result.
     blend, factor, keep_flux
         As for `restore_plane`.
+    errors : ndarray of float32, optional
+        Takes the standard deviation of the result.
     """
     runtimes = _over_planes(runtime, len(found))
     for (index, plane, plane_mask), measured, planned in zip(
@@ -66,6 +69,7 @@ def restore_planes(
             blend=blend,
             factor=factor,
             keep_flux=keep_flux,
+            errors=None if errors is None else errors[index],
         )
 
 

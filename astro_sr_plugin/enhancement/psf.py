@@ -38,6 +38,8 @@ _MOST_BETA = 20.0
 from there as it should; the image of the PSF has any beta."""
 _LEAST_TARGET = 1.0
 _SHARPEST = 2.3
+_LEAST_ERROR, _GIVEN_ERROR, _BORROWED_ERROR, _UNKNOWN_ERROR = 0.01, 0.01, 0.05, 0.12
+"""Relative errors of a FWHM: at best (stars differ from a Moffat profile), and if not measured."""
 
 
 def apply_given_psf(measured: PlaneMeasurement, psf: PSFLike) -> PlaneMeasurement:
@@ -126,6 +128,7 @@ def measure_planes(frame: Frame, psf: PSFLike = None) -> list[PlaneMeasurement]:
             theta=best.theta,
             confidence=best.confidence,
             psf_image=best.psf_image,
+            fwhm_error=_BORROWED_ERROR,
         )
         for m in found
     ]
@@ -142,6 +145,7 @@ def _told(
         theta=theta,
         confidence="given",
         psf_image=None,
+        fwhm_error=_GIVEN_ERROR,
     )
 
 
@@ -235,7 +239,7 @@ def make_conditions(measured: PlaneMeasurement, target_fwhm: float | None) -> Co
     beta = max(beta, _LEAST_BETA)
     ellipticity = measured.ellipticity if math.isfinite(measured.ellipticity) else 0.0
     theta = measured.theta if math.isfinite(measured.theta) else 0.0
-    image = measured.psf_image
+    image, error = measured.psf_image, measured.fwhm_error
     if image is None:
         numbers = torch.tensor([measured.fwhm, beta, ellipticity, theta], dtype=torch.float32)
         image = make_moffat_psf(*numbers[:, None])[0].numpy()
@@ -246,6 +250,7 @@ def make_conditions(measured: PlaneMeasurement, target_fwhm: float | None) -> Co
         ellipticity=ellipticity,
         target_fwhm=measured.fwhm if target_fwhm is None else target_fwhm,
         noise_correlation=measured.noise_correlation,
+        fwhm_error=max(error, _LEAST_ERROR) if math.isfinite(error) else _UNKNOWN_ERROR,
     )
 
 

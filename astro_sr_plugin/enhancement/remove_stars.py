@@ -16,7 +16,7 @@ from astro_sr_plugin.enhancement.frame import Frame, choose_runtime, open_frame
 from astro_sr_plugin.enhancement.planes import restore_planes
 from astro_sr_plugin.enhancement.psf import measure_planes
 from astro_sr_plugin.inference.runtime import Runtime
-from astro_sr_plugin.models.registry import default_model, load_model
+from astro_sr_plugin.models.registry import default_model, load_model, with_errors
 
 __all__ = ["remove_stars"]
 
@@ -27,6 +27,7 @@ _ROWS = 256
 def remove_stars(
     image: Image,
     *,
+    uncertainty: bool = False,
     model: str | os.PathLike[str] | None = None,
     mask: NDArray | None = None,
     device: str | None = None,
@@ -48,6 +49,10 @@ def remove_stars(
     image : CCDData, NDData, ndarray, str or Path
         Linear image, shape (ny, nx), (3, ny, nx) or (n, ny, nx), in any unit and range. Never
         changed.
+    uncertainty : bool
+        Whether ``starless`` carries the standard deviation of every pixel, noise included, as
+        StdDevUncertainty; also for arrays it is then a CCDData. NaN where a pixel of the input was
+        NaN or masked.
     model : str or Path, optional
         Name from `list_models`, or a weights file; by default the shipped network.
     mask : ndarray of bool, optional
@@ -77,9 +82,11 @@ def remove_stars(
     InputError
         If the image or a parameter cannot be used.
     ModelError
-        If the model is unknown or damaged.
+        If the model is unknown or damaged, or tells no uncertainty though that is asked for.
     """
     engine = load_model(model or default_model("remove-stars"), task="remove-stars", scale=1)
+    if uncertainty:
+        engine = with_errors(engine)
     frame = open_frame(image, mask=mask, hdu=hdu)
     found = measure_planes(frame)
     # Where no stars tell the PSF, a typical one serves: it only sets how far the filters reach.
@@ -96,11 +103,13 @@ def remove_stars(
         parameters={"noise_correlation": max(m.noise_correlation for m in found)},
     )
 
+    errors = frame.make_errors(1, out) if uncertainty else None
+
     def fill(sink: NDArray) -> None:
         planned = choose_runtime(runtime, device)
-        restore_planes(frame, engine, told, None, planned, sink, keep_flux=False)
+        restore_planes(frame, engine, told, None, planned, sink, keep_flux=False, errors=errors)
 
-    starless = frame.finish(fill, header, 1, out, overwrite)
+    starless = frame.finish(fill, header, 1, out, overwrite, errors=errors)
     left = starless.data if isinstance(starless, CCDData) else starless
 
     def subtract(sink: NDArray) -> None:

@@ -17,7 +17,7 @@ from astro_sr_plugin.enhancement.psf import (
 from astro_sr_plugin.enhancement.reduce import open_measured
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.inference.runtime import Runtime
-from astro_sr_plugin.models.registry import default_model, load_model
+from astro_sr_plugin.models.registry import default_model, load_model, with_errors
 
 __all__ = ["SCALES", "super_resolve"]
 
@@ -32,6 +32,7 @@ def super_resolve(
     psf: PSFLike = None,
     auto_scale: bool = False,
     conserve_flux: bool = False,
+    uncertainty: bool = False,
     model: str | os.PathLike[str] | None = None,
     mask: NDArray | None = None,
     device: str | None = None,
@@ -62,6 +63,9 @@ def super_resolve(
         averaging blocks of pixels; not with ``psf``.
     conserve_flux : bool
         False keeps the surface brightness (the level of the sky), True the sum of the pixels.
+    uncertainty : bool
+        Whether the standard deviation of every pixel comes along, as StdDevUncertainty; also for
+        arrays the result is then a CCDData. NaN where a pixel of the input was NaN or masked.
     model : str or Path, optional
         Name from `list_models` (``"bicubic"`` and ``"wiener"`` are classical), or a weights file.
     mask : ndarray of bool, optional
@@ -88,7 +92,7 @@ def super_resolve(
     InputError
         If the image or a parameter cannot be used, or the PSF is neither given nor measurable.
     ModelError
-        If the model is unknown or damaged.
+        If the model is unknown or damaged, or tells no uncertainty though that is asked for.
     """
     if scale not in SCALES:
         msg = f"scale={scale} is not offered; allowed is {', '.join(map(str, SCALES))}"
@@ -96,6 +100,8 @@ def super_resolve(
     engine = load_model(
         model or default_model("super-resolve", scale), task="super-resolve", scale=scale
     )
+    if uncertainty:
+        engine = with_errors(engine)
     frame, found = open_measured(image, mask=mask, hdu=hdu, psf=psf, auto_scale=auto_scale)
     target = choose_target(found, target_fwhm, engine.spec)
     header = frame.header(
@@ -112,9 +118,11 @@ def super_resolve(
         },
     )
 
+    errors = frame.make_errors(scale, out) if uncertainty else None
+
     def fill(sink: NDArray) -> None:
         factor = 1 / scale**2 if conserve_flux else 1.0
         planned = choose_runtime(runtime, device)
-        restore_planes(frame, engine, found, target, planned, sink, factor=factor)
+        restore_planes(frame, engine, found, target, planned, sink, factor=factor, errors=errors)
 
-    return frame.finish(fill, header, scale, out, overwrite)
+    return frame.finish(fill, header, scale, out, overwrite, errors=errors)

@@ -97,8 +97,8 @@ class Predictor:
         ------
         first_row : int
             First output row of the strip.
-        strip : ndarray of float32, shape (rows, scale * nx)
-            Restored rows.
+        strip : ndarray of float32, shape (1 or 2, rows, scale * nx)
+            Restored rows; of a model that knows it, their standard deviation too.
 
         Raises
         ------
@@ -160,13 +160,13 @@ class Predictor:
         restore = self.model.prepare(self.conditions, device, self.runtime.dtype or "float32")
         tiles = self._tiles(shape, device, tile_size, done)
         scale = self.model.spec.scale
-        strip = np.empty((0, 0), np.float32)
+        strip = np.empty((0, 0, 0), np.float32)
         for number, tile in enumerate(tiles, start=1):
-            if tile.x0 == 0:
-                strip = np.empty(((tile.y1 - tile.y0) * scale, shape[1] * scale), np.float32)
             core = self._restore_tile(restore, read, tile, device)
             rows, columns = (tile.y1 - tile.y0) * scale, (tile.x1 - tile.x0) * scale
-            strip[:, tile.x0 * scale : tile.x1 * scale] = core[:rows, :columns]
+            if tile.x0 == 0:
+                strip = np.empty((len(core), rows, shape[1] * scale), np.float32)
+            strip[..., tile.x0 * scale : tile.x1 * scale] = core[:, :rows, :columns]
             if self.runtime.progress is not None:
                 self.runtime.progress(number, len(tiles))
             if tile.x1 == shape[1]:
@@ -183,4 +183,4 @@ class Predictor:
                 torch.from_numpy(np.ascontiguousarray(a[inner, inner]))[None, None].to(device)
                 for a in (values, mask)
             ]
-            return restore(*tensors)[0, 0].float().cpu().numpy()
+            return restore(*tensors)[0].float().cpu().numpy()

@@ -14,11 +14,19 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from astro_sr_plugin.exceptions import ModelError
+from astro_sr_plugin.models.error_net import ErrorNet
 from astro_sr_plugin.models.network import NetworkModel
 from astro_sr_plugin.models.spec import ModelSpec
 from astro_sr_plugin.models.unet import WienerUNet
 
-__all__ = ["file_digest", "load_network", "read_card", "save_network"]
+__all__ = [
+    "file_digest",
+    "load_errors",
+    "load_network",
+    "read_card",
+    "save_errors",
+    "save_network",
+]
 
 _DECLARED = ("name", "task", "description", "architecture", "scale", "halo", "license")
 
@@ -110,3 +118,49 @@ def load_network(path: Path, spec: ModelSpec | None = None) -> NetworkModel:
             msg = f"weights file {str(path)!r} is damaged: it holds values that are not finite"
             raise ModelError(msg)
     return NetworkModel(spec, net)
+
+
+def save_errors(net: ErrorNet, of: ModelSpec, path: Path) -> str:
+    """Write the network of the uncertainty of a model, and return its SHA-256."""
+    tensors = {k: v.detach().half().contiguous() for k, v in net.state_dict().items()}
+    part = path.with_name(path.name + ".part")
+    save_file(tensors, part, metadata={"of_sha256": of.sha256})
+    os.replace(part, path)
+    return file_digest(path)
+
+
+def load_errors(path: Path, of: ModelSpec) -> ErrorNet:
+    """Load the network of the uncertainty of a model.
+
+    Parameters
+    ----------
+    path : Path
+        A file written by `save_errors`.
+    of : ModelSpec
+        The model; the file must have been made for its weights.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing or damaged, or was made for other weights.
+    """
+    if not path.is_file():
+        msg = f"model {of.name!r} tells no uncertainty: its file {path.name!r} does not exist"
+        raise ModelError(msg)
+    try:
+        with safe_open(path, framework="pt") as stream:
+            made_for = (stream.metadata() or {})["of_sha256"]
+            tensors = {key: stream.get_tensor(key).float() for key in stream.keys()}  # noqa: SIM118
+        net = ErrorNet(of.scale)
+        net.load_state_dict(tensors)
+    except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        msg = f"weights file {str(path)!r} does not hold the uncertainty of a model: {reason}"
+        raise ModelError(msg) from error
+    if made_for != of.sha256:
+        msg = (
+            f"weights file {str(path)!r} was made for other weights of model {of.name!r}: their "
+            f"SHA-256 begins with {made_for[:12]}, those here with {of.sha256[:12]}"
+        )
+        raise ModelError(msg)
+    return net.eval().requires_grad_(False)

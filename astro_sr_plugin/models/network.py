@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from astro_sr_plugin.models.error_net import ERROR_REACH, ErrorNet, encode_error_conditions
 from astro_sr_plugin.models.filters import (
     FILTER_RADIUS,
     Filters,
@@ -192,16 +194,24 @@ class NetworkModel:
         The network, on the CPU, in float32.
     orientations : int
         Of 8 ways to turn and mirror the image, how many the result is the mean of.
+    errors : ErrorNet or None
+        Tells the standard deviation of the result, which is then its second image.
     """
 
     spec: ModelSpec
     net: WienerUNet
     orientations: int = 1
+    errors: ErrorNet | None = None
 
     def halo(self, conditions: Conditions) -> int:
         """Return the input pixels around a tile on which its output depends."""
         del conditions
-        return self.spec.halo + _MEND_RADIUS + (0 if self.net.outputs == 2 else FLUX_RADIUS)
+        return self.spec.halo + self._rest + (0 if self.errors is None else ERROR_REACH)
+
+    @property
+    def _rest(self) -> int:
+        """Input pixels that matter to what comes after the network."""
+        return _MEND_RADIUS + (0 if self.net.outputs == 2 else FLUX_RADIUS)
 
     def prepare(self, conditions: Conditions, device: str, dtype: str) -> PlaneFunction:
         """Return the function that restores tiles of a plane under ``conditions``."""
@@ -219,6 +229,10 @@ class NetworkModel:
             conditions.noise_correlation,
         ]
         code = encode_conditions(*torch.tensor(numbers)[:, None])
+        errors = None
+        if self.errors is not None:
+            errors = copy.deepcopy(self.errors).to(device)
+            error_code = encode_error_conditions(code, conditions.fwhm_error).to(device)
         net = as_channels_last(self.net.folded(code).to(device))
         kernels = kernels.flatten(1, 2)
         flux = None
@@ -227,7 +241,7 @@ class NetworkModel:
             kernels = torch.cat([kernels, flux.kernels[None]], dim=1)
         filters = Filters(kernels)
         reach = self.spec.halo - FILTER_RADIUS
-        rest = self.halo(conditions) - self.spec.halo
+        rest = self._rest
 
         def seen_in(way: int, observed: Tensor, mask: Tensor, estimates: Tensor) -> Tensor:
             turned = (_turned(image, way) for image in (observed, mask))
@@ -262,6 +276,11 @@ class NetworkModel:
                     result = _without_ripple(result)
                 if not keep_psf:
                     result = _without_grid(result, scale)
-            return without_border(result, rest * scale)
+            result = without_border(result, rest * scale)
+            if errors is None:
+                return result
+            observed, mask = (without_border(image, rest) for image in (observed, mask))
+            error = errors(result, observed, mask, error_code)
+            return without_border(torch.cat([result, error], dim=1), ERROR_REACH * scale)
 
         return restore

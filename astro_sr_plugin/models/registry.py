@@ -9,14 +9,16 @@ from pathlib import Path
 
 from astro_sr_plugin.exceptions import ModelError
 from astro_sr_plugin.models.bicubic import BicubicModel
-from astro_sr_plugin.models.checkpoint import load_network, read_card
+from astro_sr_plugin.models.checkpoint import load_errors, load_network, read_card
+from astro_sr_plugin.models.network import NetworkModel
 from astro_sr_plugin.models.richardson_lucy import RichardsonLucyModel
 from astro_sr_plugin.models.spec import Model, ModelSpec
 from astro_sr_plugin.models.wiener import WienerModel
 
-__all__ = ["WEIGHTS", "default_model", "list_models", "load_model"]
+__all__ = ["WEIGHTS", "default_model", "list_models", "load_model", "with_errors"]
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
+ERRORS = WEIGHTS / "errors"
 
 _DEFAULTS = {
     ("denoise", 1): "denoise-fast",
@@ -166,3 +168,24 @@ def _load_file(text: str) -> Model:
     path = Path(text)
     card = path.with_suffix(".toml")
     return load_network(path, read_card(card) if card.is_file() else None)
+
+
+def with_errors(model: Model) -> Model:
+    """Return a shipped network that tells the standard deviation of its result too.
+
+    Parameters
+    ----------
+    model : Model
+        From `load_model`.
+
+    Raises
+    ------
+    ModelError
+        If there is no uncertainty for the model.
+    """
+    told = sorted(path.stem for path in ERRORS.glob("*.safetensors"))
+    name = model.spec.name.replace(_QUALITY, _FAST)
+    if not isinstance(model, NetworkModel) or name not in told:
+        msg = f"model={model.spec.name!r} tells no uncertainty; those that do are {', '.join(told)}"
+        raise ModelError(msg)
+    return replace(model, errors=load_errors(ERRORS / f"{name}.safetensors", model.spec))

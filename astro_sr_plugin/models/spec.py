@@ -73,6 +73,8 @@ class Conditions:
         FWHM of the Gaussian target in output pixels; for denoising equal to ``fwhm``.
     noise_correlation : float
         Lag-1 correlation of the noise, 0 for white noise.
+    fwhm_error : float
+        Relative 1-sigma error of ``fwhm``; only an uncertainty depends on it.
     """
 
     psf: NDArray[np.float32]
@@ -81,11 +83,13 @@ class Conditions:
     ellipticity: float
     target_fwhm: float
     noise_correlation: float = 0.0
+    fwhm_error: float = 0.025
 
 
 PlaneFunction = Callable[[Tensor, Tensor], Tensor]
 """``(observed, mask) -> result``, in noise sigma: a tile with its halo, ``(B, 1, H, W)`` twice, to
-the tile without it, ``(B, 1, s (H - 2 halo), s (W - 2 halo))``."""
+the tile without it, ``(B, 1 or 2, s (H - 2 halo), s (W - 2 halo))``; the second image, of models
+that know it, is the standard deviation of the first."""
 
 
 class Model(Protocol):

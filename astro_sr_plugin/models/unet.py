@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from astro_sr_plugin.models.filters import WIENER_STRENGTHS, without_border
 
-__all__ = ["CONDITIONS", "WienerUNet", "as_channels_last", "encode_conditions"]
+__all__ = ["CONDITIONS", "Stage", "WienerUNet", "as_channels_last", "asinh", "encode_conditions"]
 
 CONDITIONS = 5
 """Numbers per image that steer the network."""
@@ -53,7 +53,7 @@ def encode_conditions(
     )
 
 
-def _asinh(x: Tensor) -> Tensor:
+def asinh(x: Tensor) -> Tensor:
     """`torch.asinh`, several times as fast on CPUs."""
     size = x.abs()
     return torch.log(size + torch.sqrt(size * size + 1)).copysign(x)
@@ -61,7 +61,7 @@ def _asinh(x: Tensor) -> Tensor:
 
 def _encode(observed: Tensor, mask: Tensor, estimates: Tensor) -> Tensor:
     """Bring the input to numbers of order one, at half the resolution."""
-    planes = torch.cat([_asinh(observed), mask, _asinh(estimates)], dim=1)
+    planes = torch.cat([asinh(observed), mask, asinh(estimates)], dim=1)
     return functional.pixel_unshuffle(planes, 2)
 
 
@@ -74,11 +74,11 @@ def _by_strips(function: Callable[..., Tensor], *images: Tensor) -> Tensor:
 
 
 class _ResidualBlock(nn.Module):
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, conditions: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        self.steer = nn.Linear(CONDITIONS, 2 * channels)
+        self.steer = nn.Linear(conditions, 2 * channels)
         for parameter in self.steer.parameters():
             nn.init.zeros_(parameter)
 
@@ -97,12 +97,23 @@ class _ResidualBlock(nn.Module):
         self.first.bias = nn.Parameter(bias * (1 + gain) + offset)
 
 
-class _Stage(nn.Module):
-    def __init__(self, channels: int, blocks: int) -> None:
+class Stage(nn.Module):
+    """Residual blocks of one resolution, steered by numbers that describe the image.
+
+    Parameters
+    ----------
+    channels, blocks : int
+        Size.
+    conditions : int
+        How many numbers.
+    """
+
+    def __init__(self, channels: int, blocks: int, conditions: int = CONDITIONS) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(_ResidualBlock(channels) for _ in range(blocks))
+        self.blocks = nn.ModuleList(_ResidualBlock(channels, conditions) for _ in range(blocks))
 
     def forward(self, x: Tensor, conditions: Tensor | None) -> Tensor:
+        """Return an image of the same shape; ``conditions`` None for a folded network."""
         for block in self.blocks:
             x = block(x, conditions)
         return x
@@ -149,9 +160,9 @@ class WienerUNet(nn.Module):
         phases = scale**2
         planes = 2 + self.estimates * phases
         self.head = nn.Conv2d(4 * planes, widths[0], 3, padding=1)
-        self.encoder = nn.ModuleList(_Stage(w, n) for w, n in zip(widths, blocks, strict=True))
+        self.encoder = nn.ModuleList(Stage(w, n) for w, n in zip(widths, blocks, strict=True))
         self.decoder = nn.ModuleList(
-            _Stage(w, n) for w, n in zip(widths[:-1], blocks[:-1], strict=True)
+            Stage(w, n) for w, n in zip(widths[:-1], blocks[:-1], strict=True)
         )
         steps = list(zip(widths[:-1], widths[1:], strict=True))
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in steps)

@@ -45,8 +45,8 @@ def predict(model, image, mask=None, **knobs):
     predictor = Predictor(model, conditions(), Runtime(device="cpu", **knobs))
     strips = list(predictor.strips(reader(image, mask), image.shape))
     rows = [first for first, _ in strips]
-    assert rows == list(np.cumsum([0] + [len(s) for _, s in strips[:-1]]))
-    return np.concatenate([strip for _, strip in strips])
+    assert rows == list(np.cumsum([0] + [s.shape[1] for _, s in strips[:-1]]))
+    return np.concatenate([strip for _, strip in strips], axis=1).squeeze(0)
 
 
 MODELS = {

@@ -1,0 +1,371 @@
+"""Training of the small networks that tell the uncertainty of a result."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.models.checkpoint import save_errors
+from astro_sr_plugin.models.error_net import (
+    FWHM_ERRORS,
+    LEVELS,
+    ErrorNet,
+    encode_error_conditions,
+)
+from astro_sr_plugin.models.filters import make_moffat_psf
+from astro_sr_plugin.models.network import NetworkModel
+from astro_sr_plugin.models.spec import Conditions
+from astro_sr_plugin.models.unet import encode_conditions
+from astro_sr_plugin.simulation import make_scene, observe
+from astro_sr_plugin.simulation.observe import KEEP_PSF
+from astro_sr_plugin.training.config import TrainConfig, to_toml
+
+__all__ = ["QUANTILES", "calibrate", "measure_coverage", "quantile_loss", "train_errors"]
+
+QUANTILES = {0.683: 1.0, 0.90: 1.645, 0.95: 1.96}
+"""Coverages, and the half widths in standard deviations that hold so much of a normal one."""
+
+_SIZE = 256
+_CROP = 160
+_BORDER = 32
+_POOL = 96
+_BATCH = 4
+_SMALL = 1e-4
+_BINS = 4000
+_CHECKPOINT = "errors.pt"
+
+
+@dataclass(frozen=True)
+class _Example:
+    """A simulated patch with what a model makes of it; images ``(1, 1, ., .)``."""
+
+    result: Tensor
+    observed: Tensor
+    mask: Tensor
+    truth: Tensor
+    conditions: Tensor
+
+
+class _Examples:
+    """Draws simulated patches and runs the model on them."""
+
+    def __init__(self, model: NetworkModel, config: TrainConfig, seed: int, device: str) -> None:
+        self.model = replace(model, errors=None)
+        self.scenes = replace(config.scene_config(), size=_SIZE)
+        self.optics = config.observation_config()
+        self.rng = torch.Generator(device).manual_seed(seed)
+        self.device = device
+
+    def draw(self) -> _Example:
+        share = float(torch.rand(1, generator=self.rng, device=self.device))
+        low, high = (math.log(error) for error in FWHM_ERRORS)
+        fwhm_error = math.exp(low + share * (high - low))
+        optics = replace(self.optics, fwhm_error=fwhm_error)
+        seen = observe(make_scene(self.scenes, self.rng)[None], optics, self.rng)
+        numbers = [float(x) for x in (seen.fwhm, seen.beta, seen.ellipticity, seen.theta)]
+        psf = make_moffat_psf(seen.fwhm, seen.beta, seen.ellipticity, seen.theta)[0]
+        conditions = Conditions(
+            psf=psf.cpu().numpy(),
+            fwhm=numbers[0],
+            beta=numbers[1],
+            ellipticity=numbers[2],
+            target_fwhm=float(seen.target_fwhm),
+            noise_correlation=float(seen.noise_correlation),
+            fwhm_error=fwhm_error,
+        )
+        spec = self.model.spec
+        ratio = 1.0
+        if spec.task not in KEEP_PSF:
+            ratio = conditions.fwhm * spec.scale / conditions.target_fwhm
+        told = (*numbers[:3], ratio, conditions.noise_correlation)
+        code = encode_conditions(*(torch.tensor([x]) for x in told)).to(self.device)
+        halo = self.model.halo(conditions)
+        with torch.inference_mode():
+            # Scenes and their noise are periodic: no pixel is lost to the halo.
+            around = [
+                functional.pad(image, (halo,) * 4, mode="circular")
+                for image in (seen.observed, seen.mask)
+            ]
+            result = self.model.prepare(conditions, self.device, "float32")(*around)
+        truth = seen.truth[:, -1:]
+        code = encode_error_conditions(code, fwhm_error)
+        return _Example(result.clone(), seen.observed, seen.mask, truth, code)
+
+
+def quantile_loss(error: Tensor, predicted: Tensor, weight: Tensor) -> Tensor:
+    """Mean pinball loss of the logarithm of ``|error|`` at the three coverages.
+
+    Parameters
+    ----------
+    error : Tensor
+        Result less truth, in noise sigma.
+    predicted : Tensor
+        Standard deviation that was predicted, of the same shape, above 0.
+    weight : Tensor
+        How much each pixel counts.
+
+    Returns
+    -------
+    Tensor
+        A number; least where 68.3, 90 and 95 of 100 errors are within 1, 1.645 and 1.96 times the
+        prediction.
+
+    Notes
+    -----
+    Quantiles are those of any rising function of a quantity: in the logarithm, bright and faint
+    pixels count alike.
+    """
+    size, level = torch.log(error.abs() + _SMALL), torch.log(predicted)
+    total = error.new_zeros(())
+    for coverage, width in QUANTILES.items():
+        beyond = size - math.log(width) - level
+        pinball = torch.maximum(coverage * beyond, (coverage - 1) * beyond)
+        total = total + (weight * pinball).sum() / weight.sum()
+    return total / len(QUANTILES)
+
+
+def _weights(result: Tensor) -> Tensor:
+    """Weights that let every level of brightness count, rare ones too."""
+    place = _level_of(result)
+    counts = torch.bincount(place.flatten(), minlength=len(LEVELS)).clamp_min(1)
+    return counts.float().rsqrt()[place]
+
+
+def _level_of(result: Tensor) -> Tensor:
+    """Nearest of `LEVELS`, in the logarithm."""
+    logs = torch.tensor(LEVELS, device=result.device).log()
+    return torch.bucketize(result.abs().clamp_min(1e-6).log(), (logs[1:] + logs[:-1]) / 2)
+
+
+def _cropped(example: _Example, scale: int, rng: torch.Generator) -> _Example:
+    y, x = (2 * torch.randint((_SIZE - _CROP) // 2, (2,), generator=rng)).tolist()
+
+    def cut(image: Tensor, s: int) -> Tensor:
+        return image[..., s * y : s * (y + _CROP), s * x : s * (x + _CROP)]
+
+    return _Example(
+        cut(example.result, scale),
+        cut(example.observed, 1),
+        cut(example.mask, 1),
+        cut(example.truth, scale),
+        example.conditions,
+    )
+
+
+def train_errors(
+    model: NetworkModel,
+    config: TrainConfig,
+    out: str | Path,
+    *,
+    steps: int = 800,
+    resume: bool = True,
+    device: str = "cpu",
+    seconds: float | None = None,
+    learning_rate: float = 3e-3,
+    save_every: int = 100,
+    command: str = "",
+    log: Callable[[dict[str, float]], None] | None = None,
+) -> Path | None:
+    """Train, calibrate and write the network that tells the uncertainty of a model.
+
+    Parameters
+    ----------
+    model : NetworkModel
+        The model, which stays as it is.
+    config : TrainConfig
+        The run that trained it: where its skies and its seed come from.
+    out : str or Path
+        Folder for the checkpoint, the log, and at the end the weights and their card.
+    steps : int
+        Length of the run.
+    resume : bool
+        Go on from the checkpoint in ``out`` if there is one.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    seconds : float, optional
+        Stop (resumably) after so many seconds.
+    learning_rate : float
+        At the beginning; it falls to a hundredth along a cosine.
+    save_every : int
+        Steps between checkpoints.
+    command : str
+        What the card says of how to train it again.
+    log : callable, optional
+        Receives a dict with ``step`` and ``loss``.
+
+    Returns
+    -------
+    Path or None
+        The weights; None if the time ran out before.
+
+    Raises
+    ------
+    InputError
+        If the run is not one for the model's task.
+    """
+    if config.task != model.spec.task or config.scale != model.spec.scale:
+        msg = (
+            f"config is for {config.task} (scale {config.scale}), but model {model.spec.name!r} "
+            f"for {model.spec.task} (scale {model.spec.scale})"
+        )
+        raise InputError(msg)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    begun = time.monotonic()
+    torch.manual_seed(config.seed)
+    net = ErrorNet(model.spec.scale).to(device)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=1e-4)
+    path, step = out / _CHECKPOINT, 0
+    if resume and path.exists():
+        saved = torch.load(path, map_location=device, weights_only=True)
+        net.load_state_dict(saved["net"])
+        optimizer.load_state_dict(saved["optimizer"])
+        step = int(saved["step"])
+    examples = _Examples(model, config, config.seed * 7_000_003 + step, device)
+    crops = torch.Generator().manual_seed(config.seed + step)
+    pool: list[_Example] = []
+    while step < steps:
+        if seconds is not None and time.monotonic() - begun > seconds:
+            _save(net, optimizer, step, path)
+            return None
+        if len(pool) < _POOL:
+            pool.append(examples.draw())
+        else:
+            pool[int(torch.randint(_POOL, (1,), generator=crops))] = examples.draw()
+        picked = torch.randint(len(pool), (_BATCH,), generator=crops).tolist()
+        loss = _loss(net, [_cropped(pool[k], model.spec.scale, crops) for k in picked])
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * (0.505 + 0.495 * math.cos(math.pi * step / steps))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        if step % 25 == 0 or step == steps:
+            entry = {"step": step, "loss": round(float(loss.detach()), 5)}
+            with (out / "log.jsonl").open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(entry) + "\n")
+            if log is not None:
+                log(entry)
+        if step % save_every == 0:
+            _save(net, optimizer, step, path)
+    _save(net, optimizer, step, path)
+    net.eval().requires_grad_(False)
+    held_out = _Examples(model, config, config.seed + 123_456_789, device)
+    calibrate(net, held_out)
+    figures = measure_coverage(
+        net, _Examples(model, config, config.seed + 987_654_321, device), patches=24
+    )
+    return _export(model, config, net, out, steps, command, figures)
+
+
+def _loss(net: ErrorNet, batch: list[_Example]) -> Tensor:
+    result, observed, mask, truth, conditions = (
+        torch.cat([getattr(example, name) for example in batch])
+        for name in ("result", "observed", "mask", "truth", "conditions")
+    )
+    predicted = net(result, observed, mask, conditions)
+    b = _BORDER * net.scale
+    inner = (..., slice(b, -b), slice(b, -b))
+    result = result[inner]
+    return quantile_loss(result - truth[inner], predicted[inner], _weights(result))
+
+
+def _save(net: ErrorNet, optimizer: torch.optim.Optimizer, step: int, path: Path) -> None:
+    part = path.with_name(path.name + ".part")
+    state = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
+    torch.save(state, part)
+    os.replace(part, path)
+
+
+def _pulls(net: ErrorNet, examples: _Examples, patches: int) -> tuple[Tensor, Tensor]:
+    """Return ``|error| / predicted`` and the level of brightness of a sample of pixels."""
+    pulls, levels = [], []
+    b = _BORDER * net.scale
+    inner = (..., slice(b, -b), slice(b, -b))
+    with torch.inference_mode():
+        for _ in range(patches):
+            one = examples.draw()
+            predicted = net(one.result, one.observed, one.mask, one.conditions)
+            pull = ((one.result - one.truth).abs() / predicted)[inner].flatten()
+            level = _level_of(one.result[inner]).flatten()
+            for k in range(len(LEVELS)):
+                # No patch may rule a level by itself.
+                found = torch.nonzero(level == k).flatten()
+                few = found[torch.randperm(len(found), generator=examples.rng)[:_BINS]]
+                pulls.append(pull[few])
+                levels.append(level[few])
+    return torch.cat(pulls), torch.cat(levels)
+
+
+def calibrate(net: ErrorNet, examples: _Examples, patches: int = 64) -> None:
+    """Set the factor of each level of brightness so that the coverages are right on average."""
+    net.factors.fill_(1.0)
+    pulls, levels = _pulls(net, examples, patches)
+    for k in range(len(LEVELS)):
+        found = pulls[levels == k]
+        if len(found) < _BINS:
+            net.factors[k] = net.factors[max(k - 1, 0)]
+            continue
+        ratios = [torch.quantile(found, q) / width for q, width in QUANTILES.items()]
+        net.factors[k] = sum(ratios) / len(ratios)
+
+
+def measure_coverage(net: ErrorNet, examples: _Examples, patches: int = 64) -> dict[str, float]:
+    """Return by how many percent points the coverages are off, at worst and on average."""
+    pulls, levels = _pulls(net, examples, patches)
+    misses = []
+    for k in range(len(LEVELS)):
+        found = pulls[levels == k]
+        if len(found) >= _BINS:
+            misses += [
+                abs(100 * float((found < width).float().mean()) - 100 * q)
+                for q, width in QUANTILES.items()
+            ]
+    worst, mean = max(misses), sum(misses) / len(misses)
+    return {"coverage_worst_miss": round(worst, 1), "coverage_mean_miss": round(mean, 1)}
+
+
+def _export(
+    model: NetworkModel,
+    config: TrainConfig,
+    net: ErrorNet,
+    out: Path,
+    steps: int,
+    command: str,
+    figures: dict[str, float],
+) -> Path:
+    name = model.spec.name
+    path = out / f"{name}.safetensors"
+    digest = save_errors(net, model.spec, path)
+    card: dict[str, Any] = {
+        "name": name,
+        "task": "uncertainty",
+        "description": f"Tells the standard deviation of what {name} returns.",
+        "architecture": "ErrorNet",
+        "scale": model.spec.scale,
+        "license": model.spec.license,
+        "sha256": digest,
+        "of_sha256": model.spec.sha256,
+        "training": {
+            "command": command,
+            "data": "simulation only; calibrated and measured on skies of other seeds",
+            "seed": config.seed,
+            "steps": steps,
+            "patches": steps,
+        },
+        "figures": figures,
+    }
+    path.with_suffix(".toml").write_text(to_toml(card), encoding="utf-8")
+    return path
