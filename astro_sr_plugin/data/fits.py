@@ -48,6 +48,15 @@ _OPENERS: dict[bytes, Callable[..., Any]] = {
 }
 _CHUNK = 16 * 2**20
 _IMAGES = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
+_UNCERTAINTY_OF: dict[str, type[NDUncertainty]] = {
+    "UNCERT": StdDevUncertainty,
+    "ERR": StdDevUncertainty,
+    "IVAR": InverseVariance,
+    "WHT": InverseVariance,
+    "WEIGHT": InverseVariance,
+}
+"""Extensions, and what they hold unless their keyword UTYPE says otherwise."""
+
 _UNCERTAINTIES: dict[str, type[NDUncertainty]] = {
     "std": StdDevUncertainty,
     "StdDevUncertainty": StdDevUncertainty,
@@ -265,11 +274,11 @@ class _File:
     def companions(
         self, index: int, shape: tuple[int, ...]
     ) -> tuple[NDArray[np.bool_] | None, NDUncertainty | None]:
-        """Find the MASK and UNCERT extensions as CCDData writes them."""
+        """Find the MASK and UNCERT extensions as CCDData writes them, or a map of weights."""
         mask: NDArray[np.bool_] | None = None
         uncertainty: NDUncertainty | None = None
         for number, hdu in enumerate(self.images):
-            if number == index or hdu.name not in ("MASK", "UNCERT"):
+            if number == index or hdu.name not in ("MASK", *_UNCERTAINTY_OF):
                 continue
             own_shape = _shape(hdu)
             if own_shape != shape:
@@ -277,8 +286,9 @@ class _File:
             stored, coding = self.stored(number, memmap=True)
             if hdu.name == "MASK" and mask is None:
                 mask = stored.reshape(shape).astype(bool)
-            elif hdu.name == "UNCERT" and uncertainty is None:
-                kind = _UNCERTAINTIES.get(str(hdu.header.get("UTYPE")), StdDevUncertainty)
+            elif hdu.name != "MASK" and uncertainty is None:
+                told = str(hdu.header.get("UTYPE"))
+                kind = _UNCERTAINTIES.get(told, _UNCERTAINTY_OF[hdu.name])
                 uncertainty = kind(coding.decode(stored.reshape(shape))[0], copy=False)
         return mask, uncertainty
 

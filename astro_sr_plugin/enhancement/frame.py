@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from astropy.io.fits import Header
-from astropy.nddata import CCDData, StdDevUncertainty
+from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty, VarianceUncertainty
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.fits_output import create_fits
@@ -50,6 +50,21 @@ class Frame:
         for index, plane in iter_planes(self.parts.data):
             mask = None if self.parts.mask is None else self.parts.mask[index]
             yield index, plane, mask
+
+    def error_of(self, index: tuple[int, ...]) -> NDArray | None:
+        """Give the standard deviation of a plane; NaN or infinite where its weight is 0."""
+        told = self.parts.uncertainty
+        if told is None or told.array is None:
+            return None
+        values = np.broadcast_to(told.array, self.parts.data.shape)[index]
+        if isinstance(told, StdDevUncertainty):
+            return values
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if isinstance(told, VarianceUncertainty):
+                return np.sqrt(values, dtype=np.float32)
+            if isinstance(told, InverseVariance):
+                return (1 / np.sqrt(values)).astype(np.float32)
+        return None
 
     @property
     def dtype(self) -> np.dtype:
@@ -104,8 +119,11 @@ class Frame:
         mask = self.parts.mask
         if mask is not None and scale > 1:
             mask = mask.repeat(scale, -1).repeat(scale, -2)
-        if self.parts.uncertainty is not None:
-            text = "the uncertainty of the input does not hold for the result and is left out"
+        if self.parts.uncertainty is not None and errors is None:
+            text = (
+                "the uncertainty of the input does not hold for the result and is left out; "
+                "uncertainty=True gives that of the result"
+            )
             warnings.warn(text, AstroSRWarning, stacklevel=4)
         if out is None:
             data = np.empty(shape, dtype)

@@ -30,6 +30,9 @@ __all__ = ["MeasuredPlane", "PlaneMeasurement", "measure_plane", "restore_plane"
 _FILL_RADIUS = 6
 _FILL_SIGMA = 1.5
 _ROWS = 256
+_NOISE_BOX = 64
+_FLAT = 0.02
+_LEAST_NOISE = 0.1
 _ABSURD = 1e8
 """Brightest usable pixel in noise sigma; beyond it numbers only stand for "no value"."""
 
@@ -58,6 +61,8 @@ class PlaneMeasurement:
         The PSF pixel by pixel, odd sides, centred, sum 1, where a Moffat profile does not say all.
     fwhm_error : float
         Relative 1-sigma error of ``fwhm``; NaN if unknown.
+    noise_map : Background or None
+        How the noise varies over the plane, in any unit; None if it does not, or nobody said so.
     """
 
     background: Background
@@ -72,9 +77,12 @@ class PlaneMeasurement:
     saturation: float
     psf_image: NDArray[np.float32] | None = None
     fwhm_error: float = math.nan
+    noise_map: Background | None = None
 
 
-def measure_plane(plane: NDArray, mask: NDArray[np.bool_] | None) -> PlaneMeasurement:
+def measure_plane(
+    plane: NDArray, mask: NDArray[np.bool_] | None, error: NDArray | None = None
+) -> PlaneMeasurement:
     """Measure sky, noise, stars and saturation of a plane.
 
     Parameters
@@ -83,6 +91,9 @@ def measure_plane(plane: NDArray, mask: NDArray[np.bool_] | None) -> PlaneMeasur
         Linear image.
     mask : ndarray of bool or None
         True = excluded.
+    error : ndarray, optional
+        Standard deviation of each pixel. Its run over the plane, stars left out, says where the
+        noise is larger; how large it is, the plane itself tells better.
 
     Raises
     ------
@@ -117,7 +128,17 @@ def measure_plane(plane: NDArray, mask: NDArray[np.bool_] | None) -> PlaneMeasur
         saturation=math.inf if saturation is None else float(saturation),
         psf_image=wings,
         fwhm_error=psf.fwhm_error / psf.fwhm,
+        noise_map=None if error is None else _measure_noise_map(error, mask),
     )
+
+
+def _measure_noise_map(error: NDArray, mask: NDArray[np.bool_] | None) -> Background | None:
+    """Measure the smooth part of a map of errors; None if it is flat or says nothing."""
+    found = measure_background(error, mask=mask, box_size=_NOISE_BOX)
+    low, high = found.mesh.min(), found.mesh.max()
+    if not (found.level > 0 and math.isfinite(high) and high - low > _FLAT * found.level):
+        return None
+    return found
 
 
 def _range(plane: NDArray, mask: NDArray[np.bool_] | None) -> tuple[float, float]:
@@ -180,6 +201,17 @@ class MeasuredPlane:
             bad |= self.mask[y0:y1]
         return bad
 
+    def noise(
+        self, y0: int, y1: int, x0: int, x1: int, scale: int = 1
+    ) -> NDArray[np.float64] | float:
+        """Give the noise of a pixel, at the output pixels of a part of the plane."""
+        varying = self.measured.noise_map
+        if varying is None:
+            return self.measured.sigma
+        shape = (self.plane.shape[0], self.plane.shape[1])
+        relative = _finer_level(varying, y0, y1, shape, scale)[:, x0 * scale : x1 * scale]
+        return self.measured.sigma * np.maximum(relative / varying.level, _LEAST_NOISE)
+
     def saturated(self, y0: int, y1: int, scale: int) -> NDArray[np.float32] | None:
         """Tell which output pixels of input rows ``y0:y1`` were saturated; None if none can be."""
         if not math.isfinite(self.measured.saturation):
@@ -213,7 +245,7 @@ class MeasuredPlane:
             invalid |= self.mask[y0:y1, x0:x1]
         level = self.measured.background.level_at(y0, y1, x0, x1)
         with np.errstate(invalid="ignore", over="ignore"):
-            values = ((raw - level) / self.measured.sigma).astype(np.float32)
+            values = ((raw - level) / self.noise(y0, y1, x0, x1)).astype(np.float32)
             saturated = raw >= self.measured.saturation
         values[invalid] = 0.0
         return values, invalid, saturated & ~invalid
@@ -298,7 +330,8 @@ def restore_plane(
                 factor_here = np.where(saturated, ledger.core_factor(out.start, out.stop), 1)
                 values = values * factor_here
             values = values + ledger.correction(out.start, out.stop)
-        result = values.astype(np.float64) * source.measured.sigma
+        noise = source.noise(first, last, 0, shape[1], scale)
+        result = values.astype(np.float64) * noise
         result += _finer_level(source.measured.background, first, last, shape, scale)
         part = blend[first:last] if isinstance(blend, np.ndarray) else blend
         original = np.asarray(source.plane[first:last], dtype=np.float64)
@@ -312,7 +345,7 @@ def restore_plane(
             sink[out] = result * factor
         release(sink)
         if errors is not None:
-            deviation = _blended(errors[out], part) * source.measured.sigma * factor
+            deviation = _blended(errors[out], part) * noise * factor
             errors[out] = np.where(invalid, np.nan, deviation)
             release(errors)
 

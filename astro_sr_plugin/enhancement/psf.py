@@ -106,8 +106,8 @@ def measure_planes(frame: Frame, psf: PSFLike = None) -> list[PlaneMeasurement]:
         One per plane.
     """
     found = [
-        apply_given_psf(measure_plane(plane, plane_mask), psf)
-        for _, plane, plane_mask in frame.planes()
+        apply_given_psf(measure_plane(plane, plane_mask, frame.error_of(index)), psf)
+        for index, plane, plane_mask in frame.planes()
     ]
     best = max(found, key=lambda m: (math.isfinite(m.fwhm), m.n_stars))
     lacking = [k for k, m in enumerate(found) if not math.isfinite(m.fwhm)]

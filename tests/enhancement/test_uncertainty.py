@@ -1,0 +1,201 @@
+"""Uncertainty planes: they cover the truth, travel with the image, and use that of the input."""
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty, VarianceUncertainty
+
+import astro_sr_plugin as asr
+from astro_sr_plugin.exceptions import ModelError
+
+FWHM, SIZE = 3.2, 256
+
+
+def moffat(shape, x, y, flux, fwhm=FWHM, beta=3.0):
+    yy, xx = np.mgrid[: shape[0], : shape[1]]
+    alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
+    profile = (
+        (beta - 1) / (np.pi * alpha**2) * (1 + ((xx - x) ** 2 + (yy - y) ** 2) / alpha**2) ** -beta
+    )
+    return flux * profile
+
+
+def field(seed=1, noise=5.0, size=SIZE, stars=60):
+    """Return a noise-free star field and its observation."""
+    rng = np.random.default_rng(seed)
+    truth = np.full((size, size), 100.0)
+    for x, y, snr in zip(
+        *rng.uniform(4, size - 5, (2, stars)), 10 ** rng.uniform(0.5, 2.7, stars), strict=True
+    ):
+        truth += moffat(truth.shape, x, y, snr * 5.0 * np.sqrt(4 * np.pi) * FWHM / 2.355)
+    return truth, truth + rng.normal(0, 1, truth.shape) * noise
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return field()
+
+
+def test_errors_of_denoising_are_covered(scene):
+    truth, observed = scene
+    clean = asr.denoise(CCDData(observed, unit="adu"), uncertainty=True)
+    assert isinstance(clean.uncertainty, StdDevUncertainty)
+    assert clean.uncertainty.array.shape == observed.shape
+    pulls = np.abs(clean.data - truth) / clean.uncertainty.array
+    for share, width in ((0.683, 1.0), (0.90, 1.645), (0.95, 1.96)):
+        assert abs(np.mean(pulls < width) - share) < 0.08
+    # Where there is light, too, and more is not known there.
+    bright = truth > 100 + 3 * 5.0
+    assert abs(np.mean(pulls[bright] < 1.645) - 0.9) < 0.12
+    assert np.median(clean.uncertainty.array[bright]) > 3 * np.median(
+        clean.uncertainty.array[~bright]
+    )
+
+
+def test_the_result_is_the_same_with_and_without(scene):
+    image = CCDData(scene[1], unit="adu")
+    with_it = asr.deconvolve(image, uncertainty=True)
+    np.testing.assert_allclose(with_it.data, asr.deconvolve(image).data, rtol=1e-6, atol=1e-4)
+
+
+def test_uncertainty_does_not_depend_on_tiles(scene):
+    image = CCDData(scene[1], unit="adu")
+    whole, tiled = (
+        asr.super_resolve(
+            image, uncertainty=True, runtime=asr.Runtime(tile_size=size)
+        ).uncertainty.array
+        for size in (512, 96)
+    )
+    np.testing.assert_allclose(tiled, whole, rtol=2e-3)
+
+
+def test_a_less_certain_profile_makes_stars_less_certain(scene):
+    from dataclasses import replace
+
+    from astro_sr_plugin.enhancement.plane import MeasuredPlane, measure_plane, restore_plane
+    from astro_sr_plugin.enhancement.psf import make_conditions, target_image
+    from astro_sr_plugin.models.registry import load_model, with_errors
+
+    measured = measure_plane(scene[1], None)
+    model = with_errors(load_model("deconvolve-fast"))
+    errors = []
+    for fwhm_error in (0.01, 0.10):
+        told = make_conditions(replace(measured, fwhm_error=fwhm_error), 2.0)
+        result, error = np.empty((2, SIZE, SIZE), np.float32)
+        source = MeasuredPlane(scene[1], None, measured)
+        restore_plane(
+            source, model, told, target_image(2.0, 1), asr.Runtime(), result, errors=error
+        )
+        errors.append(error)
+    bright = scene[0] > 100 + 30 * 5.0
+    assert np.median(errors[1][bright] / errors[0][bright]) > 1.2
+
+
+@pytest.mark.parametrize("verb", ["denoise", "deconvolve", "super_resolve", "remove_stars"])
+def test_every_verb_writes_it_to_the_file(verb, scene, tmp_path):
+    data = scene[1][:128, :136].copy()
+    data[20, 30] = np.nan
+    result = getattr(asr, verb)(
+        CCDData(data, unit="adu"), uncertainty=True, out=tmp_path / "out.fits"
+    )
+    result = result[0] if isinstance(result, tuple) else result
+    again = asr.read_image(tmp_path / "out.fits")
+    scale = 2 if verb == "super_resolve" else 1
+    told = again.uncertainty.array
+    assert told.shape == again.data.shape == (128 * scale, 136 * scale)
+    np.testing.assert_array_equal(told, result.uncertainty.array)
+    assert np.isnan(told[20 * scale, 30 * scale])
+    assert np.isnan(told).sum() == scale**2
+    assert (told[np.isfinite(told)] > 0).all()
+    assert list(tmp_path.iterdir()) == [tmp_path / "out.fits"]
+
+
+def test_units_scale_and_flux_go_along(scene):
+    data = scene[1][:128, :128]
+    plain = asr.super_resolve(CCDData(data, unit="adu"), uncertainty=True)
+    summed = asr.super_resolve(CCDData(data, unit="adu"), uncertainty=True, conserve_flux=True)
+    np.testing.assert_allclose(summed.uncertainty.array * 4, plain.uncertainty.array, rtol=1e-5)
+    brighter = asr.super_resolve(CCDData(data * 1000, unit="adu"), uncertainty=True)
+    np.testing.assert_allclose(
+        np.median(brighter.uncertainty.array), 1000 * np.median(plain.uncertainty.array), rtol=0.01
+    )
+
+
+def test_strength_goes_from_the_noise_of_the_input_to_the_error_of_the_result(scene):
+    medians = [
+        np.median(asr.denoise(scene[1], strength=s, uncertainty=True).uncertainty.array)
+        for s in (0.0, 0.5, 1.0)
+    ]
+    assert medians[0] == pytest.approx(5.0, rel=0.05)
+    assert medians[0] > medians[1] > medians[2]
+
+
+def test_models_without_it_say_so(scene):
+    with pytest.raises(ModelError, match="tells no uncertainty"):
+        asr.deconvolve(scene[1], model="wiener", uncertainty=True)
+
+
+def varying(seed=3):
+    """Return a field whose right half is four times as noisy, and its true noise."""
+    truth, _ = field(seed)
+    noise = np.full(truth.shape, 5.0)
+    noise[:, SIZE // 2 :] = 20.0
+    return truth, truth + np.random.default_rng(seed).normal(0, 1, truth.shape) * noise, noise
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        lambda noise: StdDevUncertainty(noise * u.adu),
+        lambda noise: VarianceUncertainty(noise**2),
+        lambda noise: InverseVariance(7.0 / noise**2),
+    ],
+    ids=["std", "variance", "weights in any unit"],
+)
+@pytest.mark.filterwarnings("ignore:the uncertainty of the input")
+def test_noise_that_varies_is_taken_from_the_uncertainty_of_the_input(told):
+    truth, observed, noise = varying()
+    without = asr.denoise(CCDData(observed, unit="adu")).data
+    image = CCDData(observed, unit="adu", uncertainty=told(noise))
+    clean = asr.denoise(image, uncertainty=True)
+    quiet = np.s_[8:-8, 8 : SIZE // 2 - 32]
+    noisy = np.s_[8:-8, SIZE // 2 + 32 : -8]
+    errors = [np.sqrt(np.mean((data[noisy] - truth[noisy]) ** 2)) for data in (without, clean.data)]
+    assert errors[1] < 0.8 * errors[0]
+    ratio = np.median(clean.uncertainty.array[noisy]) / np.median(clean.uncertainty.array[quiet])
+    assert ratio > 2
+    # The light stays.
+    assert clean.data.sum() == pytest.approx(observed.sum(), rel=2e-4)
+
+
+@pytest.mark.filterwarnings("ignore:the uncertainty of the input")
+def test_a_flat_uncertainty_changes_nothing(scene):
+    image = CCDData(scene[1], unit="adu")
+    with_map = CCDData(
+        scene[1], unit="adu", uncertainty=StdDevUncertainty(np.full((SIZE, SIZE), 3.0))
+    )
+    np.testing.assert_array_equal(asr.denoise(with_map).data, asr.denoise(image).data)
+
+
+def test_weights_in_a_file_are_read(tmp_path):
+    from astropy.io import fits
+
+    weight = np.full((40, 50), 4.0, np.float32)
+    weight[:, 25:] = 1.0
+    science = fits.ImageHDU(np.zeros((40, 50), np.float32), name="SCI")
+    hdus = fits.HDUList([fits.PrimaryHDU(), science, fits.ImageHDU(weight, name="WHT")])
+    hdus.writeto(tmp_path / "drizzled.fits")
+    image = asr.read_image(tmp_path / "drizzled.fits")
+    assert isinstance(image.uncertainty, InverseVariance)
+    np.testing.assert_array_equal(image.uncertainty.array, weight)
+
+
+def test_formats_without_room_for_it_are_refused_before_the_work(tmp_path, scene):
+    from astro_sr_plugin.cli import main
+
+    asr.write_image(
+        CCDData(scene[1][:96, :96].astype(np.float32), unit="adu"), tmp_path / "in.fits"
+    )
+    arguments = ["denoise", str(tmp_path / "in.fits"), "-o", str(tmp_path / "out.tif")]
+    assert main([*arguments, "--uncertainty"]) == 2
+    assert not (tmp_path / "out.tif").exists()
