@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_commands"]
 
-_ERROR_STEPS = 2500
+_ERROR_STEPS = 1200
 _TASKS = ("denoise", "deconvolve", "super-resolve", "remove-stars")
 
 
@@ -54,7 +54,7 @@ def add_commands(commands: Commands) -> None:
         "--uncertainty-of",
         metavar="MODEL",
         help="train the small network that tells the uncertainty of this model, on the skies of "
-        "CONFIG (default of --steps: 2500)",
+        "CONFIG (default of --steps: 1200)",
     )
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps")
 

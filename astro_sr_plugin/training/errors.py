@@ -31,7 +31,7 @@ from astro_sr_plugin.simulation import make_scene, observe
 from astro_sr_plugin.simulation.observe import KEEP_PSF
 from astro_sr_plugin.training.config import TrainConfig, to_toml
 
-__all__ = ["QUANTILES", "calibrate", "measure_coverage", "quantile_loss", "train_errors"]
+__all__ = ["QUANTILES", "quantile_loss", "train_errors"]
 
 QUANTILES = {0.683: 1.0, 0.90: 1.645, 0.95: 1.96}
 """Coverages, and the half widths in standard deviations that hold so much of a normal one."""
@@ -44,6 +44,8 @@ _BATCH = 4
 _SMALL = 1e-4
 _BINS = 4000
 _CHECKPOINT = "errors.pt"
+_HELD_OUT = (123_456_789, 987_654_321)
+"""What is added to the seed for the skies that calibrate, and for those that measure."""
 
 
 @dataclass(frozen=True)
@@ -168,12 +170,13 @@ def train_errors(
     config: TrainConfig,
     out: str | Path,
     *,
-    steps: int = 800,
+    steps: int = 1200,
     resume: bool = True,
     device: str = "cpu",
     seconds: float | None = None,
     learning_rate: float = 3e-3,
     save_every: int = 100,
+    calibration_patches: int = 64,
     command: str = "",
     log: Callable[[dict[str, float]], None] | None = None,
 ) -> Path | None:
@@ -199,6 +202,8 @@ def train_errors(
         At the beginning; it falls to a hundredth along a cosine.
     save_every : int
         Steps between checkpoints.
+    calibration_patches : int
+        Skies that set the scale, and as many others that measure the coverage for the card.
     command : str
         What the card says of how to train it again.
     log : callable, optional
@@ -262,11 +267,11 @@ def train_errors(
             _save(net, optimizer, step, path)
     _save(net, optimizer, step, path)
     net.eval().requires_grad_(False)
-    held_out = _Examples(model, config, config.seed + 123_456_789, device)
-    calibrate(net, held_out)
-    figures = measure_coverage(
-        net, _Examples(model, config, config.seed + 987_654_321, device), patches=24
+    held_out, unseen = (
+        _Examples(model, config, config.seed + shift, device) for shift in _HELD_OUT
     )
+    calibrate(net, held_out, calibration_patches)
+    figures = measure_coverage(net, unseen, calibration_patches)
     return _export(model, config, net, out, steps, command, figures)
 
 
@@ -309,7 +314,7 @@ def _pulls(net: ErrorNet, examples: _Examples, patches: int) -> tuple[Tensor, Te
     return torch.cat(pulls), torch.cat(levels)
 
 
-def calibrate(net: ErrorNet, examples: _Examples, patches: int = 64) -> None:
+def calibrate(net: ErrorNet, examples: _Examples, patches: int) -> None:
     """Set the factor of each level of brightness so that the coverages are right on average."""
     net.factors.fill_(1.0)
     pulls, levels = _pulls(net, examples, patches)
@@ -322,7 +327,7 @@ def calibrate(net: ErrorNet, examples: _Examples, patches: int = 64) -> None:
         net.factors[k] = sum(ratios) / len(ratios)
 
 
-def measure_coverage(net: ErrorNet, examples: _Examples, patches: int = 64) -> dict[str, float]:
+def measure_coverage(net: ErrorNet, examples: _Examples, patches: int) -> dict[str, float]:
     """Return by how many percent points the coverages are off, at worst and on average."""
     pulls, levels = _pulls(net, examples, patches)
     misses = []
@@ -333,8 +338,10 @@ def measure_coverage(net: ErrorNet, examples: _Examples, patches: int = 64) -> d
                 abs(100 * float((found < width).float().mean()) - 100 * q)
                 for q, width in QUANTILES.items()
             ]
-    worst, mean = max(misses), sum(misses) / len(misses)
-    return {"coverage_worst_miss": round(worst, 1), "coverage_mean_miss": round(mean, 1)}
+    return {
+        "coverage_worst_miss": round(max(misses), 1),
+        "coverage_mean_miss": round(sum(misses) / len(misses), 1),
+    }
 
 
 def _export(
