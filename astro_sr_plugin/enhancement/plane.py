@@ -18,7 +18,11 @@ from astro_sr_plugin.inference.consistency import BLOCK, FluxLedger
 from astro_sr_plugin.inference.predictor import Predictor
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.inference.tiling import reflect_indices
-from astro_sr_plugin.measurement.background import Background, measure_background
+from astro_sr_plugin.measurement.background import (
+    Background,
+    lower_background,
+    measure_background,
+)
 from astro_sr_plugin.measurement.noise import measure_noise
 from astro_sr_plugin.measurement.psf import measure_psf
 from astro_sr_plugin.measurement.saturation import find_saturation
@@ -116,7 +120,8 @@ def measure_plane(
         plane, psf, background=background, sigma=sigma, mask=mask, saturation=saturation
     )
     return PlaneMeasurement(
-        background=background,
+        # The models know light above the sky, but no darkness below it.
+        background=lower_background(background, plane, sigma, mask=mask),
         sigma=float(sigma),
         noise_correlation=noise.correlation if math.isfinite(noise.correlation) else 0.0,
         fwhm=psf.fwhm,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,17 +10,26 @@ import numpy as np
 import sep
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import RectBivariateSpline
-from scipy.ndimage import distance_transform_edt, generic_filter
+from scipy.ndimage import (
+    binary_dilation,
+    distance_transform_edt,
+    gaussian_filter,
+    generic_filter,
+)
 
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.windows import Window, check_plane, cut_window, iterate_strips
 
-__all__ = ["Background", "measure_background"]
+__all__ = ["Background", "lower_background", "measure_background"]
 
 # A Gaussian clipped at 3 sigma, as sep does in each box, keeps 0.9866 of its standard deviation.
 _CLIPPING = 0.9866
 # A box with fewer usable pixels than this fraction takes its value from its neighbours.
 _MINIMUM_COVERAGE = 0.2
+_BLOCK = 4
+_BLOCK_SMOOTHING = 0.75
+_DARK = 1.0
+_DARKEST = 50.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +154,77 @@ def measure_background(
         y_nodes=(edges[:-1] + edges[1:] - 1) / 2,
         x_nodes=(starts + stops - 1) / 2,
     )
+
+
+def lower_background(
+    background: Background, plane: ArrayLike, sigma: float, *, mask: ArrayLike | None = None
+) -> Background:
+    """Bring a background down to the darkest places of a nebula that fills the frame.
+
+    Where nebulosity fills the boxes, their level is that of the nebula, and dark clouds lie below
+    it. The level of each box is lowered by what means of 4 x 4 pixels, smoothed over 3 pixels,
+    within one box of its centre lie deeper than 1 sigma (at most 50) below the map; elsewhere
+    nothing changes.
+
+    Parameters
+    ----------
+    background : Background
+        Measured on the plane.
+    plane : array_like, shape (ny, nx)
+        Image in linear units; not-finite pixels are left out.
+    sigma : float
+        Noise of a pixel.
+    mask : array_like of bool, shape (ny, nx), optional
+        True marks pixels to leave out.
+
+    Returns
+    -------
+    Background
+        With another mesh and level; the same object if nothing is that dark.
+    """
+    data, excluded = check_plane(plane, mask)
+    ny, nx = background.shape
+    depth = np.zeros((-(-ny // _BLOCK), -(-nx // _BLOCK)), np.float32)
+    empty = np.zeros(depth.shape, dtype=bool)
+    height = 64 * _BLOCK
+    for y0 in range(0, ny, height):
+        y1 = min(y0 + height, ny)
+        values, bad = cut_window(data, excluded, Window(y0, y1, 0, nx))
+        values -= background.level_at(y0, y1, 0, nx)
+        values[bad] = 0.0
+        rows = slice(y0 // _BLOCK, -(-y1 // _BLOCK))
+        used = _block_sums((~bad).astype(np.float32))
+        depth[rows] = _block_sums(values) / np.maximum(used, 1.0)
+        empty[rows] = used < _BLOCK**2 / 2
+    depth = gaussian_filter(depth / sigma, _BLOCK_SMOOTHING)
+    depth[binary_dilation(empty)] = 0.0
+    darkest = np.array(
+        [
+            [depth[rows, columns].min() for columns in _around(background.x_nodes)]
+            for rows in _around(background.y_nodes)
+        ]
+    )
+    lowering = sigma * np.clip(-darkest - _DARK, 0.0, _DARKEST)
+    if not lowering.any():
+        return background
+    mesh = background.mesh - lowering
+    return replace(background, mesh=mesh, level=float(np.median(mesh)))
+
+
+def _block_sums(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sum of each block; blocks at the far edges may be smaller."""
+    for axis in (0, 1):
+        values = np.add.reduceat(values, np.arange(0, values.shape[axis], _BLOCK), axis=axis)
+    return values
+
+
+def _around(nodes: NDArray[np.float64]) -> list[slice]:
+    """Give the blocks within one box of each node."""
+    reach = np.diff(nodes).max() if nodes.size > 1 else np.inf
+    edges = [((node - reach) / _BLOCK, (node + reach) / _BLOCK) for node in nodes]
+    return [
+        slice(int(max(low, 0)), None if np.isinf(high) else int(high) + 1) for low, high in edges
+    ]
 
 
 def _measure_row(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from astro_sr_plugin.exceptions import InputError
-from astro_sr_plugin.measurement.background import measure_background
+from astro_sr_plugin.measurement.background import lower_background, measure_background
 
 
 def test_gradient_is_followed_to_the_borders() -> None:
@@ -70,3 +70,49 @@ def test_unusable_input_is_refused() -> None:
         measure_background(np.zeros((5, 5), dtype=complex))
     with pytest.raises(InputError, match="mask"):
         measure_background(np.zeros((5, 5)), mask=np.zeros((4, 4)))
+
+
+def dark_clouds(depth: float, seed: int = 3, size: int = 400) -> tuple[np.ndarray, np.ndarray]:
+    """Return a nebula that fills the frame with dark clouds in it, and with noise of 1."""
+    y, x = np.mgrid[:size, :size]
+    clean = 500 + 60 * np.sin(x / 90) * np.cos(y / 70)
+    for cx, cy, width in ((120, 90, 15), (300, 210, 25), (60, 330, 10)):
+        clean = clean - depth * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * width**2))
+    return clean, clean + np.random.default_rng(seed).normal(size=clean.shape)
+
+
+def test_a_lowered_background_lies_below_dark_clouds():
+    clean, plane = dark_clouds(40.0)
+    found = measure_background(plane)
+    lowered = lower_background(found, plane, 1.0)
+    for cx, cy in ((120, 90), (300, 210), (60, 330)):
+        assert clean[cy, cx] - found.full()[cy, cx] < -15
+        assert clean[cy, cx] - lowered.full()[cy, cx] > -3
+    assert (lowered.mesh <= found.mesh).all()
+    # Far from the clouds it need not go down.
+    assert np.median(found.full() - lowered.full()) < 40
+
+
+@pytest.mark.parametrize("correlated", [False, True])
+def test_noise_and_stars_do_not_lower_a_background(correlated):
+    rng = np.random.default_rng(5)
+    plane = rng.normal(size=(500, 640))
+    if correlated:
+        plane = (
+            plane + np.roll(plane, 1, 0) + np.roll(plane, 1, 1) + np.roll(plane, (1, 1), (0, 1))
+        ) / 2
+    y, x = np.mgrid[:500, :640]
+    for cx, cy in rng.uniform(10, 490, (60, 2)):
+        plane += rng.uniform(5, 500) * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 4)
+    found = measure_background(plane)
+    assert lower_background(found, plane, 1.0) is found
+
+
+def test_holes_do_not_lower_a_background():
+    plane = np.random.default_rng(2).normal(500, 1, (400, 400))
+    plane[40:52, 60:75] = np.nan
+    mask = np.zeros(plane.shape, dtype=bool)
+    mask[200:210, 100:120] = True
+    plane[mask] = -1e6
+    found = measure_background(plane, mask=mask)
+    assert lower_background(found, plane, 1.0, mask=mask) is found
