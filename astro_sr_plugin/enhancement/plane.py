@@ -22,6 +22,7 @@ from astro_sr_plugin.measurement.background import (
     Background,
     lower_background,
     measure_background,
+    measure_noise_map,
 )
 from astro_sr_plugin.measurement.noise import measure_noise
 from astro_sr_plugin.measurement.psf import measure_psf
@@ -34,7 +35,6 @@ __all__ = ["MeasuredPlane", "PlaneMeasurement", "measure_plane", "restore_plane"
 _FILL_RADIUS = 6
 _FILL_SIGMA = 1.5
 _ROWS = 256
-_NOISE_BOX = 64
 _FLAT = 0.02
 _LEAST_NOISE = 0.1
 _ABSURD = 1e8
@@ -133,17 +133,14 @@ def measure_plane(
         saturation=math.inf if saturation is None else float(saturation),
         psf_image=wings,
         fwhm_error=psf.fwhm_error / psf.fwhm,
-        noise_map=None if error is None else _measure_noise_map(error, mask),
+        noise_map=None if error is None else _varying_noise(error, mask),
     )
 
 
-def _measure_noise_map(error: NDArray, mask: NDArray[np.bool_] | None) -> Background | None:
+def _varying_noise(error: NDArray, mask: NDArray[np.bool_] | None) -> Background | None:
     """Measure the smooth part of a map of errors; None if it is flat or says nothing."""
-    found = measure_background(error, mask=mask, box_size=_NOISE_BOX)
-    low, high = found.mesh.min(), found.mesh.max()
-    if not (found.level > 0 and math.isfinite(high) and high - low > _FLAT * found.level):
-        return None
-    return found
+    found = measure_noise_map(error, mask=mask)
+    return found if np.ptp(found.mesh) > _FLAT * found.level else None
 
 
 def _range(plane: NDArray, mask: NDArray[np.bool_] | None) -> tuple[float, float]:

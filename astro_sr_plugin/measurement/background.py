@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from scipy.ndimage import (
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.windows import Window, check_plane, cut_window, iterate_strips
 
-__all__ = ["Background", "lower_background", "measure_background"]
+__all__ = ["Background", "lower_background", "measure_background", "measure_noise_map"]
 
 # A Gaussian clipped at 3 sigma, as sep does in each box, keeps 0.9866 of its standard deviation.
 _CLIPPING = 0.9866
@@ -153,6 +154,52 @@ def measure_background(
         rms_mesh=rms_mesh,
         y_nodes=(edges[:-1] + edges[1:] - 1) / 2,
         x_nodes=(starts + stops - 1) / 2,
+    )
+
+
+def measure_noise_map(
+    error: ArrayLike, *, mask: ArrayLike | None = None, box_size: int = 64
+) -> Background:
+    """Measure how the noise runs over the field, from the standard deviation of each pixel.
+
+    Parameters
+    ----------
+    error : array_like, shape (ny, nx)
+        Standard deviations in any unit; pixels that are not finite or not above 0 are left out.
+    mask : array_like of bool, shape (ny, nx), optional
+        True marks pixels to leave out.
+    box_size : int, optional
+        Side in pixels of the boxes whose medians are the mesh: stars leave no trace in them.
+
+    Returns
+    -------
+    Background
+        Its level is the median of the mesh; 0 if no pixel can be used.
+    """
+    values = np.asarray(error)
+    ny, nx = values.shape
+    y_edges, x_edges = (
+        np.linspace(0, length, max(1, round(length / box_size)) + 1).round().astype(int)
+        for length in (ny, nx)
+    )
+    mesh = np.full((y_edges.size - 1, x_edges.size - 1), np.nan)
+    for i, (y0, y1) in enumerate(pairwise(y_edges)):
+        for j, (x0, x1) in enumerate(pairwise(x_edges)):
+            box = values[y0:y1, x0:x1]
+            good = np.isfinite(box) & (box > 0)
+            if mask is not None:
+                good &= ~np.asarray(mask)[y0:y1, x0:x1]
+            if good.any():
+                mesh[i, j] = np.median(box[good])
+    mesh = _fill(mesh) if np.isfinite(mesh).any() else np.zeros(mesh.shape)
+    return Background(
+        shape=(ny, nx),
+        level=float(np.median(mesh)),
+        rms=0.0,
+        mesh=mesh,
+        rms_mesh=np.zeros(mesh.shape),
+        y_nodes=(y_edges[:-1] + y_edges[1:] - 1) / 2,
+        x_nodes=(x_edges[:-1] + x_edges[1:] - 1) / 2,
     )
 
 

@@ -42,8 +42,10 @@ def test_errors_of_denoising_are_covered(scene):
     assert isinstance(clean.uncertainty, StdDevUncertainty)
     assert clean.uncertainty.array.shape == observed.shape
     pulls = np.abs(clean.data - truth) / clean.uncertainty.array
-    for share, width in ((0.683, 1.0), (0.90, 1.645), (0.95, 1.96)):
-        assert abs(np.mean(pulls < width) - share) < 0.08
+    # Errors have longer tails than a normal distribution: what holds 90 and 95 % right holds more
+    # than 68.
+    for share, width, most in ((0.683, 1.0, 0.15), (0.90, 1.645, 0.05), (0.95, 1.96, 0.04)):
+        assert abs(np.mean(pulls < width) - share) < most
     # Where there is light, too, and more is not known there.
     bright = truth > 100 + 3 * 5.0
     assert abs(np.mean(pulls[bright] < 1.645) - 0.9) < 0.12
