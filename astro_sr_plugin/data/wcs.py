@@ -134,7 +134,9 @@ def scale_wcs(wcs: WCS | None, scale: float) -> WCS | None:
                 setattr(result, name, _scale_table(table, scale))
         inner.set()
         if wcs.pixel_shape is not None:
-            result.pixel_shape = tuple(round(n * scale) for n in wcs.pixel_shape)
+            # ``WCS(header, naxis=2)`` of a cube keeps the sides of all its axes.
+            sides = wcs.pixel_shape[: wcs.naxis]
+            result.pixel_shape = tuple(round(n * scale) for n in sides)
     return result
 
 
