@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from benchmarks.scenes import Scene
 
-__all__ = ["save_crops"]
+__all__ = ["save_crops", "save_row"]
 
 _SIDE = 160  # input pixels
 _ZOOM = 384  # screen pixels
@@ -40,9 +40,8 @@ def save_crops(
     """
     row, column, side = _window(scene)
     shown = [("observed", scene.observed), ("truth", scene.truth(task)), *images]
-    canvas = Image.new("RGB", (len(shown) * (_ZOOM + 4) - 4, _ZOOM + _LABEL))
-    draw = ImageDraw.Draw(canvas)
-    for i, (label, image) in enumerate(shown):
+    cuts = []
+    for label, image in shown:
         scale = image.shape[-1] // scene.observed.shape[-1]
         cut = (
             ...,
@@ -50,8 +49,35 @@ def save_crops(
             slice(column * scale, (column + side) * scale),
         )
         background = scene.background if scale == 1 else scene.background_x2
-        left = i * (_ZOOM + 4)
-        canvas.paste(_display(image[cut] - background[cut], scene.sigma), (left, _LABEL))
+        cuts.append((label, image[cut] - background[cut]))
+    save_row(cuts, scene.sigma, path)
+
+
+def save_row(
+    cuts: Sequence[tuple[str, NDArray[np.floating]]],
+    sigma: float | NDArray[np.float64],
+    path: str | Path,
+    *,
+    side: int = _ZOOM,
+) -> None:
+    """Write pictures of square cut-outs side by side.
+
+    Parameters
+    ----------
+    cuts : sequence of (str, numpy.ndarray)
+        Labels and cut-outs less the sky, of any number of pixels.
+    sigma : float or numpy.ndarray
+        Noise that the display is scaled by.
+    path : path
+        The picture file, of a kind that Pillow writes.
+    side : int, optional
+        Screen pixels of each picture.
+    """
+    canvas = Image.new("RGB", (len(cuts) * (side + 4) - 4, side + _LABEL))
+    draw = ImageDraw.Draw(canvas)
+    for i, (label, cut) in enumerate(cuts):
+        left = i * (side + 4)
+        canvas.paste(_display(cut, np.asarray(sigma), side), (left, _LABEL))
         draw.text((left + 3, 3), label, fill="white")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     canvas.save(path)
@@ -71,11 +97,11 @@ def _window(scene: Scene) -> tuple[int, int, int]:
     return int(row), int(column), side
 
 
-def _display(image: NDArray[np.floating], sigma: NDArray[np.float64]) -> Image.Image:
+def _display(image: NDArray[np.floating], sigma: NDArray[np.float64], side: int) -> Image.Image:
     """Return asinh(I / 3 sigma) from -0.7 to 5.5 as a picture, first row at the bottom."""
     stretched = np.arcsinh(image / (3 * np.asarray(sigma)[..., None, None]))
     grey = np.clip((stretched + 0.7) / 6.2, 0.0, 1.0)
     pixels = np.asarray(np.nan_to_num(grey) * 255, np.uint8)
     pixels = np.moveaxis(pixels, 0, -1) if pixels.ndim == 3 else pixels
     picture = Image.fromarray(np.ascontiguousarray(pixels[::-1])).convert("RGB")
-    return picture.resize((_ZOOM, _ZOOM), Image.Resampling.NEAREST)
+    return picture.resize((side, side), Image.Resampling.NEAREST)

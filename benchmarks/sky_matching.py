@@ -23,7 +23,9 @@ __all__ = [
     "matched_filter",
     "measured_psf",
     "shifted",
+    "sky_level",
     "sky_noise",
+    "without_smooth",
 ]
 
 Array = NDArray[np.float64]
@@ -31,6 +33,7 @@ Array = NDArray[np.float64]
 _PAD = 64
 _FLOOR = 1e-4  # of the transfer function, where division by it ends
 _LARGEST_GAIN = 1.5
+_MESHED = 200  # least side for a mesh of the sky, in pixels
 _FLAT = 0.05  # relative error of profiles and flat fields in the fit of the flux scale
 _TURNS = 10
 
@@ -87,7 +90,7 @@ def half_width(psf: Array) -> float:
     rows, columns = np.indices(psf.shape)
     centre = np.array(ndimage.center_of_mass(psf**2))
     radius = np.hypot(rows - centre[0], columns - centre[1])
-    fine = np.arange(0, min(psf.shape) / 2 - 1, 0.05)
+    fine = np.arange(0, min(psf.shape) / 2 - 1, 0.01)
     angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     places = centre[:, None, None] + fine * np.stack([np.sin(angles), np.cos(angles)])[:, :, None]
     values = ndimage.map_coordinates(psf, places, order=3, mode="nearest").mean(axis=0)
@@ -220,13 +223,33 @@ def sky_noise(image: Array, mask: NDArray[np.bool_] | None = None) -> float:
     return float(measure_noise(image, mask=mask).sigma)
 
 
+def sky_level(image: Array, mask: NDArray[np.bool_] | None = None) -> Array:
+    """Return the sky of an image: a coarse mesh, or one level where there is no room for one."""
+    filled = np.where(np.isfinite(image), image, np.nanmedian(image))
+    if min(image.shape) >= _MESHED:
+        return np.asarray(measure_background(filled, mask=mask).full(), np.float64)
+    values = filled if mask is None else filled[~mask]
+    for _ in range(12):
+        middle = np.median(values)
+        scatter = 1.4826 * np.median(np.abs(values[values <= middle] - middle))
+        values = values[np.abs(values - middle) < 3 * scatter]
+    return np.full(image.shape, np.median(values))
+
+
+def without_smooth(image: Array, fwhm: float) -> Array:
+    """Return an image less itself smoothed to three times a FWHM: what is left is compact."""
+    filled = np.where(np.isfinite(image), image, np.nanmedian(image))
+    return np.asarray(filled - ndimage.gaussian_filter(filled, 3 * fwhm / 2.3548), np.float64)
+
+
 def matched_filter(
     image: Array, psf: Array, mask: NDArray[np.bool_] | None = None
-) -> tuple[Array, Array]:
-    """Return maps of the flux of a point source at each pixel, and of its signal to noise ratio.
+) -> tuple[Array, float]:
+    """Return a map of the flux of a point source at each pixel, and the error of that flux.
 
-    The noise is the clipped scatter of the flux map itself, so that correlation of the noise
-    counts in full. The sky of a coarse mesh is subtracted first.
+    The filter is the profile less a smoother one (as in DAOFIND), so that light of galaxies and
+    nebulae does not count. The error is the clipped scatter of the map, and at least that of the
+    noise of the pixels and its correlation.
 
     Parameters
     ----------
@@ -235,16 +258,25 @@ def matched_filter(
     psf : numpy.ndarray
         Profile of sum 1.
     mask : array of bool, optional
-        True = left out of the scatter.
+        True = left out where sky and noise are measured.
     """
-    filled = np.where(np.isfinite(image), image, np.nanmedian(image))
-    level = measure_background(filled, mask=mask).full()
-    flux = signal.fftconvolve(
-        np.pad(filled - level, _PAD, mode="symmetric"), psf[::-1, ::-1], mode="same"
-    )
-    flux = flux[_PAD:-_PAD, _PAD:-_PAD] / np.sum(psf**2)
-    sky = flux if mask is None else flux[~mask]
-    for _ in range(12):
-        middle, scatter = np.median(sky), 1.4826 * np.median(np.abs(sky - np.median(sky)))
-        sky = sky[np.abs(sky - middle) < 3.5 * scatter]
-    return flux, (flux - np.median(sky)) / float(np.std(sky))
+    width = half_width(psf)
+    reach = int(np.ceil(6 * width))
+    wide = np.pad(psf, reach)
+    kernel = wide - ndimage.gaussian_filter(wide, 3 * width / 2.3548)
+    filled = np.where(np.isfinite(image), image, np.nanmedian(image)) - sky_level(image, mask)
+    pad = max(_PAD, reach)
+    padded = np.pad(filled, pad, mode="symmetric")
+    flux = signal.fftconvolve(padded, kernel[::-1, ::-1], mode="same")[pad:-pad, pad:-pad]
+    power = float(np.sum(wide * kernel))
+    flux = np.asarray(flux / power, np.float64)
+    noise = measure_noise(image, mask=mask)
+    error = float(noise.sigma * max(noise.correlated_sigma_ratio, 1.0))
+    error *= float(np.sqrt(np.sum(kernel**2))) / power
+    if min(image.shape) >= _MESHED:
+        sky = flux if mask is None else flux[~mask]
+        for _ in range(12):
+            middle = np.median(sky)
+            sky = sky[np.abs(sky - middle) < 3.5 * 1.4826 * np.median(np.abs(sky - middle))]
+        error = max(error, float(np.std(sky)))
+    return flux, error

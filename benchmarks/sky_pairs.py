@@ -25,6 +25,8 @@ from benchmarks.sky_matching import (
 
 __all__ = ["Pair", "find_pairs", "make_pair"]
 
+_PROGRAMMES = ("01324", "02561")
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -55,8 +57,8 @@ class Pair:
         The profile that is given to the verb; None where it measures it itself.
     mask, better_mask : numpy.ndarray
         True = left out, on the grid of the poorer data and on that of the result.
-    better_variance : float or None
-        Mean variance of the better data where it is known from the scatter of their frames.
+    better_variance : numpy.ndarray or None
+        Variance of the better data where it is known from the scatter of their frames.
     note : str
         What was fitted.
     """
@@ -75,7 +77,7 @@ class Pair:
     given_psf: Array | None
     mask: NDArray[np.bool_]
     better_mask: NDArray[np.bool_]
-    better_variance: float | None = None
+    better_variance: Array | None = None
     note: str = ""
 
     @property
@@ -96,7 +98,7 @@ def make_pair(
     given_psf: Array | None = None,
     image: Array | None = None,
     plane: int | None = None,
-    better_variance: float | None = None,
+    better_variance: Array | None = None,
 ) -> Pair:
     """Make a pair of two images of one grid: fit flux scale, shift and sky of the better one.
 
@@ -158,7 +160,7 @@ def make_pair(
     )
 
 
-def find_pairs(folder: str | Path, say: Callable[[str], None]) -> Iterator[Pair]:
+def find_pairs(folder: str | Path, say: Callable[[str], None], *, only: str = "") -> Iterator[Pair]:
     """Yield every pair whose files are in a folder; tell which are not.
 
     Parameters
@@ -167,17 +169,27 @@ def find_pairs(folder: str | Path, say: Callable[[str], None]) -> Iterator[Pair]
         With the folders pairs/, stacks/ and psfs/, as docs/science_validation.rst names them.
     say : callable
         Is told of everything that is skipped.
+    only : str
+        Part of the name of the pairs to yield.
     """
     from benchmarks.sky_stacks import decam_frames, halves
 
     root = Path(folder)
-    for loader in (_cosmos, _jwst, _decam):
+    for name, load in {
+        "cosmos-x2": _cosmos,
+        "jwst-denoise": _jwst,
+        "jwst-x2": _jwst_binned,
+        "decam-deconvolve": _decam,
+    }.items():
+        if only and only not in name and name not in only:
+            continue
         try:
-            yield from loader(root)
+            yield from (pair for pair in load(root) if only in pair.name)
         except FileNotFoundError as error:
-            say(f"skipped {loader.__name__[1:]}: {error}")
-    for source in (decam_frames, halves):
-        yield from source(root / "stacks", say)
+            say(f"skipped {name}: {error}")
+    for name, source in (("decam-denoise", decam_frames), ("halves", halves)):
+        if not only or only in name or name in only:
+            yield from (pair for pair in source(root / "stacks", say) if only in pair.name)
 
 
 def _cosmos(root: Path) -> Iterator[Pair]:
@@ -209,10 +221,10 @@ def _cosmos(root: Path) -> Iterator[Pair]:
     better[covered < 1] = np.nan
     bad = ~np.isfinite(better)
     filled = np.where(bad, np.nanmedian(better), better)
-    rows, columns = (2 * np.indices(poorer.shape) + 0.5)
+    rows, columns = 2 * np.indices(poorer.shape) + 0.5
     at_low = match_psf(filled, fine_psf, _enlarged(poorer_psf))
     at_low = ndimage.map_coordinates(at_low, [rows, columns], order=3, mode="nearest")
-    mask = ndimage.binary_dilation(_binned(bad, 2), iterations=4) | _border(poorer.shape, 3)
+    mask = ndimage.binary_dilation(_binned(bad, 2), iterations=2) | _border(poorer.shape, 2)
     sigma = sky_noise(poorer)
     fit = align(poorer, at_low, sigma=sigma, mask=mask)
     yield Pair(
@@ -237,29 +249,39 @@ def _cosmos(root: Path) -> Iterator[Pair]:
 
 
 def _jwst(root: Path) -> Iterator[Pair]:
-    """Two programmes of JWST with one field, filter and grid."""
-    first, _ = _read(root / "pairs/abell2744_jwst_f200w_01324.fits.gz")
-    second, _ = _read(root / "pairs/abell2744_jwst_f200w_02561.fits.gz")
-    psf, other_psf = (
-        _odd(_read(root / f"psfs/webbpsf_f200w_{programme}.fits")[0])
-        for programme in ("01324", "02561")
-    )
-    what = "Abell 2744, JWST NIRCam F200W: programme {} denoised, against {}"
-    profiles = {"poorer_psf": psf, "better_psf": psf}  # of one telescope: nothing to match
+    """Two programmes of JWST with one field, filter and grid: one denoised."""
+    first, second, psf, _ = _jwst_files(root)
     yield make_pair(
-        "jwst-denoise", "denoise", what.format(1324, 2561), first, second, **profiles
+        "jwst-denoise",
+        "denoise",
+        "Abell 2744, JWST NIRCam F200W: programme 1324 denoised, against 2561",
+        first,
+        second,
+        poorer_psf=psf,
+        better_psf=psf,  # of one telescope: nothing to match
     )
-    binned, small = _binned(first, 2), _binned_psf(psf)
+
+
+def _jwst_binned(root: Path) -> Iterator[Pair]:
+    """One programme binned 2 x 2 and doubled again, against the other one."""
+    first, second, psf, other_psf = _jwst_files(root)
+    small = _binned_psf(psf)
     yield make_pair(
         "jwst-x2",
         "super-resolve",
         "Abell 2744, JWST NIRCam F200W: programme 1324 binned 2 x 2 and doubled, against 2561",
-        binned,
+        _binned(first, 2),
         second,
         poorer_psf=small,
         better_psf=other_psf,
         given_psf=small,
     )
+
+
+def _jwst_files(root: Path) -> tuple[Array, Array, Array, Array]:
+    images = [_read(root / f"pairs/abell2744_jwst_f200w_{n}.fits.gz")[0] for n in _PROGRAMMES]
+    psfs = [_odd(_read(root / f"psfs/webbpsf_f200w_{n}.fits")[0]) for n in _PROGRAMMES]
+    return images[0], images[1], psfs[0], psfs[1]
 
 
 def _decam(root: Path) -> Iterator[Pair]:

@@ -74,8 +74,6 @@ def halves(stacks: Path, say: Callable[[str], None]) -> Iterator[Pair]:
         a, _ = mean_and_variance(first)
         b, variance = mean_and_variance(second)
         plane = 1 if colour else 0
-        good = np.isfinite(a).all(axis=0) & np.isfinite(b).all(axis=0)
-        inner = ndimage.binary_erosion(good, iterations=8)
         yield make_pair(
             f"halves-{folder.name}",
             "denoise",
@@ -85,7 +83,7 @@ def halves(stacks: Path, say: Callable[[str], None]) -> Iterator[Pair]:
             b[plane],
             image=a if colour else None,
             plane=plane if colour else None,
-            better_variance=float(np.mean(variance[plane][inner])),
+            better_variance=variance[plane],
         )
 
 
@@ -150,7 +148,9 @@ def registered(frames: list[Array], luminances: list[Array]) -> Array:
         result.append(
             np.stack(
                 [
-                    ndimage.affine_transform(p, matrix, offset, order=3, mode="constant", cval=np.nan)
+                    ndimage.affine_transform(
+                        p, matrix, offset, order=3, mode="constant", cval=np.nan
+                    )
                     for p in frame
                 ]
             )

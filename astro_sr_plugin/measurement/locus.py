@@ -12,6 +12,7 @@ __all__ = ["find_stars"]
 
 _MOST = 320
 _FIT_PIXELS = 180_000
+_NO_LOCUS = 0.01
 
 
 def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]:
@@ -32,6 +33,7 @@ def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]
         How well they agree, 0..1: the product of 1 / (1 + (scatter beyond the errors /
         tolerance)^2) for the size (10 %) and the two components of the distortion (0.04), and of
         the share of the locus among the plausible candidates as far as it is below a quarter.
+        Where next to nothing agrees, the narrowest candidates are returned.
     """
     if not len(candidates):
         return candidates, 0.0
@@ -86,6 +88,10 @@ def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]
         (fit.g2, fit_errors[:, 3], 0.04),
     ):
         agreement /= 1 + _excess(values[chosen], error[chosen]) / tolerated**2
+    if agreement < _NO_LOCUS and sizes.size > 2:
+        # Galaxies, which share no size; but nothing is narrower than the stars among them.
+        narrow = sizes < np.partition(sizes, 1)[1] + 0.2
+        chosen = np.flatnonzero(plausible)[narrow]
     return candidates.select(chosen), agreement
 
 
