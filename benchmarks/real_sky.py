@@ -31,11 +31,11 @@ from benchmarks.tables import Row, markdown_table
 __all__ = ["METHODS", "compare", "main", "run_real_sky"]
 
 METHODS = {
-    "denoise": ("input", "ours", "ours:denoise-quality", "wiener", "bm3d", "bm3d at 1.6 sigma"),
-    "deconvolve": ("input", "ours", "ours:deconvolve-quality", "wiener", "richardson-lucy"),
-    "super-resolve": ("input", "bicubic", "ours", "ours:super-resolve-x2-quality", "wiener"),
+    "denoise": ("input", "ours", "wiener", "bm3d", "bm3d at 1.6 sigma"),
+    "deconvolve": ("input", "ours", "wiener", "richardson-lucy"),
+    "super-resolve": ("input", "bicubic", "ours", "wiener"),
 }
-"""What is run for each task. All but BM3D are models of the same verb, with the same measurement."""
+"""What is run for each task; all but BM3D are models of one verb, and measure alike."""
 
 _COLUMNS = {
     "correlation": ("r", ".4f"),
@@ -90,7 +90,7 @@ def compare(pair: Pair, method: str) -> tuple[Comparison, str]:
     if method.startswith("bm3d"):
         level = 1.6 if "1.6" in method else 1.0
         return Comparison(pair, _bm3d(pair, level), pair.poorer_psf), ""
-    model = method.removeprefix("ours").removeprefix(":") or None
+    model = None if method == "ours" else method
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result, target = _enhanced(pair, model)
@@ -188,7 +188,7 @@ def run_real_sky(
         _say(f"{pair.name}: {pair.note}")
         shown: list[tuple[str, Comparison]] = []
         for method in METHODS[pair.task]:
-            if not peers and not method.startswith(("ours", "input")):
+            if not peers and method not in ("input", "ours"):
                 continue
             start = time.perf_counter()
             try:
@@ -223,7 +223,7 @@ def _add_gains(rows: Sequence[Row]) -> None:
 
 def _save_crops(pair: Pair, shown: Sequence[tuple[str, Comparison]], path: Path) -> None:
     """Save the window with most structure: the poorer data, the results, the better data."""
-    wanted = [s for s in shown if s[0] != "input" and "quality" not in s[0]]
+    wanted = [s for s in shown if s[0] != "input"]
     if not wanted:
         return
     scale, side = pair.scale, min(_WINDOW, *pair.poorer.shape)

@@ -12,12 +12,15 @@ from scipy.spatial import cKDTree
 
 from astro_sr_plugin.metrics import asinh_psnr_db, cross_coherence, photometric_bias_scatter
 from benchmarks.sky_matching import (
+    SEEN,
     Array,
+    find_maxima,
     half_width,
+    largest_near,
     match_psf,
-    matched_filter,
     sky_level,
     sky_noise,
+    values_at,
     without_smooth,
 )
 from benchmarks.sky_pairs import Pair
@@ -27,7 +30,6 @@ __all__ = ["BANDS", "Comparison"]
 BANDS = ((0.0, 0.05), (0.05, 0.1), (0.1, 0.2), (0.2, 0.35))
 """Bands of spatial frequency of the coherence, in cycles per pixel of the result."""
 
-_SEEN = 5.0  # SNR of a matched filter that counts as a detection
 _ABSENT = 3.0  # below it the better data have nothing
 _CLEAR = 10.0
 _BRIGHT = 20.0  # least SNR of the sources of the photometry
@@ -59,14 +61,16 @@ class Comparison:
         """Return all figures; see docs/science_validation.rst for what each one says."""
         use = ~self.pair.better_mask
         x, y = self.seen[0][use], self.seen[1][use]
-        stretched = [np.arcsinh(values / (3 * self.pair.sigma)) for values in (x, y)]
+        # The noise of the better data may be the larger one: HST is sharper than it is deep.
+        noise = max(self.pair.sigma, self.floor)
+        stretched = [np.arcsinh(values / (3 * noise)) for values in (x, y)]
         frequency, coherence = cross_coherence(*(self._windowed(plane) for plane in self.seen))
         figures = {
             "correlation": float(np.corrcoef(x, y)[0, 1]),
             "correlation_asinh": float(np.corrcoef(*stretched)[0, 1]),
             "k50": _falls_through(frequency, coherence, 0.5),
             "residual": float(np.sqrt(np.mean((x - y) ** 2))) / self.pair.sigma,
-            "db": asinh_psnr_db(x, y, sigma=self.pair.sigma),
+            "db": asinh_psnr_db(x, y, sigma=noise),
         }
         for low, high in BANDS:
             band = (frequency >= low) & (frequency < high)
@@ -107,10 +111,15 @@ class Comparison:
         return np.where(use, plane, np.nan)[box]
 
     @cached_property
+    def floor(self) -> float:
+        """Noise of a pixel of the better data at the common profile."""
+        return sky_noise(self.seen[1], self.pair.better_mask)
+
+    @cached_property
     def sky(self) -> NDArray[np.bool_]:
         """True where neither the better data nor the poorer ones show a source."""
         near = int(np.ceil(half_width(self.target)))
-        source = ndimage.binary_dilation(self._better_snr > _ABSENT + 0.5, iterations=near)
+        source = ndimage.binary_dilation(self.pair.better_snr > _ABSENT + 0.5, iterations=near)
         return ~source & ~self.pair.better_mask
 
     def _errors(self) -> dict[str, float]:
@@ -119,7 +128,7 @@ class Comparison:
         square = (x - y) ** 2
         sigma = self.pair.sigma
         own = self.pair.better_variance
-        floor = sky_noise(y, self.pair.better_mask)
+        floor = self.floor
         sky, source = self.sky, ~self.sky & ~self.pair.better_mask
         figures = {"floor": floor / sigma}
         # Without a map of the variance only that of the sky is known.
@@ -131,31 +140,11 @@ class Comparison:
             figures[f"mse_{name}"] = error
         return figures
 
-    @cached_property
-    def _better_snr(self) -> Array:
-        pair = self.pair
-        flux, error = matched_filter(pair.better, pair.better_psf, pair.better_mask)
-        return flux / error
-
-    @cached_property
-    def _poorer(self) -> tuple[Array, float]:
-        return matched_filter(self.pair.poorer, self.pair.poorer_psf, self.pair.mask)
-
-    @cached_property
-    def _known(self) -> tuple[Array, Array]:
-        """Places (x, y) of the sources of the better data, and their SNR in the poorer ones."""
-        places = _maxima(self._better_snr, _SEEN, self.pair.better_mask)
-        scale = self.pair.scale
-        reach = max(1.0, 0.5 * half_width(self.pair.poorer_psf))
-        largest = _largest_near(self._poorer[0] / self._poorer[1], reach)
-        snr = _at(largest, (places + 0.5) / scale - 0.5)
-        return places, snr
-
     def _photometry(self) -> dict[str, float]:
         """Magnitudes against the better data, of the result and of the poorer data themselves."""
         pair, scale = self.pair, self.pair.scale
-        places, snr = self._known
-        bright, all_seen = places[snr > _BRIGHT], places[snr > _SEEN]
+        places, snr = pair.known
+        bright, all_seen = places[snr > _BRIGHT], places[snr > SEEN]
         x, y = self.seen
         width = half_width(self.target)
         figures = {}
@@ -184,28 +173,28 @@ class Comparison:
     def _sources(self) -> dict[str, float]:
         """Count sources of the better data that are lost, and sources that they do not have."""
         pair, scale = self.pair, self.pair.scale
-        flux, error = self._poorer
-        known, snr = self._known
+        flux, error = pair.poorer_flux
+        known, snr = pair.known
         x, y = self.seen
         width = half_width(self.target)
         # Surface brightness is kept: a star has scale**2 times as much in the sum.
         star = without_smooth(np.pad(self.target, int(6 * width)), width)
-        peak = _SEEN * error * scale**2 * float(star.max())
+        peak = SEEN * error * scale**2 * float(star.max())
         compact = without_smooth(x, width)
-        tops = _maxima(compact, 0.5 * peak, pair.better_mask)
+        tops = find_maxima(compact, 0.5 * peak, pair.better_mask)
         reach = max(1.5, 0.6 * width)
         found = _has_near(known, tops, reach)
         clear = snr > _CLEAR
-        visible = (snr > _SEEN) & ~clear
-        bright = tops[_at(compact, tops) > peak]
-        new = bright[_at(_largest_near(self._better_snr, reach), bright) < _ABSENT]
+        visible = (snr > SEEN) & ~clear
+        bright = tops[values_at(compact, tops) > peak]
+        new = bright[values_at(largest_near(self.pair.better_snr, reach), bright) < _ABSENT]
         low_reach = max(1.0, reach / scale)
-        support = _at(_largest_near(flux / error, low_reach), (new + 0.5) / scale - 0.5)
-        excess = _at(without_smooth(x - y, width), bright)
-        noise = sky_noise(y, pair.better_mask)
-        allowed = peak + 3 * noise + 0.1 * np.abs(_at(_largest_near(y, 1.5), bright))
-        places = _maxima(flux / error, _SEEN, pair.mask)
-        there = _at(_largest_near(self._better_snr, reach), (places + 0.5) * scale - 0.5)
+        support = values_at(largest_near(flux / error, low_reach), (new + 0.5) / scale - 0.5)
+        excess = values_at(without_smooth(x - y, width), bright)
+        noise = self.floor
+        allowed = peak + 3 * noise + 0.1 * np.abs(values_at(largest_near(y, 1.5), bright))
+        places = find_maxima(flux / error, SEEN, pair.mask)
+        there = values_at(largest_near(self.pair.better_snr, reach), (places + 0.5) * scale - 0.5)
         return {
             "sources_5_10": float(visible.sum()),
             "complete_5_10": float(found[visible].mean()) if visible.any() else float("nan"),
@@ -235,29 +224,6 @@ def _falls_through(frequency: Array, curve: Array, level: float) -> float:
         return float(frequency[i])
     part = (curve[i - 1] - level) / (curve[i - 1] - curve[i])
     return float(frequency[i - 1] + part * (frequency[i] - frequency[i - 1]))
-
-
-def _maxima(image: Array, threshold: float, mask: NDArray[np.bool_]) -> Array:
-    """Return (n, 2) places x, y of local maxima above a threshold."""
-    top = (image == ndimage.maximum_filter(image, size=3)) & (image > threshold) & ~mask
-    rows, columns = np.nonzero(top)
-    return np.column_stack([columns, rows]).astype(np.float64)
-
-
-def _largest_near(image: Array, radius: float) -> Array:
-    side = int(np.ceil(radius))
-    place = np.arange(-side, side + 1)
-    disc = np.hypot(place[:, None], place[None, :]) <= radius
-    return np.asarray(ndimage.maximum_filter(image, footprint=disc), np.float64)
-
-
-def _at(image: Array, places: Array) -> Array:
-    if not len(places):
-        return np.zeros(0)
-    columns, rows = np.round(places).astype(int).T
-    ny, nx = image.shape
-    values: Array = image[np.clip(rows, 0, ny - 1), np.clip(columns, 0, nx - 1)]
-    return values
 
 
 def _has_near(places: Array, others: Array, reach: float) -> NDArray[np.bool_]:

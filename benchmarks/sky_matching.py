@@ -14,6 +14,10 @@ from astro_sr_plugin.measurement.psf import measure_psf
 from astro_sr_plugin.measurement.wings import moffat_stamp
 
 __all__ = [
+    "SEEN",
+    "find_maxima",
+    "largest_near",
+    "values_at",
     "Alignment",
     "Array",
     "align",
@@ -30,6 +34,8 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
+SEEN = 5.0
+"""Signal to noise ratio of a matched filter that counts as a detection."""
 _PAD = 64
 _FLOOR = 1e-4  # of the transfer function, where division by it ends
 _LARGEST_GAIN = 1.5
@@ -280,3 +286,28 @@ def matched_filter(
             sky = sky[np.abs(sky - middle) < 3.5 * 1.4826 * np.median(np.abs(sky - middle))]
         error = max(error, float(np.std(sky)))
     return flux, error
+
+
+def find_maxima(image: Array, threshold: float, mask: NDArray[np.bool_]) -> Array:
+    """Return (n, 2) places x, y of local maxima above a threshold."""
+    top = (image == ndimage.maximum_filter(image, size=3)) & (image > threshold) & ~mask
+    rows, columns = np.nonzero(top)
+    return np.column_stack([columns, rows]).astype(np.float64)
+
+
+def largest_near(image: Array, radius: float) -> Array:
+    """Return for each pixel the largest value within a radius."""
+    side = int(np.ceil(radius))
+    place = np.arange(-side, side + 1)
+    disc = np.hypot(place[:, None], place[None, :]) <= radius
+    return np.asarray(ndimage.maximum_filter(image, footprint=disc), np.float64)
+
+
+def values_at(image: Array, places: Array) -> Array:
+    """Return the pixels at places (x, y), rounded to whole pixels."""
+    if not len(places):
+        return np.zeros(0)
+    columns, rows = np.round(places).astype(int).T
+    ny, nx = image.shape
+    values: Array = image[np.clip(rows, 0, ny - 1), np.clip(columns, 0, nx - 1)]
+    return values

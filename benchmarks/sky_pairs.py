@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +14,24 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from benchmarks.sky_matching import (
+    SEEN,
     Array,
     align,
+    find_maxima,
     gaussian_psf,
     half_width,
+    largest_near,
     match_psf,
+    matched_filter,
     measured_psf,
     shifted,
     sky_noise,
+    values_at,
 )
 
-__all__ = ["Pair", "find_pairs", "make_pair"]
+__all__ = ["Pair", "find_pairs", "make_pair", "middle"]
 
+_SIDE = 640  # of what is compared of larger images
 _PROGRAMMES = ("01324", "02561")
 
 
@@ -84,6 +91,25 @@ class Pair:
     def scale(self) -> int:
         """Pixels of the result per pixel of the poorer data, along an axis."""
         return self.better.shape[0] // self.poorer.shape[0]
+
+    @cached_property
+    def poorer_flux(self) -> tuple[Array, float]:
+        """Map of the flux of a point source on the poorer data, and its error."""
+        return matched_filter(self.poorer, self.poorer_psf, self.mask)
+
+    @cached_property
+    def better_snr(self) -> Array:
+        """Map of the signal to noise ratio of a point source on the better data."""
+        flux, error = matched_filter(self.better, self.better_psf, self.better_mask)
+        return flux / error
+
+    @cached_property
+    def known(self) -> tuple[Array, Array]:
+        """Places (x, y) of the sources of the better data, and their SNR in the poorer ones."""
+        places = find_maxima(self.better_snr, SEEN, self.better_mask)
+        reach = max(1.0, 0.5 * half_width(self.poorer_psf))
+        largest = largest_near(self.poorer_flux[0] / self.poorer_flux[1], reach)
+        return places, values_at(largest, (places + 0.5) / self.scale - 0.5)
 
 
 def make_pair(
@@ -193,7 +219,7 @@ def find_pairs(folder: str | Path, say: Callable[[str], None], *, only: str = ""
 
 
 def _cosmos(root: Path) -> Iterator[Pair]:
-    """Subaru HSC doubled, and denoised, against HST, whose grid is brought to that of the result.
+    """Yield Subaru HSC, to be doubled, and HST on the doubled grid.
 
     HST sees through F814W, between the i and z bands of HSC: i is taken.
     """
@@ -249,7 +275,7 @@ def _cosmos(root: Path) -> Iterator[Pair]:
 
 
 def _jwst(root: Path) -> Iterator[Pair]:
-    """Two programmes of JWST with one field, filter and grid: one denoised."""
+    """Yield two programmes of JWST with one field, filter and grid, the first to be denoised."""
     first, second, psf, _ = _jwst_files(root)
     yield make_pair(
         "jwst-denoise",
@@ -263,7 +289,7 @@ def _jwst(root: Path) -> Iterator[Pair]:
 
 
 def _jwst_binned(root: Path) -> Iterator[Pair]:
-    """One programme binned 2 x 2 and doubled again, against the other one."""
+    """Yield one programme binned 2 x 2, to be doubled again, and the other one."""
     first, second, psf, other_psf = _jwst_files(root)
     small = _binned_psf(psf)
     yield make_pair(
@@ -279,13 +305,15 @@ def _jwst_binned(root: Path) -> Iterator[Pair]:
 
 
 def _jwst_files(root: Path) -> tuple[Array, Array, Array, Array]:
-    images = [_read(root / f"pairs/abell2744_jwst_f200w_{n}.fits.gz")[0] for n in _PROGRAMMES]
+    images = [
+        middle(_read(root / f"pairs/abell2744_jwst_f200w_{n}.fits.gz")[0]) for n in _PROGRAMMES
+    ]
     psfs = [_odd(_read(root / f"psfs/webbpsf_f200w_{n}.fits")[0]) for n in _PROGRAMMES]
     return images[0], images[1], psfs[0], psfs[1]
 
 
 def _decam(root: Path) -> Iterator[Pair]:
-    """A night of poor seeing against a stack of a night of good seeing."""
+    """Yield a night of poor seeing against a stack of a night of good seeing."""
     better, _ = _read(root / "pairs/decam_Stack-DEC-OBS18.fits")
     stack, _ = _read(root / "pairs/decam_Stack-DEC-OBS04.fits")
     frame, _ = _read(root / "stacks/decam_sfft/DEC-OBS04a.mini.fits")
@@ -309,6 +337,14 @@ def _read(path: Path) -> tuple[Array, fits.Header]:
     with fits.open(path) as hdus:
         hdu = next(h for h in hdus if h.data is not None)
         return np.array(hdu.data, dtype=np.float64), hdu.header.copy()
+
+
+def middle(image: Array) -> Array:
+    """Return the middle of the last two axes, of 640 pixels at most."""
+    ny, nx = image.shape[-2:]
+    side = min(_SIDE, ny, nx)
+    y, x = (ny - side) // 2, (nx - side) // 2
+    return image[..., y : y + side, x : x + side]
 
 
 def _image(data: Array, wcs: WCS) -> object:

@@ -11,12 +11,11 @@ from astropy.io import fits
 from scipy import ndimage
 
 from benchmarks.sky_matching import Array, align, half_width, match_psf, measured_psf, shifted
-from benchmarks.sky_pairs import Pair, make_pair
+from benchmarks.sky_pairs import Pair, make_pair, middle
 
 __all__ = ["debayer", "decam_frames", "halves", "mean_and_variance", "registered"]
 
 _LEAST_FRAMES = 4
-_SIDE = 640  # of the piece of a stack that is compared
 _ENDINGS = (".fits", ".fit", ".fits.fz", ".fit.fz", ".fits.gz")
 
 
@@ -169,10 +168,7 @@ def _registered_frames(paths: list[Path], say: Callable[[str], None]) -> tuple[A
     cube = registered(frames, [frame.mean(axis=0) for frame in frames])
     if len(cube) < len(paths):
         say(f"{len(paths) - len(cube)} frames of {paths[0].parent.name} could not be registered")
-    ny, nx = cube.shape[-2:]
-    side = min(_SIDE, ny, nx)
-    y, x = (ny - side) // 2, (nx - side) // 2
-    cube = cube[..., y : y + side, x : x + side]
+    cube = middle(cube)
     # Light clouds and a moving sky: every frame gets the level and scale of the first one.
     like = [cube[0]]
     for frame in cube[1:]:
