@@ -213,9 +213,10 @@ def find_pairs(folder: str | Path, say: Callable[[str], None], *, only: str = ""
             yield from (pair for pair in load(root) if only in pair.name)
         except FileNotFoundError as error:
             say(f"skipped {name}: {error}")
-    for name, source in (("decam-denoise", decam_frames), ("halves", halves)):
-        if not only or only in name or name in only:
-            yield from (pair for pair in source(root / "stacks", say) if only in pair.name)
+    if only in "decam-denoise-04 decam-denoise-18":
+        yield from (pair for pair in decam_frames(root / "stacks", say) if only in pair.name)
+    if only in "halves" or only.startswith("halves"):
+        yield from halves(root / "stacks", say, "" if only in "halves" else only)
 
 
 def _cosmos(root: Path) -> Iterator[Pair]:

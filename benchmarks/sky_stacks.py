@@ -51,7 +51,7 @@ def _made_like(frame: Array, first: Array, psf: Array) -> Array:
     return fit.scale * shifted(frame, fit.dx, fit.dy) + fit.sky
 
 
-def halves(stacks: Path, say: Callable[[str], None]) -> Iterator[Pair]:
+def halves(stacks: Path, say: Callable[[str], None], only: str = "") -> Iterator[Pair]:
     """Yield, of each folder of raw frames, one half's mean denoised against the other's."""
     try:
         import astroalign  # noqa: F401
@@ -60,6 +60,8 @@ def halves(stacks: Path, say: Callable[[str], None]) -> Iterator[Pair]:
         return
     for folder in sorted(path for path in stacks.glob("*") if path.is_dir()):
         paths = sorted(path for path in folder.iterdir() if path.name.lower().endswith(_ENDINGS))
+        if only not in f"halves-{folder.name}":
+            continue
         if len(paths) < _LEAST_FRAMES or folder.name.startswith("decam"):
             if not folder.name.startswith("decam"):
                 say(f"skipped halves of {folder.name}: {len(paths)} frames, 4 are needed")

@@ -121,6 +121,14 @@ def test_spectral_axis_of_a_cube_is_untouched():
     assert scaled["CRPIX3"] == 5.0
 
 
+def test_two_axes_of_the_header_of_a_cube():
+    header = header_of(FORMS["cd"])
+    header.update(NAXIS=3, NAXIS1=500, NAXIS2=400, NAXIS3=5)
+    with quiet():
+        wcs = WCS(header, naxis=2)
+    assert scale_wcs(wcs, 2).pixel_shape == (1000, 800)
+
+
 def test_plate_solution_of_dss_is_scaled():
     plate = {"PLTRAH": 13, "PLTRAM": 30, "PLTRAS": 1.0, "PLTDECSN": "+", "PLTDECD": 47}
     plate |= {"PLTDECM": 10, "PLTDECS": 2.0, "PLTSCALE": 67.2, "XPIXELSZ": 25.28, "YPIXELSZ": 25.28}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import galsim
 import numpy as np
 import pytest
 
@@ -43,6 +44,23 @@ def test_ellipticity_and_angle(field, fwhm: float) -> None:
 def test_among_galaxies(field, fwhm: float) -> None:
     psf = measure_psf(field(3, fwhm, shape=shape_for(fwhm), galaxies=40))
     assert psf.fwhm == pytest.approx(fwhm, rel=0.03)
+
+
+@pytest.mark.parametrize("fwhm", [2.1, 3.0])
+def test_a_deep_field_of_galaxies_with_few_stars(field, fwhm: float) -> None:
+    """The stars are the narrowest sources; the galaxies share no size."""
+    rng = np.random.default_rng(2)
+    image = field(5, fwhm, shape=(600, 600), stars=6, snr=(60.0, 800.0))
+    for radius in fwhm * np.exp(rng.uniform(np.log(0.5), np.log(6), 60)):
+        galaxy = galsim.Exponential(half_light_radius=radius)
+        seen = galsim.Convolve(galaxy, galsim.Moffat(beta=3.5, fwhm=fwhm))
+        flux = radius * fwhm * rng.uniform(60, 600)
+        stamp = (seen * flux).drawImage(nx=81, ny=81, scale=1).array
+        x, y = rng.integers(0, 519, 2)
+        image[y : y + 81, x : x + 81] += stamp
+    psf = measure_psf(image)
+    assert psf.fwhm == pytest.approx(fwhm, rel=0.1)
+    assert psf.confidence == "low"
 
 
 @pytest.mark.parametrize("kind", ["bilinear", "bayer stack", "drizzle"])
