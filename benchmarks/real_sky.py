@@ -55,6 +55,7 @@ _COLUMNS = {
     "unsupported": ("unsupported", ".0f"),
     "excess": ("too bright", ".0f"),
 }
+_KNOWN = 0.03
 _WINDOW = 150  # input pixels of a cut-out
 
 
@@ -217,8 +218,9 @@ def _add_gains(rows: Sequence[Row]) -> None:
             old, new = before.get(f"mse_{where}"), row.figures.get(f"mse_{where}")
             if old is None or new is None:
                 continue
-            gain = 10 * np.log10(old / new) if old > 0 and new > 0 else float("nan")
-            row.figures[f"gain_{where}"] = float(gain)
+            # Less cannot be told: the variance of the better data is known to some percent.
+            new = max(new, _KNOWN * row.figures["floor"] ** 2)
+            row.figures[f"gain_{where}"] = float(10 * np.log10(old / new)) if old > 0 else np.nan
 
 
 def _save_crops(pair: Pair, shown: Sequence[tuple[str, Comparison]], path: Path) -> None:
