@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import sep
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import binary_dilation, gaussian_filter
 
 from astro_sr_plugin.measurement.background import Background, measure_background
 from astro_sr_plugin.measurement.separation import REACH, make_structure_terms, separate_noise
@@ -33,6 +33,8 @@ _ENOUGH_PIXELS = 8000
 # FWHM in pixels below which a source is no star.
 _NARROWEST = 1.45
 _CLIPPING = 4.0
+_SIZES = (1.2, 2.4)
+_FAINT = 4.0
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,8 @@ def _cut_patches(
         sizes = np.sqrt(strong["flux"] / strong["peak"] / 1.133)
         # Hot pixels and cosmic rays are no measure of the optics.
         sizes = sizes[sizes > _NARROWEST]
-        bad |= binary_dilation(segments > 0, iterations=3)
+        sources = binary_dilation(segments > 0, iterations=3)
+        bad |= sources | _find_faint(values, bad | sources)
     rows, columns = values.shape[0] // side, values.shape[1] // side
     area = np.s_[: rows * side, : columns * side]
 
@@ -175,6 +178,27 @@ def _cut_patches(
         return blocks.swapaxes(1, 2).reshape(-1, side, side)
 
     return cut(values), ~cut(bad), sizes
+
+
+def _find_faint(
+    values: NDArray[np.float32], known: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Find sources too faint for single pixels to show, by smoothing to the size of a star."""
+    values = np.where(known, 0, values)
+    found = np.zeros_like(known)
+    for width in _SIZES:
+        smooth = gaussian_filter(values, width, truncate=3.0)
+        smooth -= gaussian_filter(values, 3 * width, truncate=2.0)
+        sky = smooth[~known]
+        if not sky.size:
+            continue
+        middle = float(np.median(sky))
+        scale = 1.4826 * float(np.median(np.abs(sky - middle)))
+        seeds = smooth > middle + _FAINT * scale
+        seeds &= ~known
+        grown = binary_dilation(seeds, iterations=int(np.ceil(2 * width)), mask=smooth > middle + 1.5 * scale)
+        found |= binary_dilation(grown, iterations=1)
+    return found
 
 
 def _flatten(
