@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter
 
 from astro_sr_plugin.measurement.background import Background, measure_background
-from astro_sr_plugin.measurement.separation import REACH, make_structure_terms, separate_noise
+from astro_sr_plugin.measurement.separation import REACH, separate_noise, surface_basis
 from astro_sr_plugin.measurement.windows import (
     Window,
     check_plane,
@@ -263,14 +262,8 @@ def _summarise(
     residuals: NDArray[np.float32], weights: NDArray[np.bool_], sharpest: float | None
 ) -> Noise:
     measured = _autocovariance(residuals, weights)
-    taken = _taken_by_fit(residuals.shape[1])
-    pixels = int(weights.sum())
-    noise, structure = _restore(measured, taken, pixels)
-    # Noise does not reach this ring; what is there comes from structure in the image.
-    ring = _ring(noise) / noise[REACH, REACH]
-    if ring > _STRUCTURED and pixels > _ENOUGH_PIXELS:
-        terms = make_structure_terms(sharpest)
-        noise, structure = _restore(measured, taken, pixels, terms)
+    structured = int(weights.sum()) > _ENOUGH_PIXELS
+    noise, structure = separate_noise(measured, residuals.shape[1], float(weights.mean()), sharpest, structured=structured)
     variance = float(noise[REACH, REACH])
     if not variance > 0:
         return Noise(0.0, 0.0, 0.0, 1.0, len(residuals), 0.3)
@@ -285,47 +278,6 @@ def _summarise(
         correlated_sigma_ratio=ratio,
         n_patches=len(residuals),
         confidence=float(enough * (1 - 0.8 * structure)),
-    )
-
-
-def _restore(
-    measured: NDArray[np.float64],
-    taken: NDArray[np.float64],
-    pixels: int,
-    structure_terms: NDArray[np.float64] | None = None,
-) -> tuple[NDArray[np.float64], float]:
-    """Give back what fitting the surface has taken away; leave structure out if it has terms.
-
-    The fit takes away power of the noise at low frequencies, which is the sum of its covariances.
-    """
-    noise, structure = measured, 0.0
-    power = float(measured[REACH, REACH])
-    for _ in range(4):
-        noise = measured + taken * power
-        if structure_terms is not None:
-            noise, structure = separate_noise(noise, structure_terms)
-        near = noise[REACH - _NEAR : REACH + _NEAR + 1, REACH - _NEAR : REACH + _NEAR + 1]
-        variance = float(noise[REACH, REACH])
-        # Covariances that are mere scatter about zero stay out of the sum.
-        limit = max(0.03, 4 / np.sqrt(pixels)) * variance
-        power = max(variance, float(near[near > limit].sum()))
-    return noise, structure
-
-
-def _ring(covariance: NDArray[np.float64]) -> float:
-    """Mean covariance at a lag of `_NEAR` pixels along x or y."""
-    near = covariance[REACH - _NEAR : REACH + _NEAR + 1, REACH - _NEAR : REACH + _NEAR + 1]
-    return float(np.concatenate([near[0], near[-1], near[1:-1, 0], near[1:-1, -1]]).mean())
-
-
-@cache
-def _taken_by_fit(side: int) -> NDArray[np.float64]:
-    """Covariance that fitting a quadratic surface takes from white noise of variance 1, by lag."""
-    axis = np.linspace(-1, 1, side)
-    y, x = np.meshgrid(axis, axis, indexing="ij")
-    basis, _ = np.linalg.qr(np.stack([np.ones_like(x), x, y, x * x, x * y, y * y]).reshape(6, -1).T)
-    return _autocovariance_of(basis.T.reshape(6, side, side)) / _autocovariance_of(
-        np.ones((1, side, side))
     )
 
 
