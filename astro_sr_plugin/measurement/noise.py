@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter
 
 from astro_sr_plugin.measurement.background import Background, measure_background
-from astro_sr_plugin.measurement.separation import REACH, separate_noise, surface_basis
+from astro_sr_plugin.measurement.separation import REACH, make_surfaces, separate_noise
 from astro_sr_plugin.measurement.windows import (
     Window,
     check_plane,
@@ -32,8 +32,12 @@ _ENOUGH_PIXELS = 8000
 # FWHM in pixels below which a source is no star.
 _NARROWEST = 1.45
 _CLIPPING = 4.0
-_SIZES = (1.2, 2.4)
+# Gaussian widths in pixels to which the image is smoothed to find faint sources, and how far
+# above the noise of the smooth image their middle and their edge are. Lower ones would take noise
+# for sources.
+_FAINT_WIDTHS = (1.2, 2.4)
 _FAINT = 4.0
+_FAINT_EDGE = 1.5
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,7 @@ def _cut_patches(
             4 * scale,
             mask=bad,
             minarea=4,
+            deblend_nthresh=1,
             deblend_cont=1.0,
             clean=False,
             segmentation_map=True,
@@ -179,25 +184,38 @@ def _cut_patches(
     return cut(values), ~cut(bad), sizes
 
 
-def _find_faint(
-    values: NDArray[np.float32], known: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Find sources too faint for single pixels to show, by smoothing to the size of a star."""
-    values = np.where(known, 0, values)
+def _find_faint(values: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Find sources that are too faint to stand out before the image is smoothed to their size.
+
+    Parameters
+    ----------
+    values : ndarray, shape (ny, nx)
+        Sky near 0.
+    known : ndarray of bool, shape (ny, nx)
+        Bright sources and unusable pixels.
+
+    Returns
+    -------
+    ndarray of bool
+        True on the sources.
+    """
+    rest = np.where(known, 0, values)
     found = np.zeros_like(known)
-    for width in _SIZES:
-        smooth = gaussian_filter(values, width, truncate=3.0)
-        smooth -= gaussian_filter(values, 3 * width, truncate=2.0)
-        sky = smooth[~known]
+    for width in _FAINT_WIDTHS:
+        smooth = gaussian_filter(rest, width, truncate=3.0)
+        smooth -= gaussian_filter(rest, 3 * width, truncate=2.0)
+        # A ninth of the pixels says as much: their neighbours are like them.
+        sky = smooth[::3, ::3][~known[::3, ::3]]
         if not sky.size:
             continue
         middle = float(np.median(sky))
         scale = 1.4826 * float(np.median(np.abs(sky - middle)))
-        seeds = smooth > middle + _FAINT * scale
-        seeds &= ~known
-        grown = binary_dilation(seeds, iterations=int(np.ceil(2 * width)), mask=smooth > middle + 1.5 * scale)
-        found |= binary_dilation(grown, iterations=1)
-    return found
+        found |= binary_dilation(
+            (smooth > middle + _FAINT * scale) & ~known,
+            iterations=int(np.ceil(2 * width)),
+            mask=smooth > middle + _FAINT_EDGE * scale,
+        )
+    return binary_dilation(found)
 
 
 def _flatten(
@@ -209,9 +227,7 @@ def _flatten(
     freedom.
     """
     count, side, _ = values.shape
-    axis = np.linspace(-1, 1, side)
-    y, x = np.meshgrid(axis, axis, indexing="ij")
-    basis = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y]).reshape(6, -1)
+    basis = make_surfaces(side).reshape(6, -1)
     products = (basis[:, None] * basis[None]).reshape(36, -1)
     flat = values.reshape(count, -1).astype(np.float64)
     weights = used.reshape(count, -1).copy()
@@ -262,8 +278,13 @@ def _summarise(
     residuals: NDArray[np.float32], weights: NDArray[np.bool_], sharpest: float | None
 ) -> Noise:
     measured = _autocovariance(residuals, weights)
-    structured = int(weights.sum()) > _ENOUGH_PIXELS
-    noise, structure = separate_noise(measured, residuals.shape[1], float(weights.mean()), sharpest, structured=structured)
+    side, coverage = residuals.shape[1], float(weights.mean())
+    noise, structure = separate_noise(measured, side, coverage, structured=False)
+    # Noise does not reach that ring; what is there comes from light. Where stars tell how wide
+    # light is at least, a fit finds even what does not reach it.
+    seen = sharpest is not None or _ring(noise) > _STRUCTURED * noise[REACH, REACH]
+    if seen and weights.sum() > _ENOUGH_PIXELS:
+        noise, structure = separate_noise(measured, side, coverage, sharpest)
     variance = float(noise[REACH, REACH])
     if not variance > 0:
         return Noise(0.0, 0.0, 0.0, 1.0, len(residuals), 0.3)
@@ -279,6 +300,12 @@ def _summarise(
         n_patches=len(residuals),
         confidence=float(enough * (1 - 0.8 * structure)),
     )
+
+
+def _ring(covariance: NDArray[np.float64]) -> float:
+    """Mean covariance at a lag of `_NEAR` pixels along x or y."""
+    near = covariance[REACH - _NEAR : REACH + _NEAR + 1, REACH - _NEAR : REACH + _NEAR + 1]
+    return float(np.concatenate([near[0], near[-1], near[1:-1, 0], near[1:-1, -1]]).mean())
 
 
 def _autocovariance(

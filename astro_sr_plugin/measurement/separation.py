@@ -1,14 +1,17 @@
-"""Tells correlated noise from structure in the image by the shape of the autocovariance.
+"""Tells the noise from the light of faint sources by the shape of the autocovariance.
 
 Noise that interpolation, debayering or drizzle has correlated ends within a few pixels, with
-shapes that are known; structure has gone through the point-spread function and is smooth. Both
-are sums of non-negative terms, so that a non-negative least-squares fit separates them. The fit
-is made on the power spectrum, where structure has the low frequencies and only noise the high.
+shapes that are known; light has gone through the point-spread function, which is wider than any
+of these. Both are sums of non-negative terms, so that a non-negative least-squares fit separates
+them. The fit is made on the power spectrum, where light has the low frequencies and only noise
+the high. A mixture of all kinds of noise can look like light; an image has one kind, so the
+simplest that fits is taken.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,97 +19,72 @@ from scipy.ndimage import shift
 from scipy.optimize import nnls
 from scipy.signal import fftconvolve
 
-
-__all__ = ["REACH", "make_structure_terms", "separate_noise"]
+__all__ = ["REACH", "make_surfaces", "separate_noise"]
 
 # Largest lag of the autocovariance in pixels.
 REACH = 8
 # Gaussian width of the narrowest structure in pixels where no star tells it: a FWHM of 2.8.
 _NARROWEST = 1.2
 _WIDENING = np.array([1.0, 1.4, 2.0, 2.8, 4.2, 6.5])
+# Power below this share of the mean is known no better: bright frequencies leak into dim ones.
+_FLOOR = 0.2
+# A simple kind of noise may fit worse by this factor than the best.
+_LENIENCY = 1.3
 
 Covariance = NDArray[np.float64]
 
 
 def separate_noise(
-    covariance: Covariance, side: int, filling: float, fwhm: float | None, *, structured: bool = True
+    covariance: Covariance,
+    side: int,
+    coverage: float,
+    fwhm: float | None = None,
+    *,
+    structured: bool = True,
 ) -> tuple[Covariance, float]:
-    structure_terms = _structure_terms(fwhm, side)
-    structure_taken = _taken(structure_terms, side)
-    power = _spectrum(covariance[None])[0].ravel()
-    weights = 1 / np.maximum(power, FLOOR * max(float(np.mean(power)), 1e-300))
+    """Split the autocovariance of patches of sky into that of the noise and that of structure.
+
+    What the surface fitted to each patch has taken from the noise is given back.
+
+    Parameters
+    ----------
+    covariance : numpy.ndarray, shape (17, 17)
+        Autocovariance at lags -8..8 in y and x, lag 0 in the middle, of patches from which a
+        quadratic surface was subtracted.
+    side : int
+        Side of the patches in pixels.
+    coverage : float
+        Share 0..1 of their pixels that was used.
+    fwhm : float, optional
+        Width of the sharpest sources in pixels, if there are any.
+    structured : bool
+        Whether there may be structure; without, all is noise.
+
+    Returns
+    -------
+    noise : numpy.ndarray, shape (17, 17)
+        The part of the noise.
+    share : float
+        Share 0..1 of the variance at lag 0 that belongs to structure.
+    """
+    power = _spectrum(covariance[None])[0]
+    weights = 1 / np.maximum(power, max(_FLOOR * float(power.mean()), 1e-300))
+    structure = _structure_terms(fwhm, side) if structured else np.empty((0, *covariance.shape))
     fits = []
-    best=None
-    for family in _families():
-        terms = _padded(family, side)
-        taken = _family_taken(family, side) / filling
-        seen = _near(terms) - taken
-        if structured:
-            seen = np.concatenate([seen, _near(structure_terms) - structure_taken/(filling if SFILL else 1)])
-        design = _spectrum(seen).reshape(len(seen), -1)
-        shares, misfit = nnls((design * weights).T, power * weights)
-        fits.append((misfit, shares, terms, taken, seen))
-    least = min(fit[0] for fit in fits)
-    chosen = next(i for i,fit in enumerate(fits) if fit[0] <= FACTOR * least)
-    misfit, shares, terms, taken, seen = fits[chosen]
-    if VERB: print(chosen,[round(f[0]/17,3) for f in fits])
-    n = len(terms)
-    given_back = np.tensordot(shares[:n], taken, axes=1)
-    light = np.tensordot(shares[n:], seen[n:], axes=1)
-    noise = covariance - light + given_back
-    if PARAM: noise = np.tensordot(shares[:n], _near(terms), axes=1)
-    return noise, float(np.clip(light[REACH, REACH] / covariance[REACH, REACH],0,1)) if covariance[REACH,REACH]>0 else 0.
-FLOOR=0.1
-PARAM=False
-FACTOR=1.3
-SFILL=False
-VERB=False
-
-def _families():
-    return range(8)
-
-@cache
-def _padded(family, side):
-    terms = _noise_terms()[family]
-    margin = max(0, side - REACH)
-    return np.pad(terms, ((0,0),(margin,)*2,(margin,)*2))
-
-@cache
-def _family_taken(family, side):
-    return _taken(_padded(family, side), side)
-
-def _near(terms):
-    middle = terms.shape[-1] // 2
-    return terms[..., middle - REACH : middle + REACH + 1, middle - REACH : middle + REACH + 1]
-
-@cache
-def surface_basis(side: int) -> NDArray[np.float64]:
-    axis = np.linspace(-1, 1, side)
-    y, x = np.meshgrid(axis, axis, indexing="ij")
-    basis, _ = np.linalg.qr(np.stack([np.ones_like(x), x, y, x * x, x * y, y * y]).reshape(6, -1).T)
-    return basis.T.reshape(6, side, side)
-
-def _taken(terms, side):
-    """What is left of autocovariances in patches that a fitted surface has been taken from."""
-    q = surface_basis(side)
-    half = terms.shape[-1] // 2
-    n = 2 * (half + side)
-    embedded = np.zeros((len(terms), n, n))
-    lag = np.arange(-half, half + 1)
-    embedded[:, lag[:, None], lag] = terms
-    spectra = np.fft.rfft2(embedded)
-    qf = np.fft.rfft2(q, (n, n))
-    cq = np.fft.irfft2(spectra[:, None] * qf, (n, n))[..., :side, :side]
-    inner = np.einsum("tiyx,jyx->tij", cq, q)
-    # C - Q (CQ)' - (CQ) Q' + Q inner Q' = C - Q B' - B Q',  B = CQ - Q inner / 2
-    bq = cq - np.einsum("tij,jyx->tiyx", inner, q) / 2
-    bf = np.fft.rfft2(bq, (n, n))
-    cross = np.fft.irfft2((np.conj(qf) * bf).sum(1), (n, n))
-    lags = np.arange(-REACH, REACH + 1)
-    cross = cross[:, lags[:, None], lags[None]]
-    pairs = np.outer(side - np.abs(lags), side - np.abs(lags))
-    pairs = np.maximum(pairs, 1)
-    return (cross + cross[:, ::-1, ::-1]) / pairs
+    for terms, taken in _noise_terms(side):
+        # Fewer pixels lose more of their noise to a surface of as many coefficients.
+        lost = taken / coverage
+        shapes = np.concatenate([terms - lost, structure])
+        design = (_spectrum(shapes) * weights).reshape(len(shapes), -1)
+        shares, misfit = nnls(design.T, (power * weights).ravel())
+        fits.append((misfit, shares[: len(terms)], shares[len(terms) :], lost))
+    least = min(misfit for misfit, *_ in fits)
+    _, of_noise, of_light, lost = next(fit for fit in fits if fit[0] <= _LENIENCY * least)
+    light = np.tensordot(of_light, structure, axes=1)
+    noise: Covariance = covariance - light + np.tensordot(of_noise, lost, axes=1)
+    variance = float(covariance[REACH, REACH])
+    share = float(np.clip(light[REACH, REACH] / variance, 0, 1)) if variance > 0 else 0.0
+    return noise, share
 
 
 def _spectrum(covariances: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -117,57 +95,115 @@ def _spectrum(covariances: NDArray[np.float64]) -> NDArray[np.float64]:
     return result
 
 
-def _structure_terms(fwhm: float | None, side) -> NDArray[np.float64]:
+def _structure_terms(fwhm: float | None, side: int) -> NDArray[np.float64]:
+    """Autocovariances in patches of light at least as wide as a point source, shape (6, 17, 17).
+
+    Gaussians of growing width, 1 at lag 0, less what the fitted surface takes from them.
+    """
     narrowest = _NARROWEST if fwhm is None else max(0.95 * fwhm / 2.3548, 0.8)
-    lag = np.arange(-side, side + 1)
+    lag = np.arange(-max(side, REACH), max(side, REACH) + 1)
     squared = lag[:, None] ** 2 + lag**2
-    return np.stack([np.exp(-squared / (4 * width**2)) for width in narrowest * _WIDENING])
+    terms = np.stack([np.exp(-squared / (4 * width**2)) for width in narrowest * _WIDENING])
+    return _near(terms) - _taken(terms, side)
 
 
 @cache
-def _noise_terms():
-    """Autocovariances of white noise after the usual steps, each 1 at lag 0, simplest first."""
+def _noise_terms(side: int) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Autocovariances of each kind of noise, and what the fitted surface takes from them."""
+    return [(terms, _taken(terms, side)) for terms in _kinds_of_noise()]
+
+
+@cache
+def _kinds_of_noise() -> list[NDArray[np.float64]]:
+    """Autocovariances of noise after the usual steps, each 1 at lag 0; the simplest kind first.
+
+    White noise; noise of a monochrome camera, of the green and of the red or blue pixels of a
+    Bayer matrix, moved by fractions of a pixel with linear and then with cubic interpolation; and
+    a mixture of many with drizzle.
+    """
     white = np.array([[1.0]])
-    red_or_blue = np.array([[0.25, 0.5, 0.25], [0.5, 1, 0.5], [0.25, 0.5, 0.25]])
     green = np.array([[0, 0.25, 0], [0.25, 1, 0.25], [0, 0.25, 0]])
+    red_or_blue = np.array([[0.25, 0.5, 0.25], [0.5, 1, 0.5], [0.25, 0.5, 0.25]])
+    # Frames of a stack are moved by different fractions: sums of these few give them all.
+    linear, cubic = (
+        [
+            np.stack([_of_kernel(fftconvolve(kernel, moved)) for moved in _shifts(order, parts)])
+            for kernel in (white, green, red_or_blue)
+        ]
+        for order, parts in ((1, (0.0, 0.5)), (3, (0.0, 0.2, 0.35, 0.5)))
+    )
     axis = np.arange(-3, 4)
-    drop = np.exp(-(axis[:, None] ** 2 + axis**2) / (2 * 0.8**2))
-    families=[_of_kernel(white)[None]]
-    for order, parts in ((1, (0,.5)), (3, (0, .2,.35, .5))):
-        lines = [_shifted(p, order) for p in parts]
-        shifts = [np.outer(a, b) for a in lines for b in lines]
-        for kernel in (white, green, red_or_blue):
-            families.append(np.stack([_normalised(fftconvolve(_of_kernel(kernel), moved, mode="same"))
-        for moved in shifts]))
-    return [*families, np.concatenate([*families,[_of_kernel(drop), _of_kernel(np.outer([1, 2, 1], [1, 2, 1]))]])]
+    drops = [np.exp(-(axis[:, None] ** 2 + axis**2) / (2 * width**2)) for width in (0.8, 1.0)]
+    drops.append(np.outer([1.0, 2.0, 1.0], [1.0, 2.0, 1.0]))
+    mixture = np.concatenate([*linear, cubic[0], [_of_kernel(drop) for drop in drops]])
+    return [_of_kernel(white)[None], *linear, *cubic, mixture]
 
 
-def _shifted(part, order):
-    impulse = np.zeros(33)
-    impulse[16] = 1
-    kernel = shift(impulse, part, order=order)
-    return np.correlate(kernel, kernel, "full")[32-REACH:33+REACH]
+def _shifts(order: int, parts: tuple[float, ...]) -> list[NDArray[np.float64]]:
+    """Kernels that move an image by parts of a pixel along y and x with splines of an order."""
+    impulse = np.zeros(2 * REACH + 1)
+    impulse[REACH] = 1
+    lines = [shift(impulse, part, order=order) for part in parts]
+    return [np.outer(along_y, along_x) for along_y, along_x in product(lines, lines)]
+
 
 def _of_kernel(kernel: NDArray[np.float64]) -> Covariance:
-    """Autocovariance of white noise convolved with a kernel."""
+    """Autocovariance of white noise convolved with a kernel, 1 at lag 0."""
     full = fftconvolve(kernel, kernel[::-1, ::-1])
-    result = np.zeros((2 * REACH + 1, 2 * REACH + 1))
     half_y, half_x = full.shape[0] // 2, full.shape[1] // 2
-    result[REACH - half_y : REACH + half_y + 1, REACH - half_x : REACH + half_x + 1] = full
-    return _normalised(result)
+    result: Covariance = _near(
+        np.pad(full, ((max(0, REACH - half_y),) * 2, (max(0, REACH - half_x),) * 2))
+    )
+    return result / result[REACH, REACH]
 
 
-def _dithered(order: int) -> Covariance:
-    """Mean over many sub-pixel shifts of noise interpolated by splines of an order."""
-    impulse = np.zeros(33)
-    impulse[16] = 1
-    line = np.zeros(4 * REACH + 1)
-    for part in np.linspace(-0.45, 0.45, 10):
-        kernel = shift(impulse, part, order=order)
-        line += np.correlate(kernel, kernel, "full")[32 - 2 * REACH : 33 + 2 * REACH]
-    line = line[REACH : 3 * REACH + 1]
-    return _normalised(np.outer(line, line))
+def _near(terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cut out the lags up to `REACH`."""
+    middle = terms.shape[-1] // 2
+    near = slice(middle - REACH, middle + REACH + 1)
+    return terms[..., near, near]
 
 
-def _normalised(covariance: Covariance) -> Covariance:
-    return covariance / covariance[REACH, REACH]
+@cache
+def make_surfaces(side: int) -> NDArray[np.float64]:
+    """Make an orthonormal basis of the quadratic surfaces of a square patch.
+
+    Parameters
+    ----------
+    side : int
+        Side of the patch in pixels, at least 3.
+
+    Returns
+    -------
+    numpy.ndarray, shape (6, side, side)
+        The sum of the products of two of them is 1 if they are the same and else 0.
+    """
+    axis = np.linspace(-1, 1, side)
+    y, x = np.meshgrid(axis, axis, indexing="ij")
+    powers = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y]).reshape(6, -1)
+    return np.linalg.qr(powers.T)[0].T.reshape(6, side, side)
+
+
+def _taken(terms: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    """Covariance up to lag `REACH` that fitting a quadratic surface takes from patches.
+
+    With the projection P = Q Q' on the surfaces, the covariance matrix C of the pixels of a patch
+    becomes (1 - P) C (1 - P) = C - Q B' - B Q', where B = C Q - Q (Q' C Q) / 2.
+    """
+    surfaces = make_surfaces(side)
+    half = terms.shape[-1] // 2
+    size = 2 * (half + side)
+    lag = np.arange(-half, half + 1)
+    wrapped = np.zeros((len(terms), size, size))
+    wrapped[:, lag[:, None], lag] = terms
+    spectra = np.fft.rfft2(surfaces, (size, size))
+    blurred = np.fft.irfft2(np.fft.rfft2(wrapped)[:, None] * spectra, (size, size))
+    blurred = blurred[..., :side, :side]
+    inner = np.einsum("tiyx,jyx->tij", blurred, surfaces)
+    blurred -= np.einsum("tij,jyx->tiyx", inner, surfaces) / 2
+    products = (spectra.conj() * np.fft.rfft2(blurred, (size, size))).sum(axis=1)
+    lag = np.arange(-REACH, REACH + 1)
+    sums = np.fft.irfft2(products, (size, size))[:, lag[:, None], lag]
+    pairs = np.maximum(side - np.abs(lag), 1)
+    result: NDArray[np.float64] = (sums + sums[:, ::-1, ::-1]) / np.outer(pairs, pairs)
+    return result

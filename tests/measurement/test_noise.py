@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from astro_sr_plugin.measurement.noise import measure_noise
 
 SHAPE = (480, 480)
 KINDS = ["white", "bilinear", "bicubic", "bayer", "bayer stack", "drizzle", "drop"]
+# Interpolation blurs the stars as it blurs the noise.
+KERNEL_FWHM = {"white": 0.0, "bilinear": 1.5, "bayer stack": 2.0}
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +43,59 @@ def test_sigma_and_correlation(scenes, noise_of, scene: str, kind: str) -> None:
     assert 0.3 < measured.confidence <= 1
 
 
-def test_crowded_field(field) -> None:
-    crowded = field(2, 2.6, shape=SHAPE, stars=1500, snr=(3, 1000))
-    assert measure_noise(crowded).sigma == pytest.approx(1, rel=0.06)
+@pytest.mark.parametrize("kind", ["white", "bilinear", "bayer stack"])
+@pytest.mark.parametrize(("stars", "fwhm"), [(800, 3.0), (1500, 1.8), (1500, 2.6)])
+def test_crowded_field(field, noise_of, stars: int, fwhm: float, kind: str) -> None:
+    noise = noise_of(kind, SHAPE, seed=8)
+    wide = np.hypot(fwhm, KERNEL_FWHM[kind])
+    crowded = field(2, wide, shape=SHAPE, stars=stars, snr=(3, 1000), noise=noise)
+    check_crowded(crowded, noise)
+
+
+@pytest.mark.parametrize("kind", ["white", "bilinear", "bayer stack"])
+@pytest.mark.parametrize(("stars", "fwhm"), [(15000, 1.8), (8000, 2.6), (6000, 3.5)])
+def test_stars_fainter_than_the_noise(
+    field, noise_of, stars: int, fwhm: float, kind: str
+) -> None:
+    noise = noise_of(kind, SHAPE, seed=9)
+    wide = np.hypot(fwhm, KERNEL_FWHM[kind])
+    rng = np.random.default_rng(10)
+    faint = np.zeros(SHAPE)
+    snr = np.exp(rng.uniform(*np.log((0.5, 3)), stars))
+    flux = snr * np.sqrt(4 * np.pi) * wide / 2.3548
+    np.add.at(faint, tuple(rng.integers(0, SHAPE[0], (2, stars))), flux)
+    image = field(2, wide, shape=SHAPE, stars=200, snr=(3, 1000), noise=noise)
+    check_crowded(image + gaussian_filter(faint, wide / 2.3548), noise)
+
+
+def check_crowded(image: np.ndarray, noise: np.ndarray) -> None:
+    measured = measure_noise(image)
+    assert measured.sigma == pytest.approx(1, rel=0.02)
+    neighbours = np.mean(noise[:, 1:] * noise[:, :-1]), np.mean(noise[1:] * noise[:-1])
+    assert measured.correlation == pytest.approx(np.mean(neighbours), abs=0.02)
+
+
+@pytest.mark.parametrize("amount", [0.5, 3.0])
+def test_sharpened_image(amount: float) -> None:
+    noise = np.random.default_rng(11).normal(0, 1, SHAPE)
+    noise += amount * (noise - gaussian_filter(noise, 1))
+    measured = measure_noise(noise)
+    assert measured.sigma == pytest.approx(noise.std(), rel=0.01)
+    neighbours = np.mean(noise[:, 1:] * noise[:, :-1]) / noise.var()
+    assert measured.correlation == pytest.approx(neighbours, abs=0.01)
+    assert neighbours < -0.05
+
+
+@pytest.mark.parametrize("width", [1.0, 1.6])
+def test_smoothed_image_without_stars(width: float) -> None:
+    noise = gaussian_filter(np.random.default_rng(12).normal(0, 1, SHAPE), width)
+    measured = measure_noise(noise)
+    assert measured.sigma == pytest.approx(noise.std(), rel=0.15)
+
+
+def test_noise_below_the_quantisation() -> None:
+    plane = np.random.default_rng(13).normal(100, 0.4, SHAPE).round().astype(np.uint16)
+    assert 0 <= measure_noise(plane).sigma < 1
 
 
 def test_strong_nebula_is_not_taken_for_noise(nebula, noise_of) -> None:
