@@ -85,10 +85,11 @@ def measure_noise(
     """Measure the standard deviation and the correlation of the noise of the sky.
 
     Small patches without detected sources are freed of a fitted quadratic surface; those of the
-    least scatter that agree with each other are averaged, and their two-dimensional
-    autocovariance is corrected for what the fit has taken away. Differences of neighbours alone,
-    the usual estimate, would be too small on interpolated frames. At most 16 windows of 480 x 480
-    pixels are looked at.
+    least scatter that agree with each other are averaged. Their two-dimensional autocovariance is
+    corrected for what the fit has taken away, and for the light of sources too faint to detect,
+    which reaches farther than the noise. Differences of neighbours alone, the usual estimate,
+    would be too small on interpolated frames. At most 16 windows of 480 x 480 pixels are looked
+    at.
 
     Parameters
     ----------

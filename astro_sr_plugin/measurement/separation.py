@@ -25,9 +25,12 @@ __all__ = ["REACH", "make_surfaces", "separate_noise"]
 REACH = 8
 # Gaussian width of the narrowest structure in pixels where no star tells it: a FWHM of 2.8.
 _NARROWEST = 1.2
+# Sources wider than this FWHM in pixels may be knots of a nebula.
+_SHARP = 4.0
 _WIDENING = np.array([1.0, 1.4, 2.0, 2.8, 4.2, 6.5])
-# Power below this share of the mean is known no better: bright frequencies leak into dim ones.
+# Power below this share of the noise is known no better: bright frequencies leak into dim ones.
 _FLOOR = 0.2
+_ROUNDS = 3
 # A simple kind of noise may fit worse by this factor than the best.
 _LENIENCY = 1.3
 
@@ -67,24 +70,48 @@ def separate_noise(
     share : float
         Share 0..1 of the variance at lag 0 that belongs to structure.
     """
-    power = _spectrum(covariance[None])[0]
-    weights = 1 / np.maximum(power, max(_FLOOR * float(power.mean()), 1e-300))
+    variance = float(covariance[REACH, REACH])
+    if not variance > 0:
+        return covariance, 0.0
     structure = _structure_terms(fwhm, side) if structured else np.empty((0, *covariance.shape))
+    floor = _FLOOR * float(_spectrum(covariance[None]).mean())
+    for _ in range(_ROUNDS):
+        of_noise, of_light, lost = _fit(covariance, structure, side, coverage, floor)
+        # Under bright structure the floor must not drown the noise.
+        before, floor = floor, _FLOOR * float(of_noise.sum())
+        if not 0 < floor < 0.8 * before:
+            break
+    light = np.tensordot(of_light, structure, axes=1)
+    noise: Covariance = covariance - light + np.tensordot(of_noise, lost, axes=1)
+    share = float(np.clip(light[REACH, REACH] / variance, 0, 1))
+    return noise, share
+
+
+def _fit(
+    covariance: Covariance,
+    structure: NDArray[np.float64],
+    side: int,
+    coverage: float,
+    floor: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Fit each kind of noise, with structure, and take the simplest that fits.
+
+    Returns the shares of its terms and of those of structure, and what the surface took from its
+    terms.
+    """
+    power = _spectrum(covariance[None])[0]
+    weights = 1 / np.maximum(power, floor)
     fits = []
     for terms, taken in _noise_terms(side):
         # Fewer pixels lose more of their noise to a surface of as many coefficients.
         lost = taken / coverage
         shapes = np.concatenate([terms - lost, structure])
         design = (_spectrum(shapes) * weights).reshape(len(shapes), -1)
-        shares, misfit = nnls(design.T, (power * weights).ravel())
+        shares, misfit = nnls(design.T, (power * weights).ravel(), maxiter=20 * len(shapes))
         fits.append((misfit, shares[: len(terms)], shares[len(terms) :], lost))
     least = min(misfit for misfit, *_ in fits)
     _, of_noise, of_light, lost = next(fit for fit in fits if fit[0] <= _LENIENCY * least)
-    light = np.tensordot(of_light, structure, axes=1)
-    noise: Covariance = covariance - light + np.tensordot(of_noise, lost, axes=1)
-    variance = float(covariance[REACH, REACH])
-    share = float(np.clip(light[REACH, REACH] / variance, 0, 1)) if variance > 0 else 0.0
-    return noise, share
+    return of_noise, of_light, lost
 
 
 def _spectrum(covariances: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -100,7 +127,7 @@ def _structure_terms(fwhm: float | None, side: int) -> NDArray[np.float64]:
 
     Gaussians of growing width, 1 at lag 0, less what the fitted surface takes from them.
     """
-    narrowest = _NARROWEST if fwhm is None else max(0.95 * fwhm / 2.3548, 0.8)
+    narrowest = _NARROWEST if fwhm is None else max(0.95 * min(fwhm, _SHARP) / 2.3548, 0.8)
     lag = np.arange(-max(side, REACH), max(side, REACH) + 1)
     squared = lag[:, None] ** 2 + lag**2
     terms = np.stack([np.exp(-squared / (4 * width**2)) for width in narrowest * _WIDENING])

@@ -54,9 +54,7 @@ def test_crowded_field(field, noise_of, stars: int, fwhm: float, kind: str) -> N
 
 @pytest.mark.parametrize("kind", ["white", "bilinear", "bayer stack"])
 @pytest.mark.parametrize(("stars", "fwhm"), [(8000, 1.8), (8000, 2.6), (6000, 3.5)])
-def test_stars_fainter_than_the_noise(
-    field, noise_of, stars: int, fwhm: float, kind: str
-) -> None:
+def test_stars_fainter_than_the_noise(field, noise_of, stars: int, fwhm: float, kind: str) -> None:
     noise = noise_of(kind, SHAPE, seed=9)
     wide = np.hypot(fwhm, KERNEL_FWHM[kind])
     rng = np.random.default_rng(10)
@@ -98,10 +96,18 @@ def test_noise_below_the_quantisation() -> None:
     assert 0 <= measure_noise(plane).sigma < 1
 
 
-def test_strong_nebula_is_not_taken_for_noise(nebula, noise_of) -> None:
-    measured = measure_noise(nebula(SHAPE, 50, 3.5) + noise_of("white", SHAPE))
-    assert measured.sigma == pytest.approx(1, rel=0.1)
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kind", ["white", "bilinear"])
+def test_strong_nebula_is_not_taken_for_noise(nebula, noise_of, kind: str, seed: int) -> None:
+    measured = measure_noise(nebula(SHAPE, 50, 3.5, seed) + noise_of(kind, SHAPE, seed))
+    assert measured.sigma == pytest.approx(1, rel=0.06)
     assert measured.confidence < 0.8
+
+
+def test_knots_of_a_nebula_are_no_stars(nebula, noise_of) -> None:
+    measured = measure_noise(nebula(SHAPE, 5, 3.5, 3) + noise_of("white", SHAPE, 3))
+    assert measured.sigma == pytest.approx(1, rel=0.02)
+    assert measured.correlation == pytest.approx(0, abs=0.02)
 
 
 def test_planes_without_noise() -> None:
