@@ -21,13 +21,9 @@ from astro_sr_plugin.inference.tiling import reflect_indices
 from astro_sr_plugin.measurement.background import (
     Background,
     lower_background,
-    measure_background,
     measure_noise_map,
 )
-from astro_sr_plugin.measurement.noise import measure_noise
-from astro_sr_plugin.measurement.psf import measure_psf
-from astro_sr_plugin.measurement.saturation import find_saturation
-from astro_sr_plugin.measurement.wings import measure_wings
+from astro_sr_plugin.measurement.sky import measure_sky
 from astro_sr_plugin.models.spec import Conditions, Model
 
 __all__ = ["MeasuredPlane", "PlaneMeasurement", "measure_plane", "restore_plane"]
@@ -104,34 +100,27 @@ def measure_plane(
     InputError
         If the plane is constant: there is nothing to measure or to enhance.
     """
-    background = measure_background(plane, mask=mask)
-    noise = measure_noise(plane, mask=mask, background=background)
-    sigma = noise.sigma
-    if not (math.isfinite(sigma) and sigma > 0):
-        low, high = _range(plane, mask)
-        if low == high:
-            msg = f"the image is constant (every pixel is {low:g}); it holds nothing to enhance"
-            raise InputError(msg)
-        # A picture without noise: its faintest tones stand in for it.
-        sigma = background.rms if background.rms > 0 else (high - low) * 1e-4
-    saturation = find_saturation(plane, mask=mask, level=background.level, rms=background.rms)
-    psf = measure_psf(plane, mask=mask, background=background, noise=noise, saturation=saturation)
-    wings = measure_wings(
-        plane, psf, background=background, sigma=sigma, mask=mask, saturation=saturation
-    )
+    sky = measure_sky(plane, mask=mask)
+    if not sky.sigma > 0:
+        msg = (
+            f"the image is constant (every pixel is {sky.background.level:g}); "
+            "it holds nothing to enhance"
+        )
+        raise InputError(msg)
+    psf, correlation = sky.psf, sky.noise.correlation
     return PlaneMeasurement(
         # The models know light above the sky, but no darkness below it.
-        background=lower_background(background, plane, sigma, mask=mask),
-        sigma=float(sigma),
-        noise_correlation=noise.correlation if math.isfinite(noise.correlation) else 0.0,
+        background=lower_background(sky.background, plane, sky.sigma, mask=mask),
+        sigma=sky.sigma,
+        noise_correlation=correlation if math.isfinite(correlation) else 0.0,
         fwhm=psf.fwhm,
         beta=psf.beta,
         ellipticity=psf.ellipticity,
         theta=psf.theta,
         n_stars=psf.n_stars,
         confidence=psf.confidence,
-        saturation=math.inf if saturation is None else float(saturation),
-        psf_image=wings,
+        saturation=math.inf if sky.saturation is None else float(sky.saturation),
+        psf_image=sky.wings,
         fwhm_error=psf.fwhm_error / psf.fwhm,
         noise_map=None if error is None else _varying_noise(error, mask),
     )
@@ -141,18 +130,6 @@ def _varying_noise(error: NDArray, mask: NDArray[np.bool_] | None) -> Background
     """Measure the smooth part of a map of errors; None if it is flat or says nothing."""
     found = measure_noise_map(error, mask=mask)
     return found if np.ptp(found.mesh) > _FLAT * found.level else None
-
-
-def _range(plane: NDArray, mask: NDArray[np.bool_] | None) -> tuple[float, float]:
-    low, high = math.inf, -math.inf
-    for first in range(0, len(plane), _ROWS):
-        rows = np.asarray(plane[first : first + _ROWS], dtype=np.float64)
-        good = np.isfinite(rows)
-        if mask is not None:
-            good &= ~mask[first : first + _ROWS]
-        if good.any():
-            low, high = min(low, rows[good].min()), max(high, rows[good].max())
-    return float(low), float(high)
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,9 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from numpy.typing import ArrayLike, NDArray
 
 from astro_sr_plugin.data.nddata import Image, unpack
-from astro_sr_plugin.measurement.background import measure_background
 from astro_sr_plugin.measurement.gain import estimate_gain, number, read_gain
-from astro_sr_plugin.measurement.noise import measure_noise
-from astro_sr_plugin.measurement.psf import PSFGrid, measure_psf
-from astro_sr_plugin.measurement.saturation import find_saturation
+from astro_sr_plugin.measurement.psf import PSFGrid
+from astro_sr_plugin.measurement.sky import measure_sky
 
 __all__ = ["Quality", "measure"]
 
@@ -238,28 +236,17 @@ def _measure_plane(
     saturation: float | None,
     psf_grid: tuple[int, int] | None,
 ) -> dict[str, Any]:
-    background = measure_background(plane, mask=mask)
-    noise = measure_noise(plane, mask=mask, background=background)
-    found = find_saturation(plane, mask=mask, level=background.level, rms=background.rms)
-    if found is not None and (saturation is None or found < saturation):
-        saturation = found
-    psf = measure_psf(
-        plane,
-        mask=mask,
-        background=background,
-        noise=noise,
-        saturation=np.inf if saturation is None else saturation,
-        grid=psf_grid,
-    )
+    sky = measure_sky(plane, mask=mask, saturation=saturation, psf_grid=psf_grid, wings=False)
+    noise, psf = sky.noise, sky.psf
     if gain is None:
         gain = estimate_gain(plane, mask=mask, sigma=noise.sigma, correlation=noise.correlation)
     return {
-        "background": background.level,
-        "background_rms": background.rms,
+        "background": sky.background.level,
+        "background_rms": sky.background.rms,
         "sigma": noise.sigma,
         "noise_correlation": noise.correlation,
         "gain": gain,
-        "saturation": saturation,
+        "saturation": sky.saturation,
         "fwhm": psf.fwhm,
         "fwhm_error": psf.fwhm_error,
         "beta": psf.beta,

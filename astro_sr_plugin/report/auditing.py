@@ -12,13 +12,12 @@ import numpy as np
 from astro_sr_plugin.data.formats import read_image
 from astro_sr_plugin.data.nddata import Unpacked, iter_planes, unpack
 from astro_sr_plugin.exceptions import InputError
-from astro_sr_plugin.measurement.background import Background, measure_background
+from astro_sr_plugin.measurement.background import Background
 from astro_sr_plugin.measurement.gain import estimate_gain, read_gain
-from astro_sr_plugin.measurement.noise import measure_noise
 from astro_sr_plugin.measurement.psf import PSFMeasurement, measure_psf
 from astro_sr_plugin.measurement.reblur import REACH, Reblur
-from astro_sr_plugin.measurement.saturation import find_saturation
-from astro_sr_plugin.measurement.wings import measure_wings, moffat_stamp
+from astro_sr_plugin.measurement.sky import measure_sky
+from astro_sr_plugin.measurement.wings import moffat_stamp
 from astro_sr_plugin.metrics import aperture_photometry
 from astro_sr_plugin.report.comparison import compare_images
 from astro_sr_plugin.report.evidence import Evidence, Optics, Source
@@ -141,25 +140,17 @@ class _Sky:
 
 
 def _measure(plane: NDArray[Any], mask: NDArray[np.bool_] | None, image: Unpacked) -> _Sky:
-    background = measure_background(plane, mask=mask)
-    noise = measure_noise(plane, mask=mask, background=background)
-    sigma, correlation = noise.sigma, noise.correlation
+    sky = measure_sky(plane, mask=mask)
+    sigma, correlation = sky.noise.sigma, sky.noise.correlation
     if not sigma > 0:
         msg = "the input shows no noise; there is nothing to hold a result against"
         raise InputError(msg)
-    saturation = find_saturation(plane, mask=mask, level=background.level, rms=background.rms)
-    profile = measure_psf(
-        plane, mask=mask, background=background, noise=noise, saturation=saturation
-    )
-    wings = measure_wings(
-        plane, profile, background=background, sigma=sigma, mask=mask, saturation=saturation
-    )
     gain = read_gain(image.meta) or estimate_gain(
         plane, mask=mask, sigma=sigma, correlation=correlation
     )
     photons = None if gain is None else 1.0 / (gain * sigma)
-    psf = np.empty((0, 0)) if wings is None else wings.astype(np.float64)
-    return _Sky(background, sigma, correlation, profile, psf, saturation, photons)
+    psf = np.empty((0, 0)) if sky.wings is None else sky.wings.astype(np.float64)
+    return _Sky(sky.background, sigma, correlation, sky.psf, psf, sky.saturation, photons)
 
 
 def _with_psf(number: int, measured: list[_Sky]) -> _Sky:
