@@ -239,6 +239,10 @@ def lower_background(
         values, bad = cut_window(data, excluded, Window(y0, y1, 0, nx))
         values -= background.level_at(y0, y1, 0, nx)
         values[bad] = 0.0
+        # Dead pixels and columns are no clouds.
+        if nx > 1:
+            wider = np.pad(values, ((0, 0), (1, 1)), mode="reflect")
+            values = np.maximum(values, np.minimum(wider[:, :-2], wider[:, 2:]))
         rows = slice(y0 // _BLOCK, -(-y1 // _BLOCK))
         used = _block_sums((~bad).astype(np.float32))
         depth[rows] = _block_sums(values) / np.maximum(used, 1.0)

@@ -108,11 +108,12 @@ def test_noise_and_stars_do_not_lower_a_background(correlated):
     assert lower_background(found, plane, 1.0) is found
 
 
-def test_holes_do_not_lower_a_background():
+def test_holes_and_dead_pixels_do_not_lower_a_background():
     plane = np.random.default_rng(2).normal(500, 1, (400, 400))
     plane[40:52, 60:75] = np.nan
     mask = np.zeros(plane.shape, dtype=bool)
     mask[200:210, 100:120] = True
     plane[mask] = -1e6
+    plane[300, 50], plane[:, 222], plane[0, 0], plane[90, 399] = -3e38, 0.0, 0.0, 0.0
     found = measure_background(plane, mask=mask)
     assert lower_background(found, plane, 1.0, mask=mask) is found
