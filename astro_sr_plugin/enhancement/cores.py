@@ -21,6 +21,9 @@ Window = Callable[
 ]
 """``(y0, y1, x0, x1) -> (values, invalid, saturated)`` of a part of the plane."""
 
+PSFSource = NDArray[np.float32] | Callable[[float, float], NDArray[np.float32]]
+"""PSF on the pixels of the plane, odd sides, sum 1; or what gives it at a row and column."""
+
 _Part = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]
 """Pixels (row, column), what takes their place, and what is put aside."""
 
@@ -84,7 +87,7 @@ class Cores:
 
 
 def fit_cores(
-    window: Window, shape: tuple[int, int], psf: NDArray[np.float32], fwhm: float, rows: int = 256
+    window: Window, shape: tuple[int, int], psf: PSFSource, fwhm: float, rows: int = 256
 ) -> Cores | None:
     """Prepare saturated stars for a filter that sharpens.
 
@@ -99,8 +102,8 @@ def fit_cores(
         Gives a part of the plane, in noise sigma.
     shape : tuple of int
         Shape (ny, nx) of the plane.
-    psf : ndarray
-        PSF on the pixels of the plane, odd sides, sum 1.
+    psf : ndarray or callable
+        PSF on the pixels of the plane, odd sides, sum 1; or what gives it at a row and column.
     fwhm : float
         Its FWHM in pixels.
     rows : int
@@ -119,9 +122,12 @@ def fit_cores(
     )
     if not 0 < len(places) <= _MOST_PIXELS:
         return None
-    coefficients = spline_filter(psf.astype(np.float64), order=3, mode="constant")
+    if not callable(psf):
+        coefficients = _coefficients(psf)
     parts = []
     for blob in _connected(places):
+        if callable(psf):
+            coefficients = _coefficients(psf(*blob.mean(axis=0)))
         part = _fit_star(window, shape, blob, coefficients, fwhm)
         if part is None:
             part = _smooth_over(window, shape, blob, fwhm)
@@ -133,6 +139,10 @@ def fit_cores(
     # Places of two blobs that lie close together belong to the first.
     _, first = np.unique(pixels, axis=0, return_index=True)
     return Cores(pixels[first, 0], pixels[first, 1], values[first], aside[first])
+
+
+def _coefficients(psf: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.asarray(spline_filter(psf.astype(np.float64), order=3, mode="constant"))
 
 
 def _connected(places: NDArray[np.int64]) -> Iterable[NDArray[np.int64]]:

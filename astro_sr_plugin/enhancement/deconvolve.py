@@ -14,6 +14,7 @@ from astro_sr_plugin.enhancement.planes import restore_planes
 from astro_sr_plugin.enhancement.psf import (
     PSFLike,
     choose_target,
+    describe_field,
 )
 from astro_sr_plugin.enhancement.reduce import open_measured
 from astro_sr_plugin.enhancement.strengths import check_strength, make_blend
@@ -113,6 +114,7 @@ def deconvolve(
             "stars": stars,
             "extended": extended,
             "psf_fwhm": tuple(round(m.fwhm, 4) for m in found),
+            **describe_field(found),
             "psf_beta": tuple(round(m.beta, 3) for m in found if math.isfinite(m.beta)),
         },
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from astro_sr_plugin.data.nddata import Image
 from astro_sr_plugin.enhancement.frame import choose_runtime, open_frame
 from astro_sr_plugin.enhancement.planes import restore_planes
-from astro_sr_plugin.enhancement.psf import measure_planes
+from astro_sr_plugin.enhancement.psf import describe_field, measure_planes
 from astro_sr_plugin.enhancement.strengths import check_strength
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.models.registry import default_model, load_model, with_errors
@@ -92,7 +92,10 @@ def denoise(
         fwhm_out=max(m.fwhm for m in found),
         strength=strength,
         noise=max(m.sigma for m in found),
-        parameters={"noise_correlation": max(m.noise_correlation for m in found)},
+        parameters={
+            "noise_correlation": max(m.noise_correlation for m in found),
+            **describe_field(found),
+        },
     )
 
     errors = frame.make_errors(1, out) if uncertainty else None

@@ -23,6 +23,7 @@ from astro_sr_plugin.measurement.background import (
     lower_background,
     measure_noise_map,
 )
+from astro_sr_plugin.measurement.psf_field import PSFField
 from astro_sr_plugin.measurement.sky import measure_sky
 from astro_sr_plugin.models.spec import Conditions, Model
 
@@ -63,6 +64,8 @@ class PlaneMeasurement:
         Relative 1-sigma error of ``fwhm``; NaN if unknown.
     noise_map : Background or None
         How the noise varies over the plane, in any unit; None if it does not, or nobody said so.
+    psf_field : PSFField or None
+        The profile over the field, where it changes; all others are then those of its mean.
     """
 
     background: Background
@@ -78,6 +81,7 @@ class PlaneMeasurement:
     psf_image: NDArray[np.float32] | None = None
     fwhm_error: float = math.nan
     noise_map: Background | None = None
+    psf_field: PSFField | None = None
 
 
 def measure_plane(
@@ -100,7 +104,7 @@ def measure_plane(
     InputError
         If the plane is constant: there is nothing to measure or to enhance.
     """
-    sky = measure_sky(plane, mask=mask)
+    sky = measure_sky(plane, mask=mask, field=True)
     if not sky.sigma > 0:
         msg = (
             f"the image is constant (every pixel is {sky.background.level:g}); "
@@ -123,6 +127,7 @@ def measure_plane(
         psf_image=sky.wings,
         fwhm_error=psf.fwhm_error / psf.fwhm,
         noise_map=None if error is None else _varying_noise(error, mask),
+        psf_field=sky.field,
     )
 
 
@@ -205,12 +210,13 @@ class MeasuredPlane:
         with np.errstate(invalid="ignore", over="ignore"):
             return ~(np.abs(raw - self.measured.background.level) < limit)
 
-    def with_cores(self, psf: NDArray[np.float32], fwhm: float) -> MeasuredPlane:
+    def with_cores(self, conditions: Conditions) -> MeasuredPlane:
         """Return the plane with the saturated cores of stars filled as the PSF says."""
         if not math.isfinite(self.measured.saturation):
             return self
         shape = (self.plane.shape[0], self.plane.shape[1])
-        return replace(self, cores=fit_cores(self.window, shape, psf, fwhm, _ROWS))
+        psf = conditions.psf if conditions.nodes is None else conditions.nodes.at
+        return replace(self, cores=fit_cores(self.window, shape, psf, conditions.fwhm, _ROWS))
 
     def window(
         self, y0: int, y1: int, x0: int, x1: int
@@ -288,7 +294,7 @@ def restore_plane(
     for first, last in _row_blocks(shape[0]):
         ledger.count_input(first, *source.read(first, last, 0, shape[1]))
     sharpens = conditions.target_fwhm < 0.95 * scale * conditions.fwhm
-    seen = source.with_cores(conditions.psf, conditions.fwhm) if sharpens else source
+    seen = source.with_cores(conditions) if sharpens else source
     for first_row, (strip, *told) in Predictor(model, conditions, runtime).strips(seen.read, shape):
         rows = (first_row // scale, (first_row + len(strip)) // scale)
         if errors is not None:

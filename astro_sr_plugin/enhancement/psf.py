@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +16,15 @@ from astro_sr_plugin.data.formats import read_image
 from astro_sr_plugin.enhancement.frame import Frame
 from astro_sr_plugin.enhancement.plane import PlaneMeasurement, measure_plane, warn
 from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.measurement.psf_field import PSFField
 from astro_sr_plugin.models.filters import FILTER_RADIUS, gaussian_kernel, make_moffat_psf
-from astro_sr_plugin.models.spec import Conditions, ModelSpec
+from astro_sr_plugin.models.spec import Conditions, ModelSpec, PSFNodes
 
 __all__ = [
     "PSFLike",
     "apply_given_psf",
     "choose_target",
+    "describe_field",
     "make_conditions",
     "measure_planes",
     "target_image",
@@ -40,6 +43,7 @@ _LEAST_TARGET = 1.0
 _SHARPEST = 2.3
 _LEAST_ERROR, _GIVEN_ERROR, _BORROWED_ERROR, _UNKNOWN_ERROR = 0.01, 0.01, 0.05, 0.12
 """Relative errors of a FWHM: at best (stars differ from a Moffat profile), and if not measured."""
+_NODES = 7
 
 
 def apply_given_psf(measured: PlaneMeasurement, psf: PSFLike) -> PlaneMeasurement:
@@ -129,6 +133,7 @@ def measure_planes(frame: Frame, psf: PSFLike = None) -> list[PlaneMeasurement]:
             confidence=best.confidence,
             psf_image=best.psf_image,
             fwhm_error=_BORROWED_ERROR,
+            psf_field=best.psf_field,
         )
         for m in found
     ]
@@ -146,6 +151,7 @@ def _told(
         confidence="given",
         psf_image=None,
         fwhm_error=_GIVEN_ERROR,
+        psf_field=None,
     )
 
 
@@ -186,7 +192,8 @@ def choose_target(
     measured : sequence of PlaneMeasurement
         One per plane.
     target_fwhm : float or None
-        What the user wants; by default half of the widest plane, at least 2 pixels.
+        What the user wants; by default half of the widest plane, at least 2 pixels, and not so
+        narrow that the widest stars of a field would be made more than 2.3 times narrower.
     spec : ModelSpec
         The model.
 
@@ -202,10 +209,10 @@ def choose_target(
             "give it by psf=(fwhm, beta) or --psf FWHM,BETA"
         )
         raise InputError(msg)
-    widest = max(m.fwhm for m in measured) * spec.scale
+    widest = max(_fwhm_range(m)[1] for m in measured) * spec.scale
     _warn_of_range(measured, spec)
     if target_fwhm is None:
-        return max(2.0, widest / 2)
+        return max(2.0, max(m.fwhm for m in measured) * spec.scale / 2, widest / _SHARPEST)
     if not (math.isfinite(target_fwhm) and target_fwhm >= _LEAST_TARGET):
         msg = f"target_fwhm={target_fwhm} cannot be sampled; allowed is {_LEAST_TARGET} px or more"
         raise InputError(msg)
@@ -215,6 +222,21 @@ def choose_target(
             f"stars ({widest:.2f} output px); the models were made for 2 times: expect artefacts"
         )
     return float(target_fwhm)
+
+
+def describe_field(measured: Sequence[PlaneMeasurement]) -> dict[str, Any]:
+    """Tell the header the range of the FWHM over the field, per plane, where the PSF changes."""
+    if all(m.psf_field is None for m in measured):
+        return {}
+    ranges = [_fwhm_range(m) for m in measured]
+    return {"psf_fwhm_range": tuple((round(low, 4), round(high, 4)) for low, high in ranges)}
+
+
+def _fwhm_range(measured: PlaneMeasurement) -> tuple[float, float]:
+    """Smallest and largest FWHM of a plane's stars; both the same if the PSF is one."""
+    if measured.psf_field is None:
+        return measured.fwhm, measured.fwhm
+    return measured.psf_field.fwhm_range()
 
 
 def _warn_of_range(measured: Sequence[PlaneMeasurement], spec: ModelSpec) -> None:
@@ -251,6 +273,33 @@ def make_conditions(measured: PlaneMeasurement, target_fwhm: float | None) -> Co
         target_fwhm=measured.fwhm if target_fwhm is None else target_fwhm,
         noise_correlation=measured.noise_correlation,
         fwhm_error=max(error, _LEAST_ERROR) if math.isfinite(error) else _UNKNOWN_ERROR,
+        nodes=None
+        if measured.psf_field is None
+        else _nodes(measured.psf_field, measured.psf_image),
+    )
+
+
+def _nodes(field: PSFField, image: NDArray[np.float32] | None) -> PSFNodes:
+    """Render the PSF at nodes over the frame; what ``image`` has beside its Moffat is the same."""
+    rows, columns = (np.linspace(0, n - 1, _NODES) for n in field.shape)
+    x, y = (place.ravel() for place in np.meshgrid(columns, rows))
+    mean = field.mean()
+    shapes = zip((mean.fwhm, mean.ellipticity, mean.theta), field.at(x, y), strict=True)
+    fwhm, ellipticity, theta = (
+        torch.tensor([first, *others], dtype=torch.float32) for first, others in shapes
+    )
+    moffats = make_moffat_psf(fwhm, torch.full_like(fwhm, field.beta), ellipticity, theta).numpy()
+    images = moffats[1:]
+    if image is not None:
+        images = np.maximum(images + (image - moffats[0]), 0.0)
+        images /= images.sum(axis=(1, 2), keepdims=True)
+    grid = (_NODES, _NODES)
+    return PSFNodes(
+        images=images.reshape(*grid, *images.shape[1:]),
+        rows=rows,
+        columns=columns,
+        fwhm=fwhm[1:].double().numpy().reshape(grid),
+        ellipticity=ellipticity[1:].double().numpy().reshape(grid),
     )
 
 

@@ -14,7 +14,7 @@ from astro_sr_plugin.data.memory import release
 from astro_sr_plugin.data.nddata import Image
 from astro_sr_plugin.enhancement.frame import Frame, choose_runtime, open_frame
 from astro_sr_plugin.enhancement.planes import restore_planes
-from astro_sr_plugin.enhancement.psf import measure_planes
+from astro_sr_plugin.enhancement.psf import describe_field, measure_planes
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.models.registry import default_model, load_model, with_errors
 
@@ -100,7 +100,10 @@ def remove_stars(
         fwhm_out=max(m.fwhm for m in found),
         strength=None,
         noise=max(m.sigma for m in found),
-        parameters={"noise_correlation": max(m.noise_correlation for m in found)},
+        parameters={
+            "noise_correlation": max(m.noise_correlation for m in found),
+            **describe_field(found),
+        },
     )
 
     errors = frame.make_errors(1, out) if uncertainty else None

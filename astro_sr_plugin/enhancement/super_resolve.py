@@ -13,6 +13,7 @@ from astro_sr_plugin.enhancement.planes import restore_planes
 from astro_sr_plugin.enhancement.psf import (
     PSFLike,
     choose_target,
+    describe_field,
 )
 from astro_sr_plugin.enhancement.reduce import open_measured
 from astro_sr_plugin.exceptions import InputError
@@ -115,6 +116,7 @@ def super_resolve(
         parameters={
             "conserve_flux": conserve_flux,
             "psf_fwhm": tuple(round(m.fwhm, 4) for m in found),
+            **describe_field(found),
         },
     )
 

@@ -183,4 +183,5 @@ class Predictor:
                 torch.from_numpy(np.ascontiguousarray(a[inner, inner]))[None, None].to(device)
                 for a in (values, mask)
             ]
-            return restore(*tensors)[0].float().cpu().numpy()
+            origin = (tile.rows[0] + extra, tile.columns[0] + extra)
+            return restore(tensors[0], tensors[1], origin)[0].float().cpu().numpy()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from astro_sr_plugin.measurement.background import Background, measure_background
 from astro_sr_plugin.measurement.noise import Noise, measure_noise
 from astro_sr_plugin.measurement.psf import PSFMeasurement, measure_psf
+from astro_sr_plugin.measurement.psf_field import PSFField, measure_psf_field
 from astro_sr_plugin.measurement.saturation import find_saturation
 from astro_sr_plugin.measurement.windows import iterate_strips
 from astro_sr_plugin.measurement.wings import measure_wings
@@ -36,9 +37,11 @@ class Sky:
     saturation : float or None
         Value from which pixels are saturated; None if none are.
     psf : PSFMeasurement
-        Moffat profile of the stars.
+        Moffat profile of the stars; where `field` is known, its mean.
     wings : numpy.ndarray of float32, shape (65, 65), or None
         The PSF pixel by pixel, where a Moffat profile does not say all and it was asked for.
+    field : PSFField or None
+        The profile over the field, where it changes and was asked for.
     """
 
     background: Background
@@ -47,6 +50,7 @@ class Sky:
     saturation: float | None
     psf: PSFMeasurement
     wings: NDArray[np.float32] | None
+    field: PSFField | None = None
 
 
 def measure_sky(
@@ -56,6 +60,7 @@ def measure_sky(
     saturation: float | None = None,
     psf_grid: tuple[int, int] | None = None,
     wings: bool = True,
+    field: bool = False,
 ) -> Sky:
     """Measure background, noise, saturation and point-spread function of a plane.
 
@@ -71,6 +76,8 @@ def measure_sky(
         Number of cells (gy, gx) of a map of the stars' shape over the field.
     wings : bool
         Whether to measure the point-spread function pixel by pixel too.
+    field : bool
+        Whether to measure how it changes over the field.
 
     Returns
     -------
@@ -98,12 +105,23 @@ def measure_sky(
         saturation=np.inf if saturation is None else saturation,
         grid=psf_grid,
     )
-    image = None
-    if wings:
-        image = measure_wings(
+    varying = image = None
+    if field:
+        varying = measure_psf_field(
             plane, psf, background=background, sigma=sigma, mask=mask, saturation=saturation
         )
-    return Sky(background, noise, float(sigma), saturation, psf, image)
+    if varying is not None:
+        psf = varying.mean()
+    if wings:
+        image = measure_wings(
+            plane,
+            psf if varying is None else varying,
+            background=background,
+            sigma=sigma,
+            mask=mask,
+            saturation=saturation,
+        )
+    return Sky(background, noise, float(sigma), saturation, psf, image, varying)
 
 
 def _range(plane: NDArray[Any], mask: NDArray[np.bool_] | None) -> float:

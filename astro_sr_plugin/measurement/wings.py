@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from scipy.ndimage import binary_dilation, shift
 
 from astro_sr_plugin.measurement.background import Background
 from astro_sr_plugin.measurement.psf import PSFMeasurement
+from astro_sr_plugin.measurement.psf_field import PSFField
 from astro_sr_plugin.measurement.seeing import kolmogorov_stamp
 from astro_sr_plugin.measurement.windows import check_plane, cut_window, spread_windows
 
@@ -74,7 +75,7 @@ def moffat_stamp(
 
 def measure_wings(
     plane: ArrayLike,
-    psf: PSFMeasurement,
+    psf: PSFMeasurement | PSFField,
     *,
     background: Background,
     sigma: float,
@@ -93,8 +94,9 @@ def measure_wings(
     ----------
     plane : array_like, shape (ny, nx)
         Image in linear units.
-    psf : PSFMeasurement
-        The profile, from `measure_psf`.
+    psf : PSFMeasurement or PSFField
+        The profile, from `measure_psf`; or over the field, from `measure_psf_field`: then the image
+        is that of its mean.
     background : Background
         Measured sky of the plane.
     sigma : float
@@ -111,6 +113,7 @@ def measure_wings(
         profile describes them well.
     """
     data, excluded = check_plane(plane, mask)
+    field, psf = (psf, psf.mean()) if isinstance(psf, PSFField) else (None, psf)
     if not (np.isfinite(psf.fwhm) and sigma > 0) or psf.fwhm > 12:
         return None
     stars: list[_Residual] = []
@@ -118,7 +121,8 @@ def measure_wings(
         values, bad = cut_window(data, excluded, window)
         saturated = np.zeros_like(bad) if saturation is None else values >= 0.9 * saturation
         values = (values - background.level_at(*window)) / np.float32(sigma)
-        stars += _fit_stars(values, bad, saturated, psf)
+        here = (lambda x, y, w=window: field.psf_at(x + w.x0, y + w.y0)) if field else None
+        stars += _fit_stars(values, bad, saturated, psf, here)
     if len(stars) < _FEWEST_STARS:
         return None
     bright = [star for star in stars if star.flux > _LEAST_FLUX]
@@ -157,6 +161,7 @@ def _fit_stars(
     bad: NDArray[np.bool_],
     saturated: NDArray[np.bool_],
     psf: PSFMeasurement,
+    psf_at: Callable[[float, float], PSFMeasurement] | None,
 ) -> list[_Residual]:
     # A frame of unusable pixels lets stars near the edge tell what they can.
     r = _RADIUS + 1
@@ -182,7 +187,8 @@ def _fit_stars(
             area = np.s_[y - r : y + r + 1, x - r : x + r + 1]
             own = (segments[area] == k + 1) | (segments[area] == 0)
             stamp = clean[area].astype(float)
-            fit = _fit_star(stamp, usable[area] & own, float(xk) - x, float(yk) - y, psf)
+            own_psf = psf if psf_at is None else psf_at(x - r, y - r)
+            fit = _fit_star(stamp, usable[area] & own, float(xk) - x, float(yk) - y, own_psf)
             if fit is not None:
                 fits.append((replace(fit, area=area), k + 1))
                 rest[area] -= fit.flux * fit.profile

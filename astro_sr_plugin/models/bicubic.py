@@ -33,8 +33,8 @@ class BicubicModel:
         del conditions, device, dtype
         scale, cut = self.spec.scale, self.spec.multiple_of * self.spec.scale
 
-        def restore(observed: Tensor, mask: Tensor) -> Tensor:
-            del mask
+        def restore(observed: Tensor, mask: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
+            del mask, origin
             large = interpolate(observed, scale_factor=scale, mode="bicubic", align_corners=False)
             return large[..., cut:-cut, cut:-cut]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from astro_sr_plugin.models.unet import CONDITIONS, Stage, asinh
+from astro_sr_plugin.models.unet import CONDITIONS, Stage, asinh, at_level
 
 __all__ = [
     "ERROR_CONDITIONS",
@@ -76,7 +76,8 @@ class ErrorNet(nn.Module):
         observed, mask : Tensor
             Shape ``(B, 1, H, W)``, as the main network saw them; ``H`` and ``W`` multiples of 4.
         conditions : Tensor
-            Shape ``(B, ERROR_CONDITIONS)``.
+            Shape ``(B, ERROR_CONDITIONS)``; ``(B, ERROR_CONDITIONS, H, W)`` where they change over
+            the image (without gradients).
 
         Returns
         -------
@@ -85,9 +86,10 @@ class ErrorNet(nn.Module):
         """
         phases = functional.pixel_unshuffle(result, self.scale)
         planes = torch.cat([asinh(phases), asinh(observed), mask], dim=1)
-        x = self.first(self.head(functional.pixel_unshuffle(planes, 2)), conditions)
-        deep = self.middle(self.down(x), conditions)
-        x = self.last(self.up(deep).add_(x), conditions)
+        fine, coarse = (at_level(conditions, level) for level in (0, 1))
+        x = self.first(self.head(functional.pixel_unshuffle(planes, 2)), fine)
+        deep = self.middle(self.down(x), coarse)
+        x = self.last(self.up(deep).add_(x), fine)
         raw = functional.pixel_shuffle(self.tail(x).float(), 2 * self.scale)
         return raw.clamp(_SMALLEST, _LARGEST).exp() * self._factor(result)
 

@@ -176,11 +176,18 @@ class Filters:
         self._shape = (0, 0)
         self._spectra = kernels
 
-    def __call__(self, image: Tensor) -> Tensor:
+    def sums(self, shape: tuple[int, int], origin: tuple[int, int] = (0, 0)) -> Tensor:
+        """Sum of every kernel, ``(N, 1, 1)``; at any pixel the same."""
+        del shape, origin
+        return torch.stack([kernel.sum() for kernel in self._kernels[0]])[:, None, None]
+
+    def __call__(self, image: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
         """Convolve images of shape ``(B, 1, H, W)`` with all kernels: ``(B, N, H, W)``.
 
-        As many of the outermost pixels as the kernels' radius mean nothing: cut them off.
+        As many of the outermost pixels as the kernels' radius mean nothing: cut them off. Where in
+        the frame an image lies (``origin``) makes no difference.
         """
+        del origin
         height, width = image.shape[-2:]
         shape = (fft.next_fast_len(height, real=True), fft.next_fast_len(width, real=True))
         if shape != self._shape:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from astro_sr_plugin.models.filters import (
-    FILTER_RADIUS,
-    Filters,
-    filter_spectra,
-    gaussian_kernel,
-)
+from astro_sr_plugin.models.filters import FILTER_RADIUS, filter_spectra, gaussian_kernel
 from astro_sr_plugin.models.spec import Conditions
+from astro_sr_plugin.models.varying import prepare_filters
 
 __all__ = ["FLUX_RADIUS", "FluxStep"]
 
@@ -59,17 +56,22 @@ class FluxStep:
         wide = gaussian_kernel(_WIDE, FILTER_RADIUS, device)
         self.kernels = torch.stack([aperture, wide])
         """Gaussians for the observed image, ``(2, 2R + 1, 2R + 1)``."""
-        again = aperture
+        nodes = None if keep_psf else conditions.nodes
+        again = aperture[None]
         if not keep_psf:
-            psf = torch.from_numpy(conditions.psf).to(device)
-            again = _seen_again(psf, conditions.target_fwhm / scale, scale, aperture)
+            images = conditions.psf[None] if nodes is None else np.concatenate(nodes.images)
+            target = conditions.target_fwhm / scale
+            psfs = torch.from_numpy(images).to(device)
+            again = torch.stack([_seen_again(psf, target, scale, aperture) for psf in psfs])
         r, k = again.shape[-1] // 2, FLUX_RADIUS
-        near = again[r - k : r + k + 1, r - k : r + k + 1]
-        self._again, self._far = Filters(near[None, None]), 1.0 - float(near.sum())
+        near = again[:, None, r - k : r + k + 1, r - k : r + k + 1]
+        self._again = prepare_filters([near], nodes)
         noise = 1 / (math.sqrt(4 * math.pi) * width / 2.3548)
         self._floor = _CAUTION * noise * (1 + 3 * max(0.0, conditions.noise_correlation))
 
-    def correct(self, result: Tensor, smooth: Tensor, mask: Tensor) -> Tensor:
+    def correct(
+        self, result: Tensor, smooth: Tensor, mask: Tensor, origin: tuple[int, int] = (0, 0)
+    ) -> Tensor:
         """Scale the sources of a result.
 
         Parameters
@@ -80,6 +82,8 @@ class FluxStep:
             Shape ``(1, 2, H, W)``: the observed image under `kernels`.
         mask : Tensor
             Shape ``(1, 1, H, W)``, 1 where the observed image says nothing.
+        origin : tuple of int
+            Row and column of the frame of the first pixel.
 
         Returns
         -------
@@ -88,7 +92,8 @@ class FluxStep:
         """
         seen = functional.avg_pool2d(result, self.scale) if self.scale > 1 else result
         # What lies beyond the kernel is as smooth as the wide aperture shows it.
-        seen = self._again(seen) + self._far * smooth[:, 1:]
+        far = 1 - self._again.sums((seen.shape[-2], seen.shape[-1]), origin)
+        seen = self._again(seen, origin) + far * smooth[:, 1:]
         seen, light = seen.clamp_min(0.0), smooth[:, :1].clamp_min(0.0)
         ratio = ((light + self._floor) / (seen + self._floor)).clamp(1 / _MOST, _MOST)
         share = seen**2 / (seen**2 + self._floor**2)

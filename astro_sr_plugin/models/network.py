@@ -10,15 +10,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from astro_sr_plugin.models.error_net import ERROR_REACH, ErrorNet, encode_error_conditions
-from astro_sr_plugin.models.filters import (
-    FILTER_RADIUS,
-    Filters,
-    make_wiener_filters,
-    without_border,
-)
+from astro_sr_plugin.models.filters import FILTER_RADIUS, without_border
 from astro_sr_plugin.models.flux import FLUX_RADIUS, FluxStep
 from astro_sr_plugin.models.spec import Conditions, ModelSpec, PlaneFunction
 from astro_sr_plugin.models.unet import WienerUNet, as_channels_last, encode_conditions
+from astro_sr_plugin.models.varying import interpolate, prepare_filters, prepare_kernels
 
 __all__ = ["NetworkModel"]
 
@@ -182,6 +178,27 @@ def _without_stars(observed: Tensor, clean: Tensor, starless: Tensor) -> Tensor:
     return starless + torch.lerp(rest, quiet, share)
 
 
+def _encode(conditions: Conditions, scale: int | None) -> Tensor:
+    """Encode the conditions of a plane, or those at its nodes; without a scale the PSF is kept."""
+    shapes = [(conditions.fwhm, conditions.ellipticity)]
+    if conditions.nodes is not None:
+        nodes = conditions.nodes
+        shapes = list(
+            zip(nodes.fwhm.ravel().tolist(), nodes.ellipticity.ravel().tolist(), strict=True)
+        )
+    numbers = [
+        [
+            fwhm,
+            conditions.beta,
+            ellipticity,
+            1.0 if scale is None else fwhm * scale / conditions.target_fwhm,
+            conditions.noise_correlation,
+        ]
+        for fwhm, ellipticity in shapes
+    ]
+    return encode_conditions(*torch.tensor(numbers).T)
+
+
 @dataclass(frozen=True)
 class NetworkModel:
     """A `WienerUNet` with its declaration.
@@ -215,41 +232,48 @@ class NetworkModel:
 
     def prepare(self, conditions: Conditions, device: str, dtype: str) -> PlaneFunction:
         """Return the function that restores tiles of a plane under ``conditions``."""
-        psf = torch.from_numpy(conditions.psf)[None].to(device)
-        target = torch.tensor([conditions.target_fwhm], device=device)
         keep_psf = self.spec.task in ("denoise", "remove-stars")
         scale = self.spec.scale
-        kernels = make_wiener_filters(psf, None if keep_psf else target, scale)
+        target = None if keep_psf else conditions.target_fwhm
+        kernels = prepare_kernels(conditions, target, scale, device)
         count, phases = kernels.shape[1:3]
-        numbers = [
-            conditions.fwhm,
-            conditions.beta,
-            conditions.ellipticity,
-            1.0 if keep_psf else conditions.fwhm * scale / conditions.target_fwhm,
-            conditions.noise_correlation,
-        ]
-        code = encode_conditions(*torch.tensor(numbers)[:, None])
+        nodes = conditions.nodes
+        code = _encode(conditions, None if keep_psf else scale)
         errors = None
         if self.errors is not None:
             errors = copy.deepcopy(self.errors).to(device)
             error_code = encode_error_conditions(code, conditions.fwhm_error).to(device)
-        net = as_channels_last(self.net.folded(code).to(device))
-        kernels = kernels.flatten(1, 2)
+        net = self.net.folded(code) if nodes is None else copy.deepcopy(self.net)
+        net, code = as_channels_last(net.to(device)), code.to(device)
         flux = None
+        groups = [*kernels.unbind(1)]
         if self.net.outputs == 1:
             flux = FluxStep(conditions, scale, keep_psf, device)
-            kernels = torch.cat([kernels, flux.kernels[None]], dim=1)
-        filters = Filters(kernels)
+            groups.append(flux.kernels.expand(len(kernels), -1, -1, -1))
+        filters = prepare_filters(groups, nodes)
         reach = self.spec.halo - FILTER_RADIUS
         rest = self._rest
 
-        def seen_in(way: int, observed: Tensor, mask: Tensor, estimates: Tensor) -> Tensor:
+        def told(numbers: Tensor, image: Tensor, origin: tuple[int, int], border: int) -> Tensor:
+            """Interpolate conditions at the nodes to an image, ``border`` pixels in the tile."""
+            if nodes is None:
+                return numbers
+            grid, place = (
+                numbers.unflatten(0, nodes.fwhm.shape),
+                (origin[0] + border, origin[1] + border),
+            )
+            return interpolate(grid, nodes, (image.shape[-2], image.shape[-1]), place)[None]
+
+        def seen_in(
+            way: int, observed: Tensor, mask: Tensor, estimates: Tensor, steering: Tensor | None
+        ) -> Tensor:
             turned = (_turned(image, way) for image in (observed, mask))
-            result: Tensor = net(*turned, _turned(estimates, way, scale), None, margin=reach)
+            steering = None if steering is None else _turned(steering, way)
+            result: Tensor = net(*turned, _turned(estimates, way, scale), steering, margin=reach)
             return _turned_back(result.float(), way)
 
-        def restore(observed: Tensor, mask: Tensor) -> Tensor:
-            estimates = filters(observed)
+        def restore(observed: Tensor, mask: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
+            estimates = filters(observed, origin)
             observed, mask, estimates = (
                 without_border(image, FILTER_RADIUS) for image in (observed, mask, estimates)
             )
@@ -258,10 +282,11 @@ class NetworkModel:
             autocast = torch.autocast(
                 torch.device(device).type, torch.bfloat16, enabled=dtype == "bfloat16"
             )
+            steering = None if nodes is None else told(code, observed, origin, FILTER_RADIUS)
             with autocast:
-                result = seen_in(0, observed, mask, estimates)
+                result = seen_in(0, observed, mask, estimates, steering)
                 for way in range(1, self.orientations):
-                    result.add_(seen_in(way, observed, mask, estimates))
+                    result.add_(seen_in(way, observed, mask, estimates, steering))
                 result.div_(self.orientations)
             observed, mask, smooth = (
                 without_border(image, reach) for image in (observed, mask, smooth)
@@ -270,7 +295,8 @@ class NetworkModel:
                 result = _without_stars(observed, result[:, :1], result[:, 1:])
             else:
                 # What falls back to the input has its width: the flux step would take that amiss.
-                result = flux.correct(result, smooth, mask)
+                inner = (origin[0] + self.spec.halo, origin[1] + self.spec.halo)
+                result = flux.correct(result, smooth, mask, inner)
                 result = _without_pits(result, observed, scale, sharper=not keep_psf)
                 if scale > 1:
                     result = _without_ripple(result)
@@ -280,7 +306,8 @@ class NetworkModel:
             if errors is None:
                 return result
             observed, mask = (without_border(image, rest) for image in (observed, mask))
-            error = errors(result, observed, mask, error_code)
+            here = told(error_code, observed, origin, self.spec.halo + rest)
+            error = errors(result, observed, mask, here)
             return without_border(torch.cat([result, error], dim=1), ERROR_REACH * scale)
 
         return restore

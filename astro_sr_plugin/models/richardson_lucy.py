@@ -55,8 +55,8 @@ class RichardsonLucyModel:
         forward, back = Filters(kernel), Filters(kernel.flip(-2, -1))
         cut = self.halo(conditions)
 
-        def restore(observed: Tensor, mask: Tensor) -> Tensor:
-            del mask
+        def restore(observed: Tensor, mask: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
+            del mask, origin
             image = (observed + _PEDESTAL).clamp_min(_FLOOR)
             estimate = image
             for _ in range(self.iterations):

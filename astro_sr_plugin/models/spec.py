@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-__all__ = ["Conditions", "Model", "ModelSpec", "PlaneFunction"]
+__all__ = ["Conditions", "Model", "ModelSpec", "PSFNodes", "PlaneFunction"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,48 @@ class ModelSpec:
     figures: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class PSFNodes:
+    """PSFs at the nodes of a grid that is fixed to the frame.
+
+    Attributes
+    ----------
+    images : ndarray of float32, shape (ny, nx, h, w)
+        Effective PSFs, as `Conditions.psf`; ``ny`` and ``nx`` at least 4.
+    rows : ndarray, shape (ny,)
+        Rows of the frame of the nodes, ascending; the first and the last are its edges.
+    columns : ndarray, shape (nx,)
+        The same for columns.
+    fwhm, ellipticity : ndarray, shape (ny, nx)
+        Of the Moffat profiles of the PSFs, in input pixels.
+    """
+
+    images: NDArray[np.float32]
+    rows: NDArray[np.float64]
+    columns: NDArray[np.float64]
+    fwhm: NDArray[np.float64]
+    ellipticity: NDArray[np.float64]
+
+    def basis(
+        self, rows: ArrayLike, columns: ArrayLike
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Weights of the nodes at rows and columns of the frame: (n, ny) and (m, nx), sums 1.
+
+        Cubic splines through the nodes; beyond the frame as at its edge.
+        """
+        weights = [
+            CubicSpline(nodes, np.eye(nodes.size))(np.clip(places, nodes[0], nodes[-1]))
+            for nodes, places in ((self.rows, rows), (self.columns, columns))
+        ]
+        return weights[0], weights[1]
+
+    def at(self, row: float, column: float) -> NDArray[np.float32]:
+        """Return the PSF at one place of the frame."""
+        rows, columns = self.basis([row], [column])
+        image = np.einsum("a,b,abyx->yx", rows[0], columns[0], self.images)
+        return np.asarray(image, dtype=np.float32)
+
+
 @dataclass(frozen=True)
 class Conditions:
     """What the measurement found about one plane, as the models need it.
@@ -75,6 +117,8 @@ class Conditions:
         Lag-1 correlation of the noise, 0 for white noise.
     fwhm_error : float
         Relative 1-sigma error of ``fwhm``; only an uncertainty depends on it.
+    nodes : PSFNodes or None
+        The PSF over the frame, where it changes; the others are then those of the mean profile.
     """
 
     psf: NDArray[np.float32]
@@ -84,12 +128,30 @@ class Conditions:
     target_fwhm: float
     noise_correlation: float = 0.0
     fwhm_error: float = 0.025
+    nodes: PSFNodes | None = None
 
 
-PlaneFunction = Callable[[Tensor, Tensor], Tensor]
-"""``(observed, mask) -> result``, in noise sigma: a tile with its halo, ``(B, 1, H, W)`` twice, to
-the tile without it, ``(B, 1 or 2, s (H - 2 halo), s (W - 2 halo))``; the second image, of models
-that know it, is the standard deviation of the first."""
+class PlaneFunction(Protocol):
+    """What restores a tile of a plane."""
+
+    def __call__(
+        self, observed: Tensor, mask: Tensor, origin: tuple[int, int] = (0, 0), /
+    ) -> Tensor:
+        """Restore a tile, in noise sigma.
+
+        Parameters
+        ----------
+        observed, mask : Tensor
+            Shape ``(B, 1, H, W)``: the tile with its halo.
+        origin : tuple of int
+            Row and column of the frame of its first pixel, halo included; may be negative.
+
+        Returns
+        -------
+        Tensor
+            Shape ``(B, 1 or 2, s (H - 2 halo), s (W - 2 halo))``: the tile without its halo; the
+            second image, of models that know it, is the standard deviation of the first.
+        """
 
 
 class Model(Protocol):

@@ -11,7 +11,15 @@ from torch.nn import functional
 
 from astro_sr_plugin.models.filters import WIENER_STRENGTHS, without_border
 
-__all__ = ["CONDITIONS", "Stage", "WienerUNet", "as_channels_last", "asinh", "encode_conditions"]
+__all__ = [
+    "CONDITIONS",
+    "Stage",
+    "WienerUNet",
+    "as_channels_last",
+    "asinh",
+    "at_level",
+    "encode_conditions",
+]
 
 CONDITIONS = 5
 """Numbers per image that steer the network."""
@@ -73,6 +81,13 @@ def _by_strips(function: Callable[..., Tensor], *images: Tensor) -> Tensor:
     return torch.cat([function(*strip) for strip in zip(*pieces, strict=True)], dim=-2)
 
 
+def at_level(conditions: Tensor | None, level: int) -> Tensor | None:
+    """Bring conditions that change over the image to the resolution of a level."""
+    if conditions is None or conditions.ndim == 2:
+        return conditions
+    return functional.avg_pool2d(conditions, 2 ** (level + 1))
+
+
 class _ResidualBlock(nn.Module):
     def __init__(self, channels: int, conditions: int) -> None:
         super().__init__()
@@ -84,10 +99,21 @@ class _ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, conditions: Tensor | None) -> Tensor:
         hidden = self.first(x)
-        if conditions is not None:
+        if conditions is not None and conditions.ndim == 4:
+            self._steer_by_place(hidden, conditions)
+        elif conditions is not None:
             gain, offset = self.steer(conditions)[:, :, None, None].chunk(2, dim=1)
             hidden = torch.addcmul(offset, hidden, 1 + gain)
         return self.second(hidden.relu_()).add_(x)
+
+    def _steer_by_place(self, hidden: Tensor, conditions: Tensor) -> None:
+        """Apply gains and offsets that change over the image, in place."""
+        weight = self.steer.weight[:, :, None, None]
+        rows = hidden.shape[-2] if hidden.is_cuda else _STRIP
+        strips = zip(hidden.split(rows, dim=-2), conditions.split(rows, dim=-2), strict=True)
+        for own, told in strips:
+            gain, offset = functional.conv2d(told, weight, self.steer.bias).chunk(2, dim=1)
+            own.addcmul_(own, gain).add_(offset)
 
     def fold(self, conditions: Tensor) -> None:
         """Build the gain and offset of one image into the convolution."""
@@ -192,7 +218,8 @@ class WienerUNet(nn.Module):
         estimates : Tensor
             Shape ``(B, K, scale**2, H, W)``: Wiener estimates, all phases.
         conditions : Tensor or None
-            Shape ``(B, CONDITIONS)``; None for a network from `folded`.
+            Shape ``(B, CONDITIONS)``; None for a network from `folded`; ``(B, CONDITIONS, H, W)``
+            where they change over the image (without gradients).
         margin : int
             Input pixels at every side of which the output is not wanted.
 
@@ -203,9 +230,10 @@ class WienerUNet(nn.Module):
             sigma.
         """
         x = self.head(_by_strips(_encode, observed, mask, estimates.flatten(1, 2)))
+        told = [at_level(conditions, level) for level in range(len(self.encoder))]
         skips = []
         for level, stage in enumerate(self.encoder):
-            x = stage(x, conditions)
+            x = stage(x, told[level])
             if level < len(self.down):
                 skips.append(x)
                 x = self.down[level](x)
@@ -216,7 +244,10 @@ class WienerUNet(nn.Module):
             if spare > gone:
                 x, gone = without_border(x, (spare - gone) // (2 * cell)), spare
             x = self.up[level](x).add_(without_border(skips[level], gone // cell))
-            x = self.decoder[level](x, conditions)
+            here = told[level]
+            if here is not None and here.ndim == 4:
+                here = without_border(here, gone // cell)
+            x = self.decoder[level](x, here)
         mixed = self._finish(without_border(estimates, gone), x)
         return without_border(mixed, self.scale * (margin - gone))
 

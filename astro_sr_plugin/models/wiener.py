@@ -7,13 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from astro_sr_plugin.models.filters import (
-    FILTER_RADIUS,
-    Filters,
-    make_wiener_filters,
-    without_border,
-)
+from astro_sr_plugin.models.filters import FILTER_RADIUS, without_border
 from astro_sr_plugin.models.spec import Conditions, ModelSpec, PlaneFunction
+from astro_sr_plugin.models.varying import prepare_filters, prepare_kernels
 
 __all__ = ["WienerModel"]
 
@@ -39,15 +35,13 @@ class WienerModel:
     def prepare(self, conditions: Conditions, device: str, dtype: str) -> PlaneFunction:
         """Return the function that filters tiles of a plane; always in float32."""
         del dtype
-        psf = torch.from_numpy(conditions.psf)[None].to(device)
-        target = None
-        if self.spec.task != "denoise":
-            target = torch.tensor([conditions.target_fwhm], device=device)
-        filters = Filters(make_wiener_filters(psf, target, self.spec.scale)[:, _MIDDLE])
+        target = None if self.spec.task == "denoise" else conditions.target_fwhm
+        kernels = prepare_kernels(conditions, target, self.spec.scale, device)
+        filters = prepare_filters([kernels[:, _MIDDLE]], conditions.nodes)
 
-        def restore(observed: Tensor, mask: Tensor) -> Tensor:
+        def restore(observed: Tensor, mask: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
             del mask
-            phases = without_border(filters(observed), FILTER_RADIUS)
+            phases = without_border(filters(observed, origin), FILTER_RADIUS)
             return torch.nn.functional.pixel_shuffle(phases, self.spec.scale)
 
         return restore
