@@ -95,11 +95,11 @@ class _Examples:
         halo = self.model.halo(conditions)
         with torch.inference_mode():
             # Scenes and their noise are periodic: no pixel is lost to the halo.
-            around = [
+            observed, mask = (
                 functional.pad(image, (halo,) * 4, mode="circular")
                 for image in (seen.observed, seen.mask)
-            ]
-            result = self.model.prepare(conditions, self.device, "float32")(*around)
+            )
+            result = self.model.prepare(conditions, self.device, "float32")(observed, mask)
         truth = seen.truth[:, -1:]
         code = encode_error_conditions(code, fwhm_error)
         return _Example(result.clone(), seen.observed, seen.mask, truth, code)

@@ -106,7 +106,7 @@ class Greedy:
         return 8
 
     def prepare(self, conditions, device, dtype):
-        def restore(observed, mask):
+        def restore(observed, mask, origin):
             if observed.numel() > self.limit:
                 raise torch.OutOfMemoryError("out of memory")
             return observed[..., 8:-8, 8:-8] * 2

@@ -7,6 +7,7 @@ import torch
 from astro_sr_plugin.inference.predictor import Predictor
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.inference.tiling import reflect_indices
+from astro_sr_plugin.models.error_net import ErrorNet
 from astro_sr_plugin.models.filters import FILTER_RADIUS, gaussian_kernel, make_moffat_psf
 from astro_sr_plugin.models.network import NetworkModel
 from astro_sr_plugin.models.registry import load_model
@@ -95,7 +96,7 @@ def test_filters_do_not_depend_on_the_cut():
     )
 
 
-def random_network(scale, outputs=1):
+def random_network(scale, outputs=1, errors=False):
     torch.manual_seed(scale)
     net = WienerUNet(scale, outputs, widths=(8, 12, 16)).eval().requires_grad_(False)
     torch.nn.init.normal_(net.tail.weight, std=0.05)
@@ -104,12 +105,14 @@ def random_network(scale, outputs=1):
             torch.nn.init.normal_(parameter, std=0.2)
     task = "super-resolve" if scale == 2 else "remove-stars" if outputs == 2 else "deconvolve"
     spec = ModelSpec("random", task, "", "WienerUNet", scale=scale, halo=HALO)
-    return NetworkModel(spec, net)
+    told = ErrorNet(scale).eval().requires_grad_(False) if errors else None
+    return NetworkModel(spec, net, errors=told)
 
 
 MODELS = {
     "network": random_network(1),
     "network x2": random_network(2),
+    "network with errors": random_network(1, errors=True),
     "network for stars": random_network(1, outputs=2),
     "wiener": load_model("wiener", "deconvolve"),
     "wiener x2": load_model("wiener", "super-resolve"),
@@ -123,7 +126,7 @@ def predict(model, told, image, **knobs):
         return values, np.zeros_like(values)
 
     predictor = Predictor(model, told, Runtime(device="cpu", **knobs))
-    return np.concatenate([strip for _, strip in predictor.strips(read, SHAPE)])
+    return np.concatenate([strip for _, strip in predictor.strips(read, SHAPE)], axis=-2)
 
 
 @pytest.mark.parametrize("name", MODELS)
