@@ -40,7 +40,7 @@ def make_nodes(shape_of=shape_at, count=7):
 
 
 def conditions(nodes):
-    return Conditions(moffat(3.1, 0.0, 0.0), 3.1, 3.2, 0.0, TARGET, 0.0, nodes)
+    return Conditions(moffat(3.1, 0.0, 0.0), 3.1, 3.2, 0.0, TARGET, nodes=nodes)
 
 
 NODES = make_nodes()
