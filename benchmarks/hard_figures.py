@@ -41,11 +41,12 @@ def general_figures(scene: Scene, task: str, output: NDArray[np.floating]) -> di
     dict
         ``db``, ``bias``: as in `benchmarks.evaluation`. ``invented``: maxima of 5 sigma
         without one in the truth, brighter than the truth by as much; ``lost``: those of the truth
-        of 10 sigma that the result does not show. ``pit``: how far (sigma of the input) the darkest
-        pixel is below both the truth and the input without noise; ``ring``: the same of the
-        darkest ring, as a median, around the marked places of the case; ``ring_share``: light that
-        is missing in dark rings over that of the star (the largest). ``peak``: largest difference
-        from the truth over its brightest pixel, saturated cores aside.
+        of 10 sigma that the result does not show. ``pit``: how far the darkest pixel is below both
+        the truth and the input without noise, in sigma of the input there, photon noise included;
+        ``ring``: the same in sigma of the sky for the darkest ring, as a median, around the marked
+        places of the case; ``ring_share``: light that is missing in dark rings over that of the
+        star (the largest); all three without saturated pixels and their neighbours. ``peak``:
+        largest difference from the truth over its brightest pixel, saturated cores aside.
     """
     view = _View(scene, task, output)
     excluded = view.excluded
@@ -76,7 +77,7 @@ def general_figures(scene: Scene, task: str, output: NDArray[np.floating]) -> di
         "invented": float(round(found.false * found.detections)),
         "lost": float(round((1 - found.completeness) * found.sources)) if found.sources else 0.0,
         "sources": float(found.sources),
-        "pit": float(view.depth.max()),
+        "pit": float((view.depth / view.noise).max()),
         "ring": max((ring for ring, _ in rings), default=float("nan")),
         "ring_share": max((share for _, share in rings), default=float("nan")),
         "peak": float(difference.max() / view.true[~excluded].max()),
@@ -96,7 +97,11 @@ class _View:
         self.clean = self._larger(self._over(scene.truth_denoise, scene.background, sigma))
         self.seen = self._larger(self._over(scene.observed, scene.background, sigma))
         self.excluded = np.kron(scene.excluded, np.ones((self.scale, self.scale), dtype=bool))
-        self.depth = np.minimum(self.true, self.clean) - self.excess
+        self.noise = np.sqrt(1.0 + float(scene.poisson) / sigma * np.maximum(self.clean, 0.0))
+        saturated = scene.excluded & (scene.observed > 0.97 * scene.observed.max())
+        near = ndimage.binary_dilation(saturated, np.ones((3, 3)))
+        near = np.kron(near, np.ones((self.scale, self.scale), dtype=bool))
+        self.depth = np.where(near, 0.0, np.minimum(self.true, self.clean) - self.excess)
 
     @staticmethod
     def _over(image: NDArray[np.floating], background: NDArray[np.floating], sigma: float) -> Array:
@@ -129,7 +134,7 @@ def _ring(view: _View, x: float, y: float) -> tuple[float, float]:
         depth = float(np.median(view.depth[ring]))
         darkest = max(darkest, depth)
         missing += max(depth, 0.0) * np.count_nonzero(ring)
-    light = view.clean[away < 3 * fwhm].sum()
+    light = view.true[away < 3 * fwhm].sum()
     return darkest, float(missing / light)
 
 

@@ -56,7 +56,8 @@ class Case:
     marks : tuple
         Places of interest (x, y) in parts of the frame's side: bright stars or cores.
     in_range : bool
-        Whether the case is one that the verbs are made for; others must be told of or refused.
+        Whether the case is one that the verbs are made for. Others must be refused, or told of; the
+        profile of the result is then the verb's own choice.
     """
 
     fwhm: float
@@ -296,6 +297,7 @@ def _eight_bit(size: int, rng: Rng) -> Plan:
     camera, sky, fwhm = Camera(40.0, 5.0, full_well=255.0, integer=True), 20.0, 3.0
     unit = camera.sigma(sky)
     content = _field(size, rng, fwhm, snr=(5.0, 3000.0), unit=unit)
+    content = _with_stars(content, size, (3000.0, 1500.0, 6000.0, 2000.0), fwhm, unit)
     return Plan([content], [moffat(fwhm, 3.2)], camera, (sky,))
 
 
@@ -468,12 +470,20 @@ CASES: dict[str, Case] = {
     "walking-noise": Case(3.0, _plain(3.0, lambda: moffat(3.0, 3.2)), _walk),
     "amp-glow": Case(3.0, _plain(3.0, lambda: moffat(3.0, 3.2)), _glow),
     "drizzled": Case(4.0, _plain(4.0, _drizzled_psf), _drizzle),
-    "8-bit": Case(3.0, _eight_bit),
+    "8-bit": Case(3.0, _eight_bit, marks=_BRIGHT),
     "8-bit-stretched": Case(3.0, _plain(3.0, lambda: moffat(3.0, 3.2)), _unstretch),
     "high-snr": Case(3.0, _clean_sky((20.0, 20_000.0), 100)),
-    "low-snr": Case(3.0, _plain(3.0, lambda: moffat(3.0, 3.2), snr=(2.0, 12.0))),
-    "low-snr-nebula": Case(3.2, _textured(_gas, snr=(3.0, 60.0))),
-    "nearly-empty": Case(3.0, _few(((0.3, 0.4), (0.7, 0.6)), (40.0, 80.0))),
+    "low-snr": Case(
+        3.0, _plain(3.0, lambda: moffat(3.0, 3.2), snr=(2.0, 12.0)), in_range=False
+    ),
+    "low-snr-given-psf": Case(
+        3.0, _plain(3.0, lambda: moffat(3.0, 3.2), snr=(2.0, 12.0)), options={"psf": (3.0, 3.2)}
+    ),
+    "low-snr-nebula": Case(3.2, _textured(_gas, snr=(3.0, 60.0)), in_range=False),
+    "low-snr-nebula-given-psf": Case(
+        3.2, _textured(_gas, snr=(3.0, 60.0)), options={"psf": (3.2, 3.2)}
+    ),
+    "nearly-empty": Case(3.0, _few(((0.3, 0.4), (0.7, 0.6)), (40.0, 80.0)), in_range=False),
     "empty": Case(3.0, _few(((5.0, 5.0),), 1.0), in_range=False),
 }
 """All cases by name."""

@@ -1,9 +1,9 @@
-"""Saturated cores of stars: what the light around them says was there."""
+"""Saturated cores of stars, and hot pixels: what the light around them says was there."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +14,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-__all__ = ["Cores", "fit_cores"]
+from astro_sr_plugin.enhancement.hot_pixels import Window, find_hot_pixels
 
-Window = Callable[
-    [int, int, int, int], tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]
-]
-"""``(y0, y1, x0, x1) -> (values, invalid, saturated)`` of a part of the plane."""
+__all__ = ["Cores", "fit_cores"]
 
 _Part = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]
 """Pixels (row, column), what takes their place, and what is put aside."""
@@ -86,12 +83,13 @@ class Cores:
 def fit_cores(
     window: Window, shape: tuple[int, int], psf: NDArray[np.float32], fwhm: float, rows: int = 256
 ) -> Cores | None:
-    """Prepare saturated stars for a filter that sharpens.
+    """Prepare saturated stars and hot pixels for a filter that sharpens.
 
     Such a filter is right only where the core of a star belongs to its wings; a clipped one leaves
     rings and pieces of spikes. The PSF is fitted to the light around the core, and takes its place;
     what a bleeding column holds beyond it is put aside. Where no star fits (a double star, the core
     of a galaxy), the place is filled smoothly, and all its light put aside: it stays as recorded.
+    So do hot pixels, which a filter would turn into rings and ghosts of stars.
 
     Parameters
     ----------
@@ -109,7 +107,7 @@ def fit_cores(
     Returns
     -------
     Cores or None
-        None if nothing is saturated.
+        None if nothing is saturated or hot.
     """
     places = np.concatenate(
         [
@@ -117,11 +115,10 @@ def fit_cores(
             for first in range(0, shape[0], rows)
         ]
     )
-    if not 0 < len(places) <= _MOST_PIXELS:
-        return None
+    hot = find_hot_pixels(window, shape, psf, rows)
+    parts = [] if hot is None else [hot]
     coefficients = spline_filter(psf.astype(np.float64), order=3, mode="constant")
-    parts = []
-    for blob in _connected(places):
+    for blob in _connected(places) if 0 < len(places) <= _MOST_PIXELS else ():
         part = _fit_star(window, shape, blob, coefficients, fwhm)
         if part is None:
             part = _smooth_over(window, shape, blob, fwhm)

@@ -145,7 +145,7 @@ class MeasuredPlane:
     measured : PlaneMeasurement
         Of this plane.
     cores : Cores or None
-        What stands for saturated pixels.
+        What stands for saturated and hot pixels.
     """
 
     plane: NDArray
@@ -206,9 +206,7 @@ class MeasuredPlane:
             return ~(np.abs(raw - self.measured.background.level) < limit)
 
     def with_cores(self, psf: NDArray[np.float32], fwhm: float) -> MeasuredPlane:
-        """Return the plane with the saturated cores of stars filled as the PSF says."""
-        if not math.isfinite(self.measured.saturation):
-            return self
+        """Return the plane with saturated cores and hot pixels filled as the PSF says."""
         shape = (self.plane.shape[0], self.plane.shape[1])
         return replace(self, cores=fit_cores(self.window, shape, psf, fwhm, _ROWS))
 

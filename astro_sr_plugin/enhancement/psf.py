@@ -38,6 +38,7 @@ _MOST_BETA = 20.0
 from there as it should; the image of the PSF has any beta."""
 _LEAST_TARGET = 1.0
 _SHARPEST = 2.3
+_IMPOSSIBLE = 6.0
 _LEAST_ERROR, _GIVEN_ERROR, _BORROWED_ERROR, _UNKNOWN_ERROR = 0.01, 0.01, 0.05, 0.12
 """Relative errors of a FWHM: at best (stars differ from a Moffat profile), and if not measured."""
 
@@ -208,6 +209,12 @@ def choose_target(
         return max(2.0, widest / 2)
     if not (math.isfinite(target_fwhm) and target_fwhm >= _LEAST_TARGET):
         msg = f"target_fwhm={target_fwhm} cannot be sampled; allowed is {_LEAST_TARGET} px or more"
+        raise InputError(msg)
+    if widest / target_fwhm > _IMPOSSIBLE:
+        msg = (
+            f"target_fwhm={target_fwhm:g} px is {widest / target_fwhm:.1f} times narrower than the "
+            f"stars ({widest:.2f} output px); allowed is {widest / _IMPOSSIBLE:.1f} px or more"
+        )
         raise InputError(msg)
     if widest / target_fwhm > _SHARPEST:
         warn(
