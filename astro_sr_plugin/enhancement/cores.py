@@ -81,11 +81,17 @@ class Cores:
 
 
 def fit_cores(
-    window: Window, shape: tuple[int, int], psf: NDArray[np.float32], fwhm: float, rows: int = 256
+    window: Window,
+    shape: tuple[int, int],
+    psf: NDArray[np.float32],
+    fwhm: float,
+    rows: int = 256,
+    *,
+    stars: bool = True,
 ) -> Cores | None:
-    """Prepare saturated stars and hot pixels for a filter that sharpens.
+    """Prepare saturated stars and hot pixels for a filter.
 
-    Such a filter is right only where the core of a star belongs to its wings; a clipped one leaves
+    A filter that sharpens is right only where the core of a star belongs to its wings; a clipped one leaves
     rings and pieces of spikes. The PSF is fitted to the light around the core, and takes its place;
     what a bleeding column holds beyond it is put aside. Where no star fits (a double star, the core
     of a galaxy), the place is filled smoothly, and all its light put aside: it stays as recorded.
@@ -103,6 +109,8 @@ def fit_cores(
         Its FWHM in pixels.
     rows : int
         Rows that are searched at a time.
+    stars : bool
+        Whether saturated stars are looked for, and not hot pixels alone.
 
     Returns
     -------
@@ -112,8 +120,9 @@ def fit_cores(
     places = np.concatenate(
         [
             np.argwhere(window(first, min(first + rows, shape[0]), 0, shape[1])[2]) + (first, 0)
-            for first in range(0, shape[0], rows)
+            for first in range(0, shape[0] if stars else 0, rows)
         ]
+        or [np.empty((0, 2), dtype=np.int64)]
     )
     hot = find_hot_pixels(window, shape, psf, rows)
     parts = [] if hot is None else [hot]

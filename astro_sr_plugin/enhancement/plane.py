@@ -205,10 +205,12 @@ class MeasuredPlane:
         with np.errstate(invalid="ignore", over="ignore"):
             return ~(np.abs(raw - self.measured.background.level) < limit)
 
-    def with_cores(self, psf: NDArray[np.float32], fwhm: float) -> MeasuredPlane:
-        """Return the plane with saturated cores and hot pixels filled as the PSF says."""
+    def with_cores(
+        self, psf: NDArray[np.float32], fwhm: float, *, stars: bool
+    ) -> MeasuredPlane:
+        """Return the plane with hot pixels, and the cores of saturated stars, filled."""
         shape = (self.plane.shape[0], self.plane.shape[1])
-        return replace(self, cores=fit_cores(self.window, shape, psf, fwhm, _ROWS))
+        return replace(self, cores=fit_cores(self.window, shape, psf, fwhm, _ROWS, stars=stars))
 
     def window(
         self, y0: int, y1: int, x0: int, x1: int
@@ -286,7 +288,8 @@ def restore_plane(
     for first, last in _row_blocks(shape[0]):
         ledger.count_input(first, *source.read(first, last, 0, shape[1]))
     sharpens = conditions.target_fwhm < 0.95 * scale * conditions.fwhm
-    seen = source.with_cores(conditions.psf, conditions.fwhm) if sharpens else source
+    stars = sharpens and math.isfinite(source.measured.saturation)
+    seen = source.with_cores(conditions.psf, conditions.fwhm, stars=stars)
     for first_row, (strip, *told) in Predictor(model, conditions, runtime).strips(seen.read, shape):
         rows = (first_row // scale, (first_row + len(strip)) // scale)
         if errors is not None:
