@@ -261,9 +261,15 @@ def _cells(outcome: Outcome) -> list[str]:
         f"{figures['pit']:.1f}",
         text(figures["ring"], ".1f"),
         text(figures["ring_share"], ".2%"),
-        f"{figures['peak']:.1%}",
-        "kept" if not outcome.audit else "no audit" if "no audit" in outcome.audit[0] else "broken",
+        text(figures["peak"], ".1%"),
+        _verdict(outcome),
     ]
+
+
+def _verdict(outcome: Outcome) -> str:
+    if not outcome.audit:
+        return "kept"
+    return "none" if outcome.audit[0].startswith("no audit") else "broken"
 
 
 def _report(outcomes: Sequence[Outcome], size: int, seed: int) -> str:
@@ -282,7 +288,7 @@ def _report(outcomes: Sequence[Outcome], size: int, seed: int) -> str:
     ]
     parts = [
         "# Hard cases",
-        f"Frames of {size} x {size} pixels, seed {seed}; darkness in noise sigma of the input.",
+        f"Frames of {size} x {size} pixels, seed {seed}.",
         markdown_table(head, [_cells(outcome) for outcome in outcomes]),
     ]
     for title, lines in (

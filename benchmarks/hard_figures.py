@@ -22,6 +22,7 @@ __all__ = ["general_figures", "own_figures", "ridge"]
 Array = NDArray[np.float64]
 
 _BRIGHT = 30.0  # least SNR of the stars of the photometry
+_SHAPE = 0.03  # share of the light by which a profile is off without a ring to be seen
 
 
 def general_figures(scene: Scene, task: str, output: NDArray[np.floating]) -> dict[str, float]:
@@ -41,19 +42,20 @@ def general_figures(scene: Scene, task: str, output: NDArray[np.floating]) -> di
     dict
         ``db``, ``bias``: as in `benchmarks.evaluation`. ``invented``: maxima of 5 sigma
         without one in the truth, brighter than the truth by as much; ``lost``: those of the truth
-        of 10 sigma that the result does not show. ``pit``: how far the darkest pixel is below both
-        the truth and the input without noise, in sigma of the input there, photon noise included;
-        ``ring``: the same in sigma of the sky for the darkest ring, as a median, around the marked
-        places of the case; ``ring_share``: light that is missing in dark rings over that of the
-        star (the largest); all three without saturated pixels and their neighbours. ``peak``:
-        largest difference from the truth over its brightest pixel, saturated cores aside.
+        of 10 sigma that the result does not show; both in sigma of the place, photon noise
+        included. ``pit``: how far the darkest pixel is below both the truth and the input without
+        noise, in sigma of the place with 3 % of the light there; ``ring``: the same, as a median,
+        of the darkest ring around the marked places of the case; ``ring_share``: light that is
+        missing in dark rings over that of the star (the largest); all three without saturated
+        pixels and their neighbours. ``peak``: largest difference from the truth over its brightest
+        pixel, saturated cores aside; NaN if the truth is empty.
     """
     view = _View(scene, task, output)
     excluded = view.excluded
     target = scene.target_fwhm(task)
     found = invented_and_completeness(
-        view.excess,
-        view.true,
+        view.excess / view.noise,
+        view.true / view.noise,
         threshold=star_peak_threshold(1.0, scene.fwhm, target, scale=view.scale),
         target_fwhm=target,
         mask=excluded,
@@ -70,6 +72,7 @@ def general_figures(scene: Scene, task: str, output: NDArray[np.floating]) -> di
         bias, stars = score.bias, score.stars
     rings = [_ring(view, x, y) for x, y in view.marks()]
     difference = np.abs(view.excess - view.true)[~excluded]
+    brightest = float(view.true[~excluded].max())
     return {
         "db": asinh_psnr_db(view.excess, view.true, sigma=1.0, mask=excluded),
         "bias": float(bias),
@@ -77,10 +80,10 @@ def general_figures(scene: Scene, task: str, output: NDArray[np.floating]) -> di
         "invented": float(round(found.false * found.detections)),
         "lost": float(round((1 - found.completeness) * found.sources)) if found.sources else 0.0,
         "sources": float(found.sources),
-        "pit": float((view.depth / view.noise).max()),
+        "pit": float((view.depth / view.allowed).max()),
         "ring": max((ring for ring, _ in rings), default=float("nan")),
         "ring_share": max((share for _, share in rings), default=float("nan")),
-        "peak": float(difference.max() / view.true[~excluded].max()),
+        "peak": float(difference.max() / brightest) if brightest > 0 else float("nan"),
     }
 
 
@@ -97,7 +100,10 @@ class _View:
         self.clean = self._larger(self._over(scene.truth_denoise, scene.background, sigma))
         self.seen = self._larger(self._over(scene.observed, scene.background, sigma))
         self.excluded = np.kron(scene.excluded, np.ones((self.scale, self.scale), dtype=bool))
-        self.noise = np.sqrt(1.0 + float(scene.poisson) / sigma * np.maximum(self.clean, 0.0))
+        light = np.maximum(self.clean, 0.0)
+        photons = float(scene.poisson) / sigma * light
+        self.noise = np.sqrt(1.0 + photons)
+        self.allowed = np.sqrt(1.0 + photons + (_SHAPE * light) ** 2)
         saturated = scene.excluded & (scene.observed > 0.97 * scene.observed.max())
         near = ndimage.binary_dilation(saturated, np.ones((3, 3)))
         near = np.kron(near, np.ones((self.scale, self.scale), dtype=bool))
@@ -132,7 +138,7 @@ def _ring(view: _View, x: float, y: float) -> tuple[float, float]:
     for inner in np.arange(fwhm, 10 * fwhm, max(1.0, fwhm / 3)):
         ring = (away >= inner) & (away < inner + max(1.0, fwhm / 3))
         depth = float(np.median(view.depth[ring]))
-        darkest = max(darkest, depth)
+        darkest = max(darkest, float(np.median((view.depth / view.allowed)[ring])))
         missing += max(depth, 0.0) * np.count_nonzero(ring)
     light = view.true[away < 3 * fwhm].sum()
     return darkest, float(missing / light)
