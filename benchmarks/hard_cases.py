@@ -28,9 +28,10 @@ from benchmarks.hard_plans import CASES, make_case
 from benchmarks.scenes import TASKS, Scene
 from benchmarks.tables import markdown_table
 
-__all__ = ["Outcome", "main", "reduced", "run_case", "run_hard_cases"]
+__all__ = ["Outcome", "main", "reduced", "run_case", "run_hard_cases", "save_sheet"]
 
 _MANY = 50  # invented sources beyond which an audit takes minutes to tell the obvious
+_SHEET = (484, 168)
 _ZOOM = 320
 _LABEL = 16
 
@@ -209,6 +210,7 @@ def run_hard_cases(
     text = json.dumps({"setting": setting, "rows": _plain(record)}, indent=1, allow_nan=False)
     (folder / "hard_cases.json").write_text(text)
     (folder / "hard_cases.md").write_text(_report(outcomes, size, seed))
+    save_sheet(folder / "crops", folder / "crops" / "hard_cases.jpg")
     return outcomes
 
 
@@ -241,6 +243,20 @@ def save_crop(scene: Scene, outcome: Outcome, path: str | Path) -> None:
         canvas.paste(picture.resize((_ZOOM, _ZOOM), Image.Resampling.BOX), (i * (_ZOOM + 4), _LABEL))
         draw.text((i * (_ZOOM + 4) + 3, 2), label, fill="white")
     canvas.save(path)
+
+
+def save_sheet(crops: str | Path, path: str | Path, *, task: str = "deconvolve") -> None:
+    """Write a JPEG of the pictures of one task, in three columns."""
+    pictures = [Path(crops) / f"{name}-{task}.png" for name in CASES]
+    shown = [Image.open(picture) for picture in pictures if picture.exists()]
+    width, height = _SHEET
+    columns = 3
+    rows = -(-len(shown) // columns)
+    sheet = Image.new("RGB", (columns * (width + 6) - 6, rows * (height + 4) - 4))
+    for i, picture in enumerate(shown):
+        place = (i % columns * (width + 6), i // columns * (height + 4))
+        sheet.paste(picture.resize(_SHEET, Image.Resampling.LANCZOS), place)
+    sheet.save(path, quality=60, optimize=True)
 
 
 def _cells(outcome: Outcome) -> list[str]:

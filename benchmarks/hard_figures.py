@@ -43,9 +43,9 @@ def general_figures(scene: Scene, task: str, output: NDArray[np.floating]) -> di
         ``db``, ``bias``: as in `benchmarks.evaluation`. ``invented``: maxima of 5 sigma
         without one in the truth, brighter than the truth by as much; ``lost``: those of the truth
         of 10 sigma that the result does not show; both in sigma of the place, photon noise
-        included. ``pit``: how far the darkest pixel is below both the truth and the input without
-        noise, in sigma of the place with 3 % of the light there; ``ring``: the same, as a median,
-        of the darkest ring around the marked places of the case; ``ring_share``: light that is
+        included. ``pit``: how far the darkest pixel is below all within 1 FWHM of truth and input
+        without noise, in sigma of the place with 3 % of the light there; ``ring``: how far the
+        darkest ring around the marked places of the case is below both, as a median; ``ring_share``: light that is
         missing in dark rings over that of the star (the largest); all three without saturated
         pixels and their neighbours. ``peak``: largest difference from the truth over its brightest
         pixel, saturated cores aside; NaN if the truth is empty.
@@ -56,7 +56,7 @@ def general_figures(scene: Scene, task: str, output: NDArray[np.floating]) -> di
     found = invented_and_completeness(
         view.excess / view.noise,
         view.true / view.noise,
-        threshold=star_peak_threshold(1.0, scene.fwhm, target, scale=view.scale),
+        threshold=star_peak_threshold(_matched(scene), scene.fwhm, target, scale=view.scale),
         target_fwhm=target,
         mask=excluded,
         border=2 * view.scale,
@@ -80,11 +80,22 @@ def general_figures(scene: Scene, task: str, output: NDArray[np.floating]) -> di
         "invented": float(round(found.false * found.detections)),
         "lost": float(round((1 - found.completeness) * found.sources)) if found.sources else 0.0,
         "sources": float(found.sources),
-        "pit": float((view.depth / view.allowed).max()),
+        "pit": float((view.pit / view.allowed).max()),
         "ring": max((ring for ring, _ in rings), default=float("nan")),
         "ring_share": max((share for _, share in rings), default=float("nan")),
         "peak": float(difference.max() / brightest) if brightest > 0 else float("nan"),
     }
+
+
+def _matched(scene: Scene) -> float:
+    """Return the noise behind a matched filter over that of white noise."""
+    if not scene.correlated:
+        return 1.0
+    noise = (scene.observed - scene.truth_denoise) / float(scene.sigma)
+    sky = scene.truth_denoise - scene.background < scene.sigma
+    width = scene.fwhm / 2.355
+    seen = ndimage.gaussian_filter(np.where(sky, noise, 0.0), width)
+    return float(seen[sky].std() * 2 * np.sqrt(np.pi) * width)
 
 
 class _View:
@@ -107,7 +118,11 @@ class _View:
         saturated = scene.excluded & (scene.observed > 0.97 * scene.observed.max())
         near = ndimage.binary_dilation(saturated, np.ones((3, 3)))
         near = np.kron(near, np.ones((self.scale, self.scale), dtype=bool))
-        self.depth = np.where(near, 0.0, np.minimum(self.true, self.clean) - self.excess)
+        darkest = np.minimum(self.true, self.clean)
+        self.depth = np.where(near, 0.0, darkest - self.excess)
+        reach = 2 * round(scene.fwhm * self.scale) + 1
+        around = ndimage.minimum_filter(darkest, reach, mode="nearest")
+        self.pit = np.where(near, 0.0, around - self.excess)
 
     @staticmethod
     def _over(image: NDArray[np.floating], background: NDArray[np.floating], sigma: float) -> Array:

@@ -227,6 +227,13 @@ def choose_target(
 def _warn_of_range(measured: Sequence[PlaneMeasurement], spec: ModelSpec) -> None:
     low, high = spec.fwhm_range
     for m in measured:
+        if m.confidence == "low" and m.fwhm > high:
+            msg = (
+                f"the width of the stars cannot be measured ({m.n_stars} sources of FWHM "
+                f"{m.fwhm:.1f} px, which may be none); give it by psf=(fwhm, beta) or "
+                "--psf FWHM,BETA"
+            )
+            raise InputError(msg)
         if m.confidence == "low":
             warn(
                 f"the PSF (FWHM {m.fwhm:.2f} px) comes from {m.n_stars} stars and is uncertain; "

@@ -18,6 +18,15 @@ from benchmarks.scenes import Scene
 
 SIZE = 192
 IN_RANGE = [name for name, case in CASES.items() if case.in_range]
+STRUCTURE = [
+    "dust-lane",
+    "planetary-nebula",
+    "comet",
+    "galaxy-cores",
+    "trails",
+    "low-snr-nebula-given-psf",
+]
+LIMITS = ["spikes", "defocus"]
 BRIGHT = ["saturated", "blooming", "halos", "spikes"]
 
 
@@ -35,18 +44,25 @@ def outcome_of(name: str, task: str = "deconvolve") -> Outcome:
 def test_deconvolution_comes_nearer_to_the_truth(name):
     outcome = outcome_of(name)
     assert outcome.figures["db"] > outcome.before["db"] + 3
-    if outcome.figures["stars"] >= 5:
+    if outcome.figures["stars"] >= 5 and name not in LIMITS:
         assert abs(outcome.figures["bias"]) < 0.05
 
 
-# Of profiles with a hole, streaks and hot pixels below; spikes leave pieces: docs/hard_cases.rst.
-@pytest.mark.parametrize(
-    "name", sorted({*IN_RANGE} - {"defocus", "walking-noise", "hot-pixels", "spikes"})
-)
+@pytest.mark.parametrize("name", sorted({*IN_RANGE} - {*LIMITS, "hot-pixels"}))
 def test_nothing_is_invented_and_no_pit_is_dug(name):
     figures = outcome_of(name).figures
-    assert figures["invented"] <= 0.02 * figures["sources"]
-    assert figures["pit"] < 8
+    # Crests of real structure may lie elsewhere.
+    assert figures["invented"] <= (1 if name in STRUCTURE else 0)
+    assert figures["pit"] < 5
+
+
+@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.xfail(strict=False, reason="a limit: docs/hard_cases.rst")
+def test_known_limits(name):
+    figures = outcome_of(name).figures
+    assert abs(figures["bias"]) < 0.05
+    assert figures["invented"] == 0
+    assert figures["pit"] < 5
 
 
 @pytest.mark.parametrize(
@@ -129,6 +145,7 @@ def test_noise_is_taken_away(name):
         ("fwhm-10-auto-scale", "reduced 2 times"),
         ("defocus-rings", "outside the range"),
         ("low-snr", "refused: the width of the stars cannot be measured"),
+        ("low-snr-nebula", "refused: the width of the stars cannot be measured"),
         ("empty", "refused: the width of the stars cannot be measured"),
         ("nearly-empty", "is uncertain"),
     ],
