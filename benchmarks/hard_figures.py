@@ -45,10 +45,10 @@ def general_figures(scene: Scene, task: str, output: NDArray[np.floating]) -> di
         of 10 sigma that the result does not show; both in sigma of the place, photon noise
         included. ``pit``: how far the darkest pixel is below all within 1 FWHM of truth and input
         without noise, in sigma of the place with 3 % of the light there; ``ring``: how far the
-        darkest ring around the marked places of the case is below both, as a median; ``ring_share``: light that is
-        missing in dark rings over that of the star (the largest); all three without saturated
-        pixels and their neighbours. ``peak``: largest difference from the truth over its brightest
-        pixel, saturated cores aside; NaN if the truth is empty.
+        darkest ring around the marked places of the case is below both, as a median;
+        ``ring_share``: light that is missing in dark rings over that of the star (the largest); all
+        three without saturated pixels and their neighbours. ``peak``: largest difference from the
+        truth over its brightest pixel, saturated cores aside; NaN if the truth is empty.
     """
     view = _View(scene, task, output)
     excluded = view.excluded

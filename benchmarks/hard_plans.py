@@ -165,7 +165,10 @@ def _ring(outer: float, inner: float, seeing: float) -> galsim.GSObject:
     """Return the PSF of a defocused telescope with a central obscuration (radii in pixels)."""
     share = (inner / outer) ** 2
     pupil = galsim.Sum(
-        [galsim.TopHat(outer, flux=1 / (1 - share)), galsim.TopHat(inner, flux=-share / (1 - share))]
+        [
+            galsim.TopHat(outer, flux=1 / (1 - share)),
+            galsim.TopHat(inner, flux=-share / (1 - share)),
+        ]
     )
     return galsim.Convolve([pupil, galsim.Moffat(beta=3.5, fwhm=seeing)])
 
@@ -244,8 +247,10 @@ def _cores(size: int, rng: Rng) -> Plan:
     far = np.hypot(content.x[:, None] - marks[:, 0], content.y[:, None] - marks[:, 1]).min(axis=1)
     keep = far > 15
     content = Content(
-        *(np.concatenate([old[keep], new]) for old, new in zip(
-            (content.x, content.y, content.flux), extra, strict=True)),
+        *(
+            np.concatenate([old[keep], new])
+            for old, new in zip((content.x, content.y, content.flux), extra, strict=True)
+        ),
         galaxies,
     )
     return Plan([content], [moffat(fwhm, 3.2)], _FULL, (_SKY,))
@@ -473,9 +478,7 @@ CASES: dict[str, Case] = {
     "8-bit": Case(3.0, _eight_bit, marks=_BRIGHT),
     "8-bit-stretched": Case(3.0, _plain(3.0, lambda: moffat(3.0, 3.2)), _unstretch),
     "high-snr": Case(3.0, _clean_sky((20.0, 20_000.0), 100)),
-    "low-snr": Case(
-        3.0, _plain(3.0, lambda: moffat(3.0, 3.2), snr=(2.0, 12.0)), in_range=False
-    ),
+    "low-snr": Case(3.0, _plain(3.0, lambda: moffat(3.0, 3.2), snr=(2.0, 12.0)), in_range=False),
     "low-snr-given-psf": Case(
         3.0, _plain(3.0, lambda: moffat(3.0, 3.2), snr=(2.0, 12.0)), options={"psf": (3.0, 3.2)}
     ),

@@ -369,7 +369,9 @@ def _save_crop(
         excess = (image - starry.scene.background) / float(starry.scene.sigma)
         grey = np.clip((np.arcsinh(excess / 3) + 0.7) / 5.0, 0.0, 1.0)
         picture = Image.fromarray(np.uint8(255 * grey[::-1]))
-        canvas.paste(picture.resize((_ZOOM, _ZOOM), Image.Resampling.BOX), (i * (_ZOOM + 4), _LABEL))
+        canvas.paste(
+            picture.resize((_ZOOM, _ZOOM), Image.Resampling.BOX), (i * (_ZOOM + 4), _LABEL)
+        )
         draw.text((i * (_ZOOM + 4) + 3, 2), label, fill="white")
     canvas.save(path)
 

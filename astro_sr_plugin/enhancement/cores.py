@@ -91,11 +91,11 @@ def fit_cores(
 ) -> Cores | None:
     """Prepare saturated stars and hot pixels for a filter.
 
-    A filter that sharpens is right only where the core of a star belongs to its wings; a clipped one leaves
-    rings and pieces of spikes. The PSF is fitted to the light around the core, and takes its place;
-    what a bleeding column holds beyond it is put aside. Where no star fits (a double star, the core
-    of a galaxy), the place is filled smoothly, and all its light put aside: it stays as recorded.
-    So do hot pixels, which a filter would turn into rings and ghosts of stars.
+    A filter that sharpens is right only where the core of a star belongs to its wings; a clipped
+    one leaves rings and pieces of spikes. The PSF is fitted to the light around the core, and takes
+    its place; what a bleeding column holds beyond it is put aside. Where no star fits (a double
+    star, the core of a galaxy), the place is filled smoothly, and all its light put aside: it stays
+    as recorded. So do hot pixels, which a filter would turn into rings and ghosts of stars.
 
     Parameters
     ----------

@@ -205,9 +205,7 @@ class MeasuredPlane:
         with np.errstate(invalid="ignore", over="ignore"):
             return ~(np.abs(raw - self.measured.background.level) < limit)
 
-    def with_cores(
-        self, psf: NDArray[np.float32], fwhm: float, *, stars: bool
-    ) -> MeasuredPlane:
+    def with_cores(self, psf: NDArray[np.float32], fwhm: float, *, stars: bool) -> MeasuredPlane:
         """Return the plane with hot pixels, and the cores of saturated stars, filled."""
         shape = (self.plane.shape[0], self.plane.shape[1])
         return replace(self, cores=fit_cores(self.window, shape, psf, fwhm, _ROWS, stars=stars))
