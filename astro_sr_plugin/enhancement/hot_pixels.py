@@ -80,4 +80,5 @@ def _mean_of_neighbours(values: NDArray[np.float32]) -> NDArray[np.float32]:
     mean: NDArray[np.float32] = wide[:-2, 1:-1] + wide[2:, 1:-1]
     mean += wide[1:-1, :-2]
     mean += wide[1:-1, 2:]
-    return mean / 4
+    mean /= 4
+    return mean

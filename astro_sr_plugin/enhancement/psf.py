@@ -39,6 +39,7 @@ from there as it should; the image of the PSF has any beta."""
 _LEAST_TARGET = 1.0
 _SHARPEST = 2.3
 _IMPOSSIBLE = 6.0
+_FEW_STARS = 3
 _LEAST_ERROR, _GIVEN_ERROR, _BORROWED_ERROR, _UNKNOWN_ERROR = 0.01, 0.01, 0.05, 0.12
 """Relative errors of a FWHM: at best (stars differ from a Moffat profile), and if not measured."""
 
@@ -227,7 +228,7 @@ def choose_target(
 def _warn_of_range(measured: Sequence[PlaneMeasurement], spec: ModelSpec) -> None:
     low, high = spec.fwhm_range
     for m in measured:
-        if m.confidence == "low" and m.fwhm > high:
+        if m.confidence == "low" and m.n_stars <= _FEW_STARS and m.fwhm > high:
             msg = (
                 f"the width of the stars cannot be measured ({m.n_stars} sources of FWHM "
                 f"{m.fwhm:.1f} px, which may be none); give it by psf=(fwhm, beta) or "
