@@ -1,4 +1,4 @@
-"""Saturated cores of stars: what the light around them says was there."""
+"""Saturated cores of stars, and hot pixels: what the light around them says was there."""
 
 from __future__ import annotations
 
@@ -14,12 +14,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-__all__ = ["Cores", "fit_cores"]
+from astro_sr_plugin.enhancement.hot_pixels import Window, find_hot_pixels
 
-Window = Callable[
-    [int, int, int, int], tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]
-]
-"""``(y0, y1, x0, x1) -> (values, invalid, saturated)`` of a part of the plane."""
+__all__ = ["Cores", "fit_cores"]
 
 PSFSource = NDArray[np.float32] | Callable[[float, float], NDArray[np.float32]]
 """PSF on the pixels of the plane, odd sides, sum 1; or what gives it at a row and column."""
@@ -87,14 +84,21 @@ class Cores:
 
 
 def fit_cores(
-    window: Window, shape: tuple[int, int], psf: PSFSource, fwhm: float, rows: int = 256
+    window: Window,
+    shape: tuple[int, int],
+    psf: PSFSource,
+    fwhm: float,
+    rows: int = 256,
+    *,
+    stars: bool = True,
 ) -> Cores | None:
-    """Prepare saturated stars for a filter that sharpens.
+    """Prepare saturated stars and hot pixels for a filter.
 
-    Such a filter is right only where the core of a star belongs to its wings; a clipped one leaves
-    rings and pieces of spikes. The PSF is fitted to the light around the core, and takes its place;
-    what a bleeding column holds beyond it is put aside. Where no star fits (a double star, the core
-    of a galaxy), the place is filled smoothly, and all its light put aside: it stays as recorded.
+    A filter that sharpens is right only where the core of a star belongs to its wings; a clipped
+    one leaves rings and pieces of spikes. The PSF is fitted to the light around the core, and takes
+    its place; what a bleeding column holds beyond it is put aside. Where no star fits (a double
+    star, the core of a galaxy), the place is filled smoothly, and all its light put aside: it stays
+    as recorded. So do hot pixels, which a filter would turn into rings and ghosts of stars.
 
     Parameters
     ----------
@@ -108,24 +112,26 @@ def fit_cores(
         Its FWHM in pixels.
     rows : int
         Rows that are searched at a time.
+    stars : bool
+        Whether saturated stars are looked for, and not hot pixels alone.
 
     Returns
     -------
     Cores or None
-        None if nothing is saturated.
+        None if nothing is saturated or hot.
     """
     places = np.concatenate(
         [
             np.argwhere(window(first, min(first + rows, shape[0]), 0, shape[1])[2]) + (first, 0)
-            for first in range(0, shape[0], rows)
+            for first in range(0, shape[0] if stars else 0, rows)
         ]
+        or [np.empty((0, 2), dtype=np.int64)]
     )
-    if not 0 < len(places) <= _MOST_PIXELS:
-        return None
-    if not callable(psf):
-        coefficients = _coefficients(psf)
-    parts = []
-    for blob in _connected(places):
+    centre = psf((shape[0] - 1) / 2, (shape[1] - 1) / 2) if callable(psf) else psf
+    hot = find_hot_pixels(window, shape, centre, rows)
+    parts = [] if hot is None else [hot]
+    coefficients = _coefficients(centre)
+    for blob in _connected(places) if 0 < len(places) <= _MOST_PIXELS else ():
         if callable(psf):
             coefficients = _coefficients(psf(*blob.mean(axis=0)))
         part = _fit_star(window, shape, blob, coefficients, fwhm)

@@ -150,7 +150,7 @@ class MeasuredPlane:
     measured : PlaneMeasurement
         Of this plane.
     cores : Cores or None
-        What stands for saturated pixels.
+        What stands for saturated and hot pixels.
     """
 
     plane: NDArray
@@ -210,13 +210,12 @@ class MeasuredPlane:
         with np.errstate(invalid="ignore", over="ignore"):
             return ~(np.abs(raw - self.measured.background.level) < limit)
 
-    def with_cores(self, conditions: Conditions) -> MeasuredPlane:
-        """Return the plane with the saturated cores of stars filled as the PSF says."""
-        if not math.isfinite(self.measured.saturation):
-            return self
+    def with_cores(self, conditions: Conditions, *, stars: bool) -> MeasuredPlane:
+        """Return the plane with hot pixels, and the cores of saturated stars, filled."""
         shape = (self.plane.shape[0], self.plane.shape[1])
         psf = conditions.psf if conditions.nodes is None else conditions.nodes.at
-        return replace(self, cores=fit_cores(self.window, shape, psf, conditions.fwhm, _ROWS))
+        cores = fit_cores(self.window, shape, psf, conditions.fwhm, _ROWS, stars=stars)
+        return replace(self, cores=cores)
 
     def window(
         self, y0: int, y1: int, x0: int, x1: int
@@ -294,7 +293,8 @@ def restore_plane(
     for first, last in _row_blocks(shape[0]):
         ledger.count_input(first, *source.read(first, last, 0, shape[1]))
     sharpens = conditions.target_fwhm < 0.95 * scale * conditions.fwhm
-    seen = source.with_cores(conditions) if sharpens else source
+    stars = sharpens and math.isfinite(source.measured.saturation)
+    seen = source.with_cores(conditions, stars=stars)
     for first_row, (strip, *told) in Predictor(model, conditions, runtime).strips(seen.read, shape):
         rows = (first_row // scale, (first_row + len(strip)) // scale)
         if errors is not None:

@@ -41,6 +41,8 @@ _MOST_BETA = 20.0
 from there as it should; the image of the PSF has any beta."""
 _LEAST_TARGET = 1.0
 _SHARPEST = 2.3
+_IMPOSSIBLE = 6.0
+_FEW_STARS = 3
 _LEAST_ERROR, _GIVEN_ERROR, _BORROWED_ERROR, _UNKNOWN_ERROR = 0.01, 0.01, 0.05, 0.12
 """Relative errors of a FWHM: at best (stars differ from a Moffat profile), and if not measured."""
 _NODES = 7
@@ -216,6 +218,12 @@ def choose_target(
     if not (math.isfinite(target_fwhm) and target_fwhm >= _LEAST_TARGET):
         msg = f"target_fwhm={target_fwhm} cannot be sampled; allowed is {_LEAST_TARGET} px or more"
         raise InputError(msg)
+    if widest / target_fwhm > _IMPOSSIBLE:
+        msg = (
+            f"target_fwhm={target_fwhm:g} px is {widest / target_fwhm:.1f} times narrower than the "
+            f"stars ({widest:.2f} output px); allowed is {widest / _IMPOSSIBLE:.1f} px or more"
+        )
+        raise InputError(msg)
     if widest / target_fwhm > _SHARPEST:
         warn(
             f"target_fwhm={target_fwhm:g} px is {widest / target_fwhm:.1f} times narrower than the "
@@ -242,6 +250,13 @@ def _fwhm_range(measured: PlaneMeasurement) -> tuple[float, float]:
 def _warn_of_range(measured: Sequence[PlaneMeasurement], spec: ModelSpec) -> None:
     low, high = spec.fwhm_range
     for m in measured:
+        if m.confidence == "low" and m.n_stars <= _FEW_STARS and m.fwhm > high:
+            msg = (
+                f"the width of the stars cannot be measured ({m.n_stars} sources of FWHM "
+                f"{m.fwhm:.1f} px, which may be none); give it by psf=(fwhm, beta) or "
+                "--psf FWHM,BETA"
+            )
+            raise InputError(msg)
         if m.confidence == "low":
             warn(
                 f"the PSF (FWHM {m.fwhm:.2f} px) comes from {m.n_stars} stars and is uncertain; "

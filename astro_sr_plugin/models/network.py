@@ -32,6 +32,9 @@ _AROUND = 7
 _SMOOTH = [t / 16 for t in (-1, 4, 10, 4, -1)]
 _STAR_FLOOR = 0.15
 _REST_BOX = 5
+_MOST_REST = 3.0
+_HIDDEN = (10.0, 30.0)
+"""Starlight, in sigma, from which and above which all that is behind it is hidden."""
 
 
 def _without_pits(result: Tensor, observed: Tensor, scale: int, *, sharper: bool = True) -> Tensor:
@@ -168,14 +171,32 @@ def _without_stars(observed: Tensor, clean: Tensor, starless: Tensor) -> Tensor:
     brought down to the noise of the sky.
     """
     light = clean - starless
+    hidden = ((light - _HIDDEN[0]) / (_HIDDEN[1] - _HIDDEN[0])).clamp(0.0, 1.0)
+    starless = _without_outliers(starless, hidden)
+    light = clean - starless
     stars = light**3 / (light**2 + _STAR_FLOOR**2)
     rest = observed - stars - starless
     power = functional.avg_pool2d(
         rest**2, _REST_BOX, stride=1, padding=_REST_BOX // 2, count_include_pad=False
     )
-    quiet = rest / power.clamp_min(1.0).sqrt()
+    quiet = (rest / power.clamp_min(1.0).sqrt()).clamp(-_MOST_REST, _MOST_REST)
     share = stars**2 / (1 + stars**2)
     return starless + torch.lerp(rest, quiet, share)
+
+
+def _without_outliers(image: Tensor, share: Tensor) -> Tensor:
+    """Mix each pixel with the median of the 5 x 5 around it, where ``share`` is above 0.
+
+    Behind saturated cores, one pixel of each cell of the network can be far off.
+    """
+    batch, channel, row, column = torch.nonzero(share, as_tuple=True)
+    if not len(row):
+        return image
+    wide = functional.pad(image, (2, 2, 2, 2), mode="replicate")
+    near = [wide[batch, channel, row + dy, column + dx] for dy in range(5) for dx in range(5)]
+    median = torch.stack(near).median(dim=0).values
+    place = batch, channel, row, column
+    return image.index_put(place, torch.lerp(image[place], median, share[place]))
 
 
 def _encode(conditions: Conditions, scale: int | None) -> Tensor:

@@ -117,3 +117,20 @@ def test_files_hold_the_same(scene, tmp_path):
     for array, ccd, path in zip(inside, streamed, places.values(), strict=True):
         np.testing.assert_array_equal(array, ccd.data)
         np.testing.assert_array_equal(array, asr.read_image(path).data)
+
+
+def test_saturated_stars_leave_no_holes(scene):
+    clean, starless, _ = scene
+    y, x = np.mgrid[:SIZE, :SIZE]
+    image, places = clean.copy(), [(60, 70), (128, 180), (70, 200)]
+    for (xs, ys), flux in zip(places, (6e4, 2e5, 1e5), strict=True):
+        away = np.hypot(x - xs - 0.3, y - ys + 0.2)
+        image += flux * SIGMA * (1 + (away / 3.25) ** 2) ** -3.5 * 2.5 / np.pi / 3.25**2
+    image = np.minimum(image, SKY + 1500 * SIGMA)
+    result, _ = asr.remove_stars(image.astype(np.float32), device="cpu")
+    for xs, ys in places:
+        near = np.hypot(x - xs, y - ys) < 4 * FWHM
+        around = (np.hypot(x - xs, y - ys) < 8 * FWHM) & ~near
+        level = np.median((result - starless)[around])
+        assert (result - starless)[near].min() > level - 10 * SIGMA
+        assert abs(np.median((result - starless)[near])) < 3 * SIGMA
