@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import Image
 from astro_sr_plugin.enhancement.frame import choose_runtime
+from astro_sr_plugin.enhancement.luminance import check_colour, restore_luminance
 from astro_sr_plugin.enhancement.planes import restore_planes
 from astro_sr_plugin.enhancement.psf import (
     PSFLike,
@@ -32,6 +33,7 @@ def deconvolve(
     psf: PSFLike = None,
     auto_scale: bool = False,
     uncertainty: bool = False,
+    luminance_only: bool = False,
     model: str | os.PathLike[str] | None = None,
     mask: NDArray | None = None,
     device: str | None = None,
@@ -63,6 +65,9 @@ def deconvolve(
     uncertainty : bool
         Whether the standard deviation of every pixel comes along, as StdDevUncertainty; also for
         arrays the result is then a CCDData. NaN where a pixel of the input was NaN or masked.
+    luminance_only : bool
+        Whether the model restores the luminance of a colour image alone; the detail of the result
+        then has the colours that the input has at its own resolution.
     model : str or Path, optional
         Name from `list_models` (``"richardson-lucy"``, ``"wiener"`` are classical), or a weights
         file.
@@ -98,6 +103,8 @@ def deconvolve(
     if uncertainty:
         engine = with_errors(engine)
     frame, found = open_measured(image, mask=mask, hdu=hdu, psf=psf, auto_scale=auto_scale)
+    if luminance_only:
+        check_colour(frame, uncertainty)
     target = choose_target(found, target_fwhm, engine.spec)
     fwhm = max(m.fwhm for m in found)
     header = frame.header(
@@ -112,6 +119,7 @@ def deconvolve(
         parameters={
             "stars": stars,
             "extended": extended,
+            "luminance_only": luminance_only,
             "psf_fwhm": tuple(round(m.fwhm, 4) for m in found),
             "psf_beta": tuple(round(m.beta, 3) for m in found if math.isfinite(m.beta)),
         },
@@ -125,6 +133,9 @@ def deconvolve(
             return
         blend = make_blend(frame.parts.data, frame.parts.mask, stars, extended, fwhm)
         planned = choose_runtime(runtime, device)
-        restore_planes(frame, engine, found, target, planned, sink, blend=blend, errors=errors)
+        if luminance_only:
+            restore_luminance(frame, engine, found, target, planned, sink, blend=blend)
+        else:
+            restore_planes(frame, engine, found, target, planned, sink, blend=blend, errors=errors)
 
     return frame.finish(fill, header, 1, out, overwrite, errors=errors)

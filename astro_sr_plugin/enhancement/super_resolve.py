@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import Image
 from astro_sr_plugin.enhancement.frame import choose_runtime
+from astro_sr_plugin.enhancement.luminance import check_colour, restore_luminance
 from astro_sr_plugin.enhancement.planes import restore_planes
 from astro_sr_plugin.enhancement.psf import (
     PSFLike,
@@ -33,6 +34,7 @@ def super_resolve(
     auto_scale: bool = False,
     conserve_flux: bool = False,
     uncertainty: bool = False,
+    luminance_only: bool = False,
     model: str | os.PathLike[str] | None = None,
     mask: NDArray | None = None,
     device: str | None = None,
@@ -66,6 +68,9 @@ def super_resolve(
     uncertainty : bool
         Whether the standard deviation of every pixel comes along, as StdDevUncertainty; also for
         arrays the result is then a CCDData. NaN where a pixel of the input was NaN or masked.
+    luminance_only : bool
+        Whether the model restores the luminance of a colour image alone; the detail of the result
+        then has the colours that the input has at its own resolution.
     model : str or Path, optional
         Name from `list_models` (``"bicubic"`` and ``"wiener"`` are classical), or a weights file.
     mask : ndarray of bool, optional
@@ -103,6 +108,8 @@ def super_resolve(
     if uncertainty:
         engine = with_errors(engine)
     frame, found = open_measured(image, mask=mask, hdu=hdu, psf=psf, auto_scale=auto_scale)
+    if luminance_only:
+        check_colour(frame, uncertainty)
     target = choose_target(found, target_fwhm, engine.spec)
     header = frame.header(
         scale,
@@ -114,6 +121,7 @@ def super_resolve(
         noise=max(m.sigma for m in found),
         parameters={
             "conserve_flux": conserve_flux,
+            "luminance_only": luminance_only,
             "psf_fwhm": tuple(round(m.fwhm, 4) for m in found),
         },
     )
@@ -123,6 +131,9 @@ def super_resolve(
     def fill(sink: NDArray) -> None:
         factor = 1 / scale**2 if conserve_flux else 1.0
         planned = choose_runtime(runtime, device)
-        restore_planes(frame, engine, found, target, planned, sink, factor=factor, errors=errors)
+        if luminance_only:
+            restore_luminance(frame, engine, found, target, planned, sink, factor=factor)
+        else:
+            restore_planes(frame, engine, found, target, planned, sink, factor=factor, errors=errors)
 
     return frame.finish(fill, header, scale, out, overwrite, errors=errors)
