@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, grey_opening
 
 from astro_sr_plugin.data.memory import release
 from astro_sr_plugin.enhancement.frame import Frame
@@ -22,12 +22,14 @@ from astro_sr_plugin.enhancement.plane import (
 from astro_sr_plugin.enhancement.psf import make_conditions, target_image
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.inference.runtime import Runtime
+from astro_sr_plugin.inference.tiling import reflect_indices
 from astro_sr_plugin.models.filters import (
     FILTER_RADIUS,
     Filters,
     make_wiener_filters,
     without_border,
 )
+from astro_sr_plugin.models.flux import FLUX_RADIUS, FluxStep
 from astro_sr_plugin.models.spec import Conditions, Model
 
 __all__ = ["check_colour", "restore_luminance"]
@@ -36,10 +38,12 @@ _ROWS = 256
 _PLANES = 3
 _COMMON = 1.0
 """Width of the profile to which the colours are brought, in that of the widest plane."""
-_WINDOW = 1.0
-"""Width of the window in which a colour is taken, in that of the common profile."""
-_REACH = 3.0
-_DOUBT = 2.0
+_SOURCE = 2.0
+"""Width above which light is not that of a source, in that of the common profile."""
+_SMOOTH = 1.0
+_DOUBT = 4.0
+_FLUX=True
+_REACH=3.
 """Noise of the luminance below which its detail has no colour of its own."""
 
 
@@ -168,36 +172,85 @@ def _colour(
     scale: int,
 ) -> None:
     """Fill ``sink`` with the planes in units of their noise, from the restored luminance."""
-    # The observed width has the pixel in it, that of the common profile too.
-    widest = math.sqrt(max(c.fwhm for c in conditions) ** 2 + 8 * math.log(2) / 12)
-    common = max(_COMMON * widest, told.target_fwhm / scale)
-    kernels = [_matching_kernels(c, common, scale) for c in conditions]
-    filters = [Filters(kernel) for kernel in kernels]
-    noise = math.sqrt(sum(float((k[0, 0] ** 2).sum()) for k in kernels)) / _PLANES
-    noise *= 1 + 3 * max(0.0, told.noise_correlation)
-    sigma = _WINDOW * common / (2 * math.sqrt(2 * math.log(2)))
-    margin = math.ceil(_REACH * sigma)
-    halo = FILTER_RADIUS + margin
-    width = seen[0].plane.shape[1]
-    for first, last in _row_blocks(len(seen[0].plane)):
-        matched = np.stack(
-            [
-                _matched(f, s.read(first - halo, last + halo, -halo, width + halo)[0], scale)
-                for s, f in zip(seen, filters, strict=True)
-            ]
-        )
-        gains = _gains(matched, sigma * scale, (_DOUBT * noise) ** 2)
-        inner = np.s_[:, margin * scale : -margin * scale, margin * scale : -margin * scale]
-        matched, gains = matched[inner], gains[inner]
-        rows = slice(first * scale, last * scale)
-        detail = restored[rows].astype(np.float32) - matched.mean(0)
-        # Where the luminance is not known in all planes, nothing is added to the others.
-        detail[~np.isfinite(detail)] = 0.0
-        for plane, base, gain in zip(sink, matched, gains, strict=True):
-            plane[rows] = base + gain * detail
+    ny, nx = seen[0].plane.shape
+    mixer = _Mixer(conditions, told, scale)
+    before = np.empty((0, nx * scale), np.float32)
+    for first, last in _row_blocks(ny):
+        # The planes take the place of the luminance row by row; the last rows are needed again.
+        low, high = first - len(before) // scale, min(last + FLUX_RADIUS, ny)
+        light = np.concatenate([before, restored[first * scale : high * scale]], dtype=np.float32)
+        keep = max(0, last - FLUX_RADIUS - low) * scale
+        before = light[keep : (last - low) * scale].copy()
+        rows = reflect_indices((first - FLUX_RADIUS) * scale, (last + FLUX_RADIUS) * scale, ny * scale)
+        columns = reflect_indices(-FLUX_RADIUS * scale, (nx + FLUX_RADIUS) * scale, nx * scale)
+        window = light[np.ix_(rows - low * scale, columns)]
+        halo = mixer.halo
+        regions = [s.read(first - halo, last + halo, -halo, nx + halo) for s in seen]
+        planes = mixer.mix(regions, window)
+        for plane, values in zip(sink, planes, strict=True):
+            plane[first * scale : last * scale] = values
         for source in seen:
             release(source.plane)
         release(sink)
+
+
+class _Mixer:
+    """Gives the detail of a luminance to the planes of a colour image."""
+
+    def __init__(self, conditions: Sequence[Conditions], told: Conditions, scale: int) -> None:
+        self._scale = scale
+        # The observed width has the pixel in it, that of the common profile too.
+        widest = math.sqrt(max(c.fwhm for c in conditions) ** 2 + 8 * math.log(2) / 12)
+        common = max(_COMMON * widest, told.target_fwhm / scale)
+        kernels = [_matching_kernels(c, common, scale) for c in conditions]
+        self._matching = [Filters(kernel) for kernel in kernels]
+        noise = math.sqrt(sum(float((k[0, 0] ** 2).sum()) for k in kernels)) / _PLANES
+        self._doubt = _DOUBT * noise * (1 + 3 * max(0.0, told.noise_correlation))
+        self._sigma = _SMOOTH * common * scale / (2 * math.sqrt(2 * math.log(2)))
+        self._side = 2 * round(_SOURCE * common / 2) + 1
+        self._margin = 2 * self._side
+        self._flux = [FluxStep(c, scale, False, "cpu") for c in conditions]
+        self._smooth = [Filters(step.kernels[None]) for step in self._flux]
+        self.halo = FILTER_RADIUS + self._margin + FLUX_RADIUS
+
+    def mix(
+        self,
+        regions: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]],
+        light: NDArray[np.float32],
+    ) -> list[NDArray[np.float32]]:
+        scale, margin = self._scale, self._margin
+        matched = np.stack(
+            [_matched(f, r, scale) for f, (r, _) in zip(self._matching, regions, strict=True)]
+        )
+        side = self._side * scale
+        base = np.stack([_without_sources(plane, side) for plane in matched])
+        sources = np.maximum(matched - base, 0.0)
+        mean = sources.mean(0)
+        gains = (sources + self._doubt) / (mean + self._doubt)
+        ground = base.mean(0)
+        # What is too faint to have a colour of its own keeps that of its surroundings.
+        base += gaussian_filter(matched - base - gains * (matched.mean(0) - ground), (0, self._sigma, self._sigma), truncate=_REACH)
+        inner = np.s_[:, margin * scale : -margin * scale, margin * scale : -margin * scale]
+        base, gains, ground = base[inner], gains[inner], ground[inner[1:]]
+        detail = light - ground
+        # Where the luminance is not known in all planes, that of the input serves the others.
+        unknown = ~np.isfinite(detail)
+        if unknown.any():
+            detail[unknown] = (matched[inner].mean(0) - ground)[unknown]
+        return [
+            self._with_flux(k, plane, *regions[k])
+            for k, plane in enumerate(base + gains * detail)
+        ]
+
+    def _with_flux(self, k: int, plane, values, mask):
+        border = self._margin + FILTER_RADIUS
+        smooth = without_border(self._smooth[k](torch.from_numpy(values)[None, None]), border)
+        masked = without_border(torch.from_numpy(mask)[None, None], border)
+        result = torch.from_numpy(np.ascontiguousarray(plane, dtype=np.float32))[None, None]
+        if _FLUX:
+            for _ in range(_FLUX):
+                result = self._flux[k].correct(result, smooth, masked)
+        return without_border(result, FLUX_RADIUS * self._scale)[0, 0].numpy()
 
 
 def _matching_kernels(conditions: Conditions, fwhm: float, scale: int) -> torch.Tensor:
@@ -211,18 +264,8 @@ def _matched(filters: Filters, values: NDArray[np.float32], scale: int) -> NDArr
     return torch.nn.functional.pixel_shuffle(phases, scale)[0, 0].numpy()
 
 
-def _gains(
-    matched: NDArray[np.float32], sigma: float, doubt: float
-) -> NDArray[np.float32]:
-    """Slope of each plane against their mean in a Gaussian window; 0 or more, of mean 1."""
-
-    def smooth(image: NDArray[np.float32]) -> NDArray[np.float32]:
-        result: NDArray[np.float32] = gaussian_filter(image, sigma, truncate=_REACH)
-        return result
-
-    mean = matched.mean(0)
-    centre = smooth(mean)
-    variance = smooth(mean**2) - centre**2
-    shared = np.stack([smooth(plane * mean) - smooth(plane) * centre for plane in matched])
-    gains = np.maximum((shared + doubt) / (np.maximum(variance, 0.0) + doubt), 0.0)
-    return np.asarray(gains / gains.mean(0), dtype=np.float32)
+def _without_sources(plane: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Level on which the sources of a plane stand: its opening by a square, smoothed."""
+    opened = grey_opening(plane, (side, side))
+    result: NDArray[np.float32] = gaussian_filter(opened, side / 4, truncate=2.0)
+    return result
