@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import Image
 from astro_sr_plugin.enhancement.frame import choose_runtime
-from astro_sr_plugin.enhancement.luminance import check_colour, restore_luminance
+from astro_sr_plugin.enhancement.luminance import (
+    check_colour,
+    check_uncertainty,
+    restore_luminance,
+)
 from astro_sr_plugin.enhancement.planes import restore_planes
 from astro_sr_plugin.enhancement.psf import (
     PSFLike,
@@ -66,8 +70,8 @@ def deconvolve(
         Whether the standard deviation of every pixel comes along, as StdDevUncertainty; also for
         arrays the result is then a CCDData. NaN where a pixel of the input was NaN or masked.
     luminance_only : bool
-        Whether the model restores the luminance of a colour image alone; the detail of the result
-        then has the colours that the input has at its own resolution.
+        Whether the model restores the luminance of a colour image alone, whose light is then shared
+        out in the colours of the input. Refused for other images, and with ``uncertainty``.
     model : str or Path, optional
         Name from `list_models` (``"richardson-lucy"``, ``"wiener"`` are classical), or a weights
         file.
@@ -100,11 +104,13 @@ def deconvolve(
     check_strength("stars", stars)
     check_strength("extended", extended)
     engine = load_model(model or default_model("deconvolve"), task="deconvolve", scale=1)
+    if luminance_only:
+        check_uncertainty(uncertainty)
     if uncertainty:
         engine = with_errors(engine)
     frame, found = open_measured(image, mask=mask, hdu=hdu, psf=psf, auto_scale=auto_scale)
     if luminance_only:
-        check_colour(frame, uncertainty)
+        check_colour(frame)
     target = choose_target(found, target_fwhm, engine.spec)
     fwhm = max(m.fwhm for m in found)
     header = frame.header(

@@ -26,25 +26,29 @@ from astro_sr_plugin.inference.tiling import reflect_indices
 from astro_sr_plugin.models.filters import FILTER_RADIUS
 from astro_sr_plugin.models.spec import Conditions, Model
 
-__all__ = ["check_colour", "restore_luminance"]
+__all__ = ["check_colour", "check_uncertainty", "restore_luminance"]
 
 _ROWS = 256
 _PLANES = 3
 
 
-def check_colour(frame: Frame, uncertainty: bool) -> None:
-    """Raise InputError unless an image has three planes and no uncertainty is asked for."""
+def check_uncertainty(uncertainty: bool) -> None:
+    """Raise InputError if an uncertainty is asked for together with the luminance alone."""
+    if uncertainty:
+        msg = (
+            "uncertainty=True and luminance_only=True exclude each other: the errors of the "
+            "luminance are not those of the planes"
+        )
+        raise InputError(msg)
+
+
+def check_colour(frame: Frame) -> None:
+    """Raise InputError unless an image has three planes."""
     shape = frame.parts.data.shape
     if len(shape) != 3 or shape[0] != _PLANES:
         msg = (
             "luminance_only=True needs a colour image, of shape (3, ny, nx); "
             f"this one has shape {shape}: leave the option out"
-        )
-        raise InputError(msg)
-    if uncertainty:
-        msg = (
-            "luminance_only=True comes without an uncertainty: the errors of the planes would not "
-            "be those of the luminance; leave out uncertainty=True"
         )
         raise InputError(msg)
 
