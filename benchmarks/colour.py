@@ -27,7 +27,16 @@ from benchmarks.rendering import Content, moffat
 from benchmarks.scenes import TASKS, Scene, observe_plan
 from benchmarks.tables import markdown_table
 
-__all__ = ["METHODS", "SKIES", "Sky", "colour_figures", "enhanced", "main", "make_colour_scene", "run_colour"]
+__all__ = [
+    "METHODS",
+    "SKIES",
+    "Sky",
+    "colour_figures",
+    "enhanced",
+    "main",
+    "make_colour_scene",
+    "run_colour",
+]
 
 Array = NDArray[np.float64]
 Pixels = NDArray[np.floating]
@@ -83,7 +92,9 @@ def make_colour_scene(sky: Sky, *, size: int = 384, seed: int = 1) -> Scene:
     snr = np.concatenate([snr, rng.uniform(3, 12, faint.shape[1])])
     x, y = np.concatenate([x, faint[0]]), np.concatenate([y, faint[1]])
     # From red to blue along a line, with some scatter.
-    tint = np.outer((0.45, 0.0, -0.45), rng.uniform(-1, 1, x.size)) + rng.normal(0, 0.1, (3, x.size))
+    tint = np.outer((0.45, 0.0, -0.45), rng.uniform(-1, 1, x.size)) + rng.normal(
+        0, 0.1, (3, x.size)
+    )
     flux = snr * np.exp(tint) * unit * np.sqrt(4 * np.pi) * fwhm / 2.355
     n = 2 * (size + 80)
     gas = np.stack([structure.nebula(n, rng) for _ in range(2)])

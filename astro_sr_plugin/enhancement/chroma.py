@@ -71,7 +71,9 @@ class Chroma:
             psf = torch.from_numpy(told.psf)[None]
             kernel = make_wiener_filters(psf, torch.tensor([common * scale]), scale)[:, 0]
             self._matching.append(Filters(kernel))
-            variance += float((kernel[0, 0] ** 2).sum()) * (1 + 3 * max(0.0, told.noise_correlation))
+            variance += float((kernel[0, 0] ** 2).sum()) * (
+                1 + 3 * max(0.0, told.noise_correlation)
+            )
         self._doubt = _DOUBT * math.sqrt(variance) / len(conditions)
         self._steps = [FluxStep(told, scale, False, "cpu") for told in conditions]
         self._apertures = [Filters(step.kernels[None]) for step in self._steps]
@@ -122,12 +124,12 @@ class Chroma:
     def _match(self, k: int, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Plane at the common profile, on the pixels of the output."""
         phases = without_border(self._matching[k](_tensor(values)), FILTER_RADIUS)
-        finer: NDArray[np.float32] = torch.nn.functional.pixel_shuffle(phases, self._scale)[0, 0].numpy()
+        finer: NDArray[np.float32] = torch.nn.functional.pixel_shuffle(phases, self._scale)[
+            0, 0
+        ].numpy()
         return finer
 
-    def _with_flux(
-        self, k: int, plane: NDArray[np.float32], region: Region
-    ) -> NDArray[np.float32]:
+    def _with_flux(self, k: int, plane: NDArray[np.float32], region: Region) -> NDArray[np.float32]:
         values, mask = (_tensor(image) for image in region)
         border = FILTER_RADIUS + self._margin
         light = without_border(self._apertures[k](values), border)
@@ -139,7 +141,7 @@ class Chroma:
 
 
 def match_filters(conditions: Sequence[Conditions]) -> list[Filters | None]:
-    """Filters that bring every plane to the PSF of the widest one; None for that one itself.
+    """Make filters that bring each plane to the PSF of the widest one; None for that one itself.
 
     The sum of the planes then has one PSF, whatever the colour of a star.
     """

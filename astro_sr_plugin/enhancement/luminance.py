@@ -107,11 +107,11 @@ def _row_blocks(rows: int) -> Iterator[tuple[int, int]]:
         yield first, min(first + _ROWS, rows)
 
 
-def _stored(plane: NDArray, scale: int) -> Iterator[tuple[int, tuple[NDArray[np.float32], ...]]]:
+def _stored(plane: NDArray, scale: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yield what a plane holds, strip by strip."""
     for first, last in _row_blocks(len(plane) // scale):
         rows = slice(first * scale, last * scale)
-        yield rows.start, (np.array(plane[rows], dtype=np.float32),)
+        yield rows.start, np.array(plane[rows], dtype=np.float32)[None]
 
 
 def _add_up(

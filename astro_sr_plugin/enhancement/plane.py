@@ -255,7 +255,7 @@ def restore_plane(
     factor: float = 1.0,
     keep_flux: bool = True,
     errors: NDArray | None = None,
-    strips: Iterable[tuple[int, tuple[NDArray[np.float32], ...]]] | None = None,
+    strips: Iterable[tuple[int, NDArray[np.float32]]] | None = None,
 ) -> None:
     """Restore a plane into ``sink``.
 

@@ -140,6 +140,8 @@ def super_resolve(
         if luminance_only:
             restore_luminance(frame, engine, found, target, planned, sink, factor=factor)
         else:
-            restore_planes(frame, engine, found, target, planned, sink, factor=factor, errors=errors)
+            restore_planes(
+                frame, engine, found, target, planned, sink, factor=factor, errors=errors
+            )
 
     return frame.finish(fill, header, scale, out, overwrite, errors=errors)
