@@ -197,6 +197,30 @@ def test_grey_stays_grey(task, only):
         )
 
 
+def test_a_star_saturated_in_one_plane_of_a_nebula_has_no_rim():
+    rng = np.random.default_rng(2)
+    side, sigma = 256, SIGMA[1]
+    v, u = np.indices((side, side))
+    plane = 900 + 12 * sigma * (1.2 + np.sin(u / 9.0) * np.cos(v / 11.0))
+    x, y, flux = make_stars()
+    inside = np.maximum(x, y) < 225
+    x, y, flux = x[inside], y[inside], 4 * flux[:, inside]
+    for star in zip(x, y, flux[1], strict=True):
+        add_star(plane, *star, 3.0, FINE)
+    image = plane + rng.normal(0, sigma, (3, side, side))
+    image[1] = np.minimum(image[1], 5000.0)
+    clipped = np.column_stack([x, y])[flux[1] / 14 > 5000]
+    assert len(clipped) > 8
+    out = asr.deconvolve(image, target_fwhm=TARGET, psf=(3.0, BETA))
+    rims = []
+    for column, row in clipped:
+        distance = np.hypot(u - column, v - row)
+        rim = (distance > 3) & (distance < 5)
+        rims.append([p[rim].mean() for p in out - plane.min()])
+    red, green, blue = np.transpose(rims)
+    assert np.median(np.abs(green - (red + blue) / 2)) < 3 * sigma
+
+
 @pytest.fixture(scope="module")
 def corner():
     return observe("seeing")[:, :160, :160].astype(np.float64)
