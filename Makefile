@@ -49,6 +49,7 @@ bench: $(dev)
 	$(bin)/python -m benchmarks.memory
 	$(bin)/python -m benchmarks.quality
 	$(bin)/python -m benchmarks.limits
+	$(bin)/python -m benchmarks.colour
 
 # The update repository for PixInsight: docs/pixinsight.rst.
 pixinsight-repository: $(base)

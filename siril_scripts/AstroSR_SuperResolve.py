@@ -35,6 +35,11 @@ SUPER_RESOLVE = Verb(
             "FWHM of the stars in the result, in its pixels; by default that of the image",
             low=1,
         ),
+        Switch(
+            "luminance-only",
+            "Luminance only",
+            help="colour images: sharpen the luminance, and take the colours as they are",
+        ),
     ),
     fixed=("--scale", "2"),
 )

@@ -190,6 +190,12 @@ def _add_psf_options(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="if stars are wider than 6 pixels, reduce the image by a whole number first",
     )
+    group.add_argument(
+        "--luminance-only",
+        action="store_true",
+        help="colour images: the model restores the luminance alone, and its light is shared out "
+        "in the colours of the input",
+    )
 
 
 def _denoise(args: argparse.Namespace, console: Console) -> int:
@@ -213,6 +219,7 @@ def _deconvolve(args: argparse.Namespace, console: Console) -> int:
         target_fwhm=args.target_fwhm,
         psf=args.psf,
         auto_scale=args.auto_scale,
+        luminance_only=args.luminance_only,
     )
 
 
@@ -226,6 +233,7 @@ def _super_resolve(args: argparse.Namespace, console: Console) -> int:
         target_fwhm=args.target_fwhm,
         psf=args.psf,
         auto_scale=args.auto_scale,
+        luminance_only=args.luminance_only,
         conserve_flux=args.conserve_flux,
     )
 

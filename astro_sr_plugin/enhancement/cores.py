@@ -30,6 +30,8 @@ _LARGEST_STEP = 0.5
 _FEWEST_PIXELS = 30
 _MISFIT = 0.15
 _LEAST_PEAK = 0.9
+_RIM = 0.7
+_LEAST_SKY = 0.3
 _LARGEST_SIDE = 400
 _WIDTHS = (1.5, 3.0, 6.0, 12.0)
 _ENOUGH = 0.1
@@ -186,15 +188,21 @@ def _fit_star(
     part = np.s_[reach + y0 - row : reach + y1 - row, reach + x0 - column : reach + x1 - column]
     # Noise of the sky and of the light, and errors of the PSF.
     weight = 1 / (1 + 0.1 * np.maximum(data, 0) + (0.03 * data) ** 2)[usable]
+    # A nebula may lie under the star: what is left at the rim says how bright.
+    rows, columns = np.indices(data.shape)
+    rim = usable & (np.hypot(rows - (y - y0), columns - (x - x0)) > _RIM * radius)
+    doubt = _LEAST_SKY + (abs(float(np.median(data[rim]))) if rim.any() else 0.0)
     for _ in range(_STEPS):
         moved = shift(coefficients, (y - row, x - column), order=3, prefilter=False)
         slopes = np.gradient(moved)
         model = moved[part]
-        basis = np.stack([model[usable], slopes[0][part][usable], slopes[1][part][usable]])
+        shapes = (model, slopes[0][part], slopes[1][part], np.ones_like(model))
+        basis = np.stack([shape[usable] for shape in shapes])
         normal = (basis * weight) @ basis.T
+        normal[3, 3] += doubt**-2
         if not np.linalg.cond(normal) < 1e12:
             return None
-        flux, along_y, along_x = np.linalg.solve(normal, (basis * weight) @ data[usable])
+        flux, along_y, along_x, sky = np.linalg.solve(normal, (basis * weight) @ data[usable])
         if not flux > 0:
             return None
         # A star that moves by d changes by -d times its slope.
@@ -203,8 +211,9 @@ def _fit_star(
         if max(abs(y - row), abs(x - column)) > 0.5 * radius:
             return None
     model = shift(coefficients, (y - row, x - column), order=3, prefilter=False)[part] * flux
-    left = np.abs(data - model)[usable].sum() / np.abs(data[usable]).sum()
-    inside = model[own[:, 0], own[:, 1]]
+    left = np.abs(data - sky - model)[usable] @ model[usable]
+    left /= np.abs(data - sky)[usable] @ model[usable]
+    inside = model[own[:, 0], own[:, 1]] + sky
     recorded = data[own[:, 0], own[:, 1]]
     if left > _MISFIT or inside.max() < _LEAST_PEAK * np.median(recorded):
         return None

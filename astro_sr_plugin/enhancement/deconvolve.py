@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import Image
 from astro_sr_plugin.enhancement.frame import choose_runtime
+from astro_sr_plugin.enhancement.luminance import (
+    check_colour,
+    check_uncertainty,
+    restore_luminance,
+)
 from astro_sr_plugin.enhancement.planes import restore_planes
 from astro_sr_plugin.enhancement.psf import (
     PSFLike,
@@ -33,6 +38,7 @@ def deconvolve(
     psf: PSFLike = None,
     auto_scale: bool = False,
     uncertainty: bool = False,
+    luminance_only: bool = False,
     model: str | os.PathLike[str] | None = None,
     mask: NDArray | None = None,
     device: str | None = None,
@@ -64,6 +70,9 @@ def deconvolve(
     uncertainty : bool
         Whether the standard deviation of every pixel comes along, as StdDevUncertainty; also for
         arrays the result is then a CCDData. NaN where a pixel of the input was NaN or masked.
+    luminance_only : bool
+        Whether the model restores the luminance of a colour image alone, whose light is then shared
+        out in the colours of the input. Refused for other images, and with ``uncertainty``.
     model : str or Path, optional
         Name from `list_models` (``"richardson-lucy"``, ``"wiener"`` are classical), or a weights
         file.
@@ -96,9 +105,13 @@ def deconvolve(
     check_strength("stars", stars)
     check_strength("extended", extended)
     engine = load_model(model or default_model("deconvolve"), task="deconvolve", scale=1)
+    if luminance_only:
+        check_uncertainty(uncertainty)
     if uncertainty:
         engine = with_errors(engine)
     frame, found = open_measured(image, mask=mask, hdu=hdu, psf=psf, auto_scale=auto_scale)
+    if luminance_only:
+        check_colour(frame)
     target = choose_target(found, target_fwhm, engine.spec)
     fwhm = max(m.fwhm for m in found)
     header = frame.header(
@@ -113,6 +126,7 @@ def deconvolve(
         parameters={
             "stars": stars,
             "extended": extended,
+            "luminance_only": luminance_only,
             "psf_fwhm": tuple(round(m.fwhm, 4) for m in found),
             **describe_field(found),
             "psf_beta": tuple(round(m.beta, 3) for m in found if math.isfinite(m.beta)),
@@ -127,6 +141,9 @@ def deconvolve(
             return
         blend = make_blend(frame.parts.data, frame.parts.mask, stars, extended, fwhm)
         planned = choose_runtime(runtime, device)
-        restore_planes(frame, engine, found, target, planned, sink, blend=blend, errors=errors)
+        if luminance_only:
+            restore_luminance(frame, engine, found, target, planned, sink, blend=blend)
+        else:
+            restore_planes(frame, engine, found, target, planned, sink, blend=blend, errors=errors)
 
     return frame.finish(fill, header, 1, out, overwrite, errors=errors)

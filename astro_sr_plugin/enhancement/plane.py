@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -260,6 +260,7 @@ def restore_plane(
     factor: float = 1.0,
     keep_flux: bool = True,
     errors: NDArray | None = None,
+    strips: Iterable[tuple[int, NDArray[np.float32]]] | None = None,
 ) -> None:
     """Restore a plane into ``sink``.
 
@@ -286,6 +287,8 @@ def restore_plane(
     errors : ndarray of float32, optional
         Takes the standard deviation of the result, of its shape; NaN where no data went into it.
         The model has to tell it.
+    strips : iterable, optional
+        What `Predictor.strips` would yield, where the model has done its work already.
     """
     scale = model.spec.scale
     shape = (source.plane.shape[0], source.plane.shape[1])
@@ -295,7 +298,9 @@ def restore_plane(
     sharpens = conditions.target_fwhm < 0.95 * scale * conditions.fwhm
     stars = sharpens and math.isfinite(source.measured.saturation)
     seen = source.with_cores(conditions, stars=stars)
-    for first_row, (strip, *told) in Predictor(model, conditions, runtime).strips(seen.read, shape):
+    if strips is None:
+        strips = Predictor(model, conditions, runtime).strips(seen.read, shape)
+    for first_row, (strip, *told) in strips:
         rows = (first_row // scale, (first_row + len(strip)) // scale)
         if errors is not None:
             errors[first_row : first_row + len(strip)] = told[0]

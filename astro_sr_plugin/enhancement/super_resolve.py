@@ -9,6 +9,11 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import Image
 from astro_sr_plugin.enhancement.frame import choose_runtime
+from astro_sr_plugin.enhancement.luminance import (
+    check_colour,
+    check_uncertainty,
+    restore_luminance,
+)
 from astro_sr_plugin.enhancement.planes import restore_planes
 from astro_sr_plugin.enhancement.psf import (
     PSFLike,
@@ -34,6 +39,7 @@ def super_resolve(
     auto_scale: bool = False,
     conserve_flux: bool = False,
     uncertainty: bool = False,
+    luminance_only: bool = False,
     model: str | os.PathLike[str] | None = None,
     mask: NDArray | None = None,
     device: str | None = None,
@@ -67,6 +73,9 @@ def super_resolve(
     uncertainty : bool
         Whether the standard deviation of every pixel comes along, as StdDevUncertainty; also for
         arrays the result is then a CCDData. NaN where a pixel of the input was NaN or masked.
+    luminance_only : bool
+        Whether the model restores the luminance of a colour image alone, whose light is then shared
+        out in the colours of the input. Refused for other images, and with ``uncertainty``.
     model : str or Path, optional
         Name from `list_models` (``"bicubic"`` and ``"wiener"`` are classical), or a weights file.
     mask : ndarray of bool, optional
@@ -101,9 +110,13 @@ def super_resolve(
     engine = load_model(
         model or default_model("super-resolve", scale), task="super-resolve", scale=scale
     )
+    if luminance_only:
+        check_uncertainty(uncertainty)
     if uncertainty:
         engine = with_errors(engine)
     frame, found = open_measured(image, mask=mask, hdu=hdu, psf=psf, auto_scale=auto_scale)
+    if luminance_only:
+        check_colour(frame)
     target = choose_target(found, target_fwhm, engine.spec)
     header = frame.header(
         scale,
@@ -115,6 +128,7 @@ def super_resolve(
         noise=max(m.sigma for m in found),
         parameters={
             "conserve_flux": conserve_flux,
+            "luminance_only": luminance_only,
             "psf_fwhm": tuple(round(m.fwhm, 4) for m in found),
             **describe_field(found),
         },
@@ -125,6 +139,11 @@ def super_resolve(
     def fill(sink: NDArray) -> None:
         factor = 1 / scale**2 if conserve_flux else 1.0
         planned = choose_runtime(runtime, device)
-        restore_planes(frame, engine, found, target, planned, sink, factor=factor, errors=errors)
+        if luminance_only:
+            restore_luminance(frame, engine, found, target, planned, sink, factor=factor)
+        else:
+            restore_planes(
+                frame, engine, found, target, planned, sink, factor=factor, errors=errors
+            )
 
     return frame.finish(fill, header, scale, out, overwrite, errors=errors)

@@ -238,16 +238,20 @@ def _measure_halo(stars: list[_Residual], psf: PSFMeasurement) -> NDArray[np.flo
     if len(stars) < _FEWEST_FOR_HALO:
         return np.zeros_like(radius)
     flux = np.array([star.flux for star in stars])
-    places, levels, evidence = [0.0], [0.0], 0.0
+    places, levels, evidence, doubts = [0.0], [0.0], [], []
     for low, ring in _rings(radius, psf):
         light, noise = np.array([_light_in(ring, star) for star in stars]).T
-        slope, error = _proportional_part(flux, light, noise)
+        slope, error, spread = _proportional_part(flux, light, noise)
         places.append(float(radius[ring].mean()))
-        evidence += (slope / error) ** 2
+        evidence.append((slope / error) ** 2)
+        doubts.append(1 - spread**-2)
         level = slope * max(0.0, 1 - (error / slope) ** 2) if slope else 0.0
         # A halo fades outwards; what grows is the sky of a nebula.
         levels.append(min(level, levels[-1]) if low >= _FADING else level)
-    if evidence < _EVIDENCE:
+    # What scatters more than the noise is the nebula under a star, and alike in all its rings: they
+    # are then not as many witnesses.
+    alike = 1 + float(np.mean(doubts)) * (len(doubts) - 1) if doubts else 1.0
+    if sum(evidence) < _EVIDENCE * alike:
         return np.zeros_like(radius)
     return np.interp(radius, [*places, 1.15 * places[-1] + 1], [*levels, 0.0])
 
@@ -316,12 +320,12 @@ def _robust_mean(values: NDArray[np.float64], errors: NDArray[np.float64]) -> tu
 
 def _proportional_part(
     flux: NDArray[np.float64], light: NDArray[np.float64], noise: NDArray[np.float64]
-) -> tuple[float, float]:
-    """Fit ``light = slope * flux + sky`` robustly; return the slope and its error."""
+) -> tuple[float, float, float]:
+    """Fit ``light = slope * flux + sky`` robustly; return slope, error, scatter over noise."""
     variance = noise**2 + _SKY_ERROR**2
     weight = np.where(np.isfinite(variance), 1 / variance, 0.0)
     if (weight > 0).sum() < _FEWEST_STARS:
-        return 0.0, np.inf
+        return 0.0, np.inf, 1.0
     basis = np.stack([flux, np.ones_like(flux)])
     robust = weight
     for _ in range(8):
@@ -332,7 +336,7 @@ def _proportional_part(
         spread = max(1.0, 1.4826 * float(np.median(np.abs(pull[weight > 0]))))
         robust = weight / (1 + (pull / (2 * spread)) ** 2)
     error = spread * np.sqrt(np.linalg.inv((basis * robust) @ basis.T + np.diag([0, 1.0]))[0, 0])
-    return float(slope), float(error)
+    return float(slope), float(error), spread
 
 
 def _measure_spikes(

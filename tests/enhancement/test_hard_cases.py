@@ -146,7 +146,7 @@ def test_noise_is_taken_away(name):
         ("fwhm-10-auto-scale", "reduced 2 times"),
         ("defocus-rings", "outside the range|width of the stars cannot be measured"),
         ("low-snr", "refused: the width of the stars cannot be measured"),
-        ("low-snr-nebula", "refused: the width of the stars cannot be measured"),
+        ("low-snr-nebula", "width of the stars cannot be measured|is uncertain"),
         ("empty", "refused: the width of the stars cannot be measured"),
         ("nearly-empty", "is uncertain"),
     ],

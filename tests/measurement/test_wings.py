@@ -96,3 +96,17 @@ def test_a_nebula_is_no_halo():
     if image is not None:
         truth = draw(galsim.Moffat(beta=3.2, fwhm=FWHM), 32, 32, 65)
         assert np.abs(image - truth).sum() < 0.05
+
+
+@pytest.mark.parametrize("seed", [1, 2, 4])
+def test_a_bright_nebula_with_fine_structure_is_no_halo(seed):
+    rng = np.random.default_rng(seed)
+    k = np.hypot(np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None])
+    k[0, 0] = np.inf
+    spectrum = np.fft.rfft2(rng.normal(size=(SIDE, SIDE))) * k**-1.5
+    cloud = np.fft.irfft2(spectrum, s=(SIDE, SIDE))
+    extra = 40 * np.exp(0.9 * cloud / cloud.std())
+    star = galsim.Moffat(beta=3.2, fwhm=FWHM)
+    _, image = measure(make_field(star, seed=seed, extra=extra, bright=20))
+    if image is not None:
+        assert np.abs(image - draw(star, 32, 32, 65)).sum() < 0.06

@@ -72,7 +72,12 @@ def test_astro_sr_understands_what_a_script_asks(path: Path) -> None:
 def test_arguments_have_one_dash() -> None:
     verb = named("Deconvolve")
     values, found = parse(verb, ["-stars", "0.25", "-extended=1", "-target-fwhm=2.5", "-whole"])
-    assert values == {"stars": 0.25, "extended": 1.0, "target_fwhm": 2.5}
+    assert values == {
+        "stars": 0.25,
+        "extended": 1.0,
+        "target_fwhm": 2.5,
+        "luminance_only": False,
+    }
     assert found.whole
     assert verb.command_lines(values) == [
         ["deconvolve", "--stars", "0.25", "--extended", "1.0", "--target-fwhm", "2.5"]
