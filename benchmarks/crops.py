@@ -49,7 +49,7 @@ def save_crops(
             slice(row * scale, (row + side) * scale),
             slice(column * scale, (column + side) * scale),
         )
-        background = scene.background if scale == 1 else scene.background_x2
+        background = scene.background_at(scale)
         left = i * (_ZOOM + 4)
         canvas.paste(_display(image[cut] - background[cut], scene.sigma), (left, _LABEL))
         draw.text((left + 3, 3), label, fill="white")

@@ -13,7 +13,7 @@ from astro_sr_plugin.metrics import (
     photometric_bias_scatter,
     star_peak_threshold,
 )
-from benchmarks.scenes import TASKS, Scene
+from benchmarks.scenes import ALL_TASKS, SCALES, Scene
 
 __all__ = ["evaluate_outputs", "input_scatter", "untouched"]
 
@@ -28,7 +28,7 @@ def evaluate_outputs(scene: Scene, task: str, output: ArrayLike) -> dict[str, fl
     scene : Scene
         What was observed, and the truth.
     task : str
-        One of `TASKS`.
+        One of `ALL_TASKS`.
     output : array_like
         In the units of the observation, background included, of the shape of the task's truth.
 
@@ -50,15 +50,15 @@ def evaluate_outputs(scene: Scene, task: str, output: ArrayLike) -> dict[str, fl
     ValueError
         If the task is unknown or the shape is not that of the truth.
     """
-    if task not in TASKS:
-        msg = f"task {task!r} is not one of {', '.join(TASKS)}"
+    if task not in ALL_TASKS:
+        msg = f"task {task!r} is not one of {', '.join(ALL_TASKS)}"
         raise ValueError(msg)
     image, truth = np.asarray(output, dtype=np.float64), np.asarray(scene.truth(task), np.float64)
     if image.shape != truth.shape:
         msg = f"output has shape {image.shape}; the truth for {task} has {truth.shape}"
         raise ValueError(msg)
-    scale = 2 if task == "super-resolve" else 1
-    background = scene.background_x2 if scale == 2 else scene.background
+    scale = SCALES[task]
+    background = scene.background_at(scale)
     excluded = np.kron(scene.excluded, np.ones((scale, scale), dtype=bool))
     sigma = scene.sigma[..., None, None]
     excess, true_excess = (image - background) / sigma, (truth - background) / sigma
@@ -100,7 +100,7 @@ def _sources(
     excluded: NDArray[np.bool_],
 ) -> dict[str, float]:
     """Return the figures of stars and detections in one channel, in units of the noise."""
-    scale = 2 if task == "super-resolve" else 1
+    scale = SCALES[task]
     target = scene.target_fwhm(task)
     points = _bright(scene, task, snr)
     points = (points + 0.5) * scale - 0.5
@@ -158,8 +158,8 @@ def input_scatter(scene: Scene, task: str) -> float:
 
 
 def untouched(scene: Scene, task: str) -> NDArray[np.float64]:
-    """Return the observation itself, at x2 with every pixel repeated."""
-    scale = 2 if task == "super-resolve" else 1
+    """Return the observation itself, at larger scales with every pixel repeated."""
+    scale = SCALES[task]
     image = np.asarray(scene.observed, np.float64)
     return image.repeat(scale, axis=-2).repeat(scale, axis=-1)
 

@@ -13,6 +13,7 @@ SIMPLE = {
     "denoise": ("bm3d", "siril"),
     "deconvolve": ("untouched", "wiener", "rl", "bm3d+rl", "siril"),
     "super-resolve": ("bicubic", "lanczos", "rl", "bm3d+rl"),
+    "super-resolve-x4": ("bicubic", "lanczos", "rl", "bm3d+rl"),
 }
 """The tools that a gain is counted over."""
 _CHAIN = "bm3d+rl"

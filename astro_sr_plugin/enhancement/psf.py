@@ -36,7 +36,6 @@ _LEAST_BETA = 1.6
 _MOST_BETA = 20.0
 """What a network is told of profiles without wings, such as Gaussians. Trained up to 10, it goes on
 from there as it should; the image of the PSF has any beta."""
-_LEAST_TARGET = 1.0
 _SHARPEST = 2.3
 _LEAST_ERROR, _GIVEN_ERROR, _BORROWED_ERROR, _UNKNOWN_ERROR = 0.01, 0.01, 0.05, 0.12
 """Relative errors of a FWHM: at best (stars differ from a Moffat profile), and if not measured."""
@@ -186,7 +185,8 @@ def choose_target(
     measured : sequence of PlaneMeasurement
         One per plane.
     target_fwhm : float or None
-        What the user wants; by default half of the widest plane, at least 2 pixels.
+        What the user wants; by default half of the widest plane, at least 2 pixels and what the
+        model can reach.
     spec : ModelSpec
         The model.
 
@@ -205,9 +205,12 @@ def choose_target(
     widest = max(m.fwhm for m in measured) * spec.scale
     _warn_of_range(measured, spec)
     if target_fwhm is None:
-        return max(2.0, widest / 2)
-    if not (math.isfinite(target_fwhm) and target_fwhm >= _LEAST_TARGET):
-        msg = f"target_fwhm={target_fwhm} cannot be sampled; allowed is {_LEAST_TARGET} px or more"
+        return max(2.0, widest / 2, spec.finest_target)
+    if not (math.isfinite(target_fwhm) and target_fwhm >= spec.finest_target):
+        msg = (
+            f"target_fwhm={target_fwhm} cannot be sampled by model {spec.name!r}; "
+            f"allowed is {spec.finest_target:g} px or more"
+        )
         raise InputError(msg)
     if widest / target_fwhm > _SHARPEST:
         warn(

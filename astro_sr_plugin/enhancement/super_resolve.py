@@ -21,7 +21,7 @@ from astro_sr_plugin.models.registry import default_model, load_model, with_erro
 
 __all__ = ["SCALES", "super_resolve"]
 
-SCALES = (2,)
+SCALES = (2, 4)
 
 
 def super_resolve(
@@ -95,7 +95,7 @@ def super_resolve(
         If the model is unknown or damaged, or tells no uncertainty though that is asked for.
     """
     if scale not in SCALES:
-        msg = f"scale={scale} is not offered; allowed is {', '.join(map(str, SCALES))}"
+        msg = f"scale={scale} is not offered; allowed are {', '.join(map(str, SCALES))}"
         raise InputError(msg)
     engine = load_model(
         model or default_model("super-resolve", scale), task="super-resolve", scale=scale

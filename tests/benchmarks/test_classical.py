@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("galsim")
 
-from benchmarks.classical import anscombe, inverse_anscombe, resize_x2
+from benchmarks.classical import anscombe, inverse_anscombe, resize
 from benchmarks.evaluation import evaluate_outputs, untouched
 from benchmarks.peers import Bench
 from benchmarks.scenes import Scene, make_scene
@@ -40,7 +40,7 @@ def test_doubling_keeps_the_grid(method: str) -> None:
     place = (np.arange(48) + 0.5) / 2 - 0.5
     wanted = np.add.outer(3.0 * place, place)
     inner = slice(8, -8)
-    assert resize_x2(ramp, method)[inner, inner] == pytest.approx(wanted[inner, inner], abs=0.1)
+    assert resize(ramp, method)[inner, inner] == pytest.approx(wanted[inner, inner], abs=0.1)
 
 
 def test_skipped_peers_say_why(bench: Bench, scene: Scene) -> None:
