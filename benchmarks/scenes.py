@@ -272,9 +272,7 @@ def _build(kind: str, seed: int, size: int, textures: str | Path | None) -> Scen
     return observe_plan(plan, FWHM[kind], kind, seed, size, rng)
 
 
-def _draw(
-    plan: Plan, psf: list[galsim.GSObject], width: float, size: int, **grid: Any
-) -> Array:
+def _draw(plan: Plan, psf: list[galsim.GSObject], width: float, size: int, **grid: Any) -> Array:
     """Render all channels of a plan, background included, at PSFs of this width (pixels)."""
     planes = [
         render(
@@ -406,9 +404,7 @@ def _star(
     return planes / planes.sum(axis=(1, 2), keepdims=True)
 
 
-def _fine_psf(
-    plan: Plan, fwhm: float, offsets: NDArray[np.int64] | None, factor: int
-) -> Array:
+def _fine_psf(plan: Plan, fwhm: float, offsets: NDArray[np.int64] | None, factor: int) -> Array:
     """Return the PSF on a grid `factor` times as fine by moving a star by parts of a pixel."""
     moved = {
         (v, u): _star(plan, fwhm, offsets, np.array([u, v]) / factor, 1 / factor)

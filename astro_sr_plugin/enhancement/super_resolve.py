@@ -51,11 +51,13 @@ def super_resolve(
     image : CCDData, NDData, ndarray, str or Path
         Linear image, shape (ny, nx), (3, ny, nx) or (n, ny, nx), in any unit and range. Never
         changed.
-    scale : {2}
-        Output pixels per input pixel along each axis.
+    scale : {2, 4}
+        Output pixels per input pixel along each axis. At 4 the networks show the detail of 2, on
+        more pixels: their result at 2, interpolated.
     target_fwhm : float, optional
-        FWHM of the result in output pixels, 1 or more; by default the number of pixels that the
-        input's stars have (half their width on the sky), at least 2.
+        FWHM of the result in output pixels, 1 or more, of networks at scale 4 4 or more; by default
+        half of the width that the input's stars have on the sky, at least 2, of networks at scale 4
+        at least 4.
     psf : number, sequence of numbers, 2D array, str or Path, optional
         PSF of the input, as for `deconvolve`.
     auto_scale : bool

@@ -44,8 +44,8 @@ def double(image: Tensor) -> Tensor:
     """Interpolate a well sampled image to twice as many pixels along each axis.
 
     Output pixel ``j`` lies at input pixel ``(j + 0.5) / 2 - 0.5``. The kernel is a sinc under a
-    Kaiser window, which neither loses nor adds anything below the highest frequency of the grid.
-    Where bright stars are barely sampled it would ring: there the result is held near the cubic
+    Kaiser window, which keeps what the grid carries but for its very highest frequencies. Where
+    bright stars are barely sampled it would ring: there the result is held near the cubic
     interpolation of the asinh of the image, in which a star is a parabola. What that takes or gives
     goes to the light around, so that the sum stays.
 

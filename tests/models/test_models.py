@@ -225,7 +225,7 @@ def test_weights_with_nan_are_refused(tmp_path):
     [
         ("nonesuch", None, None, "denoise-fast"),
         ("richardson-lucy", "denoise", None, "is for deconvolve"),
-        ("bicubic", "super-resolve", 4, "scale 4"),
+        ("bicubic", "super-resolve", 3, "scale 3"),
         ("gone.safetensors", None, None, "does not exist"),
     ],
 )
