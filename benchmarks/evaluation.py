@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from astro_sr_plugin.metrics import (
     aperture_photometry,
     asinh_psnr_db,
+    cross_coherence,
     half_flux_radius,
     invented_and_completeness,
     photometric_bias_scatter,
@@ -15,9 +16,14 @@ from astro_sr_plugin.metrics import (
 )
 from benchmarks.scenes import ALL_TASKS, SCALES, Scene
 
-__all__ = ["evaluate_outputs", "input_scatter", "untouched"]
+__all__ = ["FREQUENCIES", "evaluate_outputs", "input_scatter", "untouched"]
+
+FREQUENCIES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+"""Cycles per input pixel at which the coherence with the truth at scale 4 is given; 0.5 is the
+highest frequency of the input's pixels, 1 of those of scale 2."""
 
 _BRIGHT = 30.0  # least SNR of the stars of the photometry
+_RINGS = 32
 
 
 def evaluate_outputs(scene: Scene, task: str, output: ArrayLike) -> dict[str, float]:
@@ -43,7 +49,8 @@ def evaluate_outputs(scene: Scene, task: str, output: ArrayLike) -> dict[str, fl
         median half-flux radius of those stars over that on the truth. ``flux_ratio``: sum of
         the output over that of the input, background included as the verbs see it.
         ``excess_ratio``: the same less the true background. Channels are averaged, but for the
-        first; bias is the one of largest absolute value.
+        first; bias is the one of largest absolute value. At scale 4 also ``coherence_F`` for each F
+        of `FREQUENCIES`: that of asinh(I / 3 sigma) with the truth's.
 
     Raises
     ------
@@ -80,6 +87,8 @@ def evaluate_outputs(scene: Scene, task: str, output: ArrayLike) -> dict[str, fl
             figures[name] = float(good[np.abs(good).argmax()])
         else:
             figures[name] = float(good.mean())
+    if scale == 4:
+        figures |= _coherence(excess, true_excess, excluded)
     before = input_scatter(scene, task)
     figures["input_scatter"] = before
     figures["scatter_ratio"] = figures["scatter"] / before if before > 0 else float("nan")
@@ -89,6 +98,25 @@ def evaluate_outputs(scene: Scene, task: str, output: ArrayLike) -> dict[str, fl
         (image - background).sum() / (observed - scene.background).sum() / scale**2
     )
     return figures
+
+
+def _coherence(
+    image: NDArray[np.float64], truth: NDArray[np.float64], excluded: NDArray[np.bool_]
+) -> dict[str, float]:
+    """Return the coherence of two images at scale 4, in units of the noise, by frequency."""
+    curves = []
+    for pair in zip(_planes(image), _planes(truth), strict=True):
+        shown = [np.where(excluded, 0.0, np.arcsinh(plane / 3.0)) for plane in pair]
+        curves.append(np.interp(FREQUENCIES, *_in_input_pixels(*shown)))
+    means = np.mean(curves, axis=0)
+    return {f"coherence_{f:g}": float(c) for f, c in zip(FREQUENCIES, means, strict=True)}
+
+
+def _in_input_pixels(
+    image: NDArray[np.float64], truth: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    frequency, coherence = cross_coherence(image, truth, bins=_RINGS)
+    return 4 * frequency, coherence
 
 
 def _sources(
