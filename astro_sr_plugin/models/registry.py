@@ -198,6 +198,8 @@ def with_errors(model: Model) -> Model:
     ModelError
         If there is no uncertainty for the model.
     """
+    if isinstance(model, InterpolatedModel):
+        return replace(model, inner=with_errors(model.inner))
     told = sorted(path.stem for path in ERRORS.glob("*.safetensors"))
     name = model.spec.name.replace(_QUALITY, _FAST)
     if not isinstance(model, NetworkModel) or name not in told:

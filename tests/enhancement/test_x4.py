@@ -217,6 +217,22 @@ def test_nothing_finer_than_at_scale_2():
     assert (ratio[frequency < 0.1] > 0.9 * pixel[frequency < 0.1]).all()
 
 
+def test_the_uncertainty_is_that_of_scale_2_on_finer_pixels():
+    image = make_ccd()
+    image.data[50:54, 60:63] = np.nan
+    two, four = (
+        asr.super_resolve(image, scale=scale, uncertainty=True, device="cpu") for scale in (2, 4)
+    )
+    np.testing.assert_allclose(four.data, enlarge(image).data, atol=2e-3 * SIGMA, rtol=1e-5)
+    deviation = four.uncertainty.array
+    np.testing.assert_array_equal(np.isnan(deviation), np.isnan(four.data))
+    assert np.nanmin(deviation) > 0
+    means = deviation.reshape(2 * NY, 2, 2 * NX, 2).mean((1, 3))
+    ratio = (means / two.uncertainty.array)[np.isfinite(means)]
+    assert np.median(ratio) == pytest.approx(1.0, abs=0.01)
+    assert np.percentile(ratio, [1, 99]) == pytest.approx([1, 1], abs=0.3)
+
+
 def test_undersampled_images_end_at_what_the_network_can_carry():
     image = make_field()[0]
     out = enlarge(CCDData(image, unit=u.adu), psf=(1.6, 3.0))
