@@ -48,7 +48,7 @@ def save_crops(
             slice(row * scale, (row + side) * scale),
             slice(column * scale, (column + side) * scale),
         )
-        background = scene.background if scale == 1 else scene.background_x2
+        background = scene.background_at(scale)
         cuts.append((label, image[cut] - background[cut]))
     save_row(cuts, scene.sigma, path)
 

@@ -8,16 +8,22 @@ from numpy.typing import ArrayLike, NDArray
 from astro_sr_plugin.metrics import (
     aperture_photometry,
     asinh_psnr_db,
+    cross_coherence,
     half_flux_radius,
     invented_and_completeness,
     photometric_bias_scatter,
     star_peak_threshold,
 )
-from benchmarks.scenes import TASKS, Scene
+from benchmarks.scenes import ALL_TASKS, SCALES, Scene
 
-__all__ = ["evaluate_outputs", "input_scatter", "untouched"]
+__all__ = ["FREQUENCIES", "evaluate_outputs", "input_scatter", "untouched"]
+
+FREQUENCIES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+"""Cycles per input pixel at which the coherence with the truth at scale 4 is given; 0.5 is the
+highest frequency of the input's pixels, 1 of those of scale 2."""
 
 _BRIGHT = 30.0  # least SNR of the stars of the photometry
+_RINGS = 32
 
 
 def evaluate_outputs(scene: Scene, task: str, output: ArrayLike) -> dict[str, float]:
@@ -28,7 +34,7 @@ def evaluate_outputs(scene: Scene, task: str, output: ArrayLike) -> dict[str, fl
     scene : Scene
         What was observed, and the truth.
     task : str
-        One of `TASKS`.
+        One of `ALL_TASKS`.
     output : array_like
         In the units of the observation, background included, of the shape of the task's truth.
 
@@ -43,22 +49,23 @@ def evaluate_outputs(scene: Scene, task: str, output: ArrayLike) -> dict[str, fl
         median half-flux radius of those stars over that on the truth. ``flux_ratio``: sum of
         the output over that of the input, background included as the verbs see it.
         ``excess_ratio``: the same less the true background. Channels are averaged, but for the
-        first; bias is the one of largest absolute value.
+        first; bias is the one of largest absolute value. At scale 4 also ``coherence_F`` for each F
+        of `FREQUENCIES`: that of asinh(I / 3 sigma) with the truth's.
 
     Raises
     ------
     ValueError
         If the task is unknown or the shape is not that of the truth.
     """
-    if task not in TASKS:
-        msg = f"task {task!r} is not one of {', '.join(TASKS)}"
+    if task not in ALL_TASKS:
+        msg = f"task {task!r} is not one of {', '.join(ALL_TASKS)}"
         raise ValueError(msg)
     image, truth = np.asarray(output, dtype=np.float64), np.asarray(scene.truth(task), np.float64)
     if image.shape != truth.shape:
         msg = f"output has shape {image.shape}; the truth for {task} has {truth.shape}"
         raise ValueError(msg)
-    scale = 2 if task == "super-resolve" else 1
-    background = scene.background_x2 if scale == 2 else scene.background
+    scale = SCALES[task]
+    background = scene.background_at(scale)
     excluded = np.kron(scene.excluded, np.ones((scale, scale), dtype=bool))
     sigma = scene.sigma[..., None, None]
     excess, true_excess = (image - background) / sigma, (truth - background) / sigma
@@ -80,6 +87,8 @@ def evaluate_outputs(scene: Scene, task: str, output: ArrayLike) -> dict[str, fl
             figures[name] = float(good[np.abs(good).argmax()])
         else:
             figures[name] = float(good.mean())
+    if scale == 4:
+        figures |= _coherence(excess, true_excess, excluded)
     before = input_scatter(scene, task)
     figures["input_scatter"] = before
     figures["scatter_ratio"] = figures["scatter"] / before if before > 0 else float("nan")
@@ -91,6 +100,25 @@ def evaluate_outputs(scene: Scene, task: str, output: ArrayLike) -> dict[str, fl
     return figures
 
 
+def _coherence(
+    image: NDArray[np.float64], truth: NDArray[np.float64], excluded: NDArray[np.bool_]
+) -> dict[str, float]:
+    """Return the coherence of two images at scale 4, in units of the noise, by frequency."""
+    curves = []
+    for pair in zip(_planes(image), _planes(truth), strict=True):
+        shown = [np.where(excluded, 0.0, np.arcsinh(plane / 3.0)) for plane in pair]
+        curves.append(np.interp(FREQUENCIES, *_in_input_pixels(*shown)))
+    means = np.mean(curves, axis=0)
+    return {f"coherence_{f:g}": float(c) for f, c in zip(FREQUENCIES, means, strict=True)}
+
+
+def _in_input_pixels(
+    image: NDArray[np.float64], truth: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    frequency, coherence = cross_coherence(image, truth, bins=_RINGS)
+    return 4 * frequency, coherence
+
+
 def _sources(
     scene: Scene,
     task: str,
@@ -100,7 +128,7 @@ def _sources(
     excluded: NDArray[np.bool_],
 ) -> dict[str, float]:
     """Return the figures of stars and detections in one channel, in units of the noise."""
-    scale = 2 if task == "super-resolve" else 1
+    scale = SCALES[task]
     target = scene.target_fwhm(task)
     points = _bright(scene, task, snr)
     points = (points + 0.5) * scale - 0.5
@@ -158,8 +186,8 @@ def input_scatter(scene: Scene, task: str) -> float:
 
 
 def untouched(scene: Scene, task: str) -> NDArray[np.float64]:
-    """Return the observation itself, at x2 with every pixel repeated."""
-    scale = 2 if task == "super-resolve" else 1
+    """Return the observation itself, at larger scales with every pixel repeated."""
+    scale = SCALES[task]
     image = np.asarray(scene.observed, np.float64)
     return image.repeat(scale, axis=-2).repeat(scale, axis=-1)
 

@@ -23,7 +23,15 @@ from astro_sr_plugin.exceptions import AstroSRError
 from benchmarks.crops import save_crops
 from benchmarks.evaluation import evaluate_outputs
 from benchmarks.peers import PEERS, Bench
-from benchmarks.scenes import KINDS, TASKS, Scene, make_scene
+from benchmarks.scenes import (
+    ALL_TASKS,
+    KINDS,
+    SCALES,
+    TASKS,
+    Scene,
+    make_scene,
+    with_truth_x4,
+)
 from benchmarks.tables import Row, gains, quality_report
 
 __all__ = ["MODELS", "enhance", "evaluate_outputs", "main", "run_quality"]
@@ -34,8 +42,10 @@ MODELS = (
     "denoise=denoise-quality",
     "deconvolve=deconvolve-quality",
     "super-resolve=super-resolve-x2-quality",
+    "super-resolve-x4=super-resolve-x4-quality",
 )
 """What is run unless told otherwise: what a verb takes by itself, and the slower ones."""
+_FINEST_X4 = 4.0  # output pixels; the narrowest target that the verb takes at scale 4
 
 
 def enhance(scene: Scene, task: str, *, model: str | None = None) -> NDArray[np.floating]:
@@ -46,7 +56,7 @@ def enhance(scene: Scene, task: str, *, model: str | None = None) -> NDArray[np.
     scene : Scene
         Only `observed` is given to the verb, and the wanted FWHM where it takes one.
     task : str
-        One of `benchmarks.scenes.TASKS`.
+        One of `benchmarks.scenes.ALL_TASKS`.
     model : str, optional
         Name or path of a model; the verb's default otherwise.
 
@@ -63,13 +73,16 @@ def enhance(scene: Scene, task: str, *, model: str | None = None) -> NDArray[np.
         "denoise": asr.denoise,
         "deconvolve": asr.deconvolve,
         "super-resolve": asr.super_resolve,
+        "super-resolve-x4": asr.super_resolve,
     }
     verb = verbs[task]
     options: dict[str, Any] = {} if model is None else {"model": model}
     if task != "denoise" and "target_fwhm" in inspect.signature(verb).parameters:
         options["target_fwhm"] = scene.target_fwhm(task)
-    if task == "super-resolve":
-        options["scale"] = 2
+    if SCALES[task] > 1:
+        options["scale"] = SCALES[task]
+    if SCALES[task] == 4:
+        options["target_fwhm"] = max(_FINEST_X4, scene.target_fwhm(task))
     return np.asarray(verb(CCDData(scene.observed.copy(), unit="adu"), **options).data)
 
 
@@ -116,7 +129,10 @@ def run_quality(
     rows: list[Row] = []
     for kind in kinds:
         for seed in seeds:
-            scene = make_scene(kind, seed, size=size, textures=textures, cache=folder / "scenes")
+            kept: dict[str, Any] = {"textures": textures, "cache": folder / "scenes"}
+            scene = make_scene(kind, seed, size=size, **kept)
+            if any(SCALES[task] == 4 for task in tasks):
+                scene = with_truth_x4(scene, **kept)
             for task in tasks:
                 rows += _run_scene(bench, scene, task, models, folder / "crops", peers)
                 _write(folder, rows, bench, {"size": size, "textures": textures is not None})
@@ -215,7 +231,9 @@ def _plain(value: Any) -> Any:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__)
-    parser.add_argument("--tasks", type=_words, default=TASKS, help="comma-separated")
+    parser.add_argument(
+        "--tasks", type=_words, default=TASKS, help=f"comma-separated, of {', '.join(ALL_TASKS)}"
+    )
     parser.add_argument("--kinds", type=_words, default=KINDS, help="comma-separated")
     parser.add_argument("--seeds", type=_numbers, default=(1,), help="comma-separated")
     parser.add_argument(
@@ -228,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-ours", action="store_true", help="run only the peers")
     parser.add_argument("--out", default="benchmarks/results/quality", metavar="DIR")
     options = parser.parse_args(arguments)
-    for chosen, known in ((options.tasks, TASKS), (options.kinds, KINDS)):
+    for chosen, known in ((options.tasks, ALL_TASKS), (options.kinds, KINDS)):
         if unknown := set(chosen) - set(known):
             parser.error(f"{', '.join(sorted(unknown))} is not one of {', '.join(known)}")
     run_quality(

@@ -1,14 +1,14 @@
 """Truth-known validation scenes, rendered by GalSim and never used in training.
 
 Each scene holds what a camera would have recorded and what a perfect method would return for each
-task. Positions are 0-based with pixel centres at whole numbers; output pixel j of the x2 truth
-sits at (j + 0.5) / 2 - 0.5 input pixels. A `fwhm` is that of the optical profile before
+task. Positions are 0-based with pixel centres at whole numbers; output pixel j of the truth at
+scale s sits at (j + 0.5) / s - 0.5 input pixels. A `fwhm` is that of the optical profile before
 integration over the pixel; targets are point-sampled Gaussians.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -22,13 +22,27 @@ from benchmarks.exposure import FINE, MARGIN, dithers, stack_bayer, stack_mono
 from benchmarks.kinds import FWHM, PLANS, Plan
 from benchmarks.rendering import Content, gaussian, render
 
-__all__ = ["FWHM", "KINDS", "TASKS", "Scene", "make_scene", "observe_plan"]
+__all__ = [
+    "ALL_TASKS",
+    "FWHM",
+    "KINDS",
+    "SCALES",
+    "TASKS",
+    "Scene",
+    "make_scene",
+    "observe_plan",
+    "with_truth_x4",
+]
 
 Array = NDArray[np.float64]
 Image = NDArray[np.float32]
 
 KINDS = tuple(PLANS)
 TASKS = ("denoise", "deconvolve", "super-resolve")
+ALL_TASKS = (*TASKS, "super-resolve-x4")
+"""The last one needs a scene from `with_truth_x4`."""
+SCALES = {"denoise": 1, "deconvolve": 1, "super-resolve": 2, "super-resolve-x4": 4}
+"""Output pixels per input pixel of each task."""
 
 _FRAMES = 12
 _SATURATION_MARGIN = 2.0  # FWHM around saturated pixels that no metric looks at
@@ -70,6 +84,8 @@ class Scene:
         Stars inside the frame: positions, shape (n,), and fluxes (ADU), shape (n,) or (3, n).
     neighbour : numpy.ndarray
         Distance (pixels) from each star to the nearest other star or galaxy, shape (n,).
+    truth_x4, background_x4, psf_x4 : numpy.ndarray or None
+        The same on the grid four times as fine; only in scenes from `with_truth_x4`.
     """
 
     kind: str
@@ -91,6 +107,9 @@ class Scene:
     y: Array
     flux: Array
     neighbour: Array
+    truth_x4: Image | None = None
+    background_x4: Image | None = None
+    psf_x4: Array | None = None
 
     @property
     def snr(self) -> Array:
@@ -98,25 +117,31 @@ class Scene:
         return self.flux / (self.sigma[..., None] * np.sqrt(4 * np.pi) * self.fwhm / 2.355)
 
     def truth(self, task: str) -> Image:
-        """Return the truth for a task of `TASKS`."""
-        return {
-            "denoise": self.truth_denoise,
-            "deconvolve": self.truth_deconvolve,
-            "super-resolve": self.truth_x2,
-        }[task]
+        """Return the truth for a task of `ALL_TASKS`."""
+        return _there(
+            {
+                "denoise": self.truth_denoise,
+                "deconvolve": self.truth_deconvolve,
+                "super-resolve": self.truth_x2,
+                "super-resolve-x4": self.truth_x4,
+            }[task]
+        )
+
+    def background_at(self, scale: int) -> Image:
+        """Return the background on the grid of a scale."""
+        return _there({1: self.background, 2: self.background_x2, 4: self.background_x4}[scale])
+
+    def psf_at(self, scale: int) -> Array:
+        """Return the observation's PSF on the grid of a scale."""
+        return _there({1: self.psf, 2: self.psf_x2, 4: self.psf_x4}[scale])
 
     def target_fwhm(self, task: str) -> float:
         """Return the FWHM of the truth for a task in output pixels."""
-        return {
-            "denoise": self.fwhm,
-            "deconvolve": max(2.0, self.fwhm / 2),
-            "super-resolve": max(2.0, self.fwhm),
-        }[task]
+        return self.fwhm if task == "denoise" else max(2.0, self.fwhm * SCALES[task] / 2)
 
     def isolated(self, task: str) -> NDArray[np.bool_]:
         """Return which stars have no neighbour within 3 apertures of radius 1.5 target FWHM."""
-        scale = 2 if task == "super-resolve" else 1
-        return self.neighbour > 3 * 1.5 * self.target_fwhm(task) / scale
+        return self.neighbour > 3 * 1.5 * self.target_fwhm(task) / SCALES[task]
 
     def digest(self) -> str:
         """Return eight characters that change with the observed pixels."""
@@ -125,6 +150,7 @@ class Scene:
     def save(self, path: str | Path) -> None:
         """Write the scene to an .npz file."""
         content: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        content = {name: value for name, value in content.items() if value is not None}
         np.savez_compressed(path, **content)
 
     @classmethod
@@ -175,8 +201,7 @@ def make_scene(
         raise ValueError(msg)
     if cache is None:
         return _build(kind, seed, size, textures)
-    origin = f"-t{crc32(str(Path(textures).resolve()).encode()):08x}" if textures else ""
-    path = Path(cache) / f"scene-v{_VERSION}-{kind}-{seed}-{size}{origin}.npz"
+    path = _kept_at(Path(cache), kind, seed, size, textures)
     if path.exists():
         return Scene.load(path)
     scene = _build(kind, seed, size, textures)
@@ -185,10 +210,82 @@ def make_scene(
     return scene
 
 
+def with_truth_x4(
+    scene: Scene, *, textures: str | Path | None = None, cache: str | Path | None = None
+) -> Scene:
+    """Return a scene of `make_scene` with its truth on the grid four times as fine.
+
+    Parameters
+    ----------
+    scene : Scene
+        Made by `make_scene` with the same `textures`.
+    textures, cache : path, optional
+        As for `make_scene`; what is added is kept in a file of its own.
+
+    Returns
+    -------
+    Scene
+        With `truth_x4`, `background_x4` and `psf_x4`.
+    """
+    kind, seed, size = scene.kind, scene.seed, scene.observed.shape[-1]
+    path = None
+    if cache is not None:
+        path = _kept_at(Path(cache), kind, seed, size, textures, f"-x4-{scene.digest()}")
+        if path.exists():
+            with np.load(path) as file:
+                return replace(scene, **{name: file[name] for name in file.files})
+    rng = np.random.default_rng([crc32(kind.encode()), seed])
+    plan = PLANS[kind](size, rng, textures)
+    offsets = dithers(_FRAMES, rng) if plan.stacked else None
+    target = scene.target_fwhm("super-resolve-x4") / 4  # in input pixels
+    truth = _draw(plan, [gaussian(target)] * len(plan.content), target, size, pixel=0.0, step=0.25)
+    planes = {
+        "truth_x4": truth.astype(np.float32),
+        "background_x4": _background(plan, size, step=0.25).astype(np.float32),
+        "psf_x4": _fine_psf(plan, scene.fwhm, offsets, 4),
+    }
+    if len(plan.content) == 1:
+        planes = {name: image[0] for name, image in planes.items()}
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(path, **planes)
+    return replace(scene, **planes)
+
+
+def _kept_at(
+    cache: Path, kind: str, seed: int, size: int, textures: str | Path | None, part: str = ""
+) -> Path:
+    origin = f"-t{crc32(str(Path(textures).resolve()).encode()):08x}" if textures else ""
+    return cache / f"scene-v{_VERSION}-{kind}-{seed}-{size}{origin}{part}.npz"
+
+
+def _there(image: Any) -> Any:
+    if image is None:
+        msg = "the scene has no truth at scale 4; make it by with_truth_x4"
+        raise ValueError(msg)
+    return image
+
+
 def _build(kind: str, seed: int, size: int, textures: str | Path | None) -> Scene:
     rng = np.random.default_rng([crc32(kind.encode()), seed])
     plan = PLANS[kind](size, rng, textures)
     return observe_plan(plan, FWHM[kind], kind, seed, size, rng)
+
+
+def _draw(plan: Plan, psf: list[galsim.GSObject], width: float, size: int, **grid: Any) -> Array:
+    """Render all channels of a plan, background included, at PSFs of this width (pixels)."""
+    planes = [
+        render(
+            content,
+            psf[c],
+            (size, size),
+            fwhm=width,
+            sigma=plan.camera.sigma(plan.sky[c]) / 4,
+            **grid,
+        )
+        for c, content in enumerate(plan.content)
+    ]
+    return np.stack(planes) + _background(plan, size, **grid)
 
 
 def observe_plan(
@@ -199,11 +296,7 @@ def observe_plan(
     noise = [plan.camera.sigma(level) for level in plan.sky]
 
     def draw(psf: list[galsim.GSObject], width: float, **grid: Any) -> Array:
-        planes = [
-            render(plan.content[c], psf[c], (size, size), fwhm=width, sigma=noise[c] / 4, **grid)
-            for c in range(channels)
-        ]
-        return np.stack(planes) + _background(plan, size, **grid)
+        return _draw(plan, psf, width, size, **grid)
 
     target = max(2.0, fwhm / 2)
     target_x2 = max(2.0, fwhm) / 2  # in input pixels
@@ -221,7 +314,7 @@ def observe_plan(
         observed = np.stack([plan.camera.expose(plane, rng) for plane in clean])
         sigma = np.array(noise)
     psf = _star(plan, fwhm, offsets, np.zeros(2), 1.0)
-    psf_x2 = _fine_psf(plan, fwhm, offsets)
+    psf_x2 = _fine_psf(plan, fwhm, offsets, 2)
     excluded = np.zeros((size, size), dtype=bool)
     if plan.camera.full_well is not None:
         # The full well sits on the noise-free image too, so that noise does not hide saturation.
@@ -311,21 +404,22 @@ def _star(
     return planes / planes.sum(axis=(1, 2), keepdims=True)
 
 
-def _fine_psf(plan: Plan, fwhm: float, offsets: NDArray[np.int64] | None) -> Array:
-    """Return the PSF at half-pixel steps by moving a star by half a pixel."""
+def _fine_psf(plan: Plan, fwhm: float, offsets: NDArray[np.int64] | None, factor: int) -> Array:
+    """Return the PSF on a grid `factor` times as fine by moving a star by parts of a pixel."""
     moved = {
-        (v, u): _star(plan, fwhm, offsets, np.array([u, v]) / 2, 0.5)
-        for v in (0, 1)
-        for u in (0, 1)
+        (v, u): _star(plan, fwhm, offsets, np.array([u, v]) / factor, 1 / factor)
+        for v in range(factor)
+        for u in range(factor)
     }
     channels, side = moved[0, 0].shape[:2]
     half = side // 2
-    # Fine sample m lies (m - 2 half) / 2 from the star; odd ones need the star moved by 0.5.
-    fine = np.zeros((channels, 2 * side - 1, 2 * side - 1))
+    # Fine sample m lies (m - factor half) / factor from the star, between pixels for a moved star.
+    n = factor * (side - 1) + 1
+    fine = np.zeros((channels, n, n))
     for (v, u), star in moved.items():
-        fine[:, v::2, u::2] = star[:, v:, u:]
-    centre = 2 * half
-    keep = slice(centre - half - half // 2, centre + half + half // 2 + 1)
+        fine[:, -v % factor :: factor, -u % factor :: factor] = star[:, v > 0 :, u > 0 :]
+    centre, reach = factor * half, factor * (half + half // 2) // 2
+    keep = slice(centre - reach, centre + reach + 1)
     fine = fine[:, keep, keep]
     return fine / fine.sum(axis=(1, 2), keepdims=True)
 

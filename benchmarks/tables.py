@@ -13,9 +13,11 @@ SIMPLE = {
     "denoise": ("bm3d", "siril"),
     "deconvolve": ("untouched", "wiener", "rl", "bm3d+rl", "siril"),
     "super-resolve": ("bicubic", "lanczos", "rl", "bm3d+rl"),
+    "super-resolve-x4": ("bicubic", "lanczos", "rl", "bm3d+rl"),
 }
 """The tools that a gain is counted over."""
 _CHAIN = "bm3d+rl"
+_COHERENCE = "coherence_"
 _WEIGHTED = ("bias", "scatter", "input_scatter", "radius_ratio")
 
 
@@ -69,6 +71,8 @@ def quality_report(rows: Sequence[Row], ours: Sequence[str]) -> str:
     for task in dict.fromkeys(r.task for r in rows):
         own = [r for r in rows if r.task == task]
         parts += [f"## {task}", _decibels(own, task, ours)]
+        if any(name.startswith(_COHERENCE) for r in own for name in r.figures):
+            parts += [f"### {task}: coherence with the truth", _coherences(own)]
         reference = _CHAIN if any(r.method == _CHAIN for r in own) else "bm3d"
         for method in [*ours, reference]:
             if any(r.method == method and r.figures for r in own):
@@ -98,6 +102,18 @@ def _decibels(rows: Sequence[Row], task: str, ours: Sequence[str]) -> str:
         columns = [np.array(column)[np.isfinite(column)] for column in values.values()]
         lines.append([label, *(_text(float(reduce(c)) if c.size else np.nan) for c in columns)])
     return markdown_table(["scene (dB)", *values], lines)
+
+
+def _coherences(rows: Sequence[Row]) -> str:
+    """Return by method and frequency, in cycles per input pixel, the mean over the scenes."""
+    names = [n for r in rows for n in r.figures if n.startswith(_COHERENCE)]
+    names = list(dict.fromkeys(names))
+    head = ["cycles per input pixel", *(name.removeprefix(_COHERENCE) for name in names)]
+    lines = []
+    for method in dict.fromkeys(r.method for r in rows if r.figures):
+        values = [[figure(rows, kind, method, name) for kind in _kinds(rows)] for name in names]
+        lines.append([method, *(_text(float(np.nanmean(v)), ".2f") for v in values)])
+    return markdown_table(head, lines)
 
 
 def _figures(rows: Sequence[Row], method: str) -> str:

@@ -16,8 +16,8 @@ AstroSR.main( {
    replaceable: false,
    keepStretch: true,
    parameters: [
-      AstroSR.integer( "scale", "--scale", "Scale", 2, 2, 4,
-         "How many times as wide and as high." ),
+      AstroSR.choice( "scale", "--scale", "Scale", "2", [ "2", "4" ],
+         "How many times as wide and as high; 4 shows no finer detail than 2." ),
       AstroSR.flag( "conserveFlux", "--conserve-flux", "Conserve flux", false,
          "Keep the sum of the pixels instead of the surface brightness." ),
       ...AstroSR.PSF_PARAMETERS,

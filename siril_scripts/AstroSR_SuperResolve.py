@@ -1,6 +1,6 @@
 """AstroSR Super-resolve.
 
-Doubles the pixels of a linear image and sharpens it; the plate solution follows.
+Gives a linear image two or four times the pixels and sharpens it; the plate solution follows.
 
 (c) The astro_sr_plugin developers 2026
 Contact: the authors of the package astro_sr_plugin, through its issue tracker
@@ -16,7 +16,7 @@ import sirilpy as s
 
 s.ensure_installed("numpy", "astropy")
 
-from astro_sr_siril import Number, Switch, Verb, run  # noqa: E402
+from astro_sr_siril import Choice, Number, Switch, Verb, run  # noqa: E402
 
 VERSION = "0.1.0"
 
@@ -24,9 +24,10 @@ SUPER_RESOLVE = Verb(
     name="super-resolve",
     title="Super-resolve",
     version=VERSION,
-    about="Doubles the pixels of a linear image and sharpens it. The plate solution follows. "
-    "Of a selection, that part alone becomes the image.",
+    about="Gives a linear image twice or four times as many pixels along each side, and sharpens "
+    "it. The plate solution follows. Of a selection, that part alone becomes the image.",
     options=(
+        Choice("scale", "Scale", "2", "4 shows no finer detail than 2", ("2", "4")),
         Switch("conserve-flux", "Keep the sum of the pixels", help="instead of their brightness"),
         Number(
             "target-fwhm",
@@ -41,7 +42,6 @@ SUPER_RESOLVE = Verb(
             help="colour images: sharpen the luminance, and take the colours as they are",
         ),
     ),
-    fixed=("--scale", "2"),
 )
 
 if __name__ == "__main__":

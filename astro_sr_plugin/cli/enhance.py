@@ -113,12 +113,17 @@ def _add_super_resolve(commands: Commands) -> None:
         usage="super-resolve INPUT... -o OUTPUT",
         summary="Upscale and sharpen; the world coordinates follow the new pixels.",
         examples="  astro-sr super-resolve stack.fits -o big.fits\n"
-        "  astro-sr super-resolve stack.fits -o big.fits --conserve-flux\n"
+        "  astro-sr super-resolve stack.fits -o big.fits --scale 4 --conserve-flux\n"
         "  astro-sr super-resolve stack.fits -o big.fits --model bicubic",
     )
     add_image_options(parser)
     group = parser.add_argument_group("upscaling")
-    group.add_argument("--scale", type=int, default=2, help="enlargement (default: 2)")
+    group.add_argument(
+        "--scale",
+        type=int,
+        default=2,
+        help="enlargement, 2 or 4 (default: 2); 4 shows no finer detail than 2",
+    )
     group.add_argument(
         "--conserve-flux",
         action="store_true",

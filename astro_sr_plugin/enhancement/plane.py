@@ -311,7 +311,7 @@ def restore_plane(
         for array in (sink, source.plane):
             release(array)
     ledger.close()
-    for first, last in _row_blocks(shape[0]):
+    for first, last in _row_blocks(shape[0], scale):
         out = slice(first * scale, last * scale)
         values = sink[out]
         if keep_flux:
@@ -352,8 +352,8 @@ def _blended(error: NDArray, part: NDArray[np.float32] | float) -> NDArray[np.fl
     return blended
 
 
-def _row_blocks(rows: int) -> Iterator[tuple[int, int]]:
-    step = _ROWS // BLOCK * BLOCK
+def _row_blocks(rows: int, scale: int = 1) -> Iterator[tuple[int, int]]:
+    step = _ROWS // scale // BLOCK * BLOCK
     for first in range(0, rows, step):
         yield first, min(first + step, rows)
 

@@ -39,7 +39,6 @@ _LEAST_BETA = 1.6
 _MOST_BETA = 20.0
 """What a network is told of profiles without wings, such as Gaussians. Trained up to 10, it goes on
 from there as it should; the image of the PSF has any beta."""
-_LEAST_TARGET = 1.0
 _SHARPEST = 2.3
 _IMPOSSIBLE = 6.0
 _FEW_STARS = 3
@@ -194,8 +193,9 @@ def choose_target(
     measured : sequence of PlaneMeasurement
         One per plane.
     target_fwhm : float or None
-        What the user wants; by default half of the widest plane, at least 2 pixels, and not so
-        narrow that the widest stars of a field would be made more than 2.3 times narrower.
+        What the user wants; by default half of the widest plane, at least 2 pixels and what the
+        model can reach, and not so narrow that the widest stars of a field would be made more than
+        2.3 times narrower.
     spec : ModelSpec
         The model.
 
@@ -214,9 +214,13 @@ def choose_target(
     widest = max(_fwhm_range(m)[1] for m in measured) * spec.scale
     _warn_of_range(measured, spec)
     if target_fwhm is None:
-        return max(2.0, max(m.fwhm for m in measured) * spec.scale / 2, widest / _SHARPEST)
-    if not (math.isfinite(target_fwhm) and target_fwhm >= _LEAST_TARGET):
-        msg = f"target_fwhm={target_fwhm} cannot be sampled; allowed is {_LEAST_TARGET} px or more"
+        half = max(m.fwhm for m in measured) * spec.scale / 2
+        return max(2.0, half, widest / _SHARPEST, spec.finest_target)
+    if not (math.isfinite(target_fwhm) and target_fwhm >= spec.finest_target):
+        msg = (
+            f"target_fwhm={target_fwhm} cannot be sampled by model {spec.name!r}; "
+            f"allowed is {spec.finest_target:g} px or more"
+        )
         raise InputError(msg)
     if widest / target_fwhm > _IMPOSSIBLE:
         msg = (

@@ -27,7 +27,7 @@ from astro_sr_plugin.models.registry import default_model, load_model, with_erro
 
 __all__ = ["SCALES", "super_resolve"]
 
-SCALES = (2,)
+SCALES = (2, 4)
 
 
 def super_resolve(
@@ -58,11 +58,13 @@ def super_resolve(
     image : CCDData, NDData, ndarray, str or Path
         Linear image, shape (ny, nx), (3, ny, nx) or (n, ny, nx), in any unit and range. Never
         changed.
-    scale : {2}
-        Output pixels per input pixel along each axis.
+    scale : {2, 4}
+        Output pixels per input pixel along each axis. At 4 the networks show the detail of 2, on
+        more pixels: their result at 2, interpolated.
     target_fwhm : float, optional
-        FWHM of the result in output pixels, 1 or more; by default the number of pixels that the
-        input's stars have (half their width on the sky), at least 2.
+        FWHM of the result in output pixels, 1 or more, of networks at scale 4 4 or more; by default
+        half of the width that the input's stars have on the sky, at least 2, of networks at scale 4
+        at least 4.
     psf : number, sequence of numbers, 2D array, str or Path, optional
         PSF of the input, as for `deconvolve`.
     auto_scale : bool
@@ -105,7 +107,7 @@ def super_resolve(
         If the model is unknown or damaged, or tells no uncertainty though that is asked for.
     """
     if scale not in SCALES:
-        msg = f"scale={scale} is not offered; allowed is {', '.join(map(str, SCALES))}"
+        msg = f"scale={scale} is not offered; allowed are {', '.join(map(str, SCALES))}"
         raise InputError(msg)
     engine = load_model(
         model or default_model("super-resolve", scale), task="super-resolve", scale=scale

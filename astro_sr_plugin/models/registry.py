@@ -10,6 +10,7 @@ from pathlib import Path
 from astro_sr_plugin.exceptions import ModelError
 from astro_sr_plugin.models.bicubic import BicubicModel
 from astro_sr_plugin.models.checkpoint import load_errors, load_network, read_card
+from astro_sr_plugin.models.interpolated import InterpolatedModel, describe_doubled
 from astro_sr_plugin.models.network import NetworkModel
 from astro_sr_plugin.models.richardson_lucy import RichardsonLucyModel
 from astro_sr_plugin.models.spec import Model, ModelSpec
@@ -24,6 +25,7 @@ _DEFAULTS = {
     ("denoise", 1): "denoise-fast",
     ("deconvolve", 1): "deconvolve-fast",
     ("super-resolve", 2): "super-resolve-x2-fast",
+    ("super-resolve", 4): "super-resolve-x4-fast",
     ("remove-stars", 1): "remove-stars-fast",
 }
 
@@ -40,12 +42,15 @@ _CLASSICAL = (
         description="Linear Wiener filter that keeps the PSF; no training.",
         architecture="WienerModel",
     ),
-    ModelSpec(
-        name="wiener",
-        task="super-resolve",
-        description="Linear Wiener filter to the target PSF on the finer grid; no training.",
-        architecture="WienerModel",
-        scale=2,
+    *(
+        ModelSpec(
+            name="wiener",
+            task="super-resolve",
+            description="Linear Wiener filter to the target PSF on the finer grid; no training.",
+            architecture="WienerModel",
+            scale=scale,
+        )
+        for scale in (2, 4)
     ),
     ModelSpec(
         name="richardson-lucy",
@@ -53,16 +58,20 @@ _CLASSICAL = (
         description="20 Richardson-Lucy iterations to the target PSF; no training.",
         architecture="RichardsonLucyModel",
     ),
-    ModelSpec(
-        name="bicubic",
-        task="super-resolve",
-        description="Bicubic interpolation: larger, not sharper.",
-        architecture="BicubicModel",
-        scale=2,
+    *(
+        ModelSpec(
+            name="bicubic",
+            task="super-resolve",
+            description="Bicubic interpolation: larger, not sharper.",
+            architecture="BicubicModel",
+            scale=scale,
+        )
+        for scale in (2, 4)
     ),
 )
 _FAST, _QUALITY = "-fast", "-quality"
 _ORIENTATIONS = 8
+_X2, _X4 = "-x2", "-x4"
 
 _CLASSES = {
     "WienerModel": WienerModel,
@@ -90,8 +99,9 @@ def list_models(task: str | None = None) -> list[ModelSpec]:
         If a shipped card is damaged.
     """
     specs = [read_card(card) for card in sorted(WEIGHTS.glob("*.toml"))]
-    averaged = [_averaged(spec) for spec in specs if spec.name.endswith(_FAST)]
-    return [s for s in (*specs, *averaged, *_CLASSICAL) if task is None or s.task == task]
+    specs += [_averaged(spec) for spec in specs if spec.name.endswith(_FAST)]
+    specs += [describe_doubled(spec) for spec in specs if _X2 in spec.name]
+    return [s for s in (*specs, *_CLASSICAL) if task is None or s.task == task]
 
 
 def _averaged(spec: ModelSpec) -> ModelSpec:
@@ -113,7 +123,8 @@ def load_model(
     Parameters
     ----------
     model : str or Path
-        A name from `list_models`, or a ``.safetensors`` file of this package.
+        A name from `list_models`, or a ``.safetensors`` file of this package; one of scale 2 serves
+        for scale 4 too.
     task : str, optional
         What it has to be for; a classical method may have one model for each of several tasks.
     scale : int, optional
@@ -131,6 +142,8 @@ def load_model(
     text = os.fspath(model)
     if text.endswith(".safetensors"):
         loaded: Model = _load_file(text)
+        if scale == 2 * loaded.spec.scale and loaded.spec.task == "super-resolve":
+            loaded = InterpolatedModel(loaded)
         specs = [loaded.spec]
     else:
         specs = [s for s in list_models() if s.name == text]
@@ -157,6 +170,8 @@ def load_model(
 
 @lru_cache(maxsize=8)
 def _load_shipped(name: str) -> Model:
+    if _X4 in name:
+        return InterpolatedModel(_load_shipped(name.replace(_X4, _X2)))
     path = WEIGHTS / f"{name.replace(_QUALITY, _FAST)}.safetensors"
     model = load_network(path, read_card(path.with_suffix(".toml")))
     if name.endswith(_QUALITY):
@@ -183,6 +198,8 @@ def with_errors(model: Model) -> Model:
     ModelError
         If there is no uncertainty for the model.
     """
+    if isinstance(model, InterpolatedModel):
+        return replace(model, inner=with_errors(model.inner))
     told = sorted(path.stem for path in ERRORS.glob("*.safetensors"))
     name = model.spec.name.replace(_QUALITY, _FAST)
     if not isinstance(model, NetworkModel) or name not in told:

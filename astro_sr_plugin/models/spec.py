@@ -35,6 +35,8 @@ class ModelSpec:
         Tile origins and sizes are multiples of this.
     fwhm_range : tuple of float
         FWHM of the stars, in input pixels, for which it was made.
+    finest_target : float
+        Least FWHM of the result, in output pixels, that it can reach.
     license : str
         SPDX identifier of the licence of the weights.
     sha256 : str
@@ -53,6 +55,7 @@ class ModelSpec:
     halo: int = 0
     multiple_of: int = 8
     fwhm_range: tuple[float, float] = (0.5, 50.0)
+    finest_target: float = 1.0
     license: str = "BSD-3-Clause"
     sha256: str = ""
     options: dict[str, Any] = field(default_factory=dict)

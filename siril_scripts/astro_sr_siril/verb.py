@@ -119,8 +119,6 @@ class Verb:
         Whether a network works, which may be chosen, and where it runs.
     whole : bool
         Whether it always works on the whole image.
-    fixed : tuple of str
-        What else is given to ``astro-sr``.
     steps : callable, optional
         Gives the command lines, without input and output, for the values of the options, if it is
         not one command with all of them.
@@ -136,7 +134,6 @@ class Verb:
     beside_flag: str = ""
     network: bool = True
     whole: bool = False
-    fixed: tuple[str, ...] = ()
     steps: Callable[[Values], list[list[str]]] | None = None
 
     def defaults(self) -> Values:
@@ -156,7 +153,7 @@ class Verb:
                 msg = f"{self.title}: nothing is chosen to be done"
                 raise ScriptError(msg)
             return lines
-        return [[self.name, *self.fixed, *flags(self.options, values)]]
+        return [[self.name, *flags(self.options, values)]]
 
 
 def flags(options: tuple[Option, ...], values: Values) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("galsim")
 
-from benchmarks.classical import anscombe, inverse_anscombe, resize_x2
+from benchmarks.classical import anscombe, inverse_anscombe, resize
 from benchmarks.evaluation import evaluate_outputs, untouched
 from benchmarks.peers import Bench
 from benchmarks.scenes import Scene, make_scene
@@ -34,13 +34,16 @@ def test_anscombe_makes_the_noise_one_and_its_inverse_the_mean() -> None:
         assert mean == pytest.approx(level, abs=0.01 * sigma)
 
 
+@pytest.mark.parametrize("factor", [2, 4])
 @pytest.mark.parametrize("method", ["bicubic", "lanczos"])
-def test_doubling_keeps_the_grid(method: str) -> None:
+def test_enlarging_keeps_the_grid(method: str, factor: int) -> None:
     ramp = np.add.outer(3.0 * np.arange(24.0), np.arange(24.0))
-    place = (np.arange(48) + 0.5) / 2 - 0.5
+    place = (np.arange(24 * factor) + 0.5) / factor - 0.5
     wanted = np.add.outer(3.0 * place, place)
-    inner = slice(8, -8)
-    assert resize_x2(ramp, method)[inner, inner] == pytest.approx(wanted[inner, inner], abs=0.1)
+    inner = slice(4 * factor, -4 * factor)
+    assert resize(ramp, method, factor)[inner, inner] == pytest.approx(
+        wanted[inner, inner], abs=0.1
+    )
 
 
 def test_skipped_peers_say_why(bench: Bench, scene: Scene) -> None:

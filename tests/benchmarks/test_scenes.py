@@ -13,12 +13,17 @@ pytest.importorskip("galsim")
 
 from benchmarks.evaluation import evaluate_outputs, untouched
 from benchmarks.rendering import Content, gaussian, moffat, render
-from benchmarks.scenes import KINDS, TASKS, Scene, make_scene
+from benchmarks.scenes import ALL_TASKS, KINDS, Scene, make_scene, with_truth_x4
 
 
 @cache
 def scene_of(kind: str) -> Scene:
     return make_scene(kind, 5, size=96)
+
+
+@cache
+def fine_scene_of(kind: str) -> Scene:
+    return with_truth_x4(scene_of(kind))
 
 
 def brightest(scene: Scene) -> int:
@@ -27,7 +32,9 @@ def brightest(scene: Scene) -> int:
     return int(np.where(good, scene.flux, 0.0).argmax())
 
 
-@pytest.mark.parametrize(("scale", "task"), [(1, "denoise"), (1, "deconvolve"), (2, "x2")])
+@pytest.mark.parametrize(
+    ("scale", "task"), [(1, "denoise"), (1, "deconvolve"), (2, "x2"), (4, "x4")]
+)
 def test_rendered_star_has_its_flux_and_place(scale: int, task: str) -> None:
     x, y, flux = 40.3, 52.6, 5e4
     content = Content(np.array([x]), np.array([y]), np.array([flux]))
@@ -41,12 +48,13 @@ def test_rendered_star_has_its_flux_and_place(scale: int, task: str) -> None:
 
 
 def test_catalogue_is_that_of_the_truths() -> None:
-    scene = scene_of("undersampled")
+    scene = fine_scene_of("undersampled")
     star = brightest(scene)
     reach = 4
     for truth, background, scale in (
         (scene.truth_deconvolve, scene.background, 1),
         (scene.truth_x2, scene.background_x2, 2),
+        (scene.truth_x4, scene.background_x4, 4),
     ):
         x, y = (scene.x[star] + 0.5) * scale - 0.5, (scene.y[star] + 0.5) * scale - 0.5
         rows, columns = np.indices(truth.shape)
@@ -78,6 +86,38 @@ def test_psf_images_agree_with_the_observation() -> None:
     # A coarse pixel is the mean of 2 x 2 fine ones around it.
     half, fine = scene.psf.shape[0] // 2, scene.psf_x2.shape[0] // 2
     assert scene.psf[half, half] == pytest.approx(4 * scene.psf_x2[fine, fine], rel=0.02)
+
+
+@pytest.mark.parametrize("kind", ["oversampled", "nebula-stack"])
+def test_psf_at_scale_4_is_that_of_scale_2_on_finer_pixels(kind: str) -> None:
+    scene = fine_scene_of(kind)
+    coarse, fine = scene.psf_at(2), scene.psf_at(4)
+    assert fine.sum() == pytest.approx(1.0)
+    middle, half = fine.shape[0] // 2, coarse.shape[0] // 2
+    # A pixel of scale 2 holds two by two of scale 4, and lies half a pixel beside its own.
+    means = (fine[1:, 1:] + fine[1:, :-1] + fine[:-1, 1:] + fine[:-1, :-1]) / 4
+    around = means[middle - 1 : middle + 1, middle - 1 : middle + 1]
+    assert np.ptp(around) < 0.06 * around.max()
+    assert coarse[half, half] == pytest.approx(4 * fine[middle, middle], rel=0.02)
+    reach = slice(middle - 8, middle + 9)
+    own = slice(half - 4, half + 5)
+    assert 4 * fine[reach, reach][::2, ::2] == pytest.approx(coarse[own, own], rel=0.03, abs=1e-4)
+
+
+def test_the_truth_at_scale_4_is_kept_apart(tmp_path: Path) -> None:
+    scene = make_scene("undersampled", 7, size=64, cache=tmp_path)
+    (kept,) = tmp_path.iterdir()
+    before = kept.read_bytes()
+    with pytest.raises(ValueError, match="with_truth_x4"):
+        scene.truth("super-resolve-x4")
+    first = with_truth_x4(scene, cache=tmp_path)
+    again = with_truth_x4(scene, cache=tmp_path)
+    for name in ("truth_x4", "background_x4", "psf_x4"):
+        assert np.array_equal(getattr(first, name), getattr(again, name))
+    assert first.truth("super-resolve-x4").shape == (256, 256)
+    assert kept.read_bytes() == before
+    assert make_scene("undersampled", 7, size=64, cache=tmp_path).truth_x4 is None
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_saturation_is_excluded() -> None:
@@ -114,9 +154,9 @@ def test_every_kind_is_listed_with_its_fwhm() -> None:
     assert len(KINDS) == 10
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", ALL_TASKS)
 def test_truth_scores_perfectly_and_the_observation_does_not(task: str) -> None:
-    scene = scene_of("star-field")
+    scene = fine_scene_of("star-field")
     perfect = evaluate_outputs(scene, task, scene.truth(task))
     raw = evaluate_outputs(scene, task, untouched(scene, task))
     assert perfect["db"] > 100.0

@@ -42,6 +42,7 @@ def check_fits(path: Path, source: Path, scale: int = 1) -> fits.Header:
         (["deconvolve", "--model", "wiener", "--target-fwhm", "2.4"], 1),
         (["super-resolve", "--scale", "2", "--conserve-flux"], 2),
         (["super-resolve", "--model", "bicubic"], 2),
+        (["super-resolve", "--scale", "4"], 4),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else None,
 )

@@ -9,6 +9,7 @@ from astro_sr_plugin.inference.predictor import Predictor, choose_device
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.inference.tiling import reflect_indices
 from astro_sr_plugin.models.filters import make_moffat_psf
+from astro_sr_plugin.models.interpolated import InterpolatedModel
 from astro_sr_plugin.models.network import NetworkModel
 from astro_sr_plugin.models.registry import load_model
 from astro_sr_plugin.models.spec import Conditions, ModelSpec
@@ -53,8 +54,10 @@ MODELS = {
     "network": random_network(1),
     "network x2": random_network(2),
     "network for stars": random_network(1, outputs=2),
+    "network x4": InterpolatedModel(random_network(2)),
     "wiener": load_model("wiener", "deconvolve"),
     "wiener x2": load_model("wiener", "super-resolve"),
+    "wiener x4": load_model("wiener", "super-resolve", 4),
     "bicubic": load_model("bicubic"),
 }
 

@@ -22,7 +22,7 @@ from astro_sr_plugin.models.spec import Conditions, ModelSpec
 from astro_sr_plugin.models.unet import WienerUNet
 
 SPECS = list_models()
-IDS = [f"{s.name}-{s.task}" for s in SPECS]
+IDS = [f"{s.name}-{s.task}-{s.scale}" for s in SPECS]
 
 
 def conditions(fwhm=4.0, target=2.0):
@@ -32,9 +32,9 @@ def conditions(fwhm=4.0, target=2.0):
 
 @pytest.mark.parametrize("spec", SPECS, ids=IDS)
 def test_every_model_keeps_the_contract(spec):
-    model = load_model(spec.name, spec.task)
+    model = load_model(spec.name, spec.task, spec.scale)
     assert model.spec == spec
-    told = conditions(target=4.0 if spec.task == "super-resolve" else 2.0)
+    told = conditions(target=2.0 * spec.scale)
     halo = model.halo(told)
     assert halo % spec.multiple_of == 0
     observed = torch.randn(1, 1, 64 + 2 * halo, 48 + 2 * halo, generator=torch.manual_seed(1))
@@ -52,9 +52,8 @@ def test_every_model_keeps_the_contract(spec):
     [pytest.param(s, id=i) for s, i in zip(SPECS, IDS, strict=True) if s.task != "remove-stars"],
 )
 def test_every_model_keeps_the_place_and_the_light_of_a_star(spec):
-    model = load_model(spec.name, spec.task)
-    target = 4.0 if spec.task == "super-resolve" else 2.0
-    told = conditions(target=target)
+    model = load_model(spec.name, spec.task, spec.scale)
+    told = conditions(target=2.0 * spec.scale)
     side = 64 + 2 * model.halo(told)
     observed = torch.randn(1, 1, side, side, generator=torch.manual_seed(2))
     centre = side // 2
@@ -74,7 +73,7 @@ def test_every_model_keeps_the_place_and_the_light_of_a_star(spec):
     assert (light * y[disc]).sum() / light.sum() == pytest.approx(middle, abs=0.1 * spec.scale)
 
 
-@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("scale", [1, 2, 4])
 def test_wiener_filters_keep_flux_and_reach_the_target(scale):
     psf = make_moffat_psf(*torch.tensor([4.0, 3.5, 0.0, 0.0])[:, None])
     target = torch.tensor([3.4 * scale])
@@ -100,7 +99,7 @@ QUALITY = [s for s in SPECS if s.name.endswith("-quality")]
 @pytest.mark.parametrize("spec", QUALITY, ids=[s.name for s in QUALITY])
 def test_the_mean_over_orientations_does_not_depend_on_the_orientation(spec):
     model = load_model(spec.name, spec.task)
-    told = conditions(target=4.0 if spec.task == "super-resolve" else 2.0)
+    told = conditions(target=2.0 * spec.scale)
     side = 48 + 2 * model.halo(told)
     observed = torch.randn(1, 1, side, side, generator=torch.manual_seed(6))
     observed[0, 0, side // 2 - 4, side // 2 + 7] += 100.0
@@ -225,7 +224,7 @@ def test_weights_with_nan_are_refused(tmp_path):
     [
         ("nonesuch", None, None, "denoise-fast"),
         ("richardson-lucy", "denoise", None, "is for deconvolve"),
-        ("bicubic", "super-resolve", 4, "scale 4"),
+        ("bicubic", "super-resolve", 3, "scale 3"),
         ("gone.safetensors", None, None, "does not exist"),
     ],
 )
