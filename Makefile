@@ -50,6 +50,8 @@ bench: $(dev)
 	$(bin)/python -m benchmarks.quality
 	$(bin)/python -m benchmarks.limits
 	$(bin)/python -m benchmarks.colour
+	$(bin)/python -m benchmarks.hard_cases
+	$(bin)/python -m benchmarks.star_removal
 
 # The update repository for PixInsight: docs/pixinsight.rst.
 pixinsight-repository: $(base)
