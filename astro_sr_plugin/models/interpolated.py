@@ -149,8 +149,7 @@ def describe_doubled(spec: ModelSpec) -> ModelSpec:
     return replace(
         spec,
         name=spec.name.replace("-x2", "-x4"),
-        description=f"{spec.description} Then interpolated to four times the pixels: resolved as "
-        "at scale 2, no finer.",
+        description=f"{spec.description} Then interpolated to x4: no finer detail than x2.",
         scale=2 * spec.scale,
         halo=spec.halo + DOUBLE_BORDER // 2,
         finest_target=2 * _FINEST,
