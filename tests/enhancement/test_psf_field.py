@@ -114,3 +114,18 @@ def test_other_verbs_keep_the_light_of_corner_stars(sky, corners, verb):
     _, _, expected = look(sky.image, sky, corners)
     # Wings beyond the aperture are light that sharpening brings in.
     assert -0.05 < magnitude - min(expected, 0.0) < expected + 0.02
+
+
+def test_saturated_stars_take_the_core_of_their_own_psf(sky, corners):
+    level = 1500.0
+    clipped = np.minimum(sky.image, level)
+    sharp = asr.deconvolve(clipped, device="cpu", target_fwhm=2.0)
+    places = zip(np.rint(sky.y).astype(int), np.rint(sky.x).astype(int), corners, strict=True)
+    areas = [np.s_[y - 8 : y + 9, x - 8 : x + 9] for y, x, near in places if near]
+    errors = [
+        np.linalg.norm(sharp[area] - sky.target[area]) / np.linalg.norm(sky.target[area] - SKY)
+        for area in areas
+        if (clipped[area] == level).sum() > 1
+    ]
+    assert len(errors) >= 3
+    assert np.median(errors) < 0.3
