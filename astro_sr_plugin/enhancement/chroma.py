@@ -15,11 +15,11 @@ from astro_sr_plugin.models.filters import (
     FILTER_RADIUS,
     Filters,
     filter_spectra,
-    make_wiener_filters,
     without_border,
 )
 from astro_sr_plugin.models.flux import FLUX_RADIUS, FluxStep
 from astro_sr_plugin.models.spec import Conditions
+from astro_sr_plugin.models.varying import prepare_filters, prepare_kernels
 
 __all__ = ["REACH", "Chroma", "match_filters"]
 
@@ -68,9 +68,8 @@ class Chroma:
         self._matching = []
         variance = 0.0
         for told in conditions:
-            psf = torch.from_numpy(told.psf)[None]
-            kernel = make_wiener_filters(psf, torch.tensor([common * scale]), scale)[:, 0]
-            self._matching.append(Filters(kernel))
+            kernel = prepare_kernels(told, common * scale, scale, "cpu")[:, 0]
+            self._matching.append(prepare_filters([kernel], told.nodes))
             variance += float((kernel[0, 0] ** 2).sum()) * (
                 1 + 3 * max(0.0, told.noise_correlation)
             )
@@ -84,7 +83,7 @@ class Chroma:
         return FILTER_RADIUS + self._margin + REACH
 
     def share(
-        self, regions: Sequence[Region], luminance: NDArray[np.float32]
+        self, regions: Sequence[Region], luminance: NDArray[np.float32], origin: tuple[int, int]
     ) -> list[NDArray[np.float32]]:
         """Share the luminance out.
 
@@ -95,13 +94,17 @@ class Chroma:
         luminance : ndarray of float32
             Restored mean of the planes, `REACH` input pixels larger than what is wanted; NaN where
             it is not known.
+        origin : tuple of int
+            Row and column of the first pixel that is wanted, in input pixels.
 
         Returns
         -------
         list of ndarray of float32
             The planes, in units of their noise.
         """
-        matched = np.stack([self._match(k, values) for k, (values, _) in enumerate(regions)])
+        matched = np.stack(
+            [self._match(k, values, origin) for k, (values, _) in enumerate(regions)]
+        )
         ground = np.stack([_without_sources(plane, self._side) for plane in matched])
         sources = np.maximum(matched - ground, 0.0)
         shares = (sources + self._doubt) / (sources.mean(0) + self._doubt)
@@ -115,27 +118,33 @@ class Chroma:
             # Not known in all planes: that of the input serves those that do know.
             detail[unknown] = self._inner((matched - ground).mean(0))[unknown]
         planes = self._inner(base) + self._inner(shares) * detail
-        return [self._with_flux(k, plane, regions[k]) for k, plane in enumerate(planes)]
+        return [self._with_flux(k, plane, regions[k], origin) for k, plane in enumerate(planes)]
 
     def _inner(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         cut = slice(self._margin * self._scale, -self._margin * self._scale)
         return image[..., cut, cut]
 
-    def _match(self, k: int, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _match(
+        self, k: int, values: NDArray[np.float32], origin: tuple[int, int]
+    ) -> NDArray[np.float32]:
         """Plane at the common profile, on the pixels of the output."""
-        phases = without_border(self._matching[k](_tensor(values)), FILTER_RADIUS)
+        first = (origin[0] - self.halo, origin[1] - self.halo)
+        phases = without_border(self._matching[k](_tensor(values), first), FILTER_RADIUS)
         finer: NDArray[np.float32] = torch.nn.functional.pixel_shuffle(phases, self._scale)[
             0, 0
         ].numpy()
         return finer
 
-    def _with_flux(self, k: int, plane: NDArray[np.float32], region: Region) -> NDArray[np.float32]:
+    def _with_flux(
+        self, k: int, plane: NDArray[np.float32], region: Region, origin: tuple[int, int]
+    ) -> NDArray[np.float32]:
         values, mask = (_tensor(image) for image in region)
         border = FILTER_RADIUS + self._margin
         light = without_border(self._apertures[k](values), border)
-        result = _tensor(plane)
+        result, mask = _tensor(plane), without_border(mask, border)
+        first = (origin[0] - REACH, origin[1] - REACH)
         for _ in range(_FLUX_STEPS):
-            result = self._steps[k].correct(result, light, without_border(mask, border))
+            result = self._steps[k].correct(result, light, mask, first)
         inner: NDArray[np.float32] = without_border(result, REACH * self._scale)[0, 0].numpy()
         return inner
 

@@ -28,7 +28,7 @@ from astro_sr_plugin.models.spec import Conditions, Model
 
 __all__ = ["check_colour", "check_uncertainty", "restore_luminance"]
 
-_ROWS = 256
+_ROWS, _COLUMNS = 256, 1024
 _PLANES = 3
 
 
@@ -158,7 +158,6 @@ def _share_out(
     """Fill ``sink`` with the planes, in units of their noise."""
     ny, nx = seen[0].plane.shape
     reach, halo = REACH, chroma.halo
-    columns = reflect_indices(-reach * scale, (nx + reach) * scale, nx * scale)
     before = np.empty((0, nx * scale), np.float32)
     for first, last in _row_blocks(ny):
         # The last plane takes the place of the luminance, whose last rows are needed once more.
@@ -166,9 +165,14 @@ def _share_out(
         light = np.concatenate([before, restored[first * scale : high * scale]], dtype=np.float32)
         before = light[max(0, last - reach - low) * scale : (last - low) * scale].copy()
         rows = reflect_indices((first - reach) * scale, (last + reach) * scale, ny * scale)
-        regions = [s.read(first - halo, last + halo, -halo, nx + halo) for s in seen]
-        planes = chroma.share(regions, light[np.ix_(rows - low * scale, columns)])
-        for plane, values in zip(sink, planes, strict=True):
-            plane[first * scale : last * scale] = values
+        out = slice(first * scale, last * scale)
+        for left in range(0, nx, _COLUMNS):
+            right = min(left + _COLUMNS, nx)
+            columns = reflect_indices((left - reach) * scale, (right + reach) * scale, nx * scale)
+            window = light[np.ix_(rows - low * scale, columns)]
+            regions = [s.read(first - halo, last + halo, left - halo, right + halo) for s in seen]
+            planes = chroma.share(regions, window, (first, left))
+            for plane, values in zip(sink, planes, strict=True):
+                plane[out, left * scale : right * scale] = values
         for array in (*(source.plane for source in seen), sink):
             release(array)

@@ -262,9 +262,10 @@ def test_a_streamed_result_is_the_same(corner, tmp_path):
 
 
 @pytest.mark.parametrize("verb", [asr.deconvolve, asr.super_resolve])
-def test_blocks_of_rows_leave_no_seams(corner, verb, monkeypatch):
+def test_blocks_leave_no_seams(corner, verb, monkeypatch):
     whole = verb(corner, luminance_only=True)
     monkeypatch.setattr(luminance, "_ROWS", 40)
+    monkeypatch.setattr(luminance, "_COLUMNS", 70)
     assert np.abs(verb(corner, luminance_only=True) - whole).max() < 1e-5 * whole.max()
 
 
@@ -288,3 +289,17 @@ def test_an_image_without_colours_is_refused(corner, verb):
 def test_recipes_take_the_option():
     step = Step("super-resolve", {"luminance-only": True})
     assert step.options == {"luminance_only": True}
+
+
+def test_a_psf_that_changes_over_the_field(make_sky):
+    sky = make_sky()
+    gains = np.array([0.5, 1.0, 2.0], np.float32)[:, None, None]
+    noise = np.random.default_rng(1).normal(0, 3, (3, *sky.image.shape)).astype(np.float32)
+    out = asr.deconvolve(sky.image * gains + noise, luminance_only=True, target_fwhm=2.0)
+    bright = (sky.flux > 2500) & (np.minimum(sky.x, sky.y) > 14)
+    bright &= (sky.x < out.shape[2] - 15) & (sky.y < out.shape[1] - 15)
+    x, y = sky.x[bright], sky.y[bright]
+    errors = colours(out, np.column_stack([x, y]), 3.0) - 2.5 * np.log10([[2.0], [0.5]])
+    for part in (sky.radius[bright] > 0.75, sky.radius[bright] < 0.75):
+        assert part.sum() >= 10
+        assert np.abs(np.median(errors[:, part], axis=1)).max() < 0.02
