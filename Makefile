@@ -49,11 +49,11 @@ bench: $(dev)
 	$(bin)/python -m benchmarks.memory
 	$(bin)/python -m benchmarks.quality
 	$(bin)/python -m benchmarks.coverage
-	$(bin)/python -m benchmarks.colour
 	$(bin)/python -m benchmarks.limits
 	$(bin)/python -m benchmarks.colour
 	$(bin)/python -m benchmarks.hard_cases
 	$(bin)/python -m benchmarks.star_removal
+	$(bin)/python -m benchmarks.ablations
 
 # The update repository for PixInsight: docs/pixinsight.rst.
 pixinsight-repository: $(base)
