@@ -25,7 +25,7 @@ demo: $(base)
 	$(bin)/astro-sr demo --output $(OUTPUT) --overwrite
 
 test: $(dev)
-	$(bin)/python -m pytest
+	$(bin)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(dev)
 	$(bin)/ruff check .

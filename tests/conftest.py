@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-# Many small tensors: threads would only wait for each other.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Many small tensors: threads would only wait for each other. With workers, each has a core.
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 
 
 @pytest.fixture(scope="session")
