@@ -15,7 +15,7 @@ from astro_sr_plugin.measurement.windows import check_plane, spread_windows
 
 __all__ = ["PSFField", "measure_psf_field"]
 
-_WINDOW, _WINDOW_COUNT = 768, 16
+_WINDOW, _WINDOW_COUNT = 512, 16
 _MOST_STARS = 160
 _FEWEST_STARS = 40
 _CELLS = 3
