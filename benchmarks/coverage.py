@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 import astro_sr_plugin as asr
 from benchmarks.scenes import KINDS, TASKS, Scene, make_scene
+from benchmarks.tables import plain
 
 __all__ = ["COVERAGES", "EDGES", "coverage_table", "main", "pulls_of"]
 
@@ -145,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = _markdown(report, seeds)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "coverage.md").write_text(text)
-    record = json.dumps(report, indent=1).replace("Infinity", "null").replace("NaN", "null")
+    record = json.dumps(plain(report), indent=1, allow_nan=False)
     (options.out / "coverage.json").write_text(record)
     print(text)
     return 0

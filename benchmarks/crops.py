@@ -12,11 +12,12 @@ from scipy import ndimage
 
 from benchmarks.scenes import Scene
 
-__all__ = ["save_crops", "save_row"]
+__all__ = ["save_crops", "save_greys", "save_row"]
 
 _SIDE = 160  # input pixels
 _ZOOM = 384  # screen pixels
 _LABEL = 18
+_GREY_ZOOM, _GREY_LABEL = 320, 16
 
 
 def save_crops(
@@ -80,6 +81,31 @@ def save_row(
         canvas.paste(_display(cut, np.asarray(sigma), side), (left, _LABEL))
         draw.text((left + 3, 3), label, fill="white")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
+    canvas.save(path)
+
+
+def save_greys(
+    shown: Sequence[tuple[str, NDArray[np.floating]]], path: str | Path, *, span: float
+) -> None:
+    """Write whole frames side by side, in grey.
+
+    Parameters
+    ----------
+    shown : sequence of (str, numpy.ndarray)
+        Labels and planes less the sky, in noise sigma.
+    path : path
+        The picture file.
+    span : float
+        Range of asinh(I / 3) from black to white, from -0.7 on.
+    """
+    zoom, top = _GREY_ZOOM, _GREY_LABEL
+    canvas = Image.new("RGB", (len(shown) * (zoom + 4) - 4, zoom + top))
+    draw = ImageDraw.Draw(canvas)
+    for i, (label, excess) in enumerate(shown):
+        grey = np.clip((np.arcsinh(excess / 3) + 0.7) / span, 0.0, 1.0)
+        picture = Image.fromarray(np.uint8(255 * grey[::-1]))
+        canvas.paste(picture.resize((zoom, zoom), Image.Resampling.BOX), (i * (zoom + 4), top))
+        draw.text((i * (zoom + 4) + 3, 2), label, fill="white")
     canvas.save(path)
 
 

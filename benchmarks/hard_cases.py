@@ -17,23 +17,22 @@ from typing import Any
 import numpy as np
 from astropy.nddata import CCDData
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 from scipy import ndimage
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.exceptions import AstroSRError, AstroSRWarning
+from benchmarks.crops import save_greys
 from benchmarks.evaluation import untouched
 from benchmarks.hard_figures import general_figures, own_figures
 from benchmarks.hard_plans import CASES, make_case
 from benchmarks.scenes import TASKS, Scene
-from benchmarks.tables import markdown_table
+from benchmarks.tables import markdown_table, plain
 
 __all__ = ["Outcome", "main", "reduced", "run_case", "run_hard_cases", "save_sheet"]
 
 _MANY = 50  # invented sources beyond which an audit takes minutes to tell the obvious
 _SHEET = (484, 168)
-_ZOOM = 320
-_LABEL = 16
 
 
 @dataclass(frozen=True)
@@ -207,22 +206,11 @@ def run_hard_cases(
         for outcome in outcomes
     ]
     setting = {"size": size, "seed": seed}
-    text = json.dumps({"setting": setting, "rows": _plain(record)}, indent=1, allow_nan=False)
+    text = json.dumps({"setting": setting, "rows": plain(record, 4)}, indent=1, allow_nan=False)
     (folder / "hard_cases.json").write_text(text)
     (folder / "hard_cases.md").write_text(_report(outcomes, size, seed))
     save_sheet(folder / "crops", folder / "crops" / "hard_cases.jpg")
     return outcomes
-
-
-def _plain(value: Any) -> Any:
-    """Return the same for JSON, with None for figures that are not finite."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return round(value, 4) if np.isfinite(value) else None
-    return value
 
 
 def save_crop(scene: Scene, outcome: Outcome, path: str | Path) -> None:
@@ -232,19 +220,12 @@ def save_crop(scene: Scene, outcome: Outcome, path: str | Path) -> None:
         (f"{outcome.task} {outcome.figures['db']:.1f} dB", outcome.image),
         ("truth", scene.truth(outcome.task)),
     ]
-    canvas = Image.new("RGB", (3 * (_ZOOM + 4) - 4, _ZOOM + _LABEL))
-    draw = ImageDraw.Draw(canvas)
-    for i, (label, image) in enumerate(shown):
+    greys = []
+    for label, image in shown:
         scale = image.shape[0] // scene.observed.shape[0]
-        background = scene.background_x2 if scale == 2 else scene.background
-        excess = (image - background.mean()) / float(scene.sigma)
-        grey = np.clip((np.arcsinh(excess / 3) + 0.7) / 6.2, 0.0, 1.0)
-        picture = Image.fromarray(np.uint8(255 * grey[::-1]))
-        canvas.paste(
-            picture.resize((_ZOOM, _ZOOM), Image.Resampling.BOX), (i * (_ZOOM + 4), _LABEL)
-        )
-        draw.text((i * (_ZOOM + 4) + 3, 2), label, fill="white")
-    canvas.save(path)
+        level = scene.background_at(scale).mean()
+        greys.append((label, (image - level) / float(scene.sigma)))
+    save_greys(greys, path, span=6.2)
 
 
 def save_sheet(crops: str | Path, path: str | Path, *, task: str = "deconvolve") -> None:

@@ -32,7 +32,7 @@ from benchmarks.scenes import (
     make_scene,
     with_truth_x4,
 )
-from benchmarks.tables import Row, gains, quality_report
+from benchmarks.tables import Row, gains, plain, quality_report
 
 __all__ = ["MODELS", "enhance", "evaluate_outputs", "main", "run_quality"]
 
@@ -214,18 +214,7 @@ def _write(folder: Path, rows: list[Row], bench: Bench, setting: dict[str, Any])
         },
         "rows": [row._asdict() for row in rows],
     }
-    (folder / "quality.json").write_text(json.dumps(_plain(record), indent=1, allow_nan=False))
-
-
-def _plain(value: Any) -> Any:
-    """Return the same for JSON, with None for figures that are not finite."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return round(float(value), 6) if np.isfinite(value) else None
-    return value
+    (folder / "quality.json").write_text(json.dumps(plain(record), indent=1, allow_nan=False))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -26,7 +26,7 @@ from benchmarks.crops import save_row
 from benchmarks.sky_figures import Comparison
 from benchmarks.sky_matching import Array, gaussian_psf
 from benchmarks.sky_pairs import Pair, find_pairs
-from benchmarks.tables import Row, markdown_table
+from benchmarks.tables import Row, markdown_table, plain
 
 __all__ = ["METHODS", "compare", "main", "run_real_sky"]
 
@@ -280,7 +280,7 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "real_sky.md").write_text("\n\n".join(parts) + "\n")
     record = {"pairs": pairs, "missing": missing, "rows": [row._asdict() for row in rows]}
-    (folder / "real_sky.json").write_text(json.dumps(_plain(record), indent=1, allow_nan=False))
+    (folder / "real_sky.json").write_text(json.dumps(plain(record), indent=1, allow_nan=False))
 
 
 def _before(rows: Sequence[Row]) -> str:
@@ -317,17 +317,6 @@ def _table(rows: Sequence[Row]) -> str:
 
 def _text(value: float, form: str) -> str:
     return format(value, form) if np.isfinite(value) else "–"
-
-
-def _plain(value: Any) -> Any:
-    """Return the same for JSON, with None for figures that are not finite."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return round(float(value), 6) if np.isfinite(value) else None
-    return value
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

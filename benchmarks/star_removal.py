@@ -21,12 +21,12 @@ import galsim
 import numpy as np
 from astropy.convolution import Gaussian2DKernel, interpolate_replace_nans
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 from scipy import ndimage
 from skimage.restoration import inpaint_biharmonic
 
 import astro_sr_plugin as asr
 from benchmarks import structure
+from benchmarks.crops import save_greys
 from benchmarks.exposure import Camera
 from benchmarks.hard_figures import ridge
 from benchmarks.kinds import Plan
@@ -44,7 +44,6 @@ _UNIT = _CAMERA.sigma(_SKY)
 _PLACES = ((0.24, 0.29), (0.72, 0.22), (0.33, 0.76), (0.78, 0.71))
 _ANGLE = 0.35  # of the spikes
 _BRIGHT = 50.0  # least SNR of the stars whose residual is told
-_ZOOM, _LABEL = 320, 16
 
 
 @dataclass(frozen=True)
@@ -363,17 +362,9 @@ def _exact(skies: Sequence[str], size: int, seed: int) -> bool:
 def _save_crop(
     starry: Starry, shown: Sequence[tuple[str, NDArray[np.floating]]], path: Path
 ) -> None:
-    canvas = Image.new("RGB", (len(shown) * (_ZOOM + 4) - 4, _ZOOM + _LABEL))
-    draw = ImageDraw.Draw(canvas)
-    for i, (label, image) in enumerate(shown):
-        excess = (image - starry.scene.background) / float(starry.scene.sigma)
-        grey = np.clip((np.arcsinh(excess / 3) + 0.7) / 5.0, 0.0, 1.0)
-        picture = Image.fromarray(np.uint8(255 * grey[::-1]))
-        canvas.paste(
-            picture.resize((_ZOOM, _ZOOM), Image.Resampling.BOX), (i * (_ZOOM + 4), _LABEL)
-        )
-        draw.text((i * (_ZOOM + 4) + 3, 2), label, fill="white")
-    canvas.save(path)
+    background, sigma = starry.scene.background, float(starry.scene.sigma)
+    greys = [(label, (image - background) / sigma) for label, image in shown]
+    save_greys(greys, path, span=5.0)
 
 
 def _report(rows: Sequence[dict[str, Any]], exact: bool, size: int, seed: int) -> str:

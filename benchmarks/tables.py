@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Row", "gains", "markdown_table", "quality_report"]
+__all__ = ["Row", "gains", "markdown_table", "plain", "quality_report"]
 
 SIMPLE = {
     "denoise": ("bm3d", "siril"),
@@ -37,6 +37,17 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(lines)
+
+
+def plain(value: Any, digits: int = 6) -> Any:
+    """Return the same for JSON, rounded, with None for figures that are not finite."""
+    if isinstance(value, dict):
+        return {str(key): plain(item, digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, digits) for item in value]
+    if isinstance(value, float | np.floating):
+        return round(float(value), digits) if np.isfinite(value) else None
+    return value
 
 
 def figure(rows: Sequence[Row], kind: str, method: str, name: str) -> float:

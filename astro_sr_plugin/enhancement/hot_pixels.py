@@ -56,14 +56,16 @@ def find_hot_pixels(
         low, high = max(0, first - _PASSES), min(shape[0], last + _PASSES)
         values, invalid, saturated = window(low, high, 0, shape[1])
         recorded = values.copy()
-        hot = np.zeros(values.shape, dtype=bool)
+        usable, hot = ~(invalid | saturated), np.zeros(values.shape, dtype=bool)
         for _ in range(_PASSES):
-            mean = _mean_of_neighbours(values)
-            new = (values > _LEAST) & (mean < least * values) & ~invalid & ~saturated
+            row, column = np.nonzero((values > _LEAST) & usable)
+            mean = _mean_of_neighbours(values, row, column)
+            new = mean < least * values[row, column]
             if not new.any():
                 break
-            hot |= new
-            values = np.where(new, mean, values)
+            spots = row[new], column[new]
+            hot[spots] = True
+            values[spots] = mean[new]
         hot[: first - low] = hot[last - low :] = False
         row, column = np.nonzero(hot)
         light = values[row, column]
@@ -75,10 +77,14 @@ def find_hot_pixels(
     return pixels, light, aside
 
 
-def _mean_of_neighbours(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    wide = np.pad(values, 1, mode="edge")
-    mean: NDArray[np.float32] = wide[:-2, 1:-1] + wide[2:, 1:-1]
-    mean += wide[1:-1, :-2]
-    mean += wide[1:-1, 2:]
+def _mean_of_neighbours(
+    values: NDArray[np.float32], row: NDArray[np.int64], column: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Mean of the four neighbours of pixels; beyond the edge a pixel is its own neighbour."""
+    last_row, last_column = values.shape[0] - 1, values.shape[1] - 1
+    mean: NDArray[np.float32] = values[np.maximum(row - 1, 0), column]
+    mean += values[np.minimum(row + 1, last_row), column]
+    mean += values[row, np.maximum(column - 1, 0)]
+    mean += values[row, np.minimum(column + 1, last_column)]
     mean /= 4
     return mean

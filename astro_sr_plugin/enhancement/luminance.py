@@ -18,6 +18,7 @@ from astro_sr_plugin.enhancement.plane import (
     PlaneMeasurement,
     measure_plane,
     restore_plane,
+    row_blocks,
 )
 from astro_sr_plugin.enhancement.psf import make_conditions, target_image
 from astro_sr_plugin.exceptions import InputError
@@ -28,7 +29,7 @@ from astro_sr_plugin.models.spec import Conditions, Model
 
 __all__ = ["check_colour", "check_uncertainty", "restore_luminance"]
 
-_ROWS, _COLUMNS = 256, 1024
+_COLUMNS = 1024
 _PLANES = 3
 
 
@@ -105,14 +106,9 @@ def restore_luminance(
         )
 
 
-def _row_blocks(rows: int) -> Iterator[tuple[int, int]]:
-    for first in range(0, rows, _ROWS):
-        yield first, min(first + _ROWS, rows)
-
-
 def _stored(plane: NDArray, scale: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yield what a plane holds, strip by strip."""
-    for first, last in _row_blocks(len(plane) // scale):
+    for first, last in row_blocks(len(plane) // scale):
         rows = slice(first * scale, last * scale)
         yield rows.start, np.array(plane[rows], dtype=np.float32)[None]
 
@@ -122,7 +118,7 @@ def _add_up(
 ) -> None:
     """Fill ``luminance`` with the mean of the planes; NaN where one of them says nothing."""
     filters, halo = match_filters(conditions), FILTER_RADIUS
-    for first, last in _row_blocks(len(luminance)):
+    for first, last in row_blocks(len(luminance)):
         mean = np.zeros((last - first, luminance.shape[1]))
         for source, matching in zip(seen, filters, strict=True):
             values, _ = source.read(first - halo, last + halo, -halo, luminance.shape[1] + halo)
@@ -159,7 +155,7 @@ def _share_out(
     ny, nx = seen[0].plane.shape
     reach, halo = REACH, chroma.halo
     before = np.empty((0, nx * scale), np.float32)
-    for first, last in _row_blocks(ny):
+    for first, last in row_blocks(ny):
         # The last plane takes the place of the luminance, whose last rows are needed once more.
         low, high = first - len(before) // scale, min(last + reach, ny)
         light = np.concatenate([before, restored[first * scale : high * scale]], dtype=np.float32)

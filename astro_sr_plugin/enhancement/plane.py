@@ -27,7 +27,7 @@ from astro_sr_plugin.measurement.psf_field import PSFField
 from astro_sr_plugin.measurement.sky import measure_sky
 from astro_sr_plugin.models.spec import Conditions, Model
 
-__all__ = ["MeasuredPlane", "PlaneMeasurement", "measure_plane", "restore_plane"]
+__all__ = ["MeasuredPlane", "PlaneMeasurement", "measure_plane", "restore_plane", "row_blocks"]
 
 _FILL_RADIUS = 6
 _FILL_SIGMA = 1.5
@@ -293,7 +293,7 @@ def restore_plane(
     scale = model.spec.scale
     shape = (source.plane.shape[0], source.plane.shape[1])
     ledger = FluxLedger(shape, scale, conditions.psf, target_psf, conditions.noise_correlation)
-    for first, last in _row_blocks(shape[0]):
+    for first, last in row_blocks(shape[0]):
         ledger.count_input(first, *source.read(first, last, 0, shape[1]))
     sharpens = conditions.target_fwhm < 0.95 * scale * conditions.fwhm
     stars = sharpens and math.isfinite(source.measured.saturation)
@@ -311,7 +311,7 @@ def restore_plane(
         for array in (sink, source.plane):
             release(array)
     ledger.close()
-    for first, last in _row_blocks(shape[0], scale):
+    for first, last in row_blocks(shape[0], scale):
         out = slice(first * scale, last * scale)
         values = sink[out]
         if keep_flux:
@@ -352,7 +352,8 @@ def _blended(error: NDArray, part: NDArray[np.float32] | float) -> NDArray[np.fl
     return blended
 
 
-def _row_blocks(rows: int, scale: int = 1) -> Iterator[tuple[int, int]]:
+def row_blocks(rows: int, scale: int = 1) -> Iterator[tuple[int, int]]:
+    """Yield the first and last-plus-one input rows of blocks that a plane is worked through in."""
     step = _ROWS // scale // BLOCK * BLOCK
     for first in range(0, rows, step):
         yield first, min(first + step, rows)

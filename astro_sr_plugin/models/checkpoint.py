@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from astro_sr_plugin.exceptions import ModelError
 from astro_sr_plugin.models.error_net import ErrorNet
@@ -65,11 +66,22 @@ def _declaration(spec: ModelSpec) -> dict[str, Any]:
 
 def save_network(net: WienerUNet, spec: ModelSpec, path: Path) -> str:
     """Write the weights in float16, with the declaration inside, and return their SHA-256."""
+    return _write(net, {"astro_sr": json.dumps(_declaration(spec))}, path)
+
+
+def _write(net: nn.Module, metadata: dict[str, str], path: Path) -> str:
     tensors = {k: v.detach().half().contiguous() for k, v in net.state_dict().items()}
     part = path.with_name(path.name + ".part")
-    save_file(tensors, part, metadata={"astro_sr": json.dumps(_declaration(spec))})
+    save_file(tensors, part, metadata=metadata)
     os.replace(part, path)
     return file_digest(path)
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Return the metadata and the tensors, in float32."""
+    with safe_open(path, framework="pt") as stream:
+        tensors = {key: stream.get_tensor(key).float() for key in stream.keys()}  # noqa: SIM118
+        return stream.metadata() or {}, tensors
 
 
 def load_network(path: Path, spec: ModelSpec | None = None) -> NetworkModel:
@@ -98,9 +110,8 @@ def load_network(path: Path, spec: ModelSpec | None = None) -> NetworkModel:
         )
         raise ModelError(msg)
     try:
-        with safe_open(path, framework="pt") as stream:
-            declared = json.loads((stream.metadata() or {})["astro_sr"])
-            tensors = {key: stream.get_tensor(key).float() for key in stream.keys()}  # noqa: SIM118
+        metadata, tensors = _read(path)
+        declared = json.loads(metadata["astro_sr"])
         if spec is None:
             declared["fwhm_range"] = tuple(declared["fwhm_range"])
             spec = ModelSpec(**declared, sha256=digest)
@@ -122,11 +133,7 @@ def load_network(path: Path, spec: ModelSpec | None = None) -> NetworkModel:
 
 def save_errors(net: ErrorNet, of: ModelSpec, path: Path) -> str:
     """Write the network of the uncertainty of a model, and return its SHA-256."""
-    tensors = {k: v.detach().half().contiguous() for k, v in net.state_dict().items()}
-    part = path.with_name(path.name + ".part")
-    save_file(tensors, part, metadata={"of_sha256": of.sha256})
-    os.replace(part, path)
-    return file_digest(path)
+    return _write(net, {"of_sha256": of.sha256}, path)
 
 
 def load_errors(path: Path, of: ModelSpec) -> ErrorNet:
@@ -148,9 +155,8 @@ def load_errors(path: Path, of: ModelSpec) -> ErrorNet:
         msg = f"model {of.name!r} tells no uncertainty: its file {path.name!r} does not exist"
         raise ModelError(msg)
     try:
-        with safe_open(path, framework="pt") as stream:
-            made_for = (stream.metadata() or {})["of_sha256"]
-            tensors = {key: stream.get_tensor(key).float() for key in stream.keys()}  # noqa: SIM118
+        metadata, tensors = _read(path)
+        made_for = metadata["of_sha256"]
         net = ErrorNet(of.scale)
         net.load_state_dict(tensors)
     except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:

@@ -16,7 +16,7 @@ from astro_sr_plugin.models.spec import Conditions, ModelSpec, PlaneFunction
 from astro_sr_plugin.models.unet import WienerUNet, as_channels_last, encode_conditions
 from astro_sr_plugin.models.varying import interpolate, prepare_filters, prepare_kernels
 
-__all__ = ["NetworkModel"]
+__all__ = ["NetworkModel", "encode_plane"]
 
 
 _PIT_DEPTH = 5.0
@@ -199,8 +199,14 @@ def _without_outliers(image: Tensor, share: Tensor) -> Tensor:
     return image.index_put(place, torch.lerp(image[place], median, share[place]))
 
 
-def _encode(conditions: Conditions, scale: int | None) -> Tensor:
-    """Encode the conditions of a plane, or those at its nodes; without a scale the PSF is kept."""
+def encode_plane(conditions: Conditions, scale: int | None) -> Tensor:
+    """Encode the conditions of a plane, or those at its nodes; without a scale the PSF is kept.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(1 or nodes, CONDITIONS)``.
+    """
     shapes = [(conditions.fwhm, conditions.ellipticity)]
     if conditions.nodes is not None:
         nodes = conditions.nodes
@@ -259,7 +265,7 @@ class NetworkModel:
         kernels = prepare_kernels(conditions, target, scale, device)
         count, phases = kernels.shape[1:3]
         nodes = conditions.nodes
-        code = _encode(conditions, None if keep_psf else scale)
+        code = encode_plane(conditions, None if keep_psf else scale)
         errors = None
         if self.errors is not None:
             errors = copy.deepcopy(self.errors).to(device)

@@ -24,9 +24,8 @@ from astro_sr_plugin.models.error_net import (
     encode_error_conditions,
 )
 from astro_sr_plugin.models.filters import make_moffat_psf
-from astro_sr_plugin.models.network import NetworkModel
+from astro_sr_plugin.models.network import NetworkModel, encode_plane
 from astro_sr_plugin.models.spec import Conditions
-from astro_sr_plugin.models.unet import encode_conditions
 from astro_sr_plugin.simulation import make_scene, observe
 from astro_sr_plugin.simulation.observe import KEEP_PSF
 from astro_sr_plugin.training.config import TrainConfig, to_toml
@@ -75,23 +74,18 @@ class _Examples:
         fwhm_error = math.exp(low + share * (high - low))
         optics = replace(self.optics, fwhm_error=fwhm_error)
         seen = observe(make_scene(self.scenes, self.rng)[None], optics, self.rng)
-        numbers = [float(x) for x in (seen.fwhm, seen.beta, seen.ellipticity, seen.theta)]
         psf = make_moffat_psf(seen.fwhm, seen.beta, seen.ellipticity, seen.theta)[0]
         conditions = Conditions(
             psf=psf.cpu().numpy(),
-            fwhm=numbers[0],
-            beta=numbers[1],
-            ellipticity=numbers[2],
+            fwhm=float(seen.fwhm),
+            beta=float(seen.beta),
+            ellipticity=float(seen.ellipticity),
             target_fwhm=float(seen.target_fwhm),
             noise_correlation=float(seen.noise_correlation),
             fwhm_error=fwhm_error,
         )
         spec = self.model.spec
-        ratio = 1.0
-        if spec.task not in KEEP_PSF:
-            ratio = conditions.fwhm * spec.scale / conditions.target_fwhm
-        told = (*numbers[:3], ratio, conditions.noise_correlation)
-        code = encode_conditions(*(torch.tensor([x]) for x in told)).to(self.device)
+        code = encode_plane(conditions, None if spec.task in KEEP_PSF else spec.scale)
         halo = self.model.halo(conditions)
         with torch.inference_mode():
             # Scenes and their noise are periodic: no pixel is lost to the halo.
@@ -101,7 +95,7 @@ class _Examples:
             )
             result = self.model.prepare(conditions, self.device, "float32")(observed, mask)
         truth = seen.truth[:, -1:]
-        code = encode_error_conditions(code, fwhm_error)
+        code = encode_error_conditions(code.to(self.device), fwhm_error)
         return _Example(result.clone(), seen.observed, seen.mask, truth, code)
 
 

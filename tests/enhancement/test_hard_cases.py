@@ -58,7 +58,7 @@ def test_nothing_is_invented_and_no_pit_is_dug(name):
 
 
 @pytest.mark.parametrize("name", LIMITS)
-@pytest.mark.xfail(strict=False, reason="a limit: docs/hard_cases.rst")
+@pytest.mark.xfail(reason="a limit: docs/hard_cases.rst")
 def test_known_limits(name):
     figures = outcome_of(name).figures
     assert abs(figures["bias"]) < 0.05
