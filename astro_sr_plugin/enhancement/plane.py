@@ -321,18 +321,20 @@ def restore_plane(
                 values = values * factor_here
             values = values + ledger.correction(out.start, out.stop)
         noise = source.noise(first, last, 0, shape[1], scale)
-        result = values.astype(np.float64) * noise
+        result = values.astype(np.float64)
+        result *= noise
         result += _finer_level(source.measured.background, first, last, shape, scale)
         part = blend[first:last] if isinstance(blend, np.ndarray) else blend
-        original = np.asarray(source.plane[first:last], dtype=np.float64)
+        original = source.plane[first:last]
         if isinstance(part, np.ndarray) or part != 1.0:
             with np.errstate(invalid="ignore"):
                 result = original + part * (result - original)
         invalid = _enlarged(source.invalid(first, last), scale)
         if invalid.any():
-            result = np.where(invalid, _enlarged(original, scale), result)
+            result[invalid] = _enlarged(original, scale)[invalid]
         with np.errstate(over="ignore"):
-            sink[out] = result * factor
+            result *= factor
+            sink[out] = result
         release(sink)
         if errors is not None:
             deviation = _blended(errors[out], part) * noise * factor

@@ -21,7 +21,7 @@ __all__ = ["Predictor", "ReadRegion", "choose_device"]
 ReadRegion = Callable[[int, int, int, int], tuple[NDArray[np.float32], NDArray[np.float32]]]
 """``(y0, y1, x0, x1) -> (values, mask)``: any region of the plane, mirrored beyond its edges."""
 
-_REGION = {"cpu": 1600, "cuda": 2048, "mps": 1024}
+_REGION = {"cpu": 1800, "cuda": 2048, "mps": 1024}
 """Side of the region read for one tile, halo included, that each kind of device handles well."""
 
 _SMALLEST_TILE = 64
@@ -142,7 +142,7 @@ class Predictor:
         if tile_size is None:
             region = _REGION[device.split(":")[0]]
             if self.model.spec.scale > 1:
-                region = 5 * region // 6
+                region = 3 * region // 4
             tile_size = max(256, region - 2 * halo)
         tiles = make_tiles(
             (shape[0] - done, shape[1]), tile_size=tile_size, halo=halo, multiple_of=multiple

@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import sep
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import RectBivariateSpline
+from scipy.interpolate import make_interp_spline
 from scipy.ndimage import (
     binary_dilation,
     distance_transform_edt,
     gaussian_filter,
-    generic_filter,
+    median_filter,
 )
 
 from astro_sr_plugin.exceptions import InputError
@@ -62,11 +61,11 @@ class Background:
 
     def level_at(self, y0: int, y1: int, x0: int, x1: int) -> NDArray[np.float32]:
         """Evaluate the smooth sky level on rows ``y0:y1`` and columns ``x0:x1``."""
-        return self._evaluate(self._level_spline, y0, y1, x0, x1)
+        return self._evaluate(self.mesh, self.level, y0, y1, x0, x1)
 
     def rms_at(self, y0: int, y1: int, x0: int, x1: int) -> NDArray[np.float32]:
         """Evaluate the smooth scatter map on rows ``y0:y1`` and columns ``x0:x1``."""
-        return np.maximum(self._evaluate(self._rms_spline, y0, y1, x0, x1), np.float32(0))
+        return np.maximum(self._evaluate(self.rms_mesh, self.rms, y0, y1, x0, x1), np.float32(0))
 
     def full(self) -> NDArray[np.float32]:
         """Evaluate the sky level on the whole plane; shape (ny, nx), float32."""
@@ -76,21 +75,18 @@ class Background:
         return result
 
     @cached_property
-    def _level_spline(self) -> RectBivariateSpline | float:
-        return _spline(self.mesh, self.y_nodes, self.x_nodes, self.shape)
+    def _bases(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return _basis(self.y_nodes, self.shape[0]), _basis(self.x_nodes, self.shape[1])
 
-    @cached_property
-    def _rms_spline(self) -> RectBivariateSpline | float:
-        return _spline(self.rms_mesh, self.y_nodes, self.x_nodes, self.shape)
-
-    @staticmethod
     def _evaluate(
-        spline: RectBivariateSpline | float, y0: int, y1: int, x0: int, x1: int
+        self, mesh: NDArray[np.float64], middle: float, y0: int, y1: int, x0: int, x1: int
     ) -> NDArray[np.float32]:
-        if isinstance(spline, float):
-            return np.full((y1 - y0, x1 - x0), spline, dtype=np.float32)
-        values: NDArray[Any] = spline(np.arange(y0, y1), np.arange(x0, x1))
-        return values.astype(np.float32)
+        along_y, along_x = self._bases
+        # Without the middle, float32 sums keep a small run of a high sky.
+        rows = along_y[y0:y1] @ (mesh - middle).astype(np.float32)
+        values: NDArray[np.float32] = rows @ along_x[x0:x1].T
+        values += np.float32(middle)
+        return values
 
 
 def measure_background(
@@ -322,7 +318,7 @@ def _smooth(mesh: NDArray[np.float64]) -> NDArray[np.float64]:
         return mesh
     # Continued on straight lines, so that a gradient does not make outliers of the border.
     wider = np.pad(mesh, 1, mode="reflect", reflect_type="odd") if min(mesh.shape) > 1 else mesh
-    medians = generic_filter(wider, np.median, size=3, mode="nearest")
+    medians = median_filter(wider, size=3, mode="nearest")
     if min(mesh.shape) > 1:
         medians = medians[1:-1, 1:-1]
     deviations = np.abs(mesh - medians)
@@ -330,18 +326,11 @@ def _smooth(mesh: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(deviations > limit, medians, mesh)
 
 
-def _spline(
-    mesh: NDArray[np.float64],
-    y_nodes: NDArray[np.float64],
-    x_nodes: NDArray[np.float64],
-    shape: tuple[int, int],
-) -> RectBivariateSpline | float:
-    if mesh.size == 1:
-        return float(mesh[0, 0])
-    mesh, y_nodes = _extend(mesh, y_nodes, shape[0])
-    mesh, x_nodes = _extend(mesh.T, x_nodes, shape[1])
-    degree_y, degree_x = min(3, y_nodes.size - 1), min(3, x_nodes.size - 1)
-    return RectBivariateSpline(y_nodes, x_nodes, mesh.T, kx=degree_y, ky=degree_x)
+def _basis(nodes: NDArray[np.float64], length: int) -> NDArray[np.float32]:
+    """Weights of the nodes at each pixel, for a cubic spline; shape (length, nodes)."""
+    values, nodes = _extend(np.eye(nodes.size), nodes, length)
+    spline = make_interp_spline(nodes, values, k=min(3, nodes.size - 1))
+    return np.asarray(spline(np.arange(length)), dtype=np.float32)
 
 
 def _extend(

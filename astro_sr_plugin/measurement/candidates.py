@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,13 @@ from scipy.spatial import KDTree
 from astro_sr_plugin.measurement.background import Background
 from astro_sr_plugin.measurement.windows import Window, cut_window
 
-__all__ = ["Candidates", "cut_stamps", "extract_sources", "find_candidates", "join"]
+__all__ = ["CandidateFinder", "Candidates", "cut_stamps", "extract_sources"]
 
 # A single hot pixel has its whole flux in its peak; a star of FWHM 1 px has 1.7 peaks.
 _LEAST_SPREAD = 1.45
 # Box of the fine sky mesh in pixels.
 _FINE = 32
+_FEWEST_WINDOWS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +59,8 @@ class Candidates:
     def __len__(self) -> int:
         return self.x.size
 
-    def select(self, chosen: NDArray[Any]) -> Candidates:
-        """Keep the sources that `chosen` (indices or booleans) names."""
+    def select(self, chosen: NDArray[Any] | slice) -> Candidates:
+        """Keep the sources that `chosen` (indices, booleans or a slice) names."""
         return Candidates(
             self.x[chosen],
             self.y[chosen],
@@ -129,45 +131,77 @@ def extract_sources(
     return objects, segments
 
 
-def find_candidates(
-    data: NDArray[Any],
-    excluded: NDArray[np.bool_] | None,
-    window: Window,
-    background: Background,
-    sigma: float,
-    saturation: float | None,
-    *,
-    fine: bool = False,
-    most: int = 80,
-) -> Candidates:
-    """Find the sources of one window that may be single, complete, unsaturated stars.
+class CandidateFinder:
+    """Finds sources that may be single, complete, unsaturated stars, window by window.
+
+    What was looked for once is kept, for all that ask.
 
     Parameters
     ----------
     data, excluded : numpy.ndarray, shape (ny, nx)
-        Plane and mask.
-    window : Window
-        Where to look.
+        Plane and mask, from `check_plane`; the mask may be None.
     background : Background
         Sky of the plane.
     sigma : float
         Noise of one pixel, in image units.
     saturation : float or None
         Pixels from this value up are saturated.
-    fine : bool
-        Subtract structure larger than some 32 pixels, and ask more where it is strong: for frames
-        filled by a nebula or a galaxy.
-    most : int
-        The largest number of sources to return, the brightest first.
-
-    Returns
-    -------
-    Candidates
-        The sources with a copy of the window.
     """
-    raw, bad = cut_window(data, excluded, window)
+
+    def __init__(
+        self,
+        data: NDArray[Any],
+        excluded: NDArray[np.bool_] | None,
+        background: Background,
+        sigma: float,
+        saturation: float | None,
+    ) -> None:
+        self.data, self.excluded = data, excluded
+        self.background, self.sigma, self.saturation = background, sigma, saturation
+        self._found: dict[tuple[Window, bool], Candidates] = {}
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape (ny, nx) of the plane."""
+        return self.data.shape[0], self.data.shape[1]
+
+    def find(
+        self, windows: Iterable[Window], *, fine: bool = False, most: int, enough: float = np.inf
+    ) -> Candidates:
+        """Find the candidates of windows, in turn.
+
+        Parameters
+        ----------
+        windows : iterable of Window
+            Where to look; at least one.
+        fine : bool
+            Subtract structure larger than some 32 pixels, and ask more where it is strong: for
+            frames filled by a nebula or a galaxy.
+        most : int
+            The largest number of sources of one window, the brightest first.
+        enough : float
+            With so many, of five windows or more, the other windows are left out.
+
+        Returns
+        -------
+        Candidates
+            The sources with copies of the windows.
+        """
+        parts: list[Candidates] = []
+        for window in windows:
+            if len(parts) >= _FEWEST_WINDOWS and sum(map(len, parts)) >= enough:
+                break
+            if (window, fine) not in self._found:
+                self._found[window, fine] = _find_in(self, window, fine)
+            parts.append(self._found[window, fine].select(slice(most)))
+        return _join(parts)
+
+
+def _find_in(plane: CandidateFinder, window: Window, fine: bool) -> Candidates:
+    saturation, sigma = plane.saturation, plane.sigma
+    raw, bad = cut_window(plane.data, plane.excluded, window)
     saturated = np.zeros_like(bad) if saturation is None else raw >= saturation
-    values = raw - background.level_at(*window)
+    values = raw - plane.background.level_at(*window)
     values[bad] = 0
     # In units of the noise, so that an image of any unit is treated alike.
     values /= np.float32(sigma)
@@ -196,7 +230,7 @@ def find_candidates(
         good[full[full > 0] - 1] = False
     good &= _isolated(objects, size)
     chosen = np.flatnonzero(good)
-    chosen = chosen[np.argsort(-snr[chosen])][:most]
+    chosen = chosen[np.argsort(-snr[chosen])]
     return Candidates(
         x=objects["x"][chosen] + window.x0,
         y=objects["y"][chosen] + window.y0,
@@ -210,7 +244,7 @@ def find_candidates(
     )
 
 
-def join(parts: list[Candidates]) -> Candidates:
+def _join(parts: list[Candidates]) -> Candidates:
     """Join the candidates of several windows."""
     return Candidates(
         x=np.concatenate([part.x for part in parts]),

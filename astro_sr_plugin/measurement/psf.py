@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.background import Background, measure_background
-from astro_sr_plugin.measurement.candidates import Candidates, cut_stamps, find_candidates, join
+from astro_sr_plugin.measurement.candidates import CandidateFinder, Candidates, cut_stamps
 from astro_sr_plugin.measurement.locus import find_stars
 from astro_sr_plugin.measurement.moffat import MoffatFit, fit_moffat
 from astro_sr_plugin.measurement.noise import Noise, measure_noise
 from astro_sr_plugin.measurement.saturation import find_saturation
 from astro_sr_plugin.measurement.windows import Window, check_plane, spread_windows
 
-__all__ = ["PSFGrid", "PSFMeasurement", "measure_psf"]
+__all__ = [
+    "PSFGrid",
+    "PSFMeasurement",
+    "detection_sigma",
+    "fit_psf",
+    "measure_psf",
+    "small_windows",
+]
 
-_WINDOW = 1024
-_WINDOW_COUNT = 12
+_SMALL_WINDOW, _SMALL_WINDOW_COUNT = 512, 16
+_WINDOW, _WINDOW_COUNT = 1024, 12
+_MOST_IN_WINDOW = 80
 _ENOUGH_STARS = 160
 _FEW_STARS = 10
 _LEAST_IN_CELL = 3
@@ -99,10 +108,11 @@ def measure_psf(
 ) -> PSFMeasurement:
     """Measure the point-spread function from isolated, unsaturated stars.
 
-    Sources are found by sep in at most 12 windows of 1024 x 1024 pixels. Each is fitted by a
-    Moffat profile integrated over the pixel; those that share the size of the stars (the size
-    locus) are then fitted together, with one shape. Galaxies, cosmic rays, hot pixels, blends
-    and saturated stars do not lie on the locus, or fit badly.
+    Sources are found by sep in at most 16 windows of 512 x 512 pixels, and where these hold few,
+    in at most 12 of 1024 x 1024. Each is fitted by a Moffat profile integrated over the pixel;
+    those that share the size of the stars (the size locus) are then fitted together, with one
+    shape. Galaxies, cosmic rays, hot pixels, blends and saturated stars do not lie on the locus,
+    or fit badly.
 
     Parameters
     ----------
@@ -138,23 +148,34 @@ def measure_psf(
         background = measure_background(data, mask=excluded)
     if noise is None:
         noise = measure_noise(data, mask=excluded, background=background)
-    sigma = noise.sigma
     if saturation is None:
         saturation = find_saturation(
             data, mask=excluded, level=background.level, rms=background.rms
         )
-    if not sigma > 0:
-        # A plane without noise still has stars; a thousandth of its range stands in.
-        low, high = np.percentile(data[:: max(1, data.shape[0] // 500)], [1, 99.9])
-        sigma = 1e-3 * float(high - low)
-    if not (np.isfinite(sigma) and sigma > 0) or min(data.shape) < 9:
-        return _unknown(grid)
+    sigma = detection_sigma(data, noise)
+    return fit_psf(CandidateFinder(data, excluded, background, sigma, saturation), noise, grid)
+
+
+def detection_sigma(data: NDArray[Any], noise: Noise) -> float:
+    """Give the noise against which sources stand out; a plane without noise still has stars."""
+    if noise.sigma > 0:
+        return noise.sigma
+    low, high = np.percentile(data[:: max(1, data.shape[0] // 500)], [1, 99.9])
+    return 1e-3 * float(high - low)
+
+
+def fit_psf(
+    finder: CandidateFinder, noise: Noise, grid: tuple[int, int] | None = None
+) -> PSFMeasurement:
+    """Do the work of `measure_psf` on sources that may have been found before."""
     best = _unknown(grid)
+    if not (np.isfinite(finder.sigma) and finder.sigma > 0) or min(finder.shape) < 9:
+        return best
     for fine in (False, True):
-        candidates = _collect(data, excluded, background, sigma, saturation, grid, fine)
+        candidates = _collect(finder, grid, fine)
         stars, agreement = find_stars(candidates, noise.correlated_sigma_ratio)
         if len(stars):
-            result = _combine(stars, candidates, agreement, noise, data.shape, grid)
+            result = _combine(stars, candidates, agreement, noise, finder.shape, grid)
             if result.confidence_value > best.confidence_value:
                 best = result
         # A nebula that fills the frame hides the stars from the coarse sky mesh.
@@ -163,32 +184,26 @@ def measure_psf(
     return best
 
 
-def _collect(
-    data: NDArray[np.generic],
-    excluded: NDArray[np.bool_] | None,
-    background: Background,
-    sigma: float,
-    saturation: float | None,
-    grid: tuple[int, int] | None,
-    fine: bool,
-) -> Candidates:
-    windows = _choose_windows(data.shape, grid)
-    parts: list[Candidates] = []
-    found = 0
-    for number, window in enumerate(windows):
-        parts.append(
-            find_candidates(data, excluded, window, background, sigma, saturation, fine=fine)
-        )
-        found += len(parts[-1])
-        if grid is None and number >= 4 and found >= 2 * _ENOUGH_STARS:
-            break
-    return join(parts)
+def small_windows(shape: tuple[int, int]) -> list[Window]:
+    """Give the windows in which stars are looked for first."""
+    return spread_windows(shape, _SMALL_WINDOW, _SMALL_WINDOW_COUNT)
 
 
-def _choose_windows(shape: tuple[int, ...], grid: tuple[int, int] | None) -> list[Window]:
+def _collect(finder: CandidateFinder, grid: tuple[int, int] | None, fine: bool) -> Candidates:
+    shape = finder.shape
+    if grid is not None:
+        return finder.find(_windows_of_cells(shape, grid), fine=fine, most=_MOST_IN_WINDOW)
+    enough = 2 * _ENOUGH_STARS
+    windows = small_windows(shape)
+    found = finder.find(windows, fine=fine, most=_MOST_IN_WINDOW, enough=enough)
+    if len(found) < enough and sum(w.shape[0] * w.shape[1] for w in windows) < shape[0] * shape[1]:
+        windows = spread_windows(shape, _WINDOW, _WINDOW_COUNT)
+        found = finder.find(windows, fine=fine, most=_MOST_IN_WINDOW, enough=enough)
+    return found
+
+
+def _windows_of_cells(shape: tuple[int, int], grid: tuple[int, int]) -> list[Window]:
     ny, nx = shape
-    if grid is None:
-        return spread_windows((ny, nx), _WINDOW, _WINDOW_COUNT)
     cells = grid[0] * grid[1]
     side = int(min(_WINDOW, _WINDOW * np.sqrt(_WINDOW_COUNT / cells)))
     windows: list[Window] = []

@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from astro_sr_plugin.measurement.background import Background
-from astro_sr_plugin.measurement.candidates import Candidates, cut_stamps, find_candidates, join
+from astro_sr_plugin.measurement.candidates import CandidateFinder, Candidates, cut_stamps
 from astro_sr_plugin.measurement.moffat import fit_moffat
-from astro_sr_plugin.measurement.psf import PSFMeasurement
-from astro_sr_plugin.measurement.windows import check_plane, spread_windows
+from astro_sr_plugin.measurement.psf import PSFMeasurement, small_windows
+from astro_sr_plugin.measurement.windows import check_plane
 
-__all__ = ["PSFField", "measure_psf_field"]
+__all__ = ["PSFField", "fit_psf_field", "measure_psf_field"]
 
-_WINDOW, _WINDOW_COUNT = 512, 16
 _MOST_STARS = 160
 _FEWEST_STARS = 40
 _CELLS = 3
@@ -128,31 +127,31 @@ def measure_psf_field(
         with fewer than 3, stars narrower than a pixel, or no variation that counts.
     """
     data, excluded = check_plane(plane, mask)
-    if not (sigma > 0 and psf.fwhm >= _NARROWEST) or psf.n_stars < _FEWEST_STARS // 2:
+    return fit_psf_field(CandidateFinder(data, excluded, background, sigma, saturation), psf)
+
+
+def fit_psf_field(finder: CandidateFinder, psf: PSFMeasurement) -> PSFField | None:
+    """Do the work of `measure_psf_field` on sources that may have been found before."""
+    if not (finder.sigma > 0 and psf.fwhm >= _NARROWEST) or psf.n_stars < _FEWEST_STARS // 2:
         return None
-    windows = spread_windows(data.shape, _WINDOW, _WINDOW_COUNT)
-    most = -(-_MOST_STARS // len(windows))
-    stars = join(
-        [
-            find_candidates(data, excluded, window, background, sigma, saturation, most=most)
-            for window in windows
-        ]
-    )
-    if not _covers(stars.x, stars.y, data.shape):
+    shape = finder.shape
+    windows = small_windows(shape)
+    stars = finder.find(windows, most=-(-_MOST_STARS // len(windows)))
+    if not _covers(stars.x, stars.y, shape):
         return None
     places, values, errors = _fit_stars(stars, psf)
     x, y = places.T
-    terms = _terms(x, y, data.shape)
+    terms = _terms(x, y, shape)
     near = np.abs(values[:, 0] - np.log(psf.fwhm)) < _LARGEST_CHANGE
     good = near & (errors[:, 0] < 0.1)
     if good.any():
         weights = _trust(terms, values, errors, good)
         good &= weights.min(axis=1) > 0
-    if good.sum() < _FEWEST_STARS or not _covers(x[good], y[good], data.shape):
+    if good.sum() < _FEWEST_STARS or not _covers(x[good], y[good], shape):
         return None
     fits = [_fit(terms[good], values[good, k], errors[good, k]) for k in range(3)]
     (size, *distortion), gains = [fit[0] for fit in fits], [fit[2] for fit in fits]
-    everywhere = _terms(*_mesh(data.shape), data.shape)
+    everywhere = _terms(*_mesh(shape), shape)
     changes = np.ptp(everywhere @ size) > _LEAST_FWHM and gains[0] > _EVIDENCE
     # An ellipticity is about twice the distortion.
     stretch = max(np.ptp(everywhere @ part) for part in distortion) * 2
@@ -168,7 +167,7 @@ def measure_psf_field(
     left = np.std(values[good, 0] - terms[good] @ coefficients[0])
     count = int(good.sum())
     error = float(left * np.sqrt(terms.shape[1] / count))
-    return PSFField((data.shape[0], data.shape[1]), psf.beta, coefficients, count, error)
+    return PSFField(shape, psf.beta, coefficients, count, error)
 
 
 def _terms(x: ArrayLike, y: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:

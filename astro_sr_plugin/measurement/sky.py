@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astro_sr_plugin.measurement.background import Background, measure_background
+from astro_sr_plugin.measurement.candidates import CandidateFinder
 from astro_sr_plugin.measurement.noise import Noise, measure_noise
-from astro_sr_plugin.measurement.psf import PSFMeasurement, measure_psf
-from astro_sr_plugin.measurement.psf_field import PSFField, measure_psf_field
+from astro_sr_plugin.measurement.psf import PSFMeasurement, detection_sigma, fit_psf
+from astro_sr_plugin.measurement.psf_field import PSFField, fit_psf_field
 from astro_sr_plugin.measurement.saturation import find_saturation
-from astro_sr_plugin.measurement.windows import iterate_strips
+from astro_sr_plugin.measurement.windows import check_plane, iterate_strips
 from astro_sr_plugin.measurement.wings import measure_wings
 
 __all__ = ["Sky", "measure_sky"]
@@ -97,19 +98,13 @@ def measure_sky(
     found = find_saturation(plane, mask=mask, level=background.level, rms=background.rms)
     if found is not None and (saturation is None or found < saturation):
         saturation = found
-    psf = measure_psf(
-        plane,
-        mask=mask,
-        background=background,
-        noise=noise,
-        saturation=np.inf if saturation is None else saturation,
-        grid=psf_grid,
-    )
+    data, excluded = check_plane(plane, mask)
+    level = detection_sigma(data, noise)
+    finder = CandidateFinder(data, excluded, background, level, saturation)
+    psf = fit_psf(finder, noise, psf_grid)
     varying = image = None
     if field:
-        varying = measure_psf_field(
-            plane, psf, background=background, sigma=sigma, mask=mask, saturation=saturation
-        )
+        varying = fit_psf_field(finder, psf)
     if varying is not None:
         psf = varying.mean()
     if wings:
