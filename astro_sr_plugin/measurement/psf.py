@@ -34,6 +34,11 @@ _FEW_STARS = 10
 _LEAST_IN_CELL = 3
 _LARGEST_FWHM = 25.0
 _FIT_PIXELS = 60_000
+_MANY_STARS = 40
+_JACKKNIFE = 8
+_FEWEST_TO_LEAVE_OUT = 3
+_PRIOR, _PRIOR_ERROR = 0.3, 0.06
+"""1/beta of stars through the atmosphere: beta is 2.5 to 4.8 (Trujillo et al. 2001)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +117,8 @@ def measure_psf(
     in at most 12 of 1024 x 1024. Each is fitted by a Moffat profile integrated over the pixel;
     those that share the size of the stars (the size locus) are then fitted together, with one
     shape. Galaxies, cosmic rays, hot pixels, blends and saturated stars do not lie on the locus,
-    or fit badly.
+    or fit badly. Of fewer than 40 stars, what fits without some of them say is the error, and beta
+    is drawn to what the atmosphere makes, as far as the stars do not tell it.
 
     Parameters
     ----------
@@ -139,6 +145,11 @@ def measure_psf(
     InputError
         If the plane is unusable or has no usable pixel, or `grid` is not two whole numbers of
         at least 1.
+
+    References
+    ----------
+    Moffat (1969), A&A 3, 455; Trujillo et al. (2001), MNRAS 328, 977 (beta); Efron (1982), "The
+    Jackknife, the Bootstrap and Other Resampling Plans", SIAM.
     """
     data, excluded = check_plane(plane, mask)
     if grid is not None and (len(grid) != 2 or min(grid) < 1):
@@ -231,12 +242,12 @@ def _combine(
     shape: tuple[int, ...],
     grid: tuple[int, int] | None,
 ) -> PSFMeasurement:
-    fit, stars, usable_stars = _fit_together(stars)
+    fit, scatter, usable_stars = _fit_together(stars)
     fwhm = float(fit.fwhm[0])
     if fwhm > _LARGEST_FWHM:
         return _unknown(grid)
     relative = float(fit.errors[0, 0]) * max(1.0, noise.correlated_sigma_ratio)
-    relative = float(np.hypot(relative, 0.05 / np.sqrt(usable_stars)))
+    relative = float(np.hypot(max(relative, scatter), 0.05 / np.sqrt(usable_stars)))
     value = float((1 - np.exp(-usable_stars / 8)) / (1 + (relative / 0.03) ** 2) * agreement)
     return PSFMeasurement(
         fwhm=fwhm,
@@ -251,7 +262,12 @@ def _combine(
     )
 
 
-def _fit_together(stars: Candidates) -> tuple[MoffatFit, Candidates, int]:
+def _fit_together(stars: Candidates) -> tuple[MoffatFit, float, int]:
+    """Fit one shape to all stars.
+
+    Returns the fit, the relative error of the FWHM as the stars' disagreement tells it (0 of many
+    stars), and the number of stars that count.
+    """
     fwhm = float(np.exp(np.median(np.log(np.clip(stars.size, 1, 15)))))
     inverse_beta = 0.3
     kept = stars
@@ -262,20 +278,50 @@ def _fit_together(stars: Candidates) -> tuple[MoffatFit, Candidates, int]:
         if len(kept) > most:
             chosen = kept.select(np.argsort(-kept.snr)[:most])
         stamps, usable = cut_stamps(chosen, half)
-        fit = fit_moffat(
-            stamps,
-            usable,
-            sigma=1.0,
-            fwhm=fwhm,
-            inverse_beta=inverse_beta,
-            fit_beta=True,
-            fit_ellipticity=True,
-        )
+        fit = fit_moffat(stamps, usable, sigma=1.0, fwhm=fwhm, inverse_beta=inverse_beta)
         fwhm, inverse_beta = float(fit.fwhm[0]), float(fit.inverse_beta[0])
         good = (fit.chi2 < 2.5 * np.median(fit.chi2)) & (fit.amplitude > 3)
         if turn == 0 and good.any():
             kept = chosen.select(np.flatnonzero(good))
-    return fit, stars, len(kept)
+    if len(chosen) >= _MANY_STARS:
+        return fit, 0.0, len(kept)
+    (fwhm_error, beta_error) = _jackknife(stamps, usable, fit)
+    trust = 1 / (1 + (beta_error / _PRIOR_ERROR) ** 2)
+    fit = fit_moffat(
+        stamps,
+        usable,
+        sigma=1.0,
+        fwhm=fwhm,
+        inverse_beta=trust * inverse_beta + (1 - trust) * _PRIOR,
+        fit_beta=False,
+    )
+    return fit, fwhm_error, len(kept)
+
+
+def _jackknife(
+    stamps: NDArray[np.float64], usable: NDArray[np.bool_], fit: MoffatFit
+) -> tuple[float, float]:
+    """Errors of ln FWHM and 1/beta, from fits that each leave some stars out.
+
+    The nebula under a star is no noise that a fit knows of, but each star has another one.
+    """
+    groups = min(_JACKKNIFE, len(stamps))
+    if groups < _FEWEST_TO_LEAVE_OUT:
+        return 0.0, np.inf
+    left_out = np.arange(len(stamps)) % groups
+    shapes = []
+    for group in range(groups):
+        some = left_out != group
+        again = fit_moffat(
+            stamps[some],
+            usable[some],
+            sigma=1.0,
+            fwhm=float(fit.fwhm[0]),
+            inverse_beta=float(fit.inverse_beta[0]),
+        )
+        shapes.append((again.log_fwhm[0], again.inverse_beta[0]))
+    fwhm_error, beta_error = np.sqrt(groups - 1) * np.std(shapes, axis=0)
+    return float(fwhm_error), float(beta_error)
 
 
 def _map(

@@ -36,6 +36,14 @@ _FEWEST_FOR_HALO = 8
 _FADING = 2.0
 _SEEING_WIDTH = 1.01
 """FWHM of a Kolmogorov profile over that of the Moffat profile that is fitted to it."""
+_SEEING_CORE = (0.0, 0.09, 0.175, 0.205, 0.235), (0.0, 0.0, 1.0, 1.0, 0.0)
+"""1/beta of a core, and the part of the halo of turbulence that goes with it.
+
+A Moffat profile fitted to the core of a Kolmogorov profile has 0.175; less, and the optics have
+their part in the width; more, and the Moffat profile has wings of its own.
+"""
+_SEEING_ERROR = 0.35
+_FEWEST_FOR_CORE = 15
 _RINGS = (0.8, 1.2, 1.6, 2.1, 2.7, 3.5, 4.5, 6.0, 8.0)
 _NODES = np.array([-0.3873, 0.0, 0.3873])
 _WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18
@@ -277,7 +285,8 @@ def _light_in(ring: NDArray[np.bool_], star: _Residual) -> tuple[float, float]:
 def _scale_seeing(stars: list[_Residual], psf: PSFMeasurement) -> NDArray[np.float64]:
     """Return the halo of Kolmogorov turbulence as far as the stars show it.
 
-    One number for all stars can be told where a ring of its own is lost in the noise.
+    One number for all stars can be told where a ring of its own is lost in the noise. Where the
+    stars are too faint even for that, a core as turbulence makes it has its halo.
     """
     y, x = np.mgrid[-_RADIUS : _RADIUS + 1, -_RADIUS : _RADIUS + 1]
     radius = np.hypot(x, y)
@@ -299,9 +308,14 @@ def _scale_seeing(stars: list[_Residual], psf: PSFMeasurement) -> NDArray[np.flo
         weight = model @ inverse @ model
         scales.append(model @ inverse @ light[good] / weight)
         errors.append(weight**-0.5)
-    if len(scales) < _FEWEST_STARS:
-        return np.zeros_like(radius)
-    scale, error = _robust_mean(np.array(scales), np.array(errors))
+    enough = psf.n_stars >= _FEWEST_FOR_CORE
+    expected = float(np.interp(1 / psf.beta, *_SEEING_CORE)) if enough else 0.0
+    scale, error = 0.0, np.inf
+    if len(scales) >= _FEWEST_STARS:
+        scale, error = _robust_mean(np.array(scales), np.array(errors))
+    if expected > 0:
+        trust = 1 / (1 + (error / _SEEING_ERROR) ** 2)
+        return halo * max(0.0, trust * scale + (1 - trust) * expected)
     if scale < 2 * error:
         return np.zeros_like(radius)
     return halo * scale * (1 - (error / scale) ** 2)
