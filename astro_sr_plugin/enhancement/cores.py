@@ -14,7 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from astro_sr_plugin.enhancement.hot_pixels import Window, find_hot_pixels
+from astro_sr_plugin.measurement.hot_pixels import Window, find_hot_pixels
 
 __all__ = ["Cores", "fit_cores"]
 

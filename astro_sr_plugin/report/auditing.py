@@ -14,6 +14,7 @@ from astro_sr_plugin.data.nddata import Unpacked, iter_planes, unpack
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.background import Background
 from astro_sr_plugin.measurement.gain import estimate_gain, read_gain
+from astro_sr_plugin.measurement.hot_pixels import find_hot_pixels
 from astro_sr_plugin.measurement.psf import PSFMeasurement, measure_psf
 from astro_sr_plugin.measurement.reblur import REACH, Reblur
 from astro_sr_plugin.measurement.sky import measure_sky
@@ -73,7 +74,7 @@ def audit(
 
     Notes
     -----
-    Saturated and masked pixels, and two FWHM around them and along the edges, are left out.
+    Saturated, hot and masked pixels, and two FWHM around them and along the edges, are left out.
     """
     before, after = (
         read_image(image) if isinstance(image, str | os.PathLike) else image
@@ -210,6 +211,7 @@ def _pieces(
             bad |= raw >= sky.saturation
         level = _cut_level(sky.background, box)
         observed = np.nan_to_num((raw - level) / sky.sigma)
+        _mark_hot_pixels(observed, bad, sky.psf)
         fine = level.repeat(scale, axis=0).repeat(scale, axis=1)
         result = factor * _cut(after, tuple(scale * side for side in box))
         result = np.nan_to_num((result - fine) / sky.sigma)
@@ -219,6 +221,22 @@ def _pieces(
         if bad.any():
             counted &= maximum_filter(bad, size=2 * border + 1) == 0
         yield Evidence(observed, result, reblur(result), optics), counted, (box[0], box[2])
+
+
+def _mark_hot_pixels(
+    observed: NDArray[np.float64], bad: NDArray[np.bool_], psf: NDArray[np.float64]
+) -> None:
+    """Mark what did not come through the optics in ``bad``: no PSF says what becomes of it."""
+
+    def window(
+        y0: int, y1: int, x0: int, x1: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+        invalid = bad[y0:y1, x0:x1]
+        return observed[y0:y1, x0:x1].astype(np.float32), invalid, np.zeros_like(invalid)
+
+    found = find_hot_pixels(window, observed.shape, psf.astype(np.float32))
+    if found is not None:
+        bad[tuple(found[0].T)] = True
 
 
 def _cut(array: NDArray[Any], box: tuple[int, ...]) -> NDArray[np.float64]:

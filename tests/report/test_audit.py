@@ -209,3 +209,27 @@ def test_reblur_undoes_the_sharpening(scale):
     inner = slice(REACH, -REACH)
     wanted = stars(places, FWHM)
     assert np.abs(seen - wanted)[inner, inner].max() < 0.01 * wanted.max()
+
+
+def test_hot_pixels_are_no_light_of_the_sky(scene):
+    _, observed, truth = scene
+    rng = np.random.default_rng(5)
+    row, column = rng.integers(20, SIZE - 20, (2, 40))
+    hot = np.zeros((SIZE, SIZE))
+    hot[row, column] = rng.uniform(30, 300, 40) * NOISE
+    found = audited(CCDData(observed.data + hot, unit="adu"), truth + hot)
+    assert found.broken == ()
+    assert found.stars > 5
+
+
+def test_faint_light_around_stars_makes_no_difference_of_magnitude():
+    rng = np.random.default_rng(6)
+    y, x = np.mgrid[22 : SIZE - 22 : 40, 22 : SIZE - 22 : 40].astype(float)
+    places = [(u, v, 4000.0) for u, v in zip(x.ravel(), y.ravel(), strict=True)]
+    # Stars far below the noise: a median of the truth finds sky between them.
+    faint = [(u, v, 60.0) for u, v in rng.uniform(5, SIZE - 5, (1200, 2))]
+    truth = 500 + stars(places + faint, FWHM)
+    observed = CCDData(truth + rng.normal(0, NOISE, truth.shape), unit="adu")
+    found = asr.audit(observed, CCDData(truth, unit="adu"), target_fwhm=FWHM)
+    assert found.stars > 20
+    assert abs(found.magnitude_difference) < 0.01
