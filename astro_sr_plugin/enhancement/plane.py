@@ -66,6 +66,8 @@ class PlaneMeasurement:
         How the noise varies over the plane, in any unit; None if it does not, or nobody said so.
     psf_field : PSFField or None
         The profile over the field, where it changes; all others are then those of its mean.
+    misfit : float
+        Part of the stars that a Moffat profile does not describe; NaN if unknown.
     """
 
     background: Background
@@ -82,6 +84,7 @@ class PlaneMeasurement:
     fwhm_error: float = math.nan
     noise_map: Background | None = None
     psf_field: PSFField | None = None
+    misfit: float = math.nan
 
 
 def measure_plane(
@@ -128,6 +131,7 @@ def measure_plane(
         fwhm_error=psf.fwhm_error / psf.fwhm,
         noise_map=None if error is None else _varying_noise(error, mask),
         psf_field=sky.field,
+        misfit=psf.misfit,
     )
 
 

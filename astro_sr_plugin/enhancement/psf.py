@@ -42,6 +42,7 @@ from there as it should; the image of the PSF has any beta."""
 _SHARPEST = 2.3
 _IMPOSSIBLE = 6.0
 _FEW_STARS = 3
+_ILL_SHAPED = 0.22
 _LEAST_ERROR, _GIVEN_ERROR, _BORROWED_ERROR, _UNKNOWN_ERROR = 0.01, 0.01, 0.05, 0.12
 """Relative errors of a FWHM: at best (stars differ from a Moffat profile), and if not measured."""
 _NODES = 7
@@ -153,6 +154,7 @@ def _told(
         psf_image=None,
         fwhm_error=_GIVEN_ERROR,
         psf_field=None,
+        misfit=math.nan,
     )
 
 
@@ -212,7 +214,7 @@ def choose_target(
         )
         raise InputError(msg)
     widest = max(_fwhm_range(m)[1] for m in measured) * spec.scale
-    _warn_of_range(measured, spec)
+    _warn_of_stars(measured, spec)
     if target_fwhm is None:
         half = max(m.fwhm for m in measured) * spec.scale / 2
         return max(2.0, half, widest / _SHARPEST, spec.finest_target)
@@ -251,7 +253,7 @@ def _fwhm_range(measured: PlaneMeasurement) -> tuple[float, float]:
     return measured.psf_field.fwhm_range()
 
 
-def _warn_of_range(measured: Sequence[PlaneMeasurement], spec: ModelSpec) -> None:
+def _warn_of_stars(measured: Sequence[PlaneMeasurement], spec: ModelSpec) -> None:
     low, high = spec.fwhm_range
     for m in measured:
         if m.confidence == "low" and m.n_stars <= _FEW_STARS and m.fwhm > high:
@@ -265,6 +267,12 @@ def _warn_of_range(measured: Sequence[PlaneMeasurement], spec: ModelSpec) -> Non
             warn(
                 f"the PSF (FWHM {m.fwhm:.2f} px) comes from {m.n_stars} stars and is uncertain; "
                 "give a better one by psf=(fwhm, beta)"
+            )
+        if m.misfit > _ILL_SHAPED:
+            warn(
+                f"the stars are no Moffat profiles, which miss {100 * m.misfit:.0f} % of them: out "
+                "of focus or badly guided? Expect rings and false pairs; give their profile by "
+                "psf=image or --psf FILE"
             )
         if not low <= m.fwhm <= high:
             advice = "reduce it by auto_scale" if m.fwhm > high else "use drizzled data"

@@ -70,7 +70,7 @@ def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]
         return candidates.select(plausible), 0.0
     sizes, errors = fit.log_fwhm[plausible], fit_errors[plausible, 0]
     centre = _densest(sizes, 0.06)
-    near = np.abs(sizes - centre) < 0.15
+    near = np.abs(sizes - centre) <= max(0.15, float(np.abs(sizes - centre).min()))
     for _ in range(5):
         centre = float(np.median(sizes[near]))
         spread = 1.4826 * float(np.median(np.abs(sizes[near] - centre)))

@@ -31,6 +31,8 @@ class MoffatFit:
         Peak of the profile before integration over the pixel, position in the stamp, local sky.
     chi2 : numpy.ndarray, shape (n,)
         Weighted mean square of the residuals of each star.
+    misfit : numpy.ndarray, shape (n,)
+        Mean square of the residuals less that of the noise of the sky, over that of the profile.
     """
 
     log_fwhm: NDArray[np.float64]
@@ -43,6 +45,7 @@ class MoffatFit:
     y: NDArray[np.float64]
     sky: NDArray[np.float64]
     chi2: NDArray[np.float64]
+    misfit: NDArray[np.float64]
 
     @property
     def fwhm(self) -> NDArray[np.float64]:
@@ -155,6 +158,8 @@ def fit_moffat(
     pixels = np.maximum((weights > 0).sum(axis=1) - _LOCAL, 1)
     chi2 = (residuals**2 * weights).sum(axis=1) / pixels
     errors = _shape_errors(jacobian, weights, groups, number, chi2, free)
+    beyond = ((residuals**2 - sigma**2) * mask).sum(axis=1)
+    light = ((model - local[:, 3:]) ** 2 * mask).sum(axis=1)
     return MoffatFit(
         log_fwhm=shapes[:, 0],
         inverse_beta=shapes[:, 1],
@@ -166,6 +171,7 @@ def fit_moffat(
         y=local[:, 2] + half,
         sky=local[:, 3],
         chi2=chi2,
+        misfit=beyond / np.maximum(light, 1e-30),
     )
 
 

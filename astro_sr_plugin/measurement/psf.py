@@ -35,6 +35,7 @@ _LEAST_IN_CELL = 3
 _LARGEST_FWHM = 25.0
 _FIT_PIXELS = 60_000
 _MANY_STARS = 40
+_CLEAR = 10.0
 _JACKKNIFE = 8
 _FEWEST_TO_LEAVE_OUT = 3
 _PRIOR, _PRIOR_ERROR = 0.3, 0.06
@@ -89,6 +90,10 @@ class PSFMeasurement:
         agreement of the stars in size and shape; high from 0.6, medium from 0.25, none at 0.
     grid : PSFGrid or None
         Shapes over the field, if asked for.
+    misfit : float
+        Root mean square of what the profile leaves of the brighter stars beyond the noise, over
+        that of the profile. Stars have less than 0.18; from 0.22 on they are no Moffat profiles,
+        but out of focus or badly guided. NaN if unknown.
     """
 
     fwhm: float
@@ -100,6 +105,7 @@ class PSFMeasurement:
     confidence: str
     confidence_value: float
     grid: PSFGrid | None = None
+    misfit: float = float("nan")
 
 
 def measure_psf(
@@ -259,7 +265,17 @@ def _combine(
         confidence=_name(value),
         confidence_value=value,
         grid=None if grid is None else _map(candidates, fit, noise, shape, grid),
+        misfit=_misfit(fit),
     )
+
+
+def _misfit(fit: MoffatFit) -> float:
+    """Tell the misfit of the brighter half of the stars that stand out of the noise."""
+    clear = fit.amplitude > _CLEAR
+    if not clear.any():
+        return float("nan")
+    bright = clear & (fit.amplitude >= np.median(fit.amplitude[clear]))
+    return float(np.sqrt(max(0.0, np.median(fit.misfit[bright]))))
 
 
 def _fit_together(stars: Candidates) -> tuple[MoffatFit, float, int]:

@@ -52,6 +52,9 @@ class Quality:
         position angle in radians counter-clockwise from +x. NaN if unknown.
     fwhm_error : tuple of float
         1-sigma error of `fwhm` in pixels.
+    misfit : tuple of float
+        Part of the stars that the profile does not describe; above 0.22 they are out of focus or
+        badly guided. NaN if unknown.
     n_stars : tuple of int
         Number of stars measured.
     psf_confidence : tuple of str
@@ -83,6 +86,7 @@ class Quality:
     beta: Numbers
     ellipticity: Numbers
     theta: Numbers
+    misfit: Numbers
     n_stars: tuple[int, ...]
     psf_confidence: tuple[str, ...]
     psf_confidence_value: Numbers
@@ -155,6 +159,7 @@ class Quality:
             rows.append(("Pixel scale [arcsec]", [_show(self.pixel_scale, ".4g")]))
         rows += [
             ("Moffat beta", [_show(value, ".1f") for value in self.beta]),
+            ("Misfit of the profile", [_show(value, ".3f") for value in self.misfit]),
             ("Ellipticity", [_show(value, ".3f") for value in self.ellipticity]),
             (
                 "Position angle [deg]",
@@ -252,6 +257,7 @@ def _measure_plane(
         "beta": psf.beta,
         "ellipticity": psf.ellipticity,
         "theta": psf.theta,
+        "misfit": psf.misfit,
         "n_stars": psf.n_stars,
         "psf_confidence": psf.confidence,
         "psf_confidence_value": psf.confidence_value,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import galsim
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.psf import measure_psf
@@ -155,3 +156,37 @@ def test_grid(field) -> None:
     assert np.isnan(empty.grid.fwhm).all()
     with pytest.raises(InputError, match="grid"):
         measure_psf(sharp, grid=(0, 2))
+
+
+def test_the_misfit_tells_rings_from_stars(field) -> None:
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[-15:16, -15:16]
+    radius = np.hypot(x, y)
+    ring = galsim.Image(((radius < 3.2) & (radius > 1.2)).astype(float), scale=1)
+    shape = galsim.InterpolatedImage(ring).withFlux(1)
+    seen = galsim.Convolve(shape, galsim.Gaussian(fwhm=1.8))
+    image = 100 + rng.normal(0, 1, (400, 400))
+    for flux in np.exp(rng.uniform(np.log(300), np.log(2500), 40)):
+        column, row = rng.integers(0, 359, 2)
+        image[row : row + 41, column : column + 41] += (
+            (seen * flux).drawImage(nx=41, ny=41, scale=1).array
+        )
+    assert measure_psf(image).misfit > 0.25
+    for kind in (2.5, 3.5, "gaussian", "kolmogorov"):
+        assert measure_psf(field(6, 3.5, kind=kind)).misfit < 0.13
+
+
+def test_few_stars_over_a_nebula_are_not_taken_at_their_word(field) -> None:
+    """The error that is told covers what the nebula does to the shape, and beta stays sane."""
+    pulls, betas = [], []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        clouds = gaussian_filter(rng.normal(size=(300, 300)), 15, mode="wrap")
+        clouds *= 6 / clouds.std()
+        psf = measure_psf(field(seed, 3.5, kind=3.5, shape=(300, 300), stars=12) + clouds)
+        if psf.n_stars >= 3:
+            pulls.append((psf.fwhm - 3.5) / psf.fwhm_error)
+            betas.append(1 / psf.beta)
+    assert len(pulls) >= 5
+    assert np.sqrt(np.mean(np.square(pulls))) < 2
+    assert np.abs(np.array(betas) - 1 / 3.5).max() < 0.12

@@ -110,3 +110,30 @@ def test_a_bright_nebula_with_fine_structure_is_no_halo(seed):
     _, image = measure(make_field(star, seed=seed, extra=extra, bright=20))
     if image is not None:
         assert np.abs(image - draw(star, 32, 32, 65)).sum() < 0.06
+
+
+def light_within(image, radius):
+    y, x = np.mgrid[-32:33, -32:33]
+    return float(image[np.hypot(x, y) < radius].sum())
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_a_core_of_turbulence_has_its_halo_even_where_stars_are_faint(seed):
+    air = galsim.Kolmogorov(fwhm=FWHM)
+    psf, image = measure(make_field(air, seed=seed, faint=45, bright=0))
+    assert psf.n_stars >= 15
+    assert image is not None
+    truth = draw(air, 32, 32, 65)
+    for radius in (4, 6, 10):
+        moffat = light_within(moffat_stamp(psf, 0.0, 0.0), radius)
+        assert light_within(image, radius) == pytest.approx(light_within(truth, radius), abs=0.015)
+        assert moffat > light_within(truth, radius) + 0.01
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+@pytest.mark.parametrize("psf", [galsim.Gaussian(fwhm=FWHM), galsim.Moffat(2.8, fwhm=FWHM)])
+def test_other_cores_get_no_halo(psf, seed):
+    told, image = measure(make_field(psf, seed=seed, faint=45, bright=0))
+    image = moffat_stamp(told, 0.0, 0.0) if image is None else image
+    truth = draw(psf, 32, 32, 65)
+    assert light_within(image, 6) == pytest.approx(light_within(truth, 6), abs=0.015)
