@@ -13,6 +13,7 @@ from scipy.ndimage import correlate1d
 
 from astro_sr_plugin.data.memory import release
 from astro_sr_plugin.enhancement.cores import Cores, fit_cores
+from astro_sr_plugin.enhancement.far_light import FarLight, fit_far_light
 from astro_sr_plugin.exceptions import AstroSRWarning, InputError
 from astro_sr_plugin.inference.consistency import BLOCK, FluxLedger
 from astro_sr_plugin.inference.predictor import Predictor
@@ -155,12 +156,15 @@ class MeasuredPlane:
         Of this plane.
     cores : Cores or None
         What stands for saturated and hot pixels.
+    far_light : FarLight or None
+        Halos and spikes of bright stars, which are taken off.
     """
 
     plane: NDArray
     mask: NDArray[np.bool_] | None
     measured: PlaneMeasurement
     cores: Cores | None = None
+    far_light: FarLight | None = None
 
     def read(
         self, y0: int, y1: int, x0: int, x1: int
@@ -221,6 +225,11 @@ class MeasuredPlane:
         cores = fit_cores(self.window, shape, psf, conditions.fwhm, _ROWS, stars=stars)
         return replace(self, cores=cores)
 
+    def without_far_light(self) -> MeasuredPlane:
+        """Return the plane without halos and spikes; its PSF is then the Moffat profile alone."""
+        bare = replace(self.measured, psf_image=None)
+        return replace(self, measured=bare, far_light=fit_far_light(self))
+
     def window(
         self, y0: int, y1: int, x0: int, x1: int
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
@@ -232,6 +241,8 @@ class MeasuredPlane:
         if self.mask is not None:
             invalid |= self.mask[y0:y1, x0:x1]
         level = self.measured.background.level_at(y0, y1, x0, x1)
+        if self.far_light is not None:
+            level = level + self.far_light.on(y0, y1, x0, x1)
         with np.errstate(invalid="ignore", over="ignore"):
             values = ((raw - level) / self.noise(y0, y1, x0, x1)).astype(np.float32)
             saturated = raw >= self.measured.saturation

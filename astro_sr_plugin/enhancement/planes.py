@@ -29,6 +29,7 @@ def restore_planes(
     factor: float = 1.0,
     keep_flux: bool = True,
     errors: NDArray | None = None,
+    with_far_light: bool = True,
 ) -> None:
     """Restore every plane of an image into ``sink``.
 
@@ -50,15 +51,19 @@ def restore_planes(
         As for `restore_plane`.
     errors : ndarray of float32, optional
         Takes the standard deviation of the result.
+    with_far_light : bool
+        False takes halos and spikes of bright stars off before the model sees the image.
     """
     runtimes = _over_planes(runtime, len(found))
     for (index, plane, plane_mask), measured, planned in zip(
         frame.planes(), found, runtimes, strict=True
     ):
-        conditions = make_conditions(measured, target)
+        source = MeasuredPlane(plane, plane_mask, measured)
+        if not with_far_light:
+            source = source.without_far_light()
+        conditions = make_conditions(source.measured, target)
         scale = engine.spec.scale
         target_psf = conditions.psf if target is None else target_image(target, scale)
-        source = MeasuredPlane(plane, plane_mask, measured)
         restore_plane(
             source,
             engine,

@@ -42,7 +42,8 @@ def remove_stars(
     The network predicts the noise-free image with and without its stars. The difference is taken
     out of the image, so that sky, nebula and galaxies keep their own pixels, noise included; under
     bright stars, where nothing else was recorded, the predicted nebula stands, with noise like that
-    of the sky.
+    of the sky. Halos and diffraction spikes that the stars have in common are measured, scaled to
+    each bright star and taken out before, out to 32 pixels.
 
     Parameters
     ----------
@@ -110,7 +111,17 @@ def remove_stars(
 
     def fill(sink: NDArray) -> None:
         planned = choose_runtime(runtime, device)
-        restore_planes(frame, engine, told, None, planned, sink, keep_flux=False, errors=errors)
+        restore_planes(
+            frame,
+            engine,
+            told,
+            None,
+            planned,
+            sink,
+            keep_flux=False,
+            errors=errors,
+            with_far_light=False,
+        )
 
     starless = frame.finish(fill, header, 1, out, overwrite, errors=errors)
     left = starless.data if isinstance(starless, CCDData) else starless

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import sep
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import binary_dilation, shift
+from scipy.ndimage import binary_dilation, gaussian_filter1d, map_coordinates, shift
 
 from astro_sr_plugin.measurement.background import Background
 from astro_sr_plugin.measurement.psf import PSFMeasurement
@@ -33,7 +34,11 @@ _COMPANY = 0.02
 _SKY_ERROR = 0.2
 _EVIDENCE = 25.0
 _FEWEST_FOR_HALO = 8
+_FEWEST_FOR_SPIKES = 3
 _FADING = 2.0
+_STRUCTURED = 6.0  # FWHM, within which the PSF has structure in all directions
+_RAYS = 256
+_ALONG = 2.0
 _SEEING_WIDTH = 1.01
 """FWHM of a Kolmogorov profile over that of the Moffat profile that is fitted to it."""
 _SEEING_CORE = (0.0, 0.09, 0.175, 0.205, 0.235), (0.0, 0.0, 1.0, 1.0, 0.0)
@@ -358,20 +363,79 @@ def _measure_spikes(
 ) -> NDArray[np.float64]:
     """Return what the brightest stars have beside profile and halo, per unit of flux."""
     stars = _without_company(stars, psf)
-    if len(stars) < _FEWEST_STARS:
+    if len(stars) < _FEWEST_FOR_SPIKES:
         return np.zeros_like(halo)
+    # What the rim shows is a nebula under the star as likely as its light.
+    y, x = np.mgrid[-_RADIUS : _RADIUS + 1, -_RADIUS : _RADIUS + 1]
+    rim = np.abs(np.hypot(x, y) - _RADIUS + 2) <= 2
     values = np.stack([star.values - halo for star in stars])
     weights = np.stack([star.weight for star in stars])
+    for own, weight in zip(values, weights, strict=True):
+        clear = rim & (weight > 0)
+        own -= np.median(own[clear]) if clear.any() else 0.0
     median, error = _weighted_median(values, weights)
     # Faint neighbours leave a fraction of a sigma under every star, however many there are.
     flux = np.array([star.flux for star in stars])[:, None, None]
     with np.errstate(invalid="ignore"):
         company = _SKY_ERROR / ((weights * flux).sum(axis=0) / weights.sum(axis=0))
-        strength = np.abs(median) / np.hypot(error, company)
-    strength[(weights > 0).sum(axis=0) < _FEWEST_STARS] = 0.0
+        scatter = _scatter_in_rings(median, beyond=_STRUCTURED * psf.fwhm)
+        strength = np.abs(median) / np.hypot(np.maximum(error, scatter), company)
+    strength[(weights > 0).sum(axis=0) < _FEWEST_FOR_SPIKES] = 0.0
+    fade = np.clip((np.hypot(x, y) / _RADIUS - 0.9) / 0.1, 0, 1)
+    share = np.clip((strength - 2) / 2, 0, 1)
+    rays = _measure_rays(median, error)
+    return (share * median + (1 - share) * rays) * (0.5 + 0.5 * np.cos(np.pi * fade))
+
+
+def _scatter_in_rings(image: NDArray[np.float64], *, beyond: float) -> NDArray[np.float64]:
+    """Return the scatter of the pixels of each ring: above the noise, that of a nebula."""
     y, x = np.mgrid[-_RADIUS : _RADIUS + 1, -_RADIUS : _RADIUS + 1]
-    fade = np.clip((np.hypot(x, y) / _RADIUS - 0.8) / 0.2, 0, 1)
-    return median * np.clip((strength - 2) / 2, 0, 1) * (0.5 + 0.5 * np.cos(np.pi * fade))
+    ring = np.round(np.hypot(x, y)).astype(int)
+    scatter = np.zeros(ring.max() + 1)
+    for number in range(math.ceil(beyond), len(scatter)):
+        values = image[ring == number]
+        scatter[number] = 1.4826 * np.median(np.abs(values - np.median(values)))
+    return np.asarray(scatter[ring])
+
+
+def _measure_rays(image: NDArray[np.float64], error: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what stands out of its ring along a ray, where a single pixel does not tell it.
+
+    A mean along the ray knows fainter light than a pixel, and the light of faint neighbours, which
+    is alike in all directions, is in the median of the ring.
+    """
+    radii = np.arange(0, _RADIUS + 1)
+    angles = np.linspace(0, 2 * np.pi, _RAYS, endpoint=False)
+    polar = np.stack(
+        [_RADIUS + np.outer(radii, np.sin(angles)), _RADIUS + np.outer(radii, np.cos(angles))]
+    )
+    known = np.isfinite(error)
+    light, variance, weight = (
+        map_coordinates(part, polar, order=1, mode="nearest")
+        for part in (
+            np.where(known, image, 0.0),
+            np.where(known, error, 0.0) ** 2,
+            known.astype(float),
+        )
+    )
+    clear = weight > 0.99
+    ring = np.array(
+        [np.median(row[c]) if c.any() else 0.0 for row, c in zip(light, clear, strict=True)]
+    )
+    weight = np.where(clear, 1.0, 0.0)
+    total = np.maximum(gaussian_filter1d(weight, _ALONG, axis=0), 1e-6)
+    ray = gaussian_filter1d((light - ring[:, None]) * weight, _ALONG, axis=0) / total
+    doubt = gaussian_filter1d(variance * weight, _ALONG, axis=0) / total
+    doubt = np.sqrt(doubt / (2 * np.sqrt(np.pi) * _ALONG))
+    # A nebula scatters more than noise does.
+    scatter = 1.4826 * np.median(np.abs(ray), axis=1, keepdims=True)
+    ray *= np.clip((ray / np.maximum(np.maximum(doubt, scatter), 1e-30) - 3) / 2, 0, 1)
+    y, x = np.mgrid[-_RADIUS : _RADIUS + 1, -_RADIUS : _RADIUS + 1]
+    places = np.stack([np.hypot(x, y), np.arctan2(y, x) % (2 * np.pi) * _RAYS / (2 * np.pi)])
+    found: NDArray[np.float64] = map_coordinates(
+        np.hstack([ray, ray[:, :1]]), places, order=1, mode="nearest"
+    )
+    return np.where(np.hypot(x, y) > _ALONG, found, 0.0)
 
 
 def _without_company(stars: list[_Residual], psf: PSFMeasurement) -> list[_Residual]:

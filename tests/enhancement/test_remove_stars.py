@@ -9,7 +9,9 @@ from astropy.nddata import CCDData
 from scipy.ndimage import gaussian_filter
 
 import astro_sr_plugin as asr
+from astro_sr_plugin.enhancement.far_light import FarLight
 from astro_sr_plugin.models.filters import make_moffat_psf
+from benchmarks.star_removal import make_starry, measure_removal
 
 SIGMA, SKY, FWHM, SIZE = 4.0, 200.0, 3.0, 256
 
@@ -134,3 +136,49 @@ def test_saturated_stars_leave_no_holes(scene):
         level = np.median((result - starless)[around])
         assert (result - starless)[near].min() > level - 10 * SIGMA
         assert abs(np.median((result - starless)[near])) < 3 * SIGMA
+
+
+@pytest.fixture(scope="module")
+def with_halos():
+    """Return a scene of saturated stars with halos and spikes, and the result."""
+    starry = make_starry("halos", size=256, seed=1)
+    result, _ = asr.remove_stars(np.asarray(starry.scene.observed, np.float32), device="cpu")
+    return starry, result
+
+
+def test_halos_and_spikes_go_with_their_stars(with_halos):
+    starry, result = with_halos
+    before = measure_removal(starry, starry.scene.observed)
+    after = measure_removal(starry, result)
+    assert before["halo"] > 0.9
+    assert before["spike"] > 0.9
+    assert after["halo"] < 0.4
+    assert after["spike"] < 0.5
+    assert after["rms"] < 1.5
+    # No hole, and no ring, where the halos were.
+    left = gaussian_filter((result - starry.starless) / float(starry.scene.sigma), 2)
+    y, x = np.indices(left.shape)
+    for column, row in starry.bright:
+        away = np.hypot(x - column, y - row)
+        for inner in range(8, 40, 4):
+            assert left[(away > inner) & (away < inner + 4)].mean() > -1.5
+
+
+def test_halos_do_not_depend_on_tiles(with_halos):
+    starry, result = with_halos
+    tiles = asr.Runtime(device="cpu", tile_size=96)
+    image = np.asarray(starry.scene.observed, np.float32)
+    again, stars = asr.remove_stars(image, runtime=tiles)
+    assert np.abs(again - result).max() < 1e-3 * float(starry.scene.sigma)
+    np.testing.assert_array_equal(again.astype(np.float64) + stars, image.astype(np.float64))
+
+
+def test_far_light_is_the_same_in_any_window():
+    rng = np.random.default_rng(3)
+    rows = np.sort(rng.integers(0, 90, 12))
+    light = FarLight(rows, rng.integers(0, 70, 12), rng.random((12, 21, 21)).astype(np.float32))
+    whole = light.on(-15, 105, -15, 85)
+    assert whole.sum() == pytest.approx(light.stamps.sum(), rel=1e-5)
+    for y0, y1, x0, x1 in ((0, 90, 0, 70), (3, 4, 5, 6), (40, 77, 60, 85), (-15, -10, 0, 9)):
+        part = whole[y0 + 15 : y1 + 15, x0 + 15 : x1 + 15]
+        np.testing.assert_allclose(light.on(y0, y1, x0, x1), part, atol=1e-5)
