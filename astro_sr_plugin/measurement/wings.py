@@ -101,7 +101,8 @@ def measure_wings(
     rings about them and grows in proportion to their flux is their halo; what does not is the sky
     and its faint stars. Where that cannot be told ring by ring, the halo that the atmosphere makes
     is scaled to what is left at all stars. Of what is left at the brightest stars, per unit of
-    flux, the weighted median stands for the diffraction spikes where it stands out of its noise.
+    flux, the weighted median stands for the diffraction spikes where it stands out of its noise, or
+    its mean along a ray does.
 
     Parameters
     ----------
