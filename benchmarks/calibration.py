@@ -31,7 +31,7 @@ _MODELS = {
     "deconvolve": "deconvolve-fast",
     "super-resolve": "super-resolve-x2-fast",
 }
-_FEWEST = 2000
+_FEWEST = 20_000  # pixels; those of one star are not as many witnesses
 _ROUNDS = 4
 
 

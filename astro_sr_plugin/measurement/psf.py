@@ -35,7 +35,8 @@ _LEAST_IN_CELL = 3
 _LARGEST_FWHM = 25.0
 _FIT_PIXELS = 60_000
 _MANY_STARS = 40
-_CLEAR = 10.0
+_CLEAR, _BRIGHT = 10.0, 30.0
+_FEWEST_BRIGHT = 3
 _JACKKNIFE = 8
 _FEWEST_TO_LEAVE_OUT = 3
 _PRIOR, _PRIOR_ERROR = 0.3, 0.06
@@ -270,10 +271,12 @@ def _combine(
 
 
 def _misfit(fit: MoffatFit) -> float:
-    """Tell the misfit of the brighter half of the stars that stand out of the noise."""
+    """Tell the misfit of the brighter half of the stars that stand out of noise and nebula."""
     clear = fit.amplitude > _CLEAR
     if not clear.any():
         return float("nan")
+    bright = fit.amplitude > _BRIGHT
+    clear = bright if bright.sum() >= _FEWEST_BRIGHT else clear
     bright = clear & (fit.amplitude >= np.median(fit.amplitude[clear]))
     return float(np.sqrt(max(0.0, np.median(fit.misfit[bright]))))
 
