@@ -10,7 +10,6 @@ from torch import Tensor
 
 from astro_sr_plugin.simulation.detector import add_noise, make_registration, saturate
 from astro_sr_plugin.simulation.optics import (
-    add_halos,
     add_spikes,
     gaussian_transfer,
     make_moffat,
@@ -43,8 +42,6 @@ class ObservationConfig:
         Relative 1-sigma error of the FWHM that the network is told.
     correlated_probability, saturation_probability, spike_probability : float
         How often noise is correlated, bright stars saturate, and stars have diffraction spikes.
-    halo_probability : float
-        How often stars have halos; where it is above 0, spikes are of any length.
     """
 
     task: str = "deconvolve"
@@ -55,7 +52,6 @@ class ObservationConfig:
     correlated_probability: float = 0.5
     saturation_probability: float = 0.15
     spike_probability: float = 0.25
-    halo_probability: float = 0.0
     hot_pixel_probability: float = 0.04
     quantise_probability: float = 0.06
 
@@ -152,13 +148,7 @@ def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) ->
     if bool(spiked.any()):
         arms = 4 if float(torch.rand(1, generator=rng, device=device)) < 0.6 else 6
         strength = spiked * draw.uniform(0.01, 0.08)
-        # The seeds of recipes without halos give what they always gave.
-        length = draw.log_uniform(2.0, 12.0) if config.halo_probability > 0 else 3.0
-        psf = add_spikes(psf, strength, arms, theta, 0.25 * fwhm, length)
-    if config.halo_probability > 0:
-        strength = draw.chance(config.halo_probability) * draw.log_uniform(0.004, 0.12)
-        kind = draw.uniform(0, 3).long()
-        psf = add_halos(psf, strength, draw.log_uniform(6.0, 40.0), kind)
+        psf = add_spikes(psf, strength, arms, theta, 0.25 * fwhm)
     optics = to_transfer(psf) * pixel_transfer(n, device)
 
     told_square = fwhm**2

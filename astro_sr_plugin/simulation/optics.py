@@ -9,14 +9,7 @@ from torch import Tensor
 
 from astro_sr_plugin.simulation.scene import OVERSAMPLE
 
-__all__ = [
-    "add_halos",
-    "add_spikes",
-    "gaussian_transfer",
-    "make_moffat",
-    "pixel_transfer",
-    "to_transfer",
-]
+__all__ = ["add_spikes", "gaussian_transfer", "make_moffat", "pixel_transfer", "to_transfer"]
 
 _FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
@@ -58,42 +51,7 @@ def make_moffat(n: int, fwhm: Tensor, beta: Tensor, ellipticity: Tensor, theta: 
     return image / image.sum((-2, -1), keepdim=True)
 
 
-def add_halos(psf: Tensor, strength: Tensor, radius: Tensor, kind: Tensor) -> Tensor:
-    """Mix halos into PSFs, keeping their sum.
-
-    Parameters
-    ----------
-    psf : Tensor
-        Shape ``(B, n, n)``, sum 1, centred on the origin.
-    strength : Tensor
-        Shape ``(B,)``: fraction of the light that goes into the halo.
-    radius : Tensor
-        Shape ``(B,)``: of the halo in detector pixels.
-    kind : Tensor
-        Shape ``(B,)``: 0 a disc with a soft edge (a reflection), 1 an exponential, 2 a power law of
-        exponent -3 (scattered light).
-    """
-    grid = _wrapped(psf.shape[-1], psf.device)
-    r = torch.sqrt(grid[None, :] ** 2 + grid[:, None] ** 2)[None]
-    size, kind = radius[:, None, None], kind[:, None, None]
-    halo = torch.where(
-        kind == 0,
-        torch.sigmoid((size - r) / (0.05 * size + 0.5)),
-        torch.where(kind == 1, torch.exp(-3 * r / size), (1 + (3 * r / size) ** 2) ** -1.5),
-    )
-    halo = halo / halo.sum((-2, -1), keepdim=True)
-    weight = strength[:, None, None]
-    return (1 - weight) * psf + weight * halo
-
-
-def add_spikes(
-    psf: Tensor,
-    strength: Tensor,
-    arms: int,
-    angle: Tensor,
-    width: Tensor,
-    length: Tensor | float = 3.0,
-) -> Tensor:
+def add_spikes(psf: Tensor, strength: Tensor, arms: int, angle: Tensor, width: Tensor) -> Tensor:
     """Mix diffraction spikes into PSFs, keeping their sum.
 
     Parameters
@@ -106,20 +64,15 @@ def add_spikes(
         4 for a cross of two vanes, 6 for three.
     angle, width : Tensor
         Shape ``(B,)``: angle of the first arm in radians, thickness (sigma) in detector pixels.
-    length : Tensor or float
-        Shape ``(B,)``: detector pixels at which a spike has half of its light in the middle.
     """
     grid = _wrapped(psf.shape[-1], psf.device)
     dx, dy = grid[None, None, :], grid[None, :, None]
-    reach = torch.as_tensor(length, device=psf.device).expand(len(psf))[:, None, None]
     spikes = torch.zeros_like(psf)
     for arm in range(arms // 2):
         phi = (angle + math.pi * arm / (arms // 2))[:, None, None]
         along = dx * torch.cos(phi) + dy * torch.sin(phi)
         across = dy * torch.cos(phi) - dx * torch.sin(phi)
-        spikes += torch.exp(-0.5 * (across / width[:, None, None]) ** 2) / (
-            1 + (along / reach) ** 2
-        )
+        spikes += torch.exp(-0.5 * (across / width[:, None, None]) ** 2) / (1 + (along / 3) ** 2)
     spikes /= spikes.sum((-2, -1), keepdim=True)
     weight = strength[:, None, None]
     return (1 - weight) * psf + weight * spikes
