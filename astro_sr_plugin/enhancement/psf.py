@@ -42,7 +42,7 @@ from there as it should; the image of the PSF has any beta."""
 _SHARPEST = 2.3
 _IMPOSSIBLE = 6.0
 _FEW_STARS = 3
-_ILL_SHAPED = 0.22
+_ILL_SHAPED = (0.22, 0.3)
 _LEAST_ERROR, _GIVEN_ERROR, _BORROWED_ERROR, _UNKNOWN_ERROR = 0.01, 0.01, 0.05, 0.12
 """Relative errors of a FWHM: at best (stars differ from a Moffat profile), and if not measured."""
 _NODES = 7
@@ -268,7 +268,8 @@ def _warn_of_stars(measured: Sequence[PlaneMeasurement], spec: ModelSpec) -> Non
                 f"the PSF (FWHM {m.fwhm:.2f} px) comes from {m.n_stars} stars and is uncertain; "
                 "give a better one by psf=(fwhm, beta)"
             )
-        if m.misfit > _ILL_SHAPED:
+        # Stars that agree well are what the measured image of the profile says.
+        if m.misfit > _ILL_SHAPED[m.confidence == "high"]:
             warn(
                 f"the stars are no Moffat profiles, which miss {100 * m.misfit:.0f} % of them: out "
                 "of focus or badly guided? Expect rings and false pairs; give their profile by "

@@ -112,6 +112,7 @@ def test_every_verb_writes_it_to_the_file(verb, scene, tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "out.fits"]
 
 
+@pytest.mark.filterwarnings("ignore:the PSF:astro_sr_plugin.AstroSRWarning")
 def test_units_scale_and_flux_go_along(scene):
     data = scene[1][:128, :128]
     plain = asr.super_resolve(CCDData(data, unit="adu"), uncertainty=True)

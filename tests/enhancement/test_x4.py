@@ -230,7 +230,7 @@ def test_the_uncertainty_is_that_of_scale_2_on_finer_pixels():
     means = deviation.reshape(2 * NY, 2, 2 * NX, 2).mean((1, 3))
     ratio = (means / two.uncertainty.array)[np.isfinite(means)]
     assert np.median(ratio) == pytest.approx(1.0, abs=0.01)
-    assert np.percentile(ratio, [1, 99]) == pytest.approx([1, 1], abs=0.3)
+    assert np.percentile(ratio, [1, 99]) == pytest.approx([1, 1], abs=0.4)
 
 
 def test_undersampled_images_end_at_what_the_network_can_carry():
