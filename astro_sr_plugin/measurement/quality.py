@@ -159,7 +159,7 @@ class Quality:
             rows.append(("Pixel scale [arcsec]", [_show(self.pixel_scale, ".4g")]))
         rows += [
             ("Moffat beta", [_show(value, ".1f") for value in self.beta]),
-            ("Misfit of the profile", [_show(value, ".3f") for value in self.misfit]),
+            ("Misfit of profile", [_show(value, ".3f") for value in self.misfit]),
             ("Ellipticity", [_show(value, ".3f") for value in self.ellipticity]),
             (
                 "Position angle [deg]",
