@@ -48,6 +48,7 @@ bench: $(dev)
 	$(bin)/python -m benchmarks.speed
 	$(bin)/python -m benchmarks.memory
 	$(bin)/python -m benchmarks.quality
+	$(bin)/python -m benchmarks.blank
 	$(bin)/python -m benchmarks.coverage
 	$(bin)/python -m benchmarks.limits
 	$(bin)/python -m benchmarks.colour
