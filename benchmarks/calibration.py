@@ -8,8 +8,8 @@ with a factor for each level of brightness, and their cards.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,17 +20,13 @@ from numpy.typing import NDArray
 from astro_sr_plugin.models.checkpoint import load_errors, save_errors
 from astro_sr_plugin.models.error_net import LEVELS
 from astro_sr_plugin.models.network import NetworkModel
-from astro_sr_plugin.models.registry import ERRORS, load_model
+from astro_sr_plugin.models.registry import ERRORS, default_model, load_model
+from astro_sr_plugin.training.config import to_toml
 from benchmarks.coverage import COVERAGES, pulls_of
-from benchmarks.scenes import KINDS, TASKS, make_scene
+from benchmarks.scenes import KINDS, SCALES, TASKS, make_scene
 
 __all__ = ["factors_of", "main"]
 
-_MODELS = {
-    "denoise": "denoise-fast",
-    "deconvolve": "deconvolve-fast",
-    "super-resolve": "super-resolve-x2-fast",
-}
 _FEWEST = 20_000  # pixels; those of one star are not as many witnesses
 _ROUNDS = 4
 
@@ -87,7 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ]
         factors = factors_of(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
         print(task, *(f"{factor:.3f}" for factor in factors), file=sys.stderr)
-        _write(_MODELS[task], task, factors, options.out, options.seeds)
+        name = default_model(task, SCALES[task])
+        _write(name, task, factors, options.out, options.seeds)
     return 0
 
 
@@ -99,13 +96,12 @@ def _write(name: str, task: str, factors: NDArray[np.float64], out: Path, seeds:
     net = load_errors(ERRORS / f"{name}.safetensors", model.spec)
     net.factors *= torch.tensor(factors, dtype=net.factors.dtype)
     digest = save_errors(net, model.spec, out / f"{name}.safetensors")
-    card = (ERRORS / f"{name}.toml").read_text(encoding="utf-8")
-    card = re.sub(r'^sha256 = ".*"', f'sha256 = "{digest}"', card, flags=re.MULTILINE)
-    data = (
+    card = tomllib.loads((ERRORS / f"{name}.toml").read_text(encoding="utf-8"))
+    card["sha256"] = digest
+    card["training"]["data"] = (
         f"simulation; scale from GalSim scenes of seeds {seeds} (python -m benchmarks.calibration)"
     )
-    card = re.sub(r'^data = ".*"', f'data = "{data}"', card, flags=re.MULTILINE)
-    (out / f"{name}.toml").write_text(card, encoding="utf-8")
+    (out / f"{name}.toml").write_text(to_toml(card), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from astro_sr_plugin.measurement.hot_pixels import Window, find_hot_pixels
 
-__all__ = ["Cores", "fit_cores"]
+__all__ = ["Cores", "fit_cores", "light_weight", "spline_coefficients"]
 
 PSFSource = NDArray[np.float32] | Callable[[float, float], NDArray[np.float32]]
 """PSF on the pixels of the plane, odd sides, sum 1; or what gives it at a row and column."""
@@ -132,10 +132,10 @@ def fit_cores(
     centre = psf((shape[0] - 1) / 2, (shape[1] - 1) / 2) if callable(psf) else psf
     hot = find_hot_pixels(window, shape, centre, rows)
     parts = [] if hot is None else [hot]
-    coefficients = _coefficients(centre)
+    coefficients = spline_coefficients(centre)
     for blob in _connected(places) if 0 < len(places) <= _MOST_PIXELS else ():
         if callable(psf):
-            coefficients = _coefficients(psf(*blob.mean(axis=0)))
+            coefficients = spline_coefficients(psf(*blob.mean(axis=0)))
         part = _fit_star(window, shape, blob, coefficients, fwhm)
         if part is None:
             part = _smooth_over(window, shape, blob, fwhm)
@@ -149,8 +149,17 @@ def fit_cores(
     return Cores(pixels[first, 0], pixels[first, 1], values[first], aside[first])
 
 
-def _coefficients(psf: NDArray[np.float32]) -> NDArray[np.float64]:
+def spline_coefficients(psf: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Prepare a PSF for `scipy.ndimage.shift` with ``prefilter=False``: many stars share it."""
     return np.asarray(spline_filter(psf.astype(np.float64), order=3, mode="constant"))
+
+
+def light_weight(data: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Weights of pixels, in noise sigma, for the fit of a star.
+
+    Noise of the sky and of the light, and errors of the PSF.
+    """
+    return 1 / (1 + 0.1 * np.maximum(data, 0) + (0.03 * data) ** 2)
 
 
 def _connected(places: NDArray[np.int64]) -> Iterable[NDArray[np.int64]]:
@@ -186,8 +195,7 @@ def _fit_star(
     if usable.sum() < _FEWEST_PIXELS:
         return None
     part = np.s_[reach + y0 - row : reach + y1 - row, reach + x0 - column : reach + x1 - column]
-    # Noise of the sky and of the light, and errors of the PSF.
-    weight = 1 / (1 + 0.1 * np.maximum(data, 0) + (0.03 * data) ** 2)[usable]
+    weight = light_weight(data[usable])
     # A nebula may lie under the star: what is left at the rim says how bright.
     rows, columns = np.indices(data.shape)
     rim = usable & (np.hypot(rows - (y - y0), columns - (x - x0)) > _RIM * radius)

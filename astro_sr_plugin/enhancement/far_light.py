@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, shift
 
+from astro_sr_plugin.enhancement.cores import light_weight, spline_coefficients
 from astro_sr_plugin.measurement.psf import PSFMeasurement
 from astro_sr_plugin.measurement.wings import moffat_stamp
 from astro_sr_plugin.stars.detection import detect_stars
@@ -87,9 +88,10 @@ def fit_far_light(source: MeasuredPlane) -> FarLight | None:
     # Fluxes of saturated stars are too small here, but not by so much.
     stars = stars[stars["flux"] * beside.max() > _LEAST * measured.sigma]
     stars = stars[np.argsort(np.round(stars["y"]))]
+    coefficients = spline_coefficients(image)
     rows, columns, stamps = [], [], []
     for x, y in zip(stars["x"].tolist(), stars["y"].tolist(), strict=True):
-        flux = _flux_of(source, image, x, y)
+        flux = _flux_of(source, coefficients, x, y)
         if flux > 0:
             rows.append(round(y))
             columns.append(round(x))
@@ -114,16 +116,16 @@ def _beside_the_core(image: NDArray[np.float64], fwhm: float, beta: float) -> ND
     return np.asarray(np.where(radius <= reach, beside, 0.0) * share**2 * (3 - 2 * share))
 
 
-def _flux_of(source: MeasuredPlane, image: NDArray[np.float64], x: float, y: float) -> float:
-    """Fit the PSF and a constant sky around a star; 0 where too few pixels can be used."""
-    reach, measured = image.shape[0] // 2, source.measured
+def _flux_of(source: MeasuredPlane, psf: NDArray[np.float64], x: float, y: float) -> float:
+    """Fit the PSF, as spline coefficients, and a constant sky; 0 where too few pixels are left."""
+    reach, measured = psf.shape[0] // 2, source.measured
     row, column = round(y), round(x)
     y0, y1 = max(0, row - reach), min(source.plane.shape[0], row + reach + 1)
     x0, x1 = max(0, column - reach), min(source.plane.shape[1], column + reach + 1)
     data, invalid, saturated = source.window(y0, y1, x0, x1)
     noise = source.noise(y0, y1, x0, x1)
     part = np.s_[reach + y0 - row : reach + y1 - row, reach + x0 - column : reach + x1 - column]
-    model = shift(image, (y - row, x - column), order=3)[part] / noise
+    model = shift(psf, (y - row, x - column), order=3, prefilter=False)[part] / noise
     rows, columns = np.indices(data.shape)
     own = saturated & (np.hypot(rows + y0 - y, columns + x0 - x) < reach / 2)
     radius = 2 * measured.fwhm + np.sqrt(own.sum() / np.pi) + _MARGIN
@@ -131,8 +133,7 @@ def _flux_of(source: MeasuredPlane, image: NDArray[np.float64], x: float, y: flo
     usable &= ~(binary_dilation(saturated, iterations=_GROWN) | invalid)
     if usable.sum() < _FEWEST_PIXELS:
         return 0.0
-    # Noise of the sky and of the light, and errors of the PSF.
-    weight = 1 / (1 + 0.1 * np.maximum(data, 0) + (0.03 * data) ** 2)[usable]
+    weight = light_weight(data[usable])
     basis = np.stack([model[usable], np.ones(len(weight))])
     flux, _ = np.linalg.solve((basis * weight) @ basis.T, (basis * weight) @ data[usable])
     return float(flux)

@@ -304,7 +304,7 @@ def _fit_together(stars: Candidates) -> tuple[MoffatFit, float, int]:
             kept = chosen.select(np.flatnonzero(good))
     if len(chosen) >= _MANY_STARS:
         return fit, 0.0, len(kept)
-    (fwhm_error, beta_error) = _jackknife(stamps, usable, fit)
+    fwhm_error, beta_error = _jackknife(stamps, usable, fit)
     trust = 1 / (1 + (beta_error / _PRIOR_ERROR) ** 2)
     fit = fit_moffat(
         stamps,

@@ -21,6 +21,9 @@ from astro_sr_plugin.measurement.windows import check_plane, cut_window, spread_
 __all__ = ["measure_wings", "moffat_stamp"]
 
 _RADIUS = 32
+_Y, _X = np.mgrid[-_RADIUS : _RADIUS + 1, -_RADIUS : _RADIUS + 1]
+_DISTANCE, _ANGLE = np.hypot(_X, _Y), np.arctan2(_Y, _X)
+"""Of the pixels of a stamp from its middle."""
 _WINDOW, _WINDOW_COUNT = 1024, 4
 _THRESHOLD = 15.0
 _MOST_STARS = 60
@@ -247,8 +250,7 @@ def _centre(rest: NDArray[np.float64], trusted: NDArray[np.bool_], fit: _Fit) ->
 
 def _measure_halo(stars: list[_Residual], psf: PSFMeasurement) -> NDArray[np.float64]:
     """Return the light of a halo about a star of flux 1, from rings about all stars."""
-    y, x = np.mgrid[-_RADIUS : _RADIUS + 1, -_RADIUS : _RADIUS + 1]
-    radius = np.hypot(x, y)
+    radius = _DISTANCE
     if len(stars) < _FEWEST_FOR_HALO:
         return np.zeros_like(radius)
     flux = np.array([star.flux for star in stars])
@@ -294,8 +296,7 @@ def _scale_seeing(stars: list[_Residual], psf: PSFMeasurement) -> NDArray[np.flo
     One number for all stars can be told where a ring of its own is lost in the noise. Where the
     stars are too faint even for that, a core as turbulence makes it has its halo.
     """
-    y, x = np.mgrid[-_RADIUS : _RADIUS + 1, -_RADIUS : _RADIUS + 1]
-    radius = np.hypot(x, y)
+    radius = _DISTANCE
     near = radius <= 1.5 * psf.fwhm + 2
     moffat = moffat_stamp(replace(psf, ellipticity=0.0), 0.0, 0.0)
     halo = kolmogorov_stamp(_SEEING_WIDTH * psf.fwhm, _RADIUS)
@@ -367,8 +368,7 @@ def _measure_spikes(
     if len(stars) < _FEWEST_FOR_SPIKES:
         return np.zeros_like(halo)
     # What the rim shows is a nebula under the star as likely as its light.
-    y, x = np.mgrid[-_RADIUS : _RADIUS + 1, -_RADIUS : _RADIUS + 1]
-    rim = np.abs(np.hypot(x, y) - _RADIUS + 2) <= 2
+    rim = np.abs(_DISTANCE - _RADIUS + 2) <= 2
     values = np.stack([star.values - halo for star in stars])
     weights = np.stack([star.weight for star in stars])
     for own, weight in zip(values, weights, strict=True):
@@ -382,7 +382,7 @@ def _measure_spikes(
         scatter = _scatter_in_rings(median, beyond=_STRUCTURED * psf.fwhm)
         strength = np.abs(median) / np.hypot(np.maximum(error, scatter), company)
     strength[(weights > 0).sum(axis=0) < _FEWEST_FOR_SPIKES] = 0.0
-    fade = np.clip((np.hypot(x, y) / _RADIUS - 0.9) / 0.1, 0, 1)
+    fade = np.clip((_DISTANCE / _RADIUS - 0.9) / 0.1, 0, 1)
     share = np.clip((strength - 2) / 2, 0, 1)
     rays = _measure_rays(median, error)
     return (share * median + (1 - share) * rays) * (0.5 + 0.5 * np.cos(np.pi * fade))
@@ -390,8 +390,7 @@ def _measure_spikes(
 
 def _scatter_in_rings(image: NDArray[np.float64], *, beyond: float) -> NDArray[np.float64]:
     """Return the scatter of the pixels of each ring: above the noise, that of a nebula."""
-    y, x = np.mgrid[-_RADIUS : _RADIUS + 1, -_RADIUS : _RADIUS + 1]
-    ring = np.round(np.hypot(x, y)).astype(int)
+    ring = np.round(_DISTANCE).astype(int)
     scatter = np.zeros(ring.max() + 1)
     for number in range(math.ceil(beyond), len(scatter)):
         values = image[ring == number]
@@ -431,18 +430,16 @@ def _measure_rays(image: NDArray[np.float64], error: NDArray[np.float64]) -> NDA
     # A nebula scatters more than noise does.
     scatter = 1.4826 * np.median(np.abs(ray), axis=1, keepdims=True)
     ray *= np.clip((ray / np.maximum(np.maximum(doubt, scatter), 1e-30) - 3) / 2, 0, 1)
-    y, x = np.mgrid[-_RADIUS : _RADIUS + 1, -_RADIUS : _RADIUS + 1]
-    places = np.stack([np.hypot(x, y), np.arctan2(y, x) % (2 * np.pi) * _RAYS / (2 * np.pi)])
+    places = np.stack([_DISTANCE, _ANGLE % (2 * np.pi) * _RAYS / (2 * np.pi)])
     found: NDArray[np.float64] = map_coordinates(
         np.hstack([ray, ray[:, :1]]), places, order=1, mode="nearest"
     )
-    return np.where(np.hypot(x, y) > _ALONG, found, 0.0)
+    return np.where(_DISTANCE > _ALONG, found, 0.0)
 
 
 def _without_company(stars: list[_Residual], psf: PSFMeasurement) -> list[_Residual]:
     """Leave out stars with more light around them than the others: neighbours, a galaxy."""
-    y, x = np.mgrid[-_RADIUS : _RADIUS + 1, -_RADIUS : _RADIUS + 1]
-    radius = np.hypot(x, y) / psf.fwhm
+    radius = _DISTANCE / psf.fwhm
     kept = np.ones(len(stars), dtype=bool)
     for low, high in ((1.2, 2.5), (2.5, 5.0)):
         ring = (radius >= low) & (radius < high)

@@ -11,6 +11,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.wcs import WCS
+from scipy.ndimage import correlate1d
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.metrics import aperture_photometry, power_spectrum
@@ -230,7 +231,13 @@ def test_the_uncertainty_is_that_of_scale_2_on_finer_pixels():
     means = deviation.reshape(2 * NY, 2, 2 * NX, 2).mean((1, 3))
     ratio = (means / two.uncertainty.array)[np.isfinite(means)]
     assert np.median(ratio) == pytest.approx(1.0, abs=0.01)
-    assert np.percentile(ratio, [1, 99]) == pytest.approx([1, 1], abs=0.4)
+    # Linear interpolation, and means of its pixels, are a narrow filter of what was.
+    filtered = two.uncertainty.array
+    for axis in (0, 1):
+        filtered = correlate1d(filtered, [0.125, 0.75, 0.125], axis=axis)
+    inner = np.isfinite(filtered)
+    inner[:2] = inner[-2:] = inner[:, :2] = inner[:, -2:] = False
+    np.testing.assert_allclose(means[inner], filtered[inner], rtol=1e-4)
 
 
 def test_undersampled_images_end_at_what_the_network_can_carry():
