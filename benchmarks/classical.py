@@ -25,7 +25,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-_STOPS = (1, 2, 3, 4, 6, 8, 11, 15, 20, 27, 36, 48, 64, 85, 110, 140)
+_STOPS = (1, 2, 3, 4, 6, 8, 11, 15, 20, 27, 36, 48, 64, 85, 110, 140, 180, 240, 320)
 _PAD = 32
 
 
@@ -133,7 +133,7 @@ def richardson_lucy(
         estimate = np.clip(np.pad(image, _PAD, mode="reflect"), np.std(image) * 1e-2, None)
         estimate = estimate.repeat(factor, axis=0).repeat(factor, axis=1)
         crop = (slice(_PAD * factor, -_PAD * factor),) * 2
-        worse = 0
+        worse, least_here = 0, np.inf
         for step in range(1, _STOPS[-1] + 1):
             model = _bin(blur(estimate), factor) + floor
             ratio = observed / np.clip(model, 1e-6, None)
@@ -143,7 +143,8 @@ def richardson_lucy(
                 continue
             tries = (estimate[crop], ndimage.gaussian_filter(estimate, smooth)[crop])
             errors = [score(plane) for plane in tries]
-            worse = 0 if min(errors) < least else worse + 1
+            worse = 0 if min(errors) < least_here else worse + 1
+            least_here = min(least_here, *errors)
             if min(errors) < least:
                 least = min(errors)
                 best = tries[int(np.argmin(errors))].copy()

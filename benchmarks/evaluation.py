@@ -14,6 +14,8 @@ from astro_sr_plugin.metrics import (
     photometric_bias_scatter,
     star_peak_threshold,
 )
+from benchmarks.classical import wiener
+from benchmarks.matched_filter import found_ratio
 from benchmarks.scenes import ALL_TASKS, SCALES, Scene
 
 __all__ = ["FREQUENCIES", "evaluate_outputs", "input_scatter", "untouched"]
@@ -45,7 +47,10 @@ def evaluate_outputs(scene: Scene, task: str, output: ArrayLike) -> dict[str, fl
         channels together. ``bias``, ``scatter``, ``stars``: magnitudes of isolated stars of
         SNR >= 30 in apertures of 1.5 target FWHM against the truth image. ``scatter_ratio``: that
         scatter over the one of the same apertures, in FWHM, on the input. ``invented``, ``false``,
-        ``completeness``: fractions of the detections and of the true sources. ``radius_ratio``:
+        ``completeness``: fractions of the detections and of the true sources. ``found_ratio``:
+        see `benchmarks.matched_filter`.
+        ``wiener_ratio``: mean square error, not stretched, over that of the Wiener filter with the
+        true spectra; NaN beyond scale 1. ``radius_ratio``:
         median half-flux radius of those stars over that on the truth. ``flux_ratio``: sum of
         the output over that of the input, background included as the verbs see it.
         ``excess_ratio``: the same less the true background. Channels are averaged, but for the
@@ -76,7 +81,9 @@ def evaluate_outputs(scene: Scene, task: str, output: ArrayLike) -> dict[str, fl
     }
     channels = zip(_planes(excess), _planes(true_excess), np.atleast_2d(scene.snr), strict=True)
     per_channel = [
-        _sources(scene, task, plane, true, snr, excluded) for plane, true, snr in channels
+        _sources(scene, task, plane, true, snr, excluded)
+        | {"found_ratio": found_ratio(scene, task, channel, plane, true)}
+        for channel, (plane, true, snr) in enumerate(channels)
     ]
     for name in per_channel[0]:
         values = np.array([figure[name] for figure in per_channel])
@@ -89,6 +96,7 @@ def evaluate_outputs(scene: Scene, task: str, output: ArrayLike) -> dict[str, fl
             figures[name] = float(good.mean())
     if scale == 4:
         figures |= _coherence(excess, true_excess, excluded)
+    figures["wiener_ratio"] = _over_wiener(scene, task, excess, true_excess, excluded)
     before = input_scatter(scene, task)
     figures["input_scatter"] = before
     figures["scatter_ratio"] = figures["scatter"] / before if before > 0 else float("nan")
@@ -151,6 +159,39 @@ def _sources(
         "false": found.false,
         "completeness": found.completeness,
     }
+
+
+def _over_wiener(
+    scene: Scene,
+    task: str,
+    excess: NDArray[np.float64],
+    truth: NDArray[np.float64],
+    excluded: NDArray[np.bool_],
+) -> float:
+    """Return the mean square error of an output over that of the best Wiener filter."""
+    if SCALES[task] > 1:
+        return float("nan")
+    used = ~excluded
+    sigma = scene.sigma[..., None, None]
+    errors, least = 0.0, 0.0
+    for plane, true, observed, clean, psf in zip(
+        _planes(excess),
+        _planes(truth),
+        _planes((scene.observed - scene.background) / sigma),
+        _planes((scene.truth_denoise - scene.background) / sigma),
+        _planes(scene.psf),
+        strict=True,
+    ):
+
+        def score(image: NDArray[np.float64], true: NDArray[np.float64] = true) -> float:
+            return float(np.mean((image - true)[used] ** 2))
+
+        # Denoised, the PSF stays: nothing is taken off it, and nothing put in its place.
+        optics = np.ones((1, 1)) if task == "denoise" else psf
+        target = 0.0 if task == "denoise" else scene.target_fwhm(task)
+        least += score(wiener(observed, clean, true, optics, target, score))
+        errors += score(plane)
+    return errors / least
 
 
 def input_scatter(scene: Scene, task: str) -> float:

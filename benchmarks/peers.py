@@ -36,7 +36,7 @@ _WELL_SAMPLED = 3.0
 """FWHM from which Richardson-Lucy works at scale 2 for scale 4 too, and its result is interpolated:
 the same to 0.1 dB, in a quarter of the time."""
 
-_REVISIONS = {"siril": "2"}  # of how a peer is run; "1" where not named
+_REVISIONS = {"siril": "2", "rl": "2", "bm3d+rl": "2"}  # of how a peer is run; "1" where not named
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,8 @@ def _figures(rows: Sequence[Row], method: str) -> str:
         "invented": ".2%",
         "false": ".2%",
         "completeness": ".1%",
+        "found_ratio": ".3f",
+        "wiener_ratio": ".4f",
         "flux_ratio": ".5f",
         "seconds": ".1f",
     }
@@ -150,6 +152,8 @@ def _figures(rows: Sequence[Row], method: str) -> str:
         "invented",
         "false sources",
         "completeness",
+        "stars found / matched filter",
+        "error / Wiener",
         "total flux",
         "seconds",
     ]

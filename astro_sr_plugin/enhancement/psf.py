@@ -293,6 +293,7 @@ def make_conditions(measured: PlaneMeasurement, target_fwhm: float | None) -> Co
     if image is None:
         numbers = torch.tensor([measured.fwhm, beta, ellipticity, theta], dtype=torch.float32)
         image = make_moffat_psf(*numbers[:, None])[0].numpy()
+        image *= _enclosed(measured.fwhm, beta)
     return Conditions(
         psf=image,
         fwhm=measured.fwhm,
@@ -307,6 +308,12 @@ def make_conditions(measured: PlaneMeasurement, target_fwhm: float | None) -> Co
     )
 
 
+def _enclosed(fwhm: float, beta: float) -> float:
+    """Return the part of the light of a Moffat profile within the radius of the filters."""
+    alpha = fwhm / (2 * math.sqrt(2 ** (1 / beta) - 1))
+    return 1 - (1 + (FILTER_RADIUS / alpha) ** 2) ** (1 - beta)
+
+
 def _nodes(field: PSFField, image: NDArray[np.float32] | None) -> PSFNodes:
     """Render the PSF at nodes over the frame; what ``image`` has beside its Moffat is the same."""
     rows, columns = (np.linspace(0, n - 1, _NODES) for n in field.shape)
@@ -317,10 +324,12 @@ def _nodes(field: PSFField, image: NDArray[np.float32] | None) -> PSFNodes:
         torch.tensor([first, *others], dtype=torch.float32) for first, others in shapes
     )
     moffats = make_moffat_psf(fwhm, torch.full_like(fwhm, field.beta), ellipticity, theta).numpy()
-    images = moffats[1:]
+    images, part = moffats[1:], _enclosed(mean.fwhm, field.beta)
     if image is not None:
-        images = np.maximum(images + (image - moffats[0]), 0.0)
+        part = float(image.sum())
+        images = np.maximum(images + (image / part - moffats[0]), 0.0)
         images /= images.sum(axis=(1, 2), keepdims=True)
+    images *= np.float32(part)
     grid = (_NODES, _NODES)
     return PSFNodes(
         images=images.reshape(*grid, *images.shape[1:]),

@@ -57,9 +57,10 @@ class FluxLedger:
     scale : int
         Output pixels per input pixel.
     psf : ndarray
-        Effective PSF of the input on its pixels, odd sides, sum 1.
+        Effective PSF of the input on its pixels, odd sides. Its sum is the part of a star's light
+        that it holds; the rest falls off around it with the third power of the distance.
     target : ndarray
-        PSF of the output on input pixels, odd sides, sum 1.
+        PSF of the output on input pixels, odd sides, sum 1; or `psf` itself.
     noise_correlation : float
         Of neighbouring input pixels.
     """
@@ -230,10 +231,22 @@ def _block_means(values: NDArray[np.float32], side: int) -> NDArray[np.float64]:
     return out
 
 
+def _with_far_light(psf: NDArray[np.float32], light: float) -> NDArray[np.float64]:
+    """Return a PSF in a frame as wide as the kernel, with so much light in the frame."""
+    reach = _RADIUS * BLOCK
+    inner = [slice(reach - n // 2, reach + n // 2 + 1) for n in psf.shape]
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    frame = np.maximum(np.hypot(x, y), 1.0) ** -3
+    frame[tuple(inner)] = 0.0
+    frame *= max(0.0, light) / frame.sum()
+    frame[tuple(inner)] = psf
+    return frame
+
+
 def _ratio_kernel(psf: NDArray[np.float32], target: NDArray[np.float32]) -> NDArray[np.float64]:
     """``H/T`` sampled at block centres; the band limit of a block keeps it free of aliases."""
     transfers = []
-    for image in (psf, target):
+    for image in (_with_far_light(psf, float(target.sum() - psf.sum())), target):
         grid = np.zeros((_GRID, _GRID))
         grid[: image.shape[0], : image.shape[1]] = image
         grid = np.roll(grid, (-(image.shape[0] // 2), -(image.shape[1] // 2)), (0, 1))

@@ -39,6 +39,10 @@ _EVIDENCE = 25.0
 _FEWEST_FOR_HALO = 8
 _FEWEST_FOR_SPIKES = 3
 _FADING = 2.0
+_OUTER_RINGS = 2
+_SPIKES_FROM, _SPIKES_TO = 21, 28  # pixels, the last of the spikes that tell how they go on
+_BEYOND_SQUARE = 4 * math.sqrt(2)
+"""Integral of ``r**-3`` over all that lies outside a square of half side 1."""
 _STRUCTURED = 6.0  # FWHM, within which the PSF has structure in all directions
 _RAYS = 256
 _ALONG = 2.0
@@ -52,7 +56,7 @@ their part in the width; more, and the Moffat profile has wings of its own.
 """
 _SEEING_ERROR = 0.35
 _FEWEST_FOR_CORE = 15
-_RINGS = (0.8, 1.2, 1.6, 2.1, 2.7, 3.5, 4.5, 6.0, 8.0)
+_RINGS = (0.8, 1.2, 1.6, 2.1, 2.7, 3.5, 4.5, 6.0, 8.0, 10.5)
 _NODES = np.array([-0.3873, 0.0, 0.3873])
 _WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18
 
@@ -126,8 +130,9 @@ def measure_wings(
     Returns
     -------
     numpy.ndarray of float32, shape (65, 65), or None
-        Centred, not negative, sum 1; None if fewer than 4 stars are bright enough or the Moffat
-        profile describes them well.
+        Centred, not negative. Its sum is the part of a star's light that falls within it; what lies
+        beyond is what the halo and the spikes lead to expect. None if fewer than 4 stars are bright
+        enough or the Moffat profile describes them well.
     """
     data, excluded = check_plane(plane, mask)
     field, psf = (psf, psf.mean()) if isinstance(psf, PSFField) else (None, psf)
@@ -143,14 +148,17 @@ def measure_wings(
     if len(stars) < _FEWEST_STARS:
         return None
     bright = [star for star in stars if star.flux > _LEAST_FLUX]
-    halo = _measure_halo(bright, psf)
+    halo, beyond = _measure_halo(bright, psf)
     if not halo.any():
-        halo = _scale_seeing(stars, psf)
-    excess = halo + _measure_spikes([s for s in bright if s.flux > _BRIGHT], halo, psf)
+        halo, beyond = _scale_seeing(stars, psf)
+    spikes = _measure_spikes([s for s in bright if s.flux > _BRIGHT], halo, psf)
+    excess = halo + spikes
     if np.abs(excess).sum() < _LEAST_LIGHT:
         return None
-    image = np.maximum(moffat_stamp(psf, 0.0, 0.0) + excess, 0.0)
-    return (image / image.sum()).astype(np.float32)
+    moffat = moffat_stamp(psf, 0.0, 0.0)
+    image = np.maximum(moffat + excess, 0.0)
+    beyond += 1 - moffat.sum() + _spikes_beyond(spikes)
+    return (image / (image.sum() + max(0.0, float(beyond)))).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,19 +256,24 @@ def _centre(rest: NDArray[np.float64], trusted: NDArray[np.bool_], fit: _Fit) ->
     return _Residual(fit.flux, moved[0] / fit.flux, (moved[1] > 0.99) / variance)
 
 
-def _measure_halo(stars: list[_Residual], psf: PSFMeasurement) -> NDArray[np.float64]:
-    """Return the light of a halo about a star of flux 1, from rings about all stars."""
+def _measure_halo(stars: list[_Residual], psf: PSFMeasurement) -> tuple[NDArray[np.float64], float]:
+    """Return the light of a halo about a star of flux 1, from rings about all stars.
+
+    And how much of it lies beyond the stamp.
+    """
     radius = _DISTANCE
     if len(stars) < _FEWEST_FOR_HALO:
-        return np.zeros_like(radius)
+        return np.zeros_like(radius), 0.0
     flux = np.array([star.flux for star in stars])
     places, levels, evidence, doubts = [0.0], [0.0], [], []
+    slopes: list[tuple[float, float]] = []
     for low, ring in _rings(radius, psf):
         light, noise = np.array([_light_in(ring, star) for star in stars]).T
         slope, error, spread = _proportional_part(flux, light, noise)
         places.append(float(radius[ring].mean()))
         evidence.append((slope / error) ** 2)
         doubts.append(1 - spread**-2)
+        slopes.append((slope, error))
         level = slope * max(0.0, 1 - (error / slope) ** 2) if slope else 0.0
         # A halo fades outwards; what grows is the sky of a nebula.
         levels.append(min(level, levels[-1]) if low >= _FADING else level)
@@ -268,8 +281,26 @@ def _measure_halo(stars: list[_Residual], psf: PSFMeasurement) -> NDArray[np.flo
     # are then not as many witnesses.
     alike = 1 + float(np.mean(doubts)) * (len(doubts) - 1) if doubts else 1.0
     if sum(evidence) < _EVIDENCE * alike:
-        return np.zeros_like(radius)
-    return np.interp(radius, [*places, 1.15 * places[-1] + 1], [*levels, 0.0])
+        return np.zeros_like(radius), 0.0
+    outside, beyond = _outer_halo(places[1:], slopes, radius)
+    return np.where(radius > places[-1], outside, np.interp(radius, places, levels)), beyond
+
+
+def _outer_halo(
+    places: list[float], slopes: list[tuple[float, float]], radius: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """Return how a halo goes on beyond the last ring, and its light beyond the stamp.
+
+    As diffraction does, with the third power of the distance; the last rings tell its level.
+    """
+    level, error = np.array(slopes[-_OUTER_RINGS:]).T
+    fall = np.array(places[-_OUTER_RINGS:]) ** -3.0
+    weight = float((fall**2 / error**2).sum())
+    strength = float((level * fall / error**2).sum()) / weight
+    if strength <= 0:
+        return np.zeros_like(radius), 0.0
+    strength *= max(0.0, 1 - 1 / (weight * strength**2))
+    return strength * np.maximum(radius, places[-1]) ** -3.0, strength * _BEYOND_SQUARE / _RADIUS
 
 
 def _rings(
@@ -290,8 +321,8 @@ def _light_in(ring: NDArray[np.bool_], star: _Residual) -> tuple[float, float]:
     return light, 1.25 * star.flux / float(np.sqrt(star.weight[here].sum()))
 
 
-def _scale_seeing(stars: list[_Residual], psf: PSFMeasurement) -> NDArray[np.float64]:
-    """Return the halo of Kolmogorov turbulence as far as the stars show it.
+def _scale_seeing(stars: list[_Residual], psf: PSFMeasurement) -> tuple[NDArray[np.float64], float]:
+    """Return the halo of Kolmogorov turbulence as far as the stars show it, and what lies beyond.
 
     One number for all stars can be told where a ring of its own is lost in the noise. Where the
     stars are too faint even for that, a core as turbulence makes it has its halo.
@@ -300,7 +331,9 @@ def _scale_seeing(stars: list[_Residual], psf: PSFMeasurement) -> NDArray[np.flo
     near = radius <= 1.5 * psf.fwhm + 2
     moffat = moffat_stamp(replace(psf, ellipticity=0.0), 0.0, 0.0)
     halo = kolmogorov_stamp(_SEEING_WIDTH * psf.fwhm, _RADIUS)
-    halo -= moffat * (halo * moffat)[near].sum() / (moffat**2)[near].sum()
+    share = (halo * moffat)[near].sum() / (moffat**2)[near].sum()
+    beyond = float(1 - halo.sum() - share * (1 - moffat.sum()))
+    halo -= share * moffat
     rings = list(_rings(radius, psf))
     wanted = np.array([halo[ring].mean() for _, ring in rings])
     scales, errors = [], []
@@ -322,10 +355,10 @@ def _scale_seeing(stars: list[_Residual], psf: PSFMeasurement) -> NDArray[np.flo
         scale, error = _robust_mean(np.array(scales), np.array(errors))
     if expected > 0:
         trust = 1 / (1 + (error / _SEEING_ERROR) ** 2)
-        return halo * max(0.0, trust * scale + (1 - trust) * expected)
-    if scale < 2 * error:
-        return np.zeros_like(radius)
-    return halo * scale * (1 - (error / scale) ** 2)
+        scale = max(0.0, trust * scale + (1 - trust) * expected)
+    else:
+        scale = 0.0 if scale < 2 * error else scale * (1 - (error / scale) ** 2)
+    return halo * scale, beyond * scale
 
 
 def _robust_mean(values: NDArray[np.float64], errors: NDArray[np.float64]) -> tuple[float, float]:
@@ -386,6 +419,13 @@ def _measure_spikes(
     share = np.clip((strength - 2) / 2, 0, 1)
     rays = _measure_rays(median, error)
     return (share * median + (1 - share) * rays) * (0.5 + 0.5 * np.cos(np.pi * fade))
+
+
+def _spikes_beyond(spikes: NDArray[np.float64]) -> float:
+    """Return how much light the spikes have beyond the stamp, if they go on as diffraction does."""
+    ring = (_DISTANCE >= _SPIKES_FROM) & (_DISTANCE < _SPIKES_TO)
+    level = max(0.0, float((spikes * _DISTANCE**3)[ring].mean()))
+    return level * _BEYOND_SQUARE / _RADIUS
 
 
 def _scatter_in_rings(image: NDArray[np.float64], *, beyond: float) -> NDArray[np.float64]:

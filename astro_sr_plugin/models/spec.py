@@ -111,7 +111,8 @@ class Conditions:
     Attributes
     ----------
     psf : ndarray
-        Effective PSF on the pixel grid (pixel included), odd sides, centred, sum 1.
+        Effective PSF on the pixel grid (pixel included), odd sides, centred. Its sum is the part of
+        a star's light that falls within it, 1 at most.
     fwhm, beta, ellipticity : float
         Its Moffat parameters, ``fwhm`` in input pixels.
     target_fwhm : float

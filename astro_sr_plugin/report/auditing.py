@@ -165,7 +165,7 @@ def _with_psf(number: int, measured: list[_Sky]) -> _Sky:
         sky = replace(sky, profile=best.profile, psf=best.psf)
     if sky.psf.size == 0:
         sky = replace(sky, psf=moffat_stamp(sky.profile, 0.0, 0.0))
-    return replace(sky, psf=sky.psf / sky.psf.sum())
+    return sky
 
 
 def _header_fwhm(image: Unpacked) -> float | None:

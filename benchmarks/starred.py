@@ -1,0 +1,268 @@
+"""STARRED, the two-channel deconvolution, beside the verb and the chain.
+
+``python -m benchmarks.starred --out results`` writes starred.md and starred.json. It needs the
+package starred-astro (GPL-3), of the extra "peers". STARRED models an image by stars, whose number
+is given, and a rest that is sparse in wavelets, and takes minutes for 129 x 129 pixels: so the
+middle of each scene is compared. It is told the true PSF, the true noise, and the true places and
+fluxes of all stars above a signal-to-noise ratio of 5; of several strengths of its regularisation
+that which comes nearest to the truth is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+
+from astro_sr_plugin.metrics import asinh_psnr_db
+from benchmarks.peers import Bench
+from benchmarks.quality import enhance
+from benchmarks.scenes import KINDS, Scene, make_scene
+from benchmarks.tables import markdown_table
+
+__all__ = ["Cutout", "cut_out", "main", "narrow_psf", "run_starred"]
+
+Array = NDArray[np.float64]
+
+SIDE = 129  # odd, as the convolution wants an image and a PSF of one size, with a middle
+TASK = "deconvolve"
+STRENGTHS = ((1.0, 10.0), (3.0, 10.0), (10.0, 30.0))
+"""Weights of the wavelets beyond the finest scale, and of the finest."""
+
+_FWHM = 2.0  # of STARRED's result (pixels); wider targets are reached by smoothing
+_LEAST_SNR = 5.0
+_STEPS = 600
+_POSITIVITY = 100.0
+_SERSIC = ("amp", "R_sersic", "n_sersic", "center_x", "center_y", "e1", "e2")
+
+
+class Cutout(NamedTuple):
+    """The middle of a scene in units of its noise, sky at 0; places from the middle (pixels)."""
+
+    observed: Array
+    truth: Array
+    variance: Array
+    psf: Array
+    x: Array
+    y: Array
+    flux: Array
+    target_fwhm: float
+
+
+def cut_out(scene: Scene) -> Cutout:
+    """Take the middle of a scene; of a colour image, the middle channel."""
+    c = scene.sigma.size // 2
+    sigma, poisson = np.atleast_1d(scene.sigma)[c], np.atleast_1d(scene.poisson)[c]
+    clean = _middle(scene, scene.truth_denoise)
+    snr, flux = np.atleast_2d(scene.snr)[c], np.atleast_2d(scene.flux)[c]
+    first = (scene.observed.shape[-1] - SIDE) // 2
+    x, y = scene.x - first - SIDE // 2, scene.y - first - SIDE // 2
+    near = (snr > _LEAST_SNR) & (np.maximum(np.abs(x), np.abs(y)) < SIDE / 2 + 1)
+    psf = scene.psf if scene.psf.ndim == 2 else scene.psf[c]
+    return Cutout(
+        _middle(scene, scene.observed),
+        _middle(scene, scene.truth(TASK)),
+        1.0 + poisson / sigma * np.clip(clean, 0.0, None),
+        psf,
+        x[near],
+        y[near],
+        flux[near] / sigma,
+        scene.target_fwhm(TASK),
+    )
+
+
+def _middle(scene: Scene, image: NDArray[np.floating]) -> Array:
+    c = scene.sigma.size // 2
+    sigma = np.atleast_1d(scene.sigma)[c]
+    excess = np.asarray(image, np.float64) - scene.background
+    plane = excess if excess.ndim == 2 else excess[c]
+    first = (plane.shape[-1] - SIDE) // 2
+    return plane[first : first + SIDE, first : first + SIDE] / sigma
+
+
+def narrow_psf(psf: Array, side: int = SIDE, fwhm: float = _FWHM) -> Array:
+    """Return the PSF that makes the observed PSF of a Gaussian: the ratio of their spectra."""
+    half, reach = psf.shape[-1] // 2, min(psf.shape[-1], side) // 2
+    kept = slice(half - reach, half + reach + 1)
+    framed = np.zeros((side, side))
+    framed[: 2 * reach + 1, : 2 * reach + 1] = psf[kept, kept]
+    transfer = fft.rfft2(np.roll(framed, (-reach, -reach), axis=(0, 1)))
+    k = np.hypot(fft.fftfreq(side)[:, None], fft.rfftfreq(side)[None, :])
+    gaussian = np.exp(-2.0 * (np.pi * k * fwhm / 2.3548) ** 2)
+    ratio = transfer * gaussian / (gaussian**2 + 1e-6)
+    narrow = np.roll(fft.irfft2(ratio, s=(side, side)), (side // 2, side // 2), axis=(0, 1))
+    return narrow / narrow.sum()
+
+
+def deconvolve(cutout: Cutout, strengths: tuple[float, float]) -> Array:
+    """Run STARRED on a cut-out; return its image at the target PSF."""
+    import matplotlib
+
+    matplotlib.use("Agg")  # it draws a figure at every stage
+    from starred.deconvolution.deconvolution import Deconv
+    from starred.deconvolution.parameters import ParametersDeconv
+    from starred.procedures.deconvolution_routines import multi_steps_deconvolution
+
+    narrow = narrow_psf(cutout.psf)[None]
+    count, pixels, nothing = len(cutout.x), SIDE**2, np.zeros(1)
+    model = Deconv(
+        SIDE, count, 1.0, upsampling_factor=1, epochs=1, psf=narrow, gaussian_fwhm=int(_FWHM)
+    )
+    sersic: dict[str, Any] = {name: [] for name in _SERSIC}
+    still = {"dx": nothing, "dy": nothing, "alpha": nothing}
+    places = {"c_x": cutout.x, "c_y": cutout.y, "a": cutout.flux}
+
+    def settings(analytic: dict[str, Any], background: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "kwargs_analytic": analytic,
+            "kwargs_background": background,
+            "kwargs_sersic": sersic,
+        }
+
+    def bounds(sign: int) -> dict[str, Any]:
+        most = [sign * 1e9] * pixels
+        analytic = {
+            "c_x": list(cutout.x + sign),
+            "c_y": list(cutout.y + sign),
+            "a": list(cutout.flux * (10 if sign > 0 else 0)),
+            "dx": [sign],
+            "dy": [sign],
+            "alpha": [sign],
+        }
+        return settings(analytic, {"h": most, "mean": most[:1]})
+
+    parameters = ParametersDeconv(
+        settings(places | still, {"h": np.zeros(pixels), "mean": nothing}),
+        settings(still, {"mean": nothing}),
+        kwargs_up=bounds(1),
+        kwargs_down=bounds(-1),
+    )
+    schedule = {"max_iterations": _STEPS, "schedule_learning_rate": True, "progress_bar": False}
+    found = multi_steps_deconvolution(
+        cutout.observed[None],
+        model,
+        parameters,
+        cutout.variance[None],
+        narrow,
+        1,
+        fitting_sequence=[["background"], ["pts-source-astrometry"], []],
+        optim_list=["l-bfgs-b", "adabelief", "adabelief"],
+        kwargs_optim_list=[
+            {"maxiter": 100},
+            schedule | {"init_learning_rate": 0.3, "restart_from_init": False},
+            schedule | {"init_learning_rate": 0.01},
+        ],
+        lambda_scales=strengths[0],
+        lambda_hf=strengths[1],
+        lambda_positivity_bkg=_POSITIVITY,
+        verbose=False,
+    )[3][-1]
+    image = np.asarray(model.getDeconvolved(found, 0)[0], np.float64)
+    wider = cutout.target_fwhm**2 - _FWHM**2
+    return ndimage.gaussian_filter(image, np.sqrt(wider) / 2.3548) if wider > 0 else image
+
+
+def run_starred(
+    out: str | Path, *, kinds: Sequence[str] = KINDS, seed: int = 1
+) -> list[dict[str, Any]]:
+    """Run STARRED, the verb and the chain, and write the report.
+
+    Returns
+    -------
+    list of dict
+        One per kind: decibels of each method in the cut-out, the strengths that were best, and the
+        seconds that one run of STARRED took.
+    """
+    folder = Path(out)
+    bench = Bench(folder / "peers")
+    rows: list[dict[str, Any]] = []
+    for kind in kinds:
+        scene = make_scene(kind, seed, cache=folder / "scenes")
+        cutout = cut_out(scene)
+        row: dict[str, Any] = {"kind": kind, "stars": len(cutout.x)}
+        begun = time.perf_counter()
+        tries = {s: _decibels(deconvolve(cutout, s), cutout) for s in STRENGTHS}
+        row["seconds"] = (time.perf_counter() - begun) / len(STRENGTHS)
+        row["strengths"] = max(tries, key=lambda s: tries[s])
+        row["starred"] = tries[row["strengths"]]
+        chain = bench.run(scene, TASK, "bm3d+rl").image
+        row["chain"] = None if chain is None else _decibels(_middle(scene, chain), cutout)
+        row["ours"] = _decibels(_middle(scene, enhance(scene, TASK)), cutout)
+        rows.append(row)
+        print(" ".join(f"{name}={value}" for name, value in row.items()), file=sys.stderr)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "starred.json").write_text(json.dumps(rows, indent=1))
+        (folder / "starred.md").write_text(_report(rows))
+    return rows
+
+
+def _decibels(image: Array, cutout: Cutout) -> float:
+    return asinh_psnr_db(image, cutout.truth, sigma=1.0)
+
+
+def _report(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        [
+            row["kind"],
+            str(row["stars"]),
+            f"{row['starred']:.1f}",
+            "–" if row["chain"] is None else f"{row['chain']:.1f}",
+            f"{row['ours']:.1f}",
+            f"{row['ours'] - row['starred']:.1f}",
+            f"{row['strengths'][0]:g}, {row['strengths'][1]:g}",
+            f"{row['seconds']:.0f}",
+        ]
+        for row in rows
+    ]
+    mean = [float(np.mean([row[name] for row in rows])) for name in ("starred", "ours")]
+    lines.append(
+        ["mean", "", f"{mean[0]:.1f}", "", f"{mean[1]:.1f}", f"{mean[1] - mean[0]:.1f}", "", ""]
+    )
+    head = [
+        "scene (dB)",
+        "stars told",
+        "STARRED",
+        "chain",
+        "ours",
+        "ours over STARRED",
+        "best strengths",
+        "seconds a run",
+    ]
+    text = (
+        f"Deconvolution, the middle {SIDE} x {SIDE} pixels of each scene, one seed. STARRED is told"
+        " PSF, noise, and the places and fluxes of the stars, and its strengths are chosen by the"
+        " truth; the chain too is told PSF and noise and stopped by the truth; ours is told"
+        " nothing."
+    )
+    return "\n\n".join(["# STARRED", text, markdown_table(head, lines)]) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run from the command line; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.starred", description=__doc__)
+    parser.add_argument(
+        "--kinds", type=lambda text: tuple(text.split(",")), default=KINDS, help="comma-separated"
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", default="benchmarks/results/quality", metavar="DIR")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.kinds) - set(KINDS):
+        parser.error(f"{', '.join(sorted(unknown))} is not one of {', '.join(KINDS)}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run_starred(options.out, kinds=options.kinds, seed=options.seed)
+    print((Path(options.out) / "starred.md").read_text())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
