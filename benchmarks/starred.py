@@ -56,6 +56,7 @@ class Cutout(NamedTuple):
     y: Array
     flux: Array
     target_fwhm: float
+    excluded: NDArray[np.bool_]
 
 
 def cut_out(scene: Scene) -> Cutout:
@@ -77,6 +78,7 @@ def cut_out(scene: Scene) -> Cutout:
         y[near],
         flux[near] / sigma,
         scene.target_fwhm(TASK),
+        scene.excluded[first : first + SIDE, first : first + SIDE],
     )
 
 
@@ -206,7 +208,7 @@ def run_starred(
 
 
 def _decibels(image: Array, cutout: Cutout) -> float:
-    return asinh_psnr_db(image, cutout.truth, sigma=1.0)
+    return asinh_psnr_db(image, cutout.truth, sigma=1.0, mask=cutout.excluded)
 
 
 def _report(rows: list[dict[str, Any]]) -> str:
