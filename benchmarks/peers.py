@@ -32,9 +32,9 @@ PEERS = {
 }
 """Peers of each task, in the order of the table."""
 
-_WELL_SAMPLED = 3.0
+_WELL_SAMPLED = 2.0
 """FWHM from which Richardson-Lucy works at scale 2 for scale 4 too, and its result is interpolated:
-the same to 0.1 dB, in a quarter of the time."""
+its target then has 2 pixels or more there. It takes a quarter of the time."""
 
 _REVISIONS = {"siril": "2", "rl": "2", "bm3d+rl": "2"}  # of how a peer is run; "1" where not named
 
