@@ -75,7 +75,8 @@ class FluxLedger:
     ) -> None:
         self.shape, self.scale = shape, scale
         self.blocks = (-(-shape[0] // BLOCK), -(-shape[1] // BLOCK))
-        self._kernel = _ratio_kernel(psf, target)
+        self._near = _ratio_kernel(psf, target)
+        self._far = _far_kernel(psf.shape[0] // 2, float(1.0 - self._near.sum()))
         self._noise_correlation = noise_correlation
         self._light_in = np.zeros(self.blocks)
         self._light_out = np.zeros(self.blocks)
@@ -107,7 +108,9 @@ class FluxLedger:
         """Balance the counts; afterwards `correction` may be asked."""
         pad = _RADIUS
         out = np.pad(self._light_out, pad, mode="symmetric")
-        seen = fftconvolve(out, self._kernel, mode="same")[pad:-pad, pad:-pad]
+        seen = fftconvolve(out, self._near, mode="same")[pad:-pad, pad:-pad]
+        # No star beyond the edge is known of, whose far light would fall into the frame.
+        seen += fftconvolve(self._light_out, self._far, mode="same")
         missing = self._light_in - seen
         if self._doubtful.any():
             missing[binary_dilation(self._doubtful, iterations=4)] = 0.0
@@ -166,7 +169,7 @@ class FluxLedger:
             mode="symmetric",
         )
         place = np.zeros(shape, np.float32)
-        place[: 2 * pad + 1, : 2 * pad + 1] = self._kernel
+        place[: 2 * pad + 1, : 2 * pad + 1] = self._near + self._far
         transfer = fft.rfft2(np.roll(place, (-pad, -pad), (0, 1)))
         spectrum = fft.rfft2(padded) * np.conj(transfer) / (np.abs(transfer) ** 2 + _LEAST)
         sharp: NDArray[np.float32] = fft.irfft2(spectrum, s=shape)
@@ -231,22 +234,18 @@ def _block_means(values: NDArray[np.float32], side: int) -> NDArray[np.float64]:
     return out
 
 
-def _with_far_light(psf: NDArray[np.float32], light: float) -> NDArray[np.float64]:
-    """Return a PSF in a frame as wide as the kernel, with so much light in the frame."""
-    reach = _RADIUS * BLOCK
-    inner = [slice(reach - n // 2, reach + n // 2 + 1) for n in psf.shape]
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    frame = np.maximum(np.hypot(x, y), 1.0) ** -3
-    frame[tuple(inner)] = 0.0
-    frame *= max(0.0, light) / frame.sum()
-    frame[tuple(inner)] = psf
-    return frame
+def _far_kernel(reach: int, light: float) -> NDArray[np.float64]:
+    """Spread so much light over the blocks beyond ``reach`` pixels, as ``r**-3``."""
+    place = np.arange(-_RADIUS, _RADIUS + 1.0)
+    x, y = np.abs(place[None, :]), np.abs(place[:, None])
+    far = np.where(np.maximum(x, y) * BLOCK > reach, np.maximum(np.hypot(x, y), 1.0) ** -3, 0.0)
+    return np.asarray(far * max(0.0, light) / far.sum())
 
 
 def _ratio_kernel(psf: NDArray[np.float32], target: NDArray[np.float32]) -> NDArray[np.float64]:
     """``H/T`` sampled at block centres; the band limit of a block keeps it free of aliases."""
     transfers = []
-    for image in (_with_far_light(psf, float(target.sum() - psf.sum())), target):
+    for image in (psf, target):
         grid = np.zeros((_GRID, _GRID))
         grid[: image.shape[0], : image.shape[1]] = image
         grid = np.roll(grid, (-(image.shape[0] // 2), -(image.shape[1] // 2)), (0, 1))
@@ -259,5 +258,5 @@ def _ratio_kernel(psf: NDArray[np.float32], target: NDArray[np.float32]) -> NDAr
     identity = np.fft.irfft2(band, s=(_GRID, _GRID))
     offsets = np.arange(-_RADIUS, _RADIUS + 1) * BLOCK
     sampled = (kernel - identity)[np.ix_(offsets, offsets)] * BLOCK**2
-    sampled[_RADIUS, _RADIUS] += 1.0 - sampled.sum()
+    sampled[_RADIUS, _RADIUS] += float(psf.sum() / target.sum()) - sampled.sum()
     return sampled

@@ -40,7 +40,6 @@ _FEWEST_FOR_HALO = 8
 _FEWEST_FOR_SPIKES = 3
 _FADING = 2.0
 _OUTER_RINGS = 2
-_SPIKES_FROM, _SPIKES_TO = 21, 28  # pixels, the last of the spikes that tell how they go on
 _BEYOND_SQUARE = 4 * math.sqrt(2)
 """Integral of ``r**-3`` over all that lies outside a square of half side 1."""
 _STRUCTURED = 6.0  # FWHM, within which the PSF has structure in all directions
@@ -131,8 +130,8 @@ def measure_wings(
     -------
     numpy.ndarray of float32, shape (65, 65), or None
         Centred, not negative. Its sum is the part of a star's light that falls within it; what lies
-        beyond is what the halo and the spikes lead to expect. None if fewer than 4 stars are bright
-        enough or the Moffat profile describes them well.
+        beyond is what the halo leads to expect. None if fewer than 4 stars are bright enough or the
+        Moffat profile describes them well.
     """
     data, excluded = check_plane(plane, mask)
     field, psf = (psf, psf.mean()) if isinstance(psf, PSFField) else (None, psf)
@@ -151,14 +150,13 @@ def measure_wings(
     halo, beyond = _measure_halo(bright, psf)
     if not halo.any():
         halo, beyond = _scale_seeing(stars, psf)
-    spikes = _measure_spikes([s for s in bright if s.flux > _BRIGHT], halo, psf)
-    excess = halo + spikes
+    excess = halo + _measure_spikes([s for s in bright if s.flux > _BRIGHT], halo, psf)
     if np.abs(excess).sum() < _LEAST_LIGHT:
         return None
     moffat = moffat_stamp(psf, 0.0, 0.0)
     image = np.maximum(moffat + excess, 0.0)
-    beyond += 1 - moffat.sum() + _spikes_beyond(spikes)
-    return (image / (image.sum() + max(0.0, float(beyond)))).astype(np.float32)
+    beyond = max(0.0, float(beyond + 1 - moffat.sum()))
+    return (image / (image.sum() + beyond)).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -419,13 +417,6 @@ def _measure_spikes(
     share = np.clip((strength - 2) / 2, 0, 1)
     rays = _measure_rays(median, error)
     return (share * median + (1 - share) * rays) * (0.5 + 0.5 * np.cos(np.pi * fade))
-
-
-def _spikes_beyond(spikes: NDArray[np.float64]) -> float:
-    """Return how much light the spikes have beyond the stamp, if they go on as diffraction does."""
-    ring = (_DISTANCE >= _SPIKES_FROM) & (_DISTANCE < _SPIKES_TO)
-    level = max(0.0, float((spikes * _DISTANCE**3)[ring].mean()))
-    return level * _BEYOND_SQUARE / _RADIUS
 
 
 def _scatter_in_rings(image: NDArray[np.float64], *, beyond: float) -> NDArray[np.float64]:
