@@ -121,6 +121,8 @@ class Command:
         with report.open("w", encoding="utf-8") as stdout:
             self._process = self._start(words, stdout)
             try:
+                if self._stopped:  # while it was being started
+                    raise CancelledError
                 said = self._listen(self._process, progress, warn)
                 code = self._process.wait()
             finally:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,6 +135,22 @@ def test_much_output_holds_nothing_up(tmp_path: Path) -> None:
     said, _, warnings = run(Command([str(talk)], own=False), "x", folder=tmp_path)
     assert len(said) > 100_000
     assert len(warnings) == 4000
+
+
+@posix
+def test_stopping_while_it_starts_ends_the_command(tmp_path: Path) -> None:
+    class Hasty(Command):
+        def _start(self, words: list[str], stdout: Any) -> subprocess.Popen[str]:
+            process = super()._start(words, stdout)
+            self.started = process
+            self.stop()
+            return process
+
+    slow = make_executable(tmp_path / "slow", "#!/bin/sh\nexec sleep 60\n")
+    command = Hasty([str(slow)], own=False)
+    with pytest.raises(CancelledError):
+        run(command, "x", folder=tmp_path)
+    assert command.started.returncode not in (None, 0)
 
 
 @posix
