@@ -221,13 +221,12 @@ def _report(rows: list[dict[str, Any]]) -> str:
             f"{row['ours']:.1f}",
             f"{row['ours'] - row['starred']:.1f}",
             f"{row['strengths'][0]:g}, {row['strengths'][1]:g}",
-            f"{row['seconds']:.0f}",
         ]
         for row in rows
     ]
     mean = [float(np.mean([row[name] for row in rows])) for name in ("starred", "ours")]
     lines.append(
-        ["mean", "", f"{mean[0]:.1f}", "", f"{mean[1]:.1f}", f"{mean[1] - mean[0]:.1f}", "", ""]
+        ["mean", "", f"{mean[0]:.1f}", "", f"{mean[1]:.1f}", f"{mean[1] - mean[0]:.1f}", ""]
     )
     head = [
         "scene (dB)",
@@ -237,7 +236,6 @@ def _report(rows: list[dict[str, Any]]) -> str:
         "ours",
         "ours over STARRED",
         "best strengths",
-        "seconds a run",
     ]
     text = (
         f"Deconvolution, the middle {SIDE} x {SIDE} pixels of each scene, one seed. STARRED is told"

@@ -22,7 +22,8 @@ class Reblur:
     Parameters
     ----------
     psf : ndarray
-        PSF of the input on its pixels, odd sides, centred, sum 1.
+        PSF of the input on its pixels, odd sides, centred. The light that its sum lacks to 1 falls
+        off around it with the third power of the distance.
     target_fwhm : float or None
         FWHM of the Gaussian PSF of the result in its pixels; None if it has that of the input.
     scale : int
@@ -35,7 +36,7 @@ class Reblur:
     """
 
     def __init__(self, psf: NDArray[np.floating], target_fwhm: float | None, scale: int) -> None:
-        self._psf, self._target, self._scale = psf, target_fwhm, scale
+        self._psf, self._target, self._scale = _with_far_light(psf), target_fwhm, scale
         self._transfers: dict[tuple[int, int], NDArray[np.complex128]] = {}
 
     def __call__(self, piece: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -80,3 +81,18 @@ class Reblur:
         hy, hx = (ny + 1) // 2, (nx + 1) // 2
         fine[:hy, :hx], fine[-hy + 1 :, :hx] = coarse[:hy, :hx], coarse[-hy + 1 :, :hx]
         return fine
+
+
+def _with_far_light(psf: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Bring a PSF of square shape to the reach of a piece, and fill in what surrounds it."""
+    half, rest = psf.shape[0] // 2, 1.0 - float(psf.sum())
+    if half >= REACH or rest <= 0:
+        return psf
+    y, x = np.mgrid[-REACH : REACH + 1, -REACH : REACH + 1]
+    wide = np.maximum(np.hypot(x, y), 1.0) ** -3
+    inner = slice(REACH - half, REACH + half + 1)
+    wide[inner, inner] = 0.0
+    # Of the light beyond a square, that beyond one of twice its side is a half.
+    wide *= rest * (1.0 - half / REACH) / wide.sum()
+    wide[inner, inner] = psf
+    return wide

@@ -292,9 +292,11 @@ def _outer_halo(
     As diffraction does, with the third power of the distance; the last rings tell its level.
     """
     level, error = np.array(slopes[-_OUTER_RINGS:]).T
-    fall = np.array(places[-_OUTER_RINGS:]) ** -3.0
-    weight = float((fall**2 / error**2).sum())
-    strength = float((level * fall / error**2).sum()) / weight
+    rise = np.array(places[-_OUTER_RINGS:]) ** 3
+    weight = float(((error * rise) ** -2).sum())
+    strength = float(((error * rise) ** -2 * level * rise).sum()) / weight
+    # A disc, which ends somewhere, is not taken to go on.
+    strength = min(strength, float((level * rise + error * rise).min()))
     if strength <= 0:
         return np.zeros_like(radius), 0.0
     strength *= max(0.0, 1 - 1 / (weight * strength**2))
