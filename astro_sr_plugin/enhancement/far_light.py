@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["FarLight", "fit_far_light"]
 
 _LEAST = 0.2  # sigma, of the brightest pixel of a star's halo and spikes
-_RIM = 3
+_RIM = 12  # pixels
 _GROWN = 2
 _MARGIN = 4
 _FEWEST_PIXELS = 30
@@ -111,9 +111,9 @@ def _beside_the_core(image: NDArray[np.float64], fwhm: float, beta: float) -> ND
     near = radius < fwhm
     beside = image - core * (image * core)[near].sum() / (core**2)[near].sum()
     # Halos that reach further fade into what is left of them, and leave no hole with an edge.
-    beside -= max(0.0, float(np.median(beside[(radius > reach - _RIM) & (radius <= reach)])))
-    share = np.clip(radius / fwhm - 1, 0, 1)
-    return np.asarray(np.where(radius <= reach, beside, 0.0) * share**2 * (3 - 2 * share))
+    rim = np.clip((reach - radius) / _RIM, 0, 1)
+    share = np.clip(radius / fwhm - 1, 0, 1) * rim
+    return np.asarray(beside * share**2 * (3 - 2 * share))
 
 
 def _flux_of(source: MeasuredPlane, psf: NDArray[np.float64], x: float, y: float) -> float:
