@@ -294,6 +294,8 @@ def _outer_halo(
     level, error = np.array(slopes[-_OUTER_RINGS:]).T
     rise = np.array(places[-_OUTER_RINGS:]) ** 3
     weight = float(((error * rise) ** -2).sum())
+    if not weight > 0:
+        return np.zeros_like(radius), 0.0
     strength = float(((error * rise) ** -2 * level * rise).sum()) / weight
     # A disc, which ends somewhere, is not taken to go on.
     strength = min(strength, float((level * rise + error * rise).min()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import galsim
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from astro_sr_plugin.measurement.background import measure_background
 from astro_sr_plugin.measurement.noise import measure_noise
@@ -76,6 +76,20 @@ def test_the_core_of_a_star_with_spikes_has_its_part_of_the_light(seed):
         assert light_within(image, radius) == pytest.approx(light_within(truth, radius), rel=0.03)
     # Of sum 1 it would have 2.5 % too much.
     assert image.sum() == pytest.approx(truth.sum(), abs=0.012)
+
+
+def test_a_halo_of_which_only_the_inner_rings_are_seen_ends_there():
+    plane = make_field(spider(), bright=14, faint=20)
+    background = measure_background(plane)
+    noise = measure_noise(plane, background=background)
+    psf = measure_psf(plane, background=background, noise=noise)
+    bright = plane > 0.3 * np.sort(plane.ravel())[-200]
+    bright |= gaussian_filter(plane, 1.0) > 200 * noise.sigma
+    far = distance_transform_edt(~bright) > 11
+    image = measure_wings(plane, psf, background=background, sigma=noise.sigma, mask=far)
+    assert image is not None
+    assert np.isfinite(image).all()
+    assert 0.9 < image.sum() <= 1.001
 
 
 def test_moffat_stars_need_nothing_more():
