@@ -72,8 +72,7 @@ def evaluate_outputs(scene: Scene, task: str, output: ArrayLike) -> dict[str, fl
     scale = SCALES[task]
     background = scene.background_at(scale)
     excluded = np.kron(scene.excluded, np.ones((scale, scale), dtype=bool))
-    sigma = scene.sigma[..., None, None]
-    excess, true_excess = (image - background) / sigma, (truth - background) / sigma
+    excess, true_excess = scene.excess(image, scale), scene.excess(truth, scale)
     figures = {
         "db": asinh_psnr_db(
             excess, true_excess, sigma=1.0, mask=np.broadcast_to(excluded, image.shape)

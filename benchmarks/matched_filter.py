@@ -69,7 +69,8 @@ def found_ratio(scene: Scene, task: str, channel: int, plane: Array, truth: Arra
     psf = scene.psf if scene.psf.ndim == 2 else scene.psf[channel]
     matched = psf[::-1, ::-1] / (psf**2).sum()
     seen, clean = (
-        _excess(scene, image, channel) for image in (scene.observed, scene.truth_denoise)
+        scene.excess(image).reshape(-1, *scene.excluded.shape)[channel]
+        for image in (scene.observed, scene.truth_denoise)
     )
     noise = fftconvolve(np.where(scene.excluded, 0.0, seen - clean), matched, mode="same")
     flux = _LIMIT * float(noise[~scene.excluded].std())
@@ -78,11 +79,6 @@ def found_ratio(scene: Scene, task: str, channel: int, plane: Array, truth: Arra
     peak = psf.max() if task == "denoise" else scale**2 / (2 * np.pi * (target / 2.3548) ** 2)
     found = _peaks(scene, plane, truth, flux * peak, target, scale).found()
     return found / reference if reference else float("nan")
-
-
-def _excess(scene: Scene, image: NDArray[np.floating], channel: int) -> Array:
-    excess = np.asarray((image - scene.background) / scene.sigma[..., None, None], np.float64)
-    return excess if excess.ndim == 2 else excess[channel]
 
 
 def _peaks(

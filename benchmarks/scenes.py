@@ -131,6 +131,11 @@ class Scene:
         """Return the background on the grid of a scale."""
         return _there({1: self.background, 2: self.background_x2, 4: self.background_x4}[scale])
 
+    def excess(self, image: NDArray[Any], scale: int = 1) -> Array:
+        """Return an image on the grid of a scale less the background, in noise sigma."""
+        plain = np.asarray(image, np.float64) - self.background_at(scale)
+        return np.asarray(plain / self.sigma[..., None, None])
+
     def psf_at(self, scale: int) -> Array:
         """Return the observation's PSF on the grid of a scale."""
         return _there({1: self.psf, 2: self.psf_x2, 4: self.psf_x4}[scale])

@@ -139,6 +139,7 @@ class Chroma:
         self, k: int, plane: NDArray[np.float32], region: Region, origin: tuple[int, int]
     ) -> NDArray[np.float32]:
         values, mask = (_tensor(image) for image in region)
+        mask = mask.clamp_min(0.0)
         border = FILTER_RADIUS + self._margin
         light = without_border(self._apertures[k](values), border)
         result, mask = _tensor(plane), without_border(mask, border)

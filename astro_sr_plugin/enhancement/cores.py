@@ -19,7 +19,7 @@ from astro_sr_plugin.measurement.hot_pixels import Window, find_hot_pixels
 __all__ = ["Cores", "fit_cores", "light_weight", "spline_coefficients"]
 
 PSFSource = NDArray[np.float32] | Callable[[float, float], NDArray[np.float32]]
-"""PSF on the pixels of the plane, odd sides, sum 1; or what gives it at a row and column."""
+"""PSF on the pixels of the plane, odd sides, sum 1 or less; or what gives it at a place."""
 
 _Part = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]
 """Pixels (row, column), what takes their place, and what is put aside."""
@@ -109,7 +109,8 @@ def fit_cores(
     shape : tuple of int
         Shape (ny, nx) of the plane.
     psf : ndarray or callable
-        PSF on the pixels of the plane, odd sides, sum 1; or what gives it at a row and column.
+        PSF on the pixels of the plane, odd sides, sum 1 or less; or what gives it at a row and a
+        column.
     fwhm : float
         Its FWHM in pixels.
     rows : int

@@ -169,7 +169,10 @@ class MeasuredPlane:
     def read(
         self, y0: int, y1: int, x0: int, x1: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Give a region that may reach beyond the plane, and where it is saturated or filled."""
+        """Give a region that may reach beyond the plane, and what its pixels are.
+
+        1 where a pixel is saturated or filled in, -1 beyond the edges, 0 elsewhere.
+        """
         ny, nx = self.plane.shape
         pad = _FILL_RADIUS
         rows = reflect_indices(y0 - pad, y1 + pad, ny)
@@ -184,7 +187,12 @@ class MeasuredPlane:
         if invalid.any():
             values = _fill(values, invalid)
         inner = (slice(pad, -pad), slice(pad, -pad))
-        return values[inner], (invalid | saturated)[inner].astype(np.float32)
+        kinds = (invalid | saturated)[inner].astype(np.float32)
+        for axis, (first, last, length) in enumerate(((y0, y1, ny), (x0, x1, nx))):
+            place = np.arange(first, last)
+            beyond = (place < 0) | (place >= length)
+            kinds[(slice(None),) * axis + (beyond,)] = -1.0
+        return values[inner], kinds
 
     def invalid(self, y0: int, y1: int) -> NDArray[np.bool_]:
         """Tell which pixels of rows ``y0:y1`` were not used."""

@@ -291,14 +291,14 @@ def _outer_halo(
 
     As diffraction does, with the third power of the distance; the last rings tell its level.
     """
-    level, error = np.array(slopes[-_OUTER_RINGS:]).T
     rise = np.array(places[-_OUTER_RINGS:]) ** 3
-    weight = float(((error * rise) ** -2).sum())
+    strengths, errors = np.array(slopes[-_OUTER_RINGS:]).T * rise
+    weight = float((errors**-2).sum())
     if not weight > 0:
         return np.zeros_like(radius), 0.0
-    strength = float(((error * rise) ** -2 * level * rise).sum()) / weight
+    strength = float((errors**-2 * strengths).sum()) / weight
     # A disc, which ends somewhere, is not taken to go on.
-    strength = min(strength, float((level * rise + error * rise).min()))
+    strength = min(strength, float((strengths + errors).min()))
     if strength <= 0:
         return np.zeros_like(radius), 0.0
     strength *= max(0.0, 1 - 1 / (weight * strength**2))

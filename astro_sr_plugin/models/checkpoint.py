@@ -115,7 +115,9 @@ def load_network(path: Path, spec: ModelSpec | None = None) -> NetworkModel:
         if spec is None:
             declared["fwhm_range"] = tuple(declared["fwhm_range"])
             spec = ModelSpec(**declared, sha256=digest)
-        options = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.options.items()}
+        options: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in spec.options.items()
+        }
         outputs = 2 if spec.task == "remove-stars" else 1
         net = WienerUNet(scale=spec.scale, outputs=outputs, **options)
         net.load_state_dict(tensors)

@@ -85,7 +85,7 @@ class ErrorNet(nn.Module):
             Shape of ``result``. The outermost `ERROR_REACH` input pixels mean nothing.
         """
         phases = functional.pixel_unshuffle(result, self.scale)
-        planes = torch.cat([asinh(phases), asinh(observed), mask], dim=1)
+        planes = torch.cat([asinh(phases), asinh(observed), mask.clamp_min(0.0)], dim=1)
         fine, coarse = (at_level(conditions, level) for level in (0, 1))
         x = self.first(self.head(functional.pixel_unshuffle(planes, 2)), fine)
         deep = self.middle(self.down(x), coarse)

@@ -81,7 +81,8 @@ class FluxStep:
         smooth : Tensor
             Shape ``(1, 2, H, W)``: the observed image under `kernels`.
         mask : Tensor
-            Shape ``(1, 1, H, W)``, 1 where the observed image says nothing.
+            Shape ``(1, 1, H, W)``, 1 where the observed image says nothing, -1 where it is
+            mirrored and the result is not.
         origin : tuple of int
             Row and column of the frame of the first pixel.
 
@@ -99,7 +100,7 @@ class FluxStep:
         share = seen**2 / (seen**2 + self._floor**2)
         if bool(mask.any()):
             side = 2 * _SATURATION_REACH + 1
-            near = mask
+            near = mask.abs()
             for kernel in ((side, 1), (1, side)):
                 padding = (kernel[0] // 2, kernel[1] // 2)
                 near = functional.max_pool2d(near, kernel, stride=1, padding=padding)

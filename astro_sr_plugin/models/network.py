@@ -313,6 +313,7 @@ class NetworkModel:
 
         def restore(observed: Tensor, mask: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
             estimates = filters(observed, origin)
+            mask = mask if net.sees_edges else mask.clamp_min(0.0)
             observed, mask, estimates = (
                 without_border(image, FILTER_RADIUS) for image in (observed, mask, estimates)
             )

@@ -165,6 +165,9 @@ class WienerUNet(nn.Module):
         Channels at 1/2, 1/4, 1/8 ... of the input resolution.
     blocks : tuple of int
         Residual blocks per level, on each side of the U; one side only at the bottom.
+    sees_edges : bool
+        Whether it is told which pixels lie beyond the edges of the frame; in training, frames must
+        then have edges.
 
     References
     ----------
@@ -179,9 +182,11 @@ class WienerUNet(nn.Module):
         outputs: int = 1,
         widths: tuple[int, ...] = (48, 96, 192),
         blocks: tuple[int, ...] = (1, 1, 2),
+        sees_edges: bool = False,
     ) -> None:
         super().__init__()
         self.scale, self.outputs, self.blocks = scale, outputs, blocks
+        self.sees_edges = sees_edges
         self.estimates = len(WIENER_STRENGTHS)
         phases = scale**2
         planes = 2 + self.estimates * phases
@@ -213,8 +218,8 @@ class WienerUNet(nn.Module):
         ----------
         observed, mask : Tensor
             Shape ``(B, 1, H, W)``: image in noise sigma with the background near 0, and 1 where a
-            pixel is saturated or filled in; ``H`` and ``W`` multiples of
-            ``2**len(widths)``.
+            pixel is saturated or filled in; -1, if the network sees edges, where it is the mirror
+            image of one of the frame; ``H`` and ``W`` multiples of ``2**len(widths)``.
         estimates : Tensor
             Shape ``(B, K, scale**2, H, W)``: Wiener estimates, all phases.
         conditions : Tensor or None

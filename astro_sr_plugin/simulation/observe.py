@@ -38,22 +38,28 @@ class ObservationConfig:
         (the same PSF without noise, once with and once without stars).
     fwhm, beta, ellipticity : tuple of float
         Moffat parameters of the true PSF.
-    fwhm_error : float
-        Relative 1-sigma error of the FWHM that the network is told.
+    fwhm_error : tuple of float
+        Least and greatest relative 1-sigma error of the FWHM that the network is told, drawn
+        log-uniformly for each patch; that of beta is six times as large.
     correlated_probability, saturation_probability, spike_probability : float
         How often noise is correlated, bright stars saturate, and stars have diffraction spikes.
+    hot_pixel_probability, quantise_probability : float
+        How often a patch has hot pixels, and steps as coarse as the noise.
+    edge_probability : float
+        How often a patch shows the edges of a frame, with its mirror image beyond them.
     """
 
     task: str = "deconvolve"
     fwhm: tuple[float, float] = (1.4, 8.2)
     beta: tuple[float, float] = (2.0, 10.0)
     ellipticity: float = 0.3
-    fwhm_error: float = 0.025
+    fwhm_error: tuple[float, float] = (0.025, 0.025)
     correlated_probability: float = 0.5
     saturation_probability: float = 0.15
     spike_probability: float = 0.25
     hot_pixel_probability: float = 0.04
     quantise_probability: float = 0.06
+    edge_probability: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class Observation:
     observed : Tensor
         ``(B, 1, H, W)`` in sky sigma, background near 0.
     mask : Tensor
-        ``(B, 1, H, W)``, 1 where saturated.
+        ``(B, 1, H, W)``, 1 where saturated, -1 beyond the edges of a frame.
     truth : Tensor
         ``(B, 1, sH, sW)``, noise-free at the target PSF; ``(B, 2, H, W)`` for ``"remove-stars"``.
     fwhm, beta, ellipticity, theta : Tensor
@@ -115,6 +121,24 @@ def _target_fwhm(config: ObservationConfig, fwhm: Tensor, draw: _Draw) -> Tensor
     default = (fwhm * scale / 2).clamp_min(2.0)
     free = default + draw.uniform(0, 1) * (fwhm * scale - default).clamp_min(0)
     return torch.where(draw.chance(0.2), free, default)
+
+
+def _frame_edges(size: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Lay a frame over half of a patch, along rows, columns or both.
+
+    Returns the rows and the columns to take, mirrored about the first and the last of the frame so
+    that the patch stays periodic, and which pixels lie beyond it.
+    """
+    device = rng.device
+    drawn = float(torch.rand(1, generator=rng, device=device))
+    taken, beyond = [], []
+    for mirrored in (drawn < 0.6, drawn >= 0.4):
+        first = int(torch.randint(size, (1,), generator=rng, device=device))
+        place = (torch.arange(size, device=device) - first) % size
+        outside = (place > size // 2) & mirrored
+        taken.append((torch.where(outside, size - place, place) + first) % size)
+        beyond.append(outside)
+    return taken[0], taken[1], beyond[0][:, None] | beyond[1][None, :]
 
 
 def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) -> Observation:
@@ -215,13 +239,20 @@ def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) ->
     observed = (observed + background(size)) * scale_error
     truth = (truth + background(truth.shape[-1])[:, None]) * scale_error[:, None]
 
-    error = 1 + config.fwhm_error * draw.normal()
+    observed, mask = observed[:, None], saturated[:, None].float()
+    for i in torch.nonzero(draw.chance(config.edge_probability)).flatten().tolist():
+        rows, columns, beyond = _frame_edges(size, rng)
+        observed[i] = observed[i][:, rows][:, :, columns]
+        mask[i] = torch.where(beyond, -1.0, mask[i][:, rows][:, :, columns])
+
+    unsure = draw.log_uniform(*config.fwhm_error)
+    error = 1 + unsure * draw.normal()
     return Observation(
-        observed=observed[:, None],
-        mask=saturated[:, None].float(),
+        observed=observed,
+        mask=mask,
         truth=truth,
         fwhm=told_fwhm * error,
-        beta=(beta * torch.exp(0.15 * draw.normal())).clamp(1.6, 10.0),
+        beta=(beta * torch.exp(6 * unsure * draw.normal())).clamp(1.6, 10.0),
         ellipticity=(ellipticity + 0.02 * draw.normal()).clamp(0.0, 0.5),
         theta=theta + 0.05 * draw.normal(),
         target_fwhm=told_fwhm * error if config.task in KEEP_PSF else target,

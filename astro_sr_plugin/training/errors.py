@@ -72,7 +72,7 @@ class _Examples:
         share = float(torch.rand(1, generator=self.rng, device=self.device))
         low, high = (math.log(error) for error in FWHM_ERRORS)
         fwhm_error = math.exp(low + share * (high - low))
-        optics = replace(self.optics, fwhm_error=fwhm_error)
+        optics = replace(self.optics, fwhm_error=(fwhm_error, fwhm_error), edge_probability=0.0)
         seen = observe(make_scene(self.scenes, self.rng)[None], optics, self.rng)
         psf = make_moffat_psf(seen.fwhm, seen.beta, seen.ellipticity, seen.theta)[0]
         conditions = Conditions(

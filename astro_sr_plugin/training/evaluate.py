@@ -56,13 +56,14 @@ def evaluate_patches(
     state = load_checkpoint(path, config, device)
     fresh = load_checkpoint(Path(run) / "none", config, device)
     rng = torch.Generator(device).manual_seed(config.seed + 987_654_321)
+    optics = replace(config.observation_config(), edge_probability=0.0)
     errors = {"asinh_db": 0.0, "wiener_db": 0.0}
     border, done = 8, 0
     with torch.inference_mode():
         while done < patches:
             count = min(config.batch_size, patches - done)
             scenes = torch.stack([make_scene(config.scene_config(), rng) for _ in range(count)])
-            batch = observe(scenes, config.observation_config(), rng)
+            batch = observe(scenes, optics, rng)
             for key, net in (("asinh_db", state.mean), ("wiener_db", fresh.net)):
                 difference = torch.asinh(restore_batch(net, batch) / 3) - torch.asinh(
                     batch.truth / 3

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ from astro_sr_plugin.training.config import TrainConfig, write_config
 from astro_sr_plugin.training.losses import RestorationLoss
 from astro_sr_plugin.training.textures import load_textures
 
-__all__ = ["TrainState", "restore_batch", "train"]
+__all__ = ["TrainState", "pixel_weight", "restore_batch", "train"]
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -75,13 +76,17 @@ def restore_batch(net: WienerUNet, batch: Observation, autocast: bool = False) -
         return net(batch.observed, batch.mask, estimates, conditions)
 
 
-def _pixel_weight(batch: Observation) -> Tensor:
-    """Little weight where saturation hides the truth."""
-    near = torch.nn.functional.max_pool2d(batch.mask, 5, stride=1, padding=2)
+def pixel_weight(batch: Observation) -> Tensor:
+    """Return how much each pixel counts, of the shape of the truth.
+
+    Little where saturation hides the truth, and beyond the edges of a frame.
+    """
+    near = torch.nn.functional.max_pool2d(batch.mask.clamp_min(0.0), 5, stride=1, padding=2)
+    weight = (1 - 0.95 * near) * torch.where(batch.mask < 0, 0.1, 1.0)
     scale = batch.truth.shape[-1] // batch.observed.shape[-1]
     if scale > 1:
-        near = torch.nn.functional.interpolate(near, scale_factor=scale, mode="nearest")
-    return 1 - 0.95 * near
+        weight = torch.nn.functional.interpolate(weight, scale_factor=scale, mode="nearest")
+    return weight
 
 
 def _learning_rate(config: TrainConfig, step: int) -> float:
@@ -108,7 +113,9 @@ def _save(state: TrainState, config: TrainConfig, out: Path) -> None:
 
 
 def _build(config: TrainConfig) -> WienerUNet:
-    options = {k: tuple(v) if isinstance(v, list) else v for k, v in config.architecture.items()}
+    options: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in config.architecture.items()
+    }
     return WienerUNet(scale=config.scale, outputs=config.outputs, **options)
 
 
@@ -220,7 +227,7 @@ def train(
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         output = restore_batch(state.net, batch, autocast=use_bfloat16)
-        loss = loss_function(output, batch.truth, _pixel_weight(batch))
+        loss = loss_function(output, batch.truth, pixel_weight(batch))
         state.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(state.net.parameters(), 1.0)

@@ -62,6 +62,23 @@ MODELS = {
 }
 
 
+@pytest.mark.parametrize("sees_edges", [False, True])
+def test_a_network_is_told_of_edges_if_it_was_trained_with_them(sees_edges):
+    model = random_network(1)
+    model.net.sees_edges = sees_edges
+    restore = model.prepare(conditions(), "cpu", "float32")
+    halo = model.halo(conditions())
+    rng = torch.Generator().manual_seed(1)
+    observed = torch.randn(1, 1, 64 + 2 * halo, 64 + 2 * halo, generator=rng)
+    mask = torch.zeros_like(observed)
+    with torch.inference_mode():
+        plain = restore(observed, mask)
+        mask[..., : halo + 20, :] = -1.0
+        told = restore(observed, mask)
+    assert torch.equal(told, plain) is not sees_edges
+    assert torch.isfinite(told).all()
+
+
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("shape", [(96, 96), (101, 67), (33, 250), (5, 9), (1, 1)])
 def test_tiles_equal_the_whole(name, shape):

@@ -132,3 +132,29 @@ def test_textures_serve_as_nebulae():
     )
     for seed in range(6):
         assert torch.isfinite(make_scene(config, rng(seed)).abs()).all()
+
+
+def test_beyond_the_edges_of_a_frame_a_patch_is_its_mirror_image():
+    scene, optics = SceneConfig(size=SIZE), ObservationConfig(edge_probability=1.0)
+    spectra = torch.stack([make_scene(scene, rng(seed)) for seed in range(12)])
+    seen = observe(spectra, optics, rng(5))
+    plain = observe(spectra, ObservationConfig(), rng(5))
+    kinds = set()
+    for observed, mask, recorded in zip(seen.observed, seen.mask, plain.observed, strict=True):
+        inside = mask[0] >= 0
+        assert torch.equal(observed[0][inside], recorded[0][inside])
+        rows, columns = inside.any(1), inside.any(0)
+        kinds.add((bool(rows.all()), bool(columns.all())))
+        assert torch.equal(inside, rows[:, None] & columns[None, :])
+        for axis, kept in enumerate((rows, columns)):
+            if kept.all():
+                continue
+            assert int(kept.sum()) == SIZE // 2 + 1
+            first = next(i for i in range(SIZE) if kept[i] and not kept[i - 1])
+            for step in range(1, SIZE // 2):
+                beyond, within = ((first + way) % SIZE for way in (-step, step))
+                assert torch.equal(
+                    observed[0].select(axis, beyond), observed[0].select(axis, within)
+                )
+    assert kinds == {(True, False), (False, True), (False, False)}
+    assert torch.equal(seen.truth, plain.truth)

@@ -9,6 +9,7 @@ import torch
 
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.models.checkpoint import load_network
+from astro_sr_plugin.simulation import ObservationConfig, SceneConfig, make_scene, observe
 from astro_sr_plugin.simulation.observe import TASKS
 from astro_sr_plugin.training.config import TrainConfig, read_config, write_config
 from astro_sr_plugin.training.evaluate import evaluate_patches, export_model
@@ -19,7 +20,7 @@ from astro_sr_plugin.training.losses import (
     RestorationLoss,
 )
 from astro_sr_plugin.training.textures import load_textures
-from astro_sr_plugin.training.trainer import train
+from astro_sr_plugin.training.trainer import pixel_weight, train
 
 RECIPES = sorted((files("astro_sr_plugin") / "training" / "recipes").iterdir(), key=str)
 
@@ -87,6 +88,19 @@ def test_saturated_pixels_and_borders_count_little():
     full = float(loss(output, truth, weight))
     weight[..., 20, 20] = 0.05
     assert float(loss(output, truth, weight)) < 0.1 * full
+
+
+@pytest.mark.parametrize(("task", "scale"), [("deconvolve", 1), ("super-resolve", 2)])
+def test_what_lies_beyond_the_edges_of_a_frame_counts_little(task, scale):
+    optics = ObservationConfig(task=task, edge_probability=1.0, saturation_probability=0.0)
+    rng = torch.Generator().manual_seed(2)
+    batch = observe(make_scene(SceneConfig(size=72), rng)[None], optics, rng)
+    weight = pixel_weight(batch)
+    assert weight.shape == batch.truth.shape
+    beyond = (batch.mask < 0).repeat_interleave(scale, -1).repeat_interleave(scale, -2)
+    assert 0 < beyond.float().mean() < 1
+    assert (weight[~beyond] == 1).all()
+    assert (weight[beyond] < 0.2).all()
 
 
 @pytest.mark.parametrize("task", TASKS)
