@@ -30,6 +30,7 @@ _EXCESS = 1.15  # times the power of the noise, from where structure is believed
 _MOST = 8.0  # noise sigma of a pixel
 _PSF_ERROR = 0.3  # of the light of a star in a block
 _HALO = 10  # blocks around saturated pixels
+_EDGE = 4  # blocks
 _LEAST = 0.02  # power of the transfer below which structure is not brought back in full
 _BAND = 0.4  # blocks
 
@@ -114,7 +115,13 @@ class FluxLedger:
         missing = self._light_in - seen
         if self._doubtful.any():
             missing[binary_dilation(self._doubtful, iterations=4)] = 0.0
-        smooth = gaussian_filter(missing, _SIGMA, mode="reflect", truncate=5.0)
+        # Near the edges, what is missing may well be the light of stars outside.
+        edge = min(_EDGE, min(self.blocks) // 4)
+        inside = np.zeros(self.blocks, dtype=bool)
+        inside[edge : self.blocks[0] - edge, edge : self.blocks[1] - edge] = True
+        level = missing[inside].mean()
+        missing = np.where(inside, missing - level, 0.0)
+        smooth = level + gaussian_filter(missing, _SIGMA, mode="reflect", truncate=5.0)
         smooth += self._structure(missing, seen)
         sizes = [
             np.minimum(BLOCK, length - BLOCK * np.arange(n))

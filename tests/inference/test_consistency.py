@@ -136,3 +136,15 @@ def test_saturated_pixels_take_the_light_that_went_missing():
     for y, x in ((80, 80), (240, 250)):
         around = np.s_[y - 60 : y + 61, x - 60 : x + 61]
         assert out[around].sum() == pytest.approx(clipped[around].sum(), rel=0.01)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_the_light_of_a_star_outside_is_no_glow_at_the_edge(scale):
+    sky = np.zeros((200, 200))
+    sky[18, 77] = 20_000.0
+    observed = fftconvolve(sky, gaussian(5.0), mode="same")[20:].astype(np.float32)
+    result = np.zeros((180 * scale, 200 * scale), np.float32)
+    out = corrected(observed, result, scale, gaussian(5.0), gaussian(2.5))
+    assert out.sum() / scale**2 == pytest.approx(observed.sum(), rel=2e-4)
+    assert observed.max() > 300
+    assert np.abs(out).max() < 1
