@@ -14,7 +14,7 @@ from astro_sr_plugin.metrics import (
     photometric_bias_scatter,
     star_peak_threshold,
 )
-from benchmarks.hard_plans import CASES
+from benchmarks.hard_plans import CASES, outside_places
 from benchmarks.scenes import Scene
 
 __all__ = ["general_figures", "own_figures", "ridge"]
@@ -222,6 +222,15 @@ def _pixels(scene: Scene) -> NDArray[np.int64]:
     return np.argwhere(hot & alone & inside)
 
 
+def _outside(view: _View) -> dict[str, float]:
+    """Stars outside the frame: light within 8 pixels that is not there, over the input's."""
+    shares = []
+    for x, y in view.on_output(outside_places(view.scene.observed.shape[0])):
+        near = view.distance(x, y) < 8
+        shares.append((view.excess - view.true)[near].sum() / view.clean[near].sum())
+    return {"light made up": float(max(shares, key=abs))}
+
+
 def _trails(view: _View) -> dict[str, float]:
     """Trails: spread of the light along the brighter one, its course, and its light."""
     size = view.scene.observed.shape[0]
@@ -342,6 +351,7 @@ def _tail(view: _View) -> dict[str, float]:
 
 _OWN: dict[str, Callable[[_View], dict[str, float]]] = {
     "hot-pixels": _hot,
+    "outside": _outside,
     "trails": _trails,
     "spikes": _spikes,
     "dust-lane": _lane,

@@ -23,7 +23,7 @@ from benchmarks.kinds import Plan
 from benchmarks.rendering import Content, Galaxy, moffat, spider
 from benchmarks.scenes import Scene, observe_plan
 
-__all__ = ["CASES", "Case", "make_case"]
+__all__ = ["CASES", "Case", "make_case", "outside_places"]
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
@@ -270,6 +270,28 @@ def _trails(size: int, rng: Rng) -> Plan:
     return Plan([replace(content, galaxies=lines)], [moffat(fwhm, 3.2)], _CAMERA, (_SKY,))
 
 
+def outside_places(size: int) -> Array:
+    """Return places (x, y) of stars just outside the frame, in pixels, shape (4, 2)."""
+    edge = size - 1.0
+    return np.array(
+        [(0.3 * size, -3.2), (edge + 2.7, 0.6 * size), (0.8 * size, edge + 1.8), (-1.3, 0.4 * size)]
+    )
+
+
+def _outside(size: int, rng: Rng) -> Plan:
+    """Return a star field with bright stars just outside the frame."""
+    fwhm = 3.0
+    content = _field(size, rng, fwhm)
+    x, y = outside_places(size).T
+    content = replace(
+        content,
+        x=np.concatenate([content.x, x]),
+        y=np.concatenate([content.y, y]),
+        flux=np.concatenate([content.flux, _flux((5000.0, 2000.0, 1000.0, 500.0), fwhm)]),
+    )
+    return Plan([content], [moffat(fwhm, 3.2)], _CAMERA, (_SKY,))
+
+
 def _glowing(size: int, rng: Rng) -> Plan:
     fwhm = 3.0
     return Plan([_field(size, rng, fwhm)], [moffat(fwhm, 3.2)], _CAMERA, (_SKY,), (0.7, -0.8))
@@ -470,6 +492,7 @@ CASES: dict[str, Case] = {
     "galaxy-cores": Case(3.0, _cores, marks=_BRIGHT),
     "planetary-nebula": Case(3.2, _textured(_planetary), marks=((0.5, 0.5),)),
     "comet": Case(3.2, _textured(_comet), marks=((0.5 - 70 / 256, 0.5 - 50 / 256),)),
+    "outside": Case(3.0, _outside),
     "trails": Case(3.0, _trails),
     "hot-pixels": Case(3.0, _plain(3.0, lambda: moffat(3.0, 3.2), count=60), _hot),
     "walking-noise": Case(3.0, _plain(3.0, lambda: moffat(3.0, 3.2)), _walk),
