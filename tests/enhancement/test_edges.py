@@ -43,7 +43,17 @@ def near(image, x, y, scale=1):
     return image[rows, columns]
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "denoise",
+        pytest.param(
+            "deconvolve",
+            marks=pytest.mark.xfail(reason="a limit: docs/hard_cases.rst", strict=True),
+        ),
+        "super_resolve",
+    ],
+)
 def test_a_star_outside_is_none_on_the_edge(field, verb):
     image, light = field
     result = VERBS[verb](CCDData(image, unit="adu"), device="cpu").data.astype(np.float64) - SKY
