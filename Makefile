@@ -51,7 +51,6 @@ bench: $(dev)
 	$(bin)/python -m benchmarks.blank
 	$(bin)/python -m benchmarks.coverage
 	$(bin)/python -m benchmarks.limits
-	$(bin)/python -m benchmarks.starred
 	$(bin)/python -m benchmarks.colour
 	$(bin)/python -m benchmarks.hard_cases
 	$(bin)/python -m benchmarks.star_removal

@@ -40,7 +40,7 @@ from astro_sr_plugin.simulation import (
     observe,
 )
 from astro_sr_plugin.training.losses import RestorationLoss
-from astro_sr_plugin.training.trainer import restore_batch
+from astro_sr_plugin.training.trainer import pixel_weight, restore_batch
 from benchmarks.evaluation import evaluate_outputs
 from benchmarks.quality import enhance
 from benchmarks.scenes import KINDS
@@ -217,7 +217,7 @@ def train_variant(variant: Variant, seconds: float, seed: int = 1) -> tuple[nn.M
         output = _restored(net, batch)
         b = 0 if isinstance(loss_function, RestorationLoss) else _BORDER
         inner = (..., slice(b, -b or None), slice(b, -b or None))
-        weight = 1 - 0.95 * functional.max_pool2d(batch.mask, 5, stride=1, padding=2)
+        weight = pixel_weight(batch)
         loss = loss_function(output[inner], batch.truth[inner], weight[inner])
         optimizer.zero_grad()
         loss.backward()

@@ -128,11 +128,17 @@ def _with_stars(content: Content, size: int, snr: Any, fwhm: float, unit: float 
     places = np.array(_BRIGHT) * size
     far = np.hypot(content.x[:, None] - places[:, 0], content.y[:, None] - places[:, 1])
     keep = far.min(axis=1) > 5 * fwhm
+    around = replace(content, x=content.x[keep], y=content.y[keep], flux=content.flux[keep])
+    return _added(around, places + (0.3, -0.2), _flux(snr, fwhm, unit))
+
+
+def _added(content: Content, places: Array, flux: Array) -> Content:
+    """Add stars at places (x, y) of shape (n, 2)."""
     return replace(
         content,
-        x=np.concatenate([content.x[keep], places[:, 0] + 0.3]),
-        y=np.concatenate([content.y[keep], places[:, 1] - 0.2]),
-        flux=np.concatenate([content.flux[keep], _flux(snr, fwhm, unit)]),
+        x=np.concatenate([content.x, places[:, 0]]),
+        y=np.concatenate([content.y, places[:, 1]]),
+        flux=np.concatenate([content.flux, flux]),
     )
 
 
@@ -281,14 +287,8 @@ def outside_places(size: int) -> Array:
 def _outside(size: int, rng: Rng) -> Plan:
     """Return a star field with bright stars just outside the frame."""
     fwhm = 3.0
-    content = _field(size, rng, fwhm)
-    x, y = outside_places(size).T
-    content = replace(
-        content,
-        x=np.concatenate([content.x, x]),
-        y=np.concatenate([content.y, y]),
-        flux=np.concatenate([content.flux, _flux((5000.0, 2000.0, 1000.0, 500.0), fwhm)]),
-    )
+    outside = _flux((5000.0, 2000.0, 1000.0, 500.0), fwhm)
+    content = _added(_field(size, rng, fwhm), outside_places(size), outside)
     return Plan([content], [moffat(fwhm, 3.2)], _CAMERA, (_SKY,))
 
 

@@ -115,11 +115,8 @@ def load_network(path: Path, spec: ModelSpec | None = None) -> NetworkModel:
         if spec is None:
             declared["fwhm_range"] = tuple(declared["fwhm_range"])
             spec = ModelSpec(**declared, sha256=digest)
-        options: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in spec.options.items()
-        }
         outputs = 2 if spec.task == "remove-stars" else 1
-        net = WienerUNet(scale=spec.scale, outputs=outputs, **options)
+        net = WienerUNet(scale=spec.scale, outputs=outputs, **spec.options)
         net.load_state_dict(tensors)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -161,9 +161,9 @@ class WienerUNet(nn.Module):
         Output pixels per input pixel along each axis.
     outputs : int
         Images that are made of one input; of more than one, the scale is 1.
-    widths : tuple of int
+    widths : sequence of int
         Channels at 1/2, 1/4, 1/8 ... of the input resolution.
-    blocks : tuple of int
+    blocks : sequence of int
         Residual blocks per level, on each side of the U; one side only at the bottom.
     sees_edges : bool
         Whether it is told which pixels lie beyond the edges of the frame; in training, frames must
@@ -180,8 +180,8 @@ class WienerUNet(nn.Module):
         self,
         scale: int = 1,
         outputs: int = 1,
-        widths: tuple[int, ...] = (48, 96, 192),
-        blocks: tuple[int, ...] = (1, 1, 2),
+        widths: Sequence[int] = (48, 96, 192),
+        blocks: Sequence[int] = (1, 1, 2),
         sees_edges: bool = False,
     ) -> None:
         super().__init__()

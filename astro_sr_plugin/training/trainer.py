@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -113,10 +112,7 @@ def _save(state: TrainState, config: TrainConfig, out: Path) -> None:
 
 
 def _build(config: TrainConfig) -> WienerUNet:
-    options: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in config.architecture.items()
-    }
-    return WienerUNet(scale=config.scale, outputs=config.outputs, **options)
+    return WienerUNet(scale=config.scale, outputs=config.outputs, **config.architecture)
 
 
 def load_checkpoint(path: Path, config: TrainConfig, device: str) -> TrainState:
