@@ -15,7 +15,7 @@ from astro_sr_plugin.metrics import (
     star_peak_threshold,
 )
 from benchmarks.classical import wiener
-from benchmarks.matched_filter import found_ratio
+from benchmarks.matched_filter import clear_peak, found_ratio
 from benchmarks.scenes import ALL_TASKS, SCALES, Scene
 
 __all__ = ["FREQUENCIES", "evaluate_outputs", "input_scatter", "untouched"]
@@ -47,8 +47,9 @@ def evaluate_outputs(scene: Scene, task: str, output: ArrayLike) -> dict[str, fl
         channels together. ``bias``, ``scatter``, ``stars``: magnitudes of isolated stars of
         SNR >= 30 in apertures of 1.5 target FWHM against the truth image. ``scatter_ratio``: that
         scatter over the one of the same apertures, in FWHM, on the input. ``invented``, ``false``,
-        ``completeness``: fractions of the detections and of the true sources. ``found_ratio``:
-        see `benchmarks.matched_filter`.
+        ``completeness``: fractions of the detections and of the true sources. ``clear_invented``,
+        ``clear_false``: the same of detections as bright as stars of 5 sigma of a matched filter in
+        the noise as it is, correlated or not. ``found_ratio``: see `benchmarks.matched_filter`.
         ``wiener_ratio``: mean square error, not stretched, over that of the Wiener filter with the
         true spectra; NaN beyond scale 1. ``radius_ratio``:
         median half-flux radius of those stars over that on the truth. ``flux_ratio``: sum of
@@ -80,7 +81,7 @@ def evaluate_outputs(scene: Scene, task: str, output: ArrayLike) -> dict[str, fl
     }
     channels = zip(_planes(excess), _planes(true_excess), np.atleast_2d(scene.snr), strict=True)
     per_channel = [
-        _sources(scene, task, plane, true, snr, excluded)
+        _sources(scene, task, plane, true, snr, excluded, clear_peak(scene, task, channel))
         | {"found_ratio": found_ratio(scene, task, channel, plane, true)}
         for channel, (plane, true, snr) in enumerate(channels)
     ]
@@ -133,8 +134,12 @@ def _sources(
     truth: NDArray[np.float64],
     snr: NDArray[np.float64],
     excluded: NDArray[np.bool_],
+    clear: float,
 ) -> dict[str, float]:
-    """Return the figures of stars and detections in one channel, in units of the noise."""
+    """Return the figures of stars and detections in one channel, in units of the noise.
+
+    `clear` is the peak of a star of 5 sigma in the noise as it is.
+    """
     scale = SCALES[task]
     target = scene.target_fwhm(task)
     points = _bright(scene, task, snr)
@@ -150,13 +155,16 @@ def _sources(
             ratio = radii[0] / radii[1]
             figures["radius_ratio"] = float(np.nanmedian(ratio)) if len(ratio) else np.nan
     threshold = star_peak_threshold(1.0, scene.fwhm, target, scale=scale)
-    found = invented_and_completeness(
-        plane, truth, threshold=threshold, target_fwhm=target, mask=excluded
+    found, bright = (
+        invented_and_completeness(plane, truth, threshold=limit, target_fwhm=target, mask=excluded)
+        for limit in (threshold, clear)
     )
     return figures | {
         "invented": found.invented,
         "false": found.false,
         "completeness": found.completeness,
+        "clear_invented": bright.invented,
+        "clear_false": bright.false,
     }
 
 

@@ -19,7 +19,7 @@ from scipy.spatial import KDTree
 
 from benchmarks.scenes import SCALES, Scene
 
-__all__ = ["found_ratio"]
+__all__ = ["clear_peak", "found_ratio"]
 
 Array = NDArray[np.float64]
 
@@ -45,6 +45,17 @@ class _Peaks(NamedTuple):
         return len(np.unique(shown[shown >= 0]))
 
 
+def clear_peak(scene: Scene, task: str, channel: int) -> float:
+    """Return the peak in a task's truth, in noise sigma, of a star of 5 sigma of the filter.
+
+    The noise is that of the channel as it is, correlated or not.
+    """
+    scale, target = SCALES[task], scene.target_fwhm(task)
+    psf_peak = float(_psf(scene, channel).max())
+    peak = psf_peak if task == "denoise" else scale**2 / (2 * np.pi * (target / 2.3548) ** 2)
+    return _limit(scene, channel) * peak
+
+
 def found_ratio(scene: Scene, task: str, channel: int, plane: Array, truth: Array) -> float:
     """Return the stars found in an output over those that the matched filter finds.
 
@@ -65,20 +76,39 @@ def found_ratio(scene: Scene, task: str, channel: int, plane: Array, truth: Arra
         Both are searched down to where 5 of 100 detections are no source. NaN if the matched filter
         finds nothing.
     """
-    scale, target = SCALES[task], scene.target_fwhm(task)
-    psf = scene.psf if scene.psf.ndim == 2 else scene.psf[channel]
-    matched = psf[::-1, ::-1] / (psf**2).sum()
+    matched = _matched(scene, channel)
+    inputs = (fftconvolve(image, matched, mode="same") for image in _input(scene, channel))
+    reference = _peaks(scene, *inputs, _limit(scene, channel), scene.fwhm, 1).found()
+    limit = clear_peak(scene, task, channel)
+    found = _peaks(scene, plane, truth, limit, scene.target_fwhm(task), SCALES[task]).found()
+    return found / reference if reference else float("nan")
+
+
+def _limit(scene: Scene, channel: int) -> float:
+    """Return the flux, in noise sigma, of a star of 5 sigma of the matched filter."""
+    seen, clean = _input(scene, channel)
+    noise = np.where(scene.excluded, 0.0, seen - clean)
+    filtered = fftconvolve(noise, _matched(scene, channel), mode="same")
+    return _LIMIT * float(filtered[~scene.excluded].std())
+
+
+def _psf(scene: Scene, channel: int) -> Array:
+    return scene.psf if scene.psf.ndim == 2 else scene.psf[channel]
+
+
+def _matched(scene: Scene, channel: int) -> Array:
+    """Return the filter whose result at a star is its flux."""
+    psf = _psf(scene, channel)
+    return psf[::-1, ::-1] / (psf**2).sum()
+
+
+def _input(scene: Scene, channel: int) -> tuple[Array, Array]:
+    """Return a channel of the observation and its truth, less the background, in noise sigma."""
     seen, clean = (
         scene.excess(image).reshape(-1, *scene.excluded.shape)[channel]
         for image in (scene.observed, scene.truth_denoise)
     )
-    noise = fftconvolve(np.where(scene.excluded, 0.0, seen - clean), matched, mode="same")
-    flux = _LIMIT * float(noise[~scene.excluded].std())
-    inputs = (fftconvolve(image, matched, mode="same") for image in (seen, clean))
-    reference = _peaks(scene, *inputs, flux, scene.fwhm, 1).found()
-    peak = psf.max() if task == "denoise" else scale**2 / (2 * np.pi * (target / 2.3548) ** 2)
-    found = _peaks(scene, plane, truth, flux * peak, target, scale).found()
-    return found / reference if reference else float("nan")
+    return seen, clean
 
 
 def _peaks(

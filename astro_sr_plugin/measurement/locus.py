@@ -6,13 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astro_sr_plugin.measurement.candidates import Candidates, cut_stamps
-from astro_sr_plugin.measurement.moffat import fit_moffat
+from astro_sr_plugin.measurement.moffat import MoffatFit, fit_moffat
 
-__all__ = ["find_stars"]
+__all__ = ["find_stars", "sky_is_curved"]
 
 _MOST = 320
 _FIT_PIXELS = 180_000
 _NO_LOCUS = 0.01
+_HALF, _HALF_ON_NEBULA = 1.6, 2.0  # FWHM; of the stamps
+_FEW = 40
+_CURVED = 0.8
+"""Sources whose mean square residual falls below this share of itself stand on curved sky."""
 
 
 def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]:
@@ -39,21 +43,13 @@ def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]
         return candidates, 0.0
     guess = _densest(np.log(np.clip(candidates.size, 1, 15)), 0.15)
     fwhm = float(np.clip(np.exp(guess), 1.2, 12))
-    half = int(np.clip(np.ceil(1.6 * fwhm), 4, 20))
+    curved_sky = sky_is_curved(candidates, fwhm)
+    half = _half(fwhm, curved_sky)
     most = max(60, min(_MOST, _FIT_PIXELS // (2 * half + 1) ** 2))
     if len(candidates) > most:
         candidates = candidates.select(np.argsort(-candidates.snr)[:most])
     stamps, usable = cut_stamps(candidates, half)
-    fit = fit_moffat(
-        stamps,
-        usable,
-        sigma=1.0,
-        fwhm=fwhm,
-        groups=np.arange(len(candidates)),
-        fit_beta=False,
-        model_error=0.04,
-        iterations=12,
-    )
+    fit = _fit_each(stamps, usable, fwhm, curved_sky)
     fit_errors = fit.errors * max(1.0, ratio)
     centred = np.hypot(fit.x - half, fit.y - half) < max(1.5, 0.5 * fwhm)
     plausible = (
@@ -93,6 +89,39 @@ def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]
         narrow = sizes < np.partition(sizes, 1)[1] + 0.2
         chosen = np.flatnonzero(plausible)[narrow]
     return candidates.select(chosen), agreement
+
+
+def sky_is_curved(candidates: Candidates, fwhm: float) -> bool:
+    """Tell whether the brightest of the sources stand on a nebula.
+
+    Crests are found more easily than other parts of it, and look like wings of stars.
+    """
+    some = candidates.select(np.argsort(-candidates.snr)[:_FEW])
+    stamps, usable = cut_stamps(some, _half(fwhm, True))
+    flat, curved = (_fit_each(stamps, usable, fwhm, sky).chi2 for sky in (False, True))
+    return bool(np.median(curved / np.maximum(flat, 1e-30)) < _CURVED)
+
+
+def _half(fwhm: float, curved_sky: bool) -> int:
+    """Half the side of a stamp; a curved sky needs some of it around the star."""
+    return int(np.clip(np.ceil((_HALF_ON_NEBULA if curved_sky else _HALF) * fwhm), 4, 20))
+
+
+def _fit_each(
+    stamps: NDArray[np.float64], usable: NDArray[np.bool_], fwhm: float, curved_sky: bool
+) -> MoffatFit:
+    """Fit every source by itself, all with the same beta."""
+    return fit_moffat(
+        stamps,
+        usable,
+        sigma=1.0,
+        fwhm=fwhm,
+        groups=np.arange(len(stamps)),
+        fit_beta=False,
+        model_error=0.04,
+        iterations=12,
+        curved_sky=curved_sky,
+    )
 
 
 def _excess(values: NDArray[np.float64], errors: NDArray[np.float64]) -> float:

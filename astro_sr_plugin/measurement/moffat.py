@@ -13,7 +13,7 @@ __all__ = ["MoffatFit", "fit_moffat"]
 # the two components of the distortion g, |g| = (1 - q)/(1 + q) with the axis ratio q.
 _SHAPE_LOW = np.array([np.log(0.3), 0.01, -0.6, -0.6])
 _SHAPE_HIGH = np.array([np.log(40.0), 0.75, 0.6, 0.6])
-_LOCAL = 4
+_STAR = 3  # parameters of a star beside those of its sky: amplitude, x, y
 _SHAPE = 4
 
 
@@ -81,6 +81,7 @@ def fit_moffat(
     fit_ellipticity: bool = True,
     model_error: float = 0.005,
     iterations: int = 25,
+    curved_sky: bool = False,
 ) -> MoffatFit:
     """Fit stars, each with its own position, amplitude and sky, and one shape for each group.
 
@@ -110,6 +111,8 @@ def fit_moffat(
         Error of the profile as a fraction of the signal.
     iterations : int
         The largest number of iterations.
+    curved_sky : bool
+        Give each star a quadratic sky instead of a constant one, for stars on nebulae.
 
     Returns
     -------
@@ -122,16 +125,16 @@ def fit_moffat(
     number = int(groups.max()) + 1
     half = side // 2
     free = np.array([True, fit_beta, fit_ellipticity, fit_ellipticity])
-    nodes = _quadrature(fwhm, half)
+    nodes = _quadrature(fwhm, half, curved_sky)
 
     values = stamps.reshape(count, -1).astype(np.float64)
     mask = usable.reshape(count, -1)
     shapes = np.tile([np.log(fwhm), inverse_beta, 0.0, 0.0], (number, 1))
-    local = _start(values, mask, side)
+    local = np.pad(_start(values, mask, side), ((0, 0), (0, len(nodes.sky) - 1)))
     damping = np.full(number, 1e-2)
 
     model, jacobian = _evaluate(local, shapes[groups], nodes)
-    weights = _weights(values, mask, model, local, sigma, model_error)
+    weights = _weights(values, mask, model, local[:, _STAR:] @ nodes.sky, sigma, model_error)
     cost = _group_cost(values, model, weights, groups, number)
     for _ in range(iterations):
         step_shape, step_local = _solve(
@@ -150,16 +153,16 @@ def fit_moffat(
         model[taken] = new_model[taken]
         jacobian[taken] = new_jacobian[taken]
         damping = np.clip(np.where(better, damping * 0.2, damping * 8), 1e-7, 1e7)
-        weights = _weights(values, mask, model, local, sigma, model_error)
+        weights = _weights(values, mask, model, local[:, _STAR:] @ nodes.sky, sigma, model_error)
         cost = _group_cost(values, model, weights, groups, number)
         if better.any() and moved < 2e-4:
             break
     residuals = values - model
-    pixels = np.maximum((weights > 0).sum(axis=1) - _LOCAL, 1)
+    pixels = np.maximum((weights > 0).sum(axis=1) - local.shape[1], 1)
     chi2 = (residuals**2 * weights).sum(axis=1) / pixels
     errors = _shape_errors(jacobian, weights, groups, number, chi2, free)
     beyond = ((residuals**2 - sigma**2) * mask).sum(axis=1)
-    light = ((model - local[:, 3:]) ** 2 * mask).sum(axis=1)
+    light = ((model - local[:, _STAR:] @ nodes.sky) ** 2 * mask).sum(axis=1)
     return MoffatFit(
         log_fwhm=shapes[:, 0],
         inverse_beta=shapes[:, 1],
@@ -169,7 +172,7 @@ def fit_moffat(
         amplitude=local[:, 0],
         x=local[:, 1] + half,
         y=local[:, 2] + half,
-        sky=local[:, 3],
+        sky=local[:, _STAR],
         chi2=chi2,
         misfit=beyond / np.maximum(light, 1e-30),
     )
@@ -177,22 +180,28 @@ def fit_moffat(
 
 @dataclass(frozen=True, eq=False)
 class _Nodes:
-    """Offsets and weights of the quadrature points in a pixel, and the pixels' coordinates."""
+    """Quadrature points in a pixel, the pixels' coordinates, the sky's terms (terms, pixels)."""
 
     dx: NDArray[np.float64]
     dy: NDArray[np.float64]
     weight: NDArray[np.float64]
     x: NDArray[np.float64]
     y: NDArray[np.float64]
+    sky: NDArray[np.float64]
 
 
-def _quadrature(fwhm: float, half: int) -> _Nodes:
+def _quadrature(fwhm: float, half: int, curved_sky: bool) -> _Nodes:
     order = 4 if fwhm < 1.3 else 3 if fwhm < 2.5 else 2
     points, weights = np.polynomial.legendre.leggauss(order)
     dx, dy = np.meshgrid(points / 2, points / 2)
     y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(float)
     weight = np.outer(weights, weights).ravel() / 4
-    return _Nodes(dx.ravel(), dy.ravel(), weight, x.ravel(), y.ravel())
+    x, y = x.ravel(), y.ravel()
+    u, v = x / half, y / half
+    sky = [np.ones_like(u)]
+    if curved_sky:
+        sky += [u, v, u * u, u * v, v * v]
+    return _Nodes(dx.ravel(), dy.ravel(), weight, x, y, np.stack(sky))
 
 
 def _start(values: NDArray[np.float64], mask: NDArray[np.bool_], side: int) -> NDArray[np.float64]:
@@ -212,11 +221,12 @@ def _start(values: NDArray[np.float64], mask: NDArray[np.bool_], side: int) -> N
 def _evaluate(
     local: NDArray[np.float64], shapes: NDArray[np.float64], nodes: _Nodes
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Model (n, pixels) and its derivatives (n, 8, pixels): 4 of the star, 4 of the shape."""
-    amplitude, x0, y0, sky = (column[:, None] for column in local.T)
+    """Model (n, pixels) and its derivatives: star, sky, and the 4 of the shape."""
+    amplitude, x0, y0 = (column[:, None] for column in local[:, :_STAR].T)
+    own = local.shape[1]
     log_fwhm, q, g1, g2 = (column[:, None] for column in shapes.T)
     model = np.zeros((len(local), nodes.x.size))
-    jacobian = np.zeros((len(local), _LOCAL + _SHAPE, nodes.x.size))
+    jacobian = np.zeros((len(local), own + _SHAPE, nodes.x.size))
     # Radius in units of half the FWHM: w = r'^2, profile = (1 + (2^q - 1) w)^(-1/q).
     scale = 4 * np.exp(-2 * log_fwhm)
     norm = 1 / (1 - g1**2 - g2**2)
@@ -233,26 +243,26 @@ def _evaluate(
         model += profile
         jacobian[:, 1] -= factor * ((1 - g1) * u - g2 * v)
         jacobian[:, 2] -= factor * ((1 + g1) * v - g2 * u)
-        jacobian[:, 4] -= 2 * slope * w
-        jacobian[:, 5] += (
+        jacobian[:, own] -= 2 * slope * w
+        jacobian[:, own + 1] += (
             amplitude * profile * (logarithm / q**2 - np.log(2) * two_q * w / (q * base))
         )
-        jacobian[:, 6] += factor * (v * y - u * x) + slope * w * (2 * g1 * norm)
-        jacobian[:, 7] -= factor * (u * y + v * x) - slope * w * (2 * g2 * norm)
+        jacobian[:, own + 2] += factor * (v * y - u * x) + slope * w * (2 * g1 * norm)
+        jacobian[:, own + 3] -= factor * (u * y + v * x) - slope * w * (2 * g2 * norm)
     jacobian[:, 0] = model
-    jacobian[:, 3] = 1
-    return amplitude * model + sky, jacobian
+    jacobian[:, _STAR:own] = nodes.sky
+    return amplitude * model + local[:, _STAR:] @ nodes.sky, jacobian
 
 
 def _weights(
     values: NDArray[np.float64],
     mask: NDArray[np.bool_],
     model: NDArray[np.float64],
-    local: NDArray[np.float64],
+    sky: NDArray[np.float64],
     sigma: float,
     model_error: float,
 ) -> NDArray[np.float64]:
-    signal = np.maximum(model - local[:, 3:], 0)
+    signal = np.maximum(model - sky, 0)
     peak = np.maximum(signal.max(axis=1, keepdims=True), 1e-30)
     variance = sigma**2 + (model_error**2) * signal * peak
     deviation = (values - model) ** 2 / variance
@@ -291,20 +301,21 @@ def _solve(
     damping: NDArray[np.float64],
     free: NDArray[np.bool_],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """One damped step of the shapes (m, 4) and of the stars (n, 4)."""
+    """One damped step of the shapes (m, 4) and of the stars."""
+    own = jacobian.shape[1] - _SHAPE
     normal = _normal_matrix(jacobian, weights)
     right = (jacobian @ (weights * residuals)[..., None])[..., 0]
     diagonal = np.einsum("nii->ni", normal)
     diagonal *= 1 + damping[groups][:, None]
     diagonal += 1e-12 * diagonal.max(axis=1, keepdims=True) + 1e-300
     local, mixed, shape = (
-        normal[:, :_LOCAL, :_LOCAL],
-        normal[:, :_LOCAL, _LOCAL:],
-        normal[:, _LOCAL:, _LOCAL:],
+        normal[:, :own, :own],
+        normal[:, :own, own:],
+        normal[:, own:, own:],
     )
-    solved = np.linalg.solve(local, np.concatenate([mixed, right[:, :_LOCAL, None]], axis=2))
+    solved = np.linalg.solve(local, np.concatenate([mixed, right[:, :own, None]], axis=2))
     reduced = shape - mixed.transpose(0, 2, 1) @ solved[..., :_SHAPE]
-    reduced_right = right[:, _LOCAL:] - (mixed.transpose(0, 2, 1) @ solved[..., _SHAPE:])[..., 0]
+    reduced_right = right[:, own:] - (mixed.transpose(0, 2, 1) @ solved[..., _SHAPE:])[..., 0]
     total = np.zeros((number, _SHAPE, _SHAPE))
     total_right = np.zeros((number, _SHAPE))
     np.add.at(total, groups, reduced)
@@ -330,11 +341,12 @@ def _shape_errors(
     chi2: NDArray[np.float64],
     free: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
+    own = jacobian.shape[1] - _SHAPE
     normal = _normal_matrix(jacobian, weights / np.maximum(chi2, 1e-30)[:, None])
-    local = normal[:, :_LOCAL, :_LOCAL]
-    local += 1e-12 * np.einsum("nii->ni", local).max(axis=1)[:, None, None] * np.eye(_LOCAL)
-    mixed = normal[:, :_LOCAL, _LOCAL:]
-    reduced = normal[:, _LOCAL:, _LOCAL:] - mixed.transpose(0, 2, 1) @ np.linalg.solve(local, mixed)
+    local = normal[:, :own, :own]
+    local += 1e-12 * np.einsum("nii->ni", local).max(axis=1)[:, None, None] * np.eye(own)
+    mixed = normal[:, :own, own:]
+    reduced = normal[:, own:, own:] - mixed.transpose(0, 2, 1) @ np.linalg.solve(local, mixed)
     total = np.zeros((number, _SHAPE, _SHAPE))
     np.add.at(total, groups, reduced)
     total += np.diag(np.where(free, 1e-2, 1e12))

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.background import Background, measure_background
 from astro_sr_plugin.measurement.candidates import CandidateFinder, Candidates, cut_stamps
-from astro_sr_plugin.measurement.locus import find_stars
+from astro_sr_plugin.measurement.locus import find_stars, sky_is_curved
 from astro_sr_plugin.measurement.moffat import MoffatFit, fit_moffat
 from astro_sr_plugin.measurement.noise import Noise, measure_noise
 from astro_sr_plugin.measurement.saturation import find_saturation
@@ -124,8 +124,9 @@ def measure_psf(
     in at most 12 of 1024 x 1024. Each is fitted by a Moffat profile integrated over the pixel;
     those that share the size of the stars (the size locus) are then fitted together, with one
     shape. Galaxies, cosmic rays, hot pixels, blends and saturated stars do not lie on the locus,
-    or fit badly. Of fewer than 40 stars, what fits without some of them say is the error, and beta
-    is drawn to what the atmosphere makes, as far as the stars do not tell it.
+    or fit badly. Where stars stand on a nebula, each gets a quadratic sky. Of fewer than 40 stars,
+    what fits without some of them say is the error, and beta is drawn to what the atmosphere
+    makes, as far as the stars do not tell it.
 
     Parameters
     ----------
@@ -290,6 +291,7 @@ def _fit_together(stars: Candidates) -> tuple[MoffatFit, float, int]:
     fwhm = float(np.exp(np.median(np.log(np.clip(stars.size, 1, 15)))))
     inverse_beta = 0.3
     kept = stars
+    curved_sky = sky_is_curved(stars, fwhm)
     for turn in range(2):
         half = int(np.clip(np.ceil(2.4 * fwhm), 5, 26))
         most = max(20, min(_ENOUGH_STARS, _FIT_PIXELS // (2 * half + 1) ** 2))
@@ -297,14 +299,21 @@ def _fit_together(stars: Candidates) -> tuple[MoffatFit, float, int]:
         if len(kept) > most:
             chosen = kept.select(np.argsort(-kept.snr)[:most])
         stamps, usable = cut_stamps(chosen, half)
-        fit = fit_moffat(stamps, usable, sigma=1.0, fwhm=fwhm, inverse_beta=inverse_beta)
+        fit = fit_moffat(
+            stamps,
+            usable,
+            sigma=1.0,
+            fwhm=fwhm,
+            inverse_beta=inverse_beta,
+            curved_sky=curved_sky,
+        )
         fwhm, inverse_beta = float(fit.fwhm[0]), float(fit.inverse_beta[0])
         good = (fit.chi2 < 2.5 * np.median(fit.chi2)) & (fit.amplitude > 3)
         if turn == 0 and good.any():
             kept = chosen.select(np.flatnonzero(good))
     if len(chosen) >= _MANY_STARS:
         return fit, 0.0, len(kept)
-    fwhm_error, beta_error = _jackknife(stamps, usable, fit)
+    fwhm_error, beta_error = _jackknife(stamps, usable, fit, curved_sky)
     trust = 1 / (1 + (beta_error / _PRIOR_ERROR) ** 2)
     fit = fit_moffat(
         stamps,
@@ -313,12 +322,13 @@ def _fit_together(stars: Candidates) -> tuple[MoffatFit, float, int]:
         fwhm=fwhm,
         inverse_beta=trust * inverse_beta + (1 - trust) * _PRIOR,
         fit_beta=False,
+        curved_sky=curved_sky,
     )
     return fit, fwhm_error, len(kept)
 
 
 def _jackknife(
-    stamps: NDArray[np.float64], usable: NDArray[np.bool_], fit: MoffatFit
+    stamps: NDArray[np.float64], usable: NDArray[np.bool_], fit: MoffatFit, curved_sky: bool
 ) -> tuple[float, float]:
     """Errors of ln FWHM and 1/beta, from fits that each leave some stars out.
 
@@ -337,6 +347,7 @@ def _jackknife(
             sigma=1.0,
             fwhm=float(fit.fwhm[0]),
             inverse_beta=float(fit.inverse_beta[0]),
+            curved_sky=curved_sky,
         )
         shapes.append((again.log_fwhm[0], again.inverse_beta[0]))
     fwhm_error, beta_error = np.sqrt(groups - 1) * np.std(shapes, axis=0)

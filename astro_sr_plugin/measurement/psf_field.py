@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from astro_sr_plugin.measurement.background import Background
 from astro_sr_plugin.measurement.candidates import CandidateFinder, Candidates, cut_stamps
+from astro_sr_plugin.measurement.locus import sky_is_curved
 from astro_sr_plugin.measurement.moffat import fit_moffat
 from astro_sr_plugin.measurement.psf import PSFMeasurement, small_windows
 from astro_sr_plugin.measurement.windows import check_plane
@@ -209,6 +210,7 @@ def _fit_stars(
         fit_beta=False,
         model_error=0.02,
         iterations=12,
+        curved_sky=sky_is_curved(stars, psf.fwhm),
     )
     good = (
         (np.hypot(fit.x - half, fit.y - half) < max(1.5, 0.5 * psf.fwhm))

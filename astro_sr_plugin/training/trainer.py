@@ -96,6 +96,13 @@ def _learning_rate(config: TrainConfig, step: int) -> float:
     return config.final_learning_rate + half * (config.learning_rate - config.final_learning_rate)
 
 
+def _has_bfloat16(device: str) -> bool:
+    """Return whether the device computes in bfloat16; emulated, it is many times slower."""
+    if device == "cpu":
+        return torch.cpu._is_avx512_bf16_supported()
+    return device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def _save(state: TrainState, config: TrainConfig, out: Path) -> None:
     part = out / (CHECKPOINT + ".part")
     torch.save(
@@ -208,7 +215,7 @@ def train(
     rng = torch.Generator(device).manual_seed(config.seed * 1_000_003 + state.step)
     pool = torch.stack([make_scene(scenes, rng) for _ in range(config.pool_size)])
     loss_function = RestorationLoss().to(device)
-    use_bfloat16 = device != "mps"
+    use_bfloat16 = _has_bfloat16(device)
     begun = time.monotonic()
     running, since, last = 0.0, 0, begun
     while state.step < config.steps:

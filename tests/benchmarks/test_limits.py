@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("galsim")
 
-from benchmarks.limits import FWHM, BayesLimit, cramer_rao, make_stars, run_limits
+from benchmarks.limits import STAR_FIELD, BayesLimit, Field, cramer_rao, make_stars, run_limits
 from benchmarks.scenes import Scene
 
 
@@ -35,7 +35,10 @@ def test_nothing_simple_beats_the_posterior_mean(scene: Scene, task: str) -> Non
     stars = np.zeros(truth.shape, dtype=bool)
     y, x = np.indices(truth.shape)
     for u, v in zip(scene.x[5:11], scene.y[5:11], strict=True):
-        near = np.hypot((x + 0.5) / scale - 0.5 - u, (y + 0.5) / scale - 0.5 - v) < 1.2 * FWHM
+        near = (
+            np.hypot((x + 0.5) / scale - 0.5 - u, (y + 0.5) / scale - 0.5 - v)
+            < 1.2 * STAR_FIELD.fwhm
+        )
         stars |= near
     empty = float((truth[stars] ** 2).mean())
     assert 0 < limit < 0.5 * empty
@@ -45,7 +48,18 @@ def test_nothing_simple_beats_the_posterior_mean(scene: Scene, task: str) -> Non
 
 
 def test_the_report_is_written(tmp_path) -> None:
-    rows = run_limits(tmp_path, tasks=["denoise"], snrs=[10.0], stars=2, side=160)
+    found = run_limits(
+        tmp_path, tasks=["denoise"], snrs=[10.0], stars=2, side=160, kinds=["undersampled"]
+    )
+    rows = found["stars"]
     assert [(row["task"], row["snr"]) for row in rows] == [("denoise", 10.0)]
     assert rows[0]["ours"]["mean_square"] > 0
-    assert "| 10 |" in (tmp_path / "limits.md").read_text()
+    report = (tmp_path / "limits.md").read_text()
+    assert "| 10 |" in report
+    assert f"| undersampled | {found['scenes']['undersampled']['denoise']:.1f} |" in report
+
+
+def test_ten_times_the_stars_are_ten_decibels_less() -> None:
+    few, many = (BayesLimit("denoise", Field(2.0, 3.0, n, (15.0, 2000.0))) for n in (20, 200))
+    # Stars that stand out of the noise have the same error each, however many there are.
+    assert few.scene_db(4) - many.scene_db(4) == pytest.approx(10.0, abs=0.1)

@@ -8,6 +8,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.measurement.moffat import fit_moffat
 from astro_sr_plugin.measurement.psf import measure_psf
 
 WIDTHS = [1.5, 2.0, 3.0, 4.5, 6.0, 8.0]
@@ -190,3 +191,36 @@ def test_few_stars_over_a_nebula_are_not_taken_at_their_word(field) -> None:
     assert len(pulls) >= 5
     assert np.sqrt(np.mean(np.square(pulls))) < 2
     assert np.abs(np.array(betas) - 1 / 3.5).max() < 0.12
+
+
+def test_crests_of_a_nebula_are_no_wings_of_stars(field) -> None:
+    """Stars on clouds of twice their own width have the beta and the FWHM of stars on dark sky."""
+    widths, betas = [], []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        clouds = gaussian_filter(rng.normal(size=(400, 400)), 10, mode="wrap")
+        clouds *= 12 / clouds.std()
+        plane = field(seed, 3.5, kind=4.5, shape=(400, 400), stars=20, snr=(40.0, 1000.0))
+        psf = measure_psf(plane + clouds)
+        if psf.n_stars >= 3:
+            widths.append(psf.fwhm / 3.5)
+            betas.append(1 / psf.beta)
+    assert len(widths) >= 5
+    assert np.abs(np.array(widths) - 1).max() < 0.02
+    assert np.abs(np.array(betas) - 1 / 4.5).max() < 0.06
+
+
+def test_a_fit_with_a_curved_sky_is_exact_on_one() -> None:
+    y, x = np.mgrid[-9:10, -9:10].astype(float)
+    star = galsim.Moffat(beta=3.0, fwhm=3.0, flux=1e4).shift(0.3, -0.2)
+    stamp = star.drawImage(nx=19, ny=19, scale=1).array.astype(float)
+    stamp += 20 + x - 2 * y + 0.2 * x**2 - 0.1 * x * y + 0.05 * y**2
+    usable = np.ones((1, 19, 19), dtype=bool)
+    flat, curved = (
+        fit_moffat(stamp[None], usable, sigma=1.0, fwhm=3.5, curved_sky=sky)
+        for sky in (False, True)
+    )
+    assert curved.fwhm[0] == pytest.approx(3.0, rel=2e-3)
+    assert curved.beta[0] == pytest.approx(3.0, rel=1e-2)
+    assert (curved.x[0] - 9, curved.y[0] - 9) == pytest.approx((0.3, -0.2), abs=2e-3)
+    assert abs(flat.beta[0] - 3.0) > 0.3
