@@ -84,6 +84,11 @@ class Field:
         return 32 if self.fwhm < 2 else 16 if self.fwhm < 4 else 8
 
     @property
+    def stamp(self) -> int:
+        """Pixels of the input on each side of a star that are looked at."""
+        return int(np.ceil(_STAMP * self.fwhm))
+
+    @property
     def window(self) -> int:
         """Pixels of the output on each side of a star that errors are looked for in."""
         return int(np.ceil(_WITHIN * self.fwhm)) + 1
@@ -109,7 +114,8 @@ def make_stars(snr: float, *, field: Field = STAR_FIELD, side: int = _SIDE, seed
     """Simulate isolated stars in white noise: a row of bright ones, then of the ratio wanted."""
     rng = np.random.default_rng([round(10 * snr), seed])
     camera = Camera(1.0, 1.0)
-    grid = np.arange(_SPACING / 2, side, _SPACING)
+    spacing = max(_SPACING, 2 * field.stamp + 4)
+    grid = np.arange(spacing / 2, side, spacing)
     y, x = (axis.ravel() + rng.uniform(-0.5, 0.5, axis.size) for axis in np.meshgrid(grid, grid))
     levels = np.where(np.arange(x.size) < grid.size, _REFERENCE_SNR, snr)
     flux = levels * (camera.sigma(SKY) * np.sqrt(4 * np.pi) * field.fwhm / 2.355)
@@ -137,14 +143,10 @@ class BayesLimit:
         return np.arange(-count, count + 1)
 
     @cached_property
-    def _stamp(self) -> int:
-        return int(np.ceil(_STAMP * self.field.fwhm))
-
-    @cached_property
     def _bank(self) -> Array:
         """Stars at all offsets, shape (places, pixels), flux 1."""
         fine = self.field.steps
-        side = 2 * (self._stamp + int(np.ceil(_REACH * self.field.fwhm))) + 1
+        side = 2 * (self.field.stamp + int(np.ceil(_REACH * self.field.fwhm))) + 1
         star = Content(np.array([side // 2]), np.array([side // 2]), np.ones(1))
         psf = moffat(self.field.fwhm, self.field.beta)
         image = render(
@@ -153,7 +155,7 @@ class BayesLimit:
         # Sample j of the fine grid lies at (j + 0.5) step - 0.5: the mean of four is on the places.
         image = (image[1:, 1:] + image[:-1, 1:] + image[1:, :-1] + image[:-1, :-1]) / 4
         middle = round((side // 2 + 0.5) * fine) - 1
-        pixels = np.arange(-self._stamp, self._stamp + 1) * fine
+        pixels = np.arange(-self.field.stamp, self.field.stamp + 1) * fine
         n = self._moves.size
         rows = (middle + pixels[None, :] - self._moves[:, None]).ravel()
         block = image[np.ix_(rows, rows)].reshape(n, pixels.size, n, pixels.size)
@@ -191,7 +193,7 @@ class BayesLimit:
         sigma = float(scene.sigma)
         data = (scene.observed - scene.background) / sigma
         errors = []
-        own, half = _wanted(scene), self._stamp
+        own, half = _wanted(scene), self.field.stamp
         for x, y in zip(scene.x[own][:count], scene.y[own][:count], strict=True):
             column, row = round(float(x)), round(float(y))
             window = np.s_[row - half : row + half + 1, column - half : column + half + 1]

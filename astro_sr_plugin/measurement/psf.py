@@ -37,7 +37,6 @@ _FIT_PIXELS = 60_000
 _MANY_STARS = 40
 _CLEAR, _BRIGHT = 10.0, 30.0
 _FEWEST_BRIGHT = 3
-_HALF, _HALF_ON_NEBULA = 2.4, 2.8  # FWHM; of the stamps
 _JACKKNIFE = 8
 _FEWEST_TO_LEAVE_OUT = 3
 _PRIOR, _PRIOR_ERROR = 0.3, 0.06
@@ -294,7 +293,7 @@ def _fit_together(stars: Candidates) -> tuple[MoffatFit, float, int]:
     kept = stars
     curved_sky = sky_is_curved(stars, fwhm)
     for turn in range(2):
-        half = int(np.clip(np.ceil((_HALF_ON_NEBULA if curved_sky else _HALF) * fwhm), 5, 26))
+        half = int(np.clip(np.ceil(2.4 * fwhm), 5, 26))
         most = max(20, min(_ENOUGH_STARS, _FIT_PIXELS // (2 * half + 1) ** 2))
         chosen = kept
         if len(kept) > most:
