@@ -99,7 +99,9 @@ def _learning_rate(config: TrainConfig, step: int) -> float:
 def _has_bfloat16(device: str) -> bool:
     """Return whether the device computes in bfloat16; emulated, it is many times slower."""
     if device == "cpu":
-        return torch.cpu._is_avx512_bf16_supported()
+        # There is no public question for it, and none at all before torch 2.6.
+        asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+        return asked is not None and bool(asked())
     return device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
