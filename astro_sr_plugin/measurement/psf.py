@@ -383,6 +383,7 @@ def _map(
             fwhm=float(fit.fwhm[0]),
             inverse_beta=float(fit.inverse_beta[0]),
             fit_beta=False,
+            curved_sky=sky_is_curved(stars, float(fit.fwhm[0])),
         )
         fwhm[cell] = local.fwhm[0]
         ellipticity[cell], theta[cell] = local.ellipticity[0], local.theta[0]

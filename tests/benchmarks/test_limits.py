@@ -63,3 +63,9 @@ def test_ten_times_the_stars_are_ten_decibels_less() -> None:
     few, many = (BayesLimit("denoise", Field(2.0, 3.0, n, (15.0, 2000.0))) for n in (20, 200))
     # Stars that stand out of the noise have the same error each, however many there are.
     assert few.scene_db(4) - many.scene_db(4) == pytest.approx(10.0, abs=0.1)
+
+
+def test_errors_of_bright_stars_are_normal() -> None:
+    limit = BayesLimit("denoise", Field(2.0, 3.0, 200))
+    seen = limit.mean_square(make_stars(25.0, field=limit.field, side=280), 30)
+    assert limit.bright_mean_square(25.0) == pytest.approx(seen, rel=0.4)

@@ -8,7 +8,7 @@ from scipy import fft
 
 from benchmarks import classical
 from benchmarks.evaluation import evaluate_outputs
-from benchmarks.matched_filter import found_ratio
+from benchmarks.matched_filter import clear_peak, found_ratio
 from benchmarks.scenes import Scene, make_scene
 from benchmarks.starred import SIDE, cut_out, narrow_psf
 
@@ -46,6 +46,16 @@ def test_the_matched_filter_is_as_good_as_itself(scene):
     scale = scene.psf.max() / (scene.psf**2).sum()
     images = (scale * filtered(image) for image in (planes(scene, scene.observed), truth))
     assert found_ratio(scene, "denoise", 0, *images) == pytest.approx(1.0, abs=0.03)
+
+
+def test_a_star_of_5_sigma_is_brighter_where_pixels_share_their_noise(scene):
+    fwhm = scene.fwhm / 2.3548
+    white = 5 * np.sqrt(4 * np.pi) * fwhm  # of a Gaussian star, in the noise of a pixel
+    seen = clear_peak(scene, "denoise", 0) / scene.psf.max()
+    assert 1.0 < seen / white < 1.6  # Moffat wings are wider
+    stack = make_scene("nebula-stack", 7, size=128)
+    flux = clear_peak(stack, "denoise", 0) / stack.psf.max()
+    assert flux > 1.4 * 5 / np.sqrt((stack.psf**2).sum())
 
 
 def test_errors_are_counted_in_those_of_the_wiener_filter(scene):
