@@ -31,7 +31,7 @@ from scipy.signal import fftconvolve
 
 from astro_sr_plugin.metrics import aperture_photometry
 from benchmarks.exposure import Camera
-from benchmarks.kinds import Plan
+from benchmarks.kinds import FWHM, Plan
 from benchmarks.peers import Bench
 from benchmarks.quality import enhance
 from benchmarks.rendering import Content, moffat, render
@@ -88,10 +88,9 @@ class Field:
         """Pixels of the input on each side of a star that are looked at."""
         return int(np.ceil(_STAMP * self.fwhm))
 
-    @property
-    def window(self) -> int:
-        """Pixels of the output on each side of a star that errors are looked for in."""
-        return int(np.ceil(_WITHIN * self.fwhm)) + 1
+    def flux(self, snr: Any) -> Any:
+        """Return the fluxes of signal-to-noise ratios, in sky sigma."""
+        return snr * np.sqrt(4 * np.pi) * self.fwhm / 2.355
 
     def share(self, snr: Array) -> Array:
         """Return how many of the stars there are per unit of ``snr``."""
@@ -100,10 +99,10 @@ class Field:
 
 
 FIELDS = {
-    "star-field": Field(3.2, 3.0, 500),
-    "undersampled": Field(1.7, 4.0, 450),
-    "oversampled": Field(6.5, 4.765, 110, (8.0, 2000.0)),
-    "integer-gradient": Field(2.9, 3.4, 420),
+    "star-field": Field(FWHM["star-field"], 3.0, 500),
+    "undersampled": Field(FWHM["undersampled"], 4.0, 450),
+    "oversampled": Field(FWHM["oversampled"], 4.765, 110, (8.0, 2000.0)),
+    "integer-gradient": Field(FWHM["integer-gradient"], 3.4, 420),
 }
 """The scenes of `benchmarks.kinds` that are made of single stars, galaxies left out."""
 
@@ -118,7 +117,7 @@ def make_stars(snr: float, *, field: Field = STAR_FIELD, side: int = _SIDE, seed
     grid = np.arange(spacing / 2, side, spacing)
     y, x = (axis.ravel() + rng.uniform(-0.5, 0.5, axis.size) for axis in np.meshgrid(grid, grid))
     levels = np.where(np.arange(x.size) < grid.size, _REFERENCE_SNR, snr)
-    flux = levels * (camera.sigma(SKY) * np.sqrt(4 * np.pi) * field.fwhm / 2.355)
+    flux = camera.sigma(SKY) * field.flux(levels)
     plan = Plan([Content(x, y, flux)], [moffat(field.fwhm, field.beta)], camera, (SKY,))
     return observe_plan(plan, field.fwhm, f"stars-{snr:g}", seed, side, rng)
 
@@ -162,18 +161,24 @@ class BayesLimit:
         return block.transpose(0, 2, 1, 3).reshape(n**2, pixels.size**2)
 
     @cached_property
+    def _power(self) -> Array:
+        """Sums of the squares of the stars of the bank, shape (places, places)."""
+        n = self._moves.size
+        return np.asarray((self._bank**2).sum(axis=1).reshape(n, n))
+
+    @cached_property
     def _levels(self) -> tuple[Array, Array]:
         """Fluxes in sky sigma, and how many stars of each are expected at a place."""
         snr = np.geomspace(self.field.snr[0], 4 * _FINEST_SNR, _LEVELS)
         number = self.field.share(snr) * snr * np.log(snr[1] / snr[0])
         number *= self.field.density / self.field.steps**2
-        return snr * np.sqrt(4 * np.pi) * self.field.fwhm / 2.355, number
+        return np.asarray(self.field.flux(snr)), number
 
     @cached_property
     def _shape(self) -> Array:
         """The result's profile in steps, at least as far as the window from every place."""
         fwhm, beta, fine = self.field.fwhm, self.field.beta, self.field.steps
-        reach = round((self.field.window + 0.5) * fine) + self._moves[-1]
+        reach = round((_window(fwhm) + 0.5) * fine) + self._moves[-1]
         places = np.arange(-reach, reach + 1) / fine
         square = places[:, None] ** 2 + places[None, :] ** 2
         if self.task == "denoise":
@@ -206,10 +211,10 @@ class BayesLimit:
 
         They are those of Cramer and Rao, carried on to the image; the mean over places in a pixel.
         """
-        flux = snr * np.sqrt(4 * np.pi) * self.field.fwhm / 2.355
+        flux = float(self.field.flux(snr))
         fine, n = self.field.steps, self._moves.size
         bank = self._bank.reshape(n, n, -1)
-        offsets = _output_offsets(self.task, self.field.window)
+        offsets = _output_offsets(self.task, self.field.fwhm)
         pixels = np.round(offsets * fine).astype(int) + self._shape.shape[0] // 2
         errors = []
         for row, column in itertools.product((-fine // 3, 0, fine // 3), repeat=2):
@@ -251,9 +256,9 @@ class BayesLimit:
         fluxes, prior = self._levels
         n = self._moves.size
         match = (self._bank @ data.ravel()).reshape(n, n)
-        power = (self._bank**2).sum(axis=1).reshape(n, n)
         weights = [
-            p * np.exp(f * match - 0.5 * f**2 * power) for f, p in zip(fluxes, prior, strict=True)
+            p * np.exp(f * match - 0.5 * f**2 * self._power)
+            for f, p in zip(fluxes, prior, strict=True)
         ]
         total = 1.0 + sum(float(w.sum()) for w in weights)
         # A sum over places is the convolution of their weights with the profile, and only the
@@ -265,7 +270,7 @@ class BayesLimit:
         ]
         side = n + self._profiles[0].shape[0] - 1
         fine = np.sum(parts, axis=0) if parts else np.zeros((side, side))
-        offsets = _output_offsets(self.task, self.field.window)
+        offsets = _output_offsets(self.task, self.field.fwhm)
         places = np.round(offsets * self.field.steps).astype(int) + side // 2
         return fine[np.ix_(places, places)]
 
@@ -289,8 +294,14 @@ def _over_pixel(shape: Array, width: int) -> Array:
     return fftconvolve(shape, kernel[:, None] * kernel[None, :], mode="same")
 
 
-def _output_offsets(task: str, window: int) -> Array:
+def _window(fwhm: float) -> int:
+    """Pixels of the input on each side of a star in which errors are looked for."""
+    return int(np.ceil(_WITHIN * fwhm)) + 1
+
+
+def _output_offsets(task: str, fwhm: float) -> Array:
     """Offsets of the pixels of the output from the middle of an input pixel, in input pixels."""
+    window = _window(fwhm)
     if task == "super-resolve":
         return np.arange(-2 * window, 2 * window) * 0.5 + 0.25
     return np.arange(-window, window + 1) * 1.0
@@ -309,7 +320,7 @@ def _square_error(
 
     The estimate is given on the pixels around ``at``, or cut out of ``output``.
     """
-    offsets = _output_offsets(task, int(np.ceil(_WITHIN * scene.fwhm)) + 1)
+    offsets = _output_offsets(task, scene.fwhm)
     scale = 2 if task == "super-resolve" else 1
     background = scene.background_x2 if scale == 2 else scene.background
     columns, rows = (np.round((at[k] + offsets + 0.5) * scale - 0.5).astype(int) for k in range(2))

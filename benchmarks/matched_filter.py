@@ -50,10 +50,7 @@ def clear_peak(scene: Scene, task: str, channel: int) -> float:
 
     The noise is that of the channel as it is, correlated or not.
     """
-    scale, target = SCALES[task], scene.target_fwhm(task)
-    psf_peak = float(_psf(scene, channel).max())
-    peak = psf_peak if task == "denoise" else scale**2 / (2 * np.pi * (target / 2.3548) ** 2)
-    return _limit(scene, channel) * peak
+    return _limit(scene, channel) * _peak(scene, task, channel)
 
 
 def found_ratio(scene: Scene, task: str, channel: int, plane: Array, truth: Array) -> float:
@@ -78,8 +75,9 @@ def found_ratio(scene: Scene, task: str, channel: int, plane: Array, truth: Arra
     """
     matched = _matched(scene, channel)
     inputs = (fftconvolve(image, matched, mode="same") for image in _input(scene, channel))
-    reference = _peaks(scene, *inputs, _limit(scene, channel), scene.fwhm, 1).found()
-    limit = clear_peak(scene, task, channel)
+    flux = _limit(scene, channel)
+    reference = _peaks(scene, *inputs, flux, scene.fwhm, 1).found()
+    limit = flux * _peak(scene, task, channel)
     found = _peaks(scene, plane, truth, limit, scene.target_fwhm(task), SCALES[task]).found()
     return found / reference if reference else float("nan")
 
@@ -90,6 +88,13 @@ def _limit(scene: Scene, channel: int) -> float:
     noise = np.where(scene.excluded, 0.0, seen - clean)
     filtered = fftconvolve(noise, _matched(scene, channel), mode="same")
     return _LIMIT * float(filtered[~scene.excluded].std())
+
+
+def _peak(scene: Scene, task: str, channel: int) -> float:
+    """Return the peak in a task's truth of a star of flux 1."""
+    if task == "denoise":
+        return float(_psf(scene, channel).max())
+    return float(SCALES[task] ** 2 / (2 * np.pi * (scene.target_fwhm(task) / 2.3548) ** 2))
 
 
 def _psf(scene: Scene, channel: int) -> Array:

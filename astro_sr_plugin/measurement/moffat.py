@@ -134,7 +134,7 @@ def fit_moffat(
     damping = np.full(number, 1e-2)
 
     model, jacobian = _evaluate(local, shapes[groups], nodes)
-    weights = _weights(values, mask, model, local[:, _STAR:] @ nodes.sky, sigma, model_error)
+    weights = _weights(values, mask, model, _sky(local, nodes), sigma, model_error)
     cost = _group_cost(values, model, weights, groups, number)
     for _ in range(iterations):
         step_shape, step_local = _solve(
@@ -153,7 +153,7 @@ def fit_moffat(
         model[taken] = new_model[taken]
         jacobian[taken] = new_jacobian[taken]
         damping = np.clip(np.where(better, damping * 0.2, damping * 8), 1e-7, 1e7)
-        weights = _weights(values, mask, model, local[:, _STAR:] @ nodes.sky, sigma, model_error)
+        weights = _weights(values, mask, model, _sky(local, nodes), sigma, model_error)
         cost = _group_cost(values, model, weights, groups, number)
         if better.any() and moved < 2e-4:
             break
@@ -162,7 +162,7 @@ def fit_moffat(
     chi2 = (residuals**2 * weights).sum(axis=1) / pixels
     errors = _shape_errors(jacobian, weights, groups, number, chi2, free)
     beyond = ((residuals**2 - sigma**2) * mask).sum(axis=1)
-    light = ((model - local[:, _STAR:] @ nodes.sky) ** 2 * mask).sum(axis=1)
+    light = ((model - _sky(local, nodes)) ** 2 * mask).sum(axis=1)
     return MoffatFit(
         log_fwhm=shapes[:, 0],
         inverse_beta=shapes[:, 1],
@@ -251,7 +251,13 @@ def _evaluate(
         jacobian[:, own + 3] -= factor * (u * y + v * x) - slope * w * (2 * g2 * norm)
     jacobian[:, 0] = model
     jacobian[:, _STAR:own] = nodes.sky
-    return amplitude * model + local[:, _STAR:] @ nodes.sky, jacobian
+    return amplitude * model + _sky(local, nodes), jacobian
+
+
+def _sky(local: NDArray[np.float64], nodes: _Nodes) -> NDArray[np.float64]:
+    """Sky under each star, shape (n, pixels)."""
+    result: NDArray[np.float64] = local[:, _STAR:] @ nodes.sky
+    return result
 
 
 def _weights(

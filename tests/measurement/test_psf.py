@@ -18,6 +18,12 @@ def shape_for(fwhm: float) -> tuple[int, int]:
     return (360, 360) if fwhm < 4 else (560, 560)
 
 
+def clouds(seed: int, side: int, width: float, rms: float) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(size=(side, side))
+    smooth = gaussian_filter(noise, width, mode="wrap")
+    return smooth * (rms / smooth.std())
+
+
 @pytest.mark.parametrize("fwhm", WIDTHS)
 @pytest.mark.parametrize("kind", [2.5, 3.5, 5.0, "gaussian", "kolmogorov"])
 def test_fwhm_and_beta(field, fwhm: float, kind: float | str) -> None:
@@ -181,10 +187,8 @@ def test_few_stars_over_a_nebula_are_not_taken_at_their_word(field) -> None:
     """The error that is told covers what the nebula does to the shape, and beta stays sane."""
     pulls, betas = [], []
     for seed in range(8):
-        rng = np.random.default_rng(seed)
-        clouds = gaussian_filter(rng.normal(size=(300, 300)), 15, mode="wrap")
-        clouds *= 6 / clouds.std()
-        psf = measure_psf(field(seed, 3.5, kind=3.5, shape=(300, 300), stars=12) + clouds)
+        plane = field(seed, 3.5, kind=3.5, shape=(300, 300), stars=12)
+        psf = measure_psf(plane + clouds(seed, 300, 15, 6))
         if psf.n_stars >= 3:
             pulls.append((psf.fwhm - 3.5) / psf.fwhm_error)
             betas.append(1 / psf.beta)
@@ -197,11 +201,8 @@ def test_crests_of_a_nebula_are_no_wings_of_stars(field) -> None:
     """Stars on clouds of twice their own width have the beta and the FWHM of stars on dark sky."""
     widths, betas = [], []
     for seed in range(5):
-        rng = np.random.default_rng(seed)
-        clouds = gaussian_filter(rng.normal(size=(400, 400)), 10, mode="wrap")
-        clouds *= 12 / clouds.std()
         plane = field(seed, 3.5, kind=4.5, shape=(400, 400), stars=20, snr=(40.0, 1000.0))
-        psf = measure_psf(plane + clouds)
+        psf = measure_psf(plane + clouds(seed, 400, 10, 12))
         if psf.n_stars >= 3:
             widths.append(psf.fwhm / 3.5)
             betas.append(1 / psf.beta)
