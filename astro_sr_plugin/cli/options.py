@@ -25,7 +25,7 @@ __all__ = [
     "psf_argument",
 ]
 
-DTYPES = ("float32", "float64", "int16", "uint16", "int32", "original")
+DTYPES = ("float32", "float64", "uint8", "int16", "uint16", "int32", "original")
 
 Commands = Any
 """What `argparse.ArgumentParser.add_subparsers` returns (argparse keeps the class private)."""

@@ -13,6 +13,10 @@ from astro_sr_plugin.exceptions import OutputError
 
 __all__ = ["check_place", "finish", "part_of", "write_errors", "writing"]
 
+# Bytes of the final name that a part file repeats; common file systems allow 255 in all, and some
+# that encrypt names 143.
+_NAME_BYTES = 120
+
 
 def check_place(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Check that a file can be made at a path, before any work is done for it.
@@ -68,7 +72,9 @@ def part_of(target: Path) -> Path:
     Path
         A hidden name that nothing else uses.
     """
-    return target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.part")
+    # File systems count the bytes of a name, and one letter can take four of them.
+    start = os.fsencode(target.name)[:_NAME_BYTES].decode(errors="ignore")
+    return target.with_name(f".{start}.{secrets.token_hex(4)}.part")
 
 
 def finish(part: Path, target: Path) -> None:

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.io.fits import Header, VerifyError
 from numpy.typing import DTypeLike, NDArray
 
 from astro_sr_plugin.data.memory import iter_strips
-from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.exceptions import AstroSRWarning, InputError
 
-__all__ = ["PixelCoding", "choose_coding", "stored_dtype"]
+__all__ = ["FACTOR_KEYWORD", "PixelCoding", "choose_coding", "read_factor", "stored_dtype"]
+
+#: Keyword of integer TIFF and XISF files whose numbers are the pixel values times a factor.
+FACTOR_KEYWORD = "ASRFACT"
 
 _FITS_ZERO = {"int8": -(2**7), "uint16": 2**15, "uint32": 2**31}
 _FITS_STORAGE = {"int8": "uint8", "uint16": "int16", "uint32": "int32"}
 _OFFERED = ("uint8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64")
 _FLOAT32_BITS = 24
+# Steps that the central part of the values has to cover; with fewer, rounding to integers would
+# leave 3 bits or less of the sky and of everything faint.
+_FEWEST_STEPS = 8
+_CENTRAL_PERCENTILES = (0.5, 99.5)
+# About this many pixels give the percentiles.
+_SAMPLE = 1_000_000
+# Compressed FITS holds no longer integers, and 32 bits are finer than any measurement.
+_MOST_BITS = 32
 
 
 @dataclass(frozen=True)
@@ -201,7 +213,13 @@ def choose_coding(
     Raises
     ------
     InputError
-        If values do not fit; nothing is ever clipped.
+        If values do not fit; nothing is ever clipped. If rounding to integers would leave only a
+        few values of the image, and the file format has no BSCALE.
+
+    Warns
+    -----
+    AstroSRWarning
+        If values that run from 0 to 1, or in other steps finer than 1, are stored scaled.
     """
     scale, zero, blank = 1.0, 0.0, None
     stored = np.dtype(name)
@@ -216,7 +234,75 @@ def choose_coding(
     if coding.is_float:
         _check_floats(coding, data)
         return coding
+    if _needs_finer_steps(coding, data):
+        coding = _with_finer_steps(coding, data, name, fits=fits)
     return _with_blank(coding, data, name, allowed=fits)
+
+
+def read_factor(header: Header, dtype: np.dtype) -> float:
+    """Take the factor that `choose_coding` chose for TIFF and XISF out of a header.
+
+    Parameters
+    ----------
+    header : fits.Header
+        Of the file; the keyword is removed.
+    dtype : numpy.dtype
+        Type of the stored numbers. The factor counts for integers only: a program that turned
+        them into floats may have kept the keyword.
+
+    Returns
+    -------
+    float
+        Scale of a `PixelCoding`: 1 over the factor, or 1.
+    """
+    factor = _number(header, FACTOR_KEYWORD, 1.0)
+    header.remove(FACTOR_KEYWORD, ignore_missing=True, remove_all=True)
+    return 1.0 / factor if dtype.kind in "iu" and factor > 0 else 1.0
+
+
+def _needs_finer_steps(coding: PixelCoding, data: NDArray) -> bool:
+    """Whether rounding to the steps of the coding would leave only a few values of the image."""
+    if data.dtype.kind != "f":
+        return False
+    stride = max(1, data.size // _SAMPLE)
+    sample = data.reshape(-1)[::stride].astype(np.float64)
+    sample = sample[np.isfinite(sample)]
+    if sample.size == 0:
+        return False
+    steps = (sample - coding.zero) / coding.scale
+    # Whole numbers that went through a scaling in float32 are whole to about four digits.
+    if np.all(np.abs(steps - np.rint(steps)) <= 1e-3 * min(1.0, float(np.ptp(steps)))):
+        return False
+    low, high = np.percentile(steps, _CENTRAL_PERCENTILES)
+    return bool(high - low < _FEWEST_STEPS)
+
+
+def _with_finer_steps(coding: PixelCoding, data: NDArray, name: str, *, fits: bool) -> PixelCoding:
+    """Spread the range of the values over the integers: BSCALE in FITS, else a stated factor."""
+    finite = [strip[np.isfinite(strip)] for strip in iter_strips(data)]
+    low = min(float(part.min()) for part in finite if part.size)
+    high = max(float(part.max()) for part in finite if part.size)
+    info = np.iinfo(coding.dtype)
+    if fits:
+        low, high = (0.0, 1.0) if low >= 0 and high <= 1 else (low, high if high > low else low + 1)
+        # The lowest number is left for BLANK.
+        reach = 2 ** (_MOST_BITS - 1)
+        bottom, top = max(info.min, -reach) + 1, min(info.max, reach - 1)
+        scale = (high - low) / (top - bottom)
+        fine = replace(coding, scale=scale, zero=low - bottom * scale)
+        how = f"with BSCALE = {fine.scale:.8g} and BZERO = {fine.zero:.8g}, which readers undo"
+    elif max(info.min, -1) <= low and high <= 1:
+        fine = replace(coding, scale=1.0 / info.max)
+        how = f"multiplied by {info.max} (keyword {FACTOR_KEYWORD})"
+    else:
+        msg = (
+            f"dtype={name!r} would leave only a few values of the image, which runs from "
+            f"{low:.10g} to {high:.10g} in steps finer than 1; write FITS or a float type"
+        )
+        raise InputError(msg)
+    msg = f"the values {low:.6g} to {high:.6g} do not fill dtype={name!r}: they are stored {how}"
+    warnings.warn(msg, AstroSRWarning, stacklevel=4)
+    return fine
 
 
 def _check_floats(coding: PixelCoding, data: NDArray) -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.data.header import MEMORY_KEYWORDS, parse_header, quiet, to_ascii
 from astro_sr_plugin.data.memory import iter_strips
-from astro_sr_plugin.data.pixels import PixelCoding
+from astro_sr_plugin.data.pixels import FACTOR_KEYWORD, PixelCoding, read_factor
 from astro_sr_plugin.data.units import parse_unit
 from astro_sr_plugin.data.wcs_keywords import read_wcs
 from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError, InputError
@@ -83,9 +83,9 @@ def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CC
     if stored.dtype.kind not in "iuf":
         raise _error(path, f"its pixels have dtype {stored.dtype}; allowed are integers and floats")
     stored, mask = _in_order(path, stored, axes)
-    coding = PixelCoding(stored.dtype)
-    data = coding.decode(stored)[0]
     header = _header(description)
+    coding = PixelCoding(stored.dtype, read_factor(header, stored.dtype))
+    data = coding.decode(stored)[0]
     wcs = read_wcs(header, shape=data.shape, source=str(path))
     header["ASRDTYPE"] = (coding.name, "pixel type of the file read")
     return CCDData(data, unit=parse_unit(header.get("BUNIT")), mask=mask, wcs=wcs, meta=header)
@@ -207,6 +207,8 @@ def _text(shape: tuple[int, ...], header: Header, coding: PixelCoding) -> str:
     cards = [Card("SIMPLE", True), Card("BITPIX", bitpix), Card("NAXIS", len(shape))]
     cards += [Card(f"NAXIS{i}", n) for i, n in enumerate(shape[::-1], start=1)]
     cards += [card for card in header.cards if card.keyword not in MEMORY_KEYWORDS]
+    if coding.scale != 1:
+        cards.append(Card(FACTOR_KEYWORD, 1 / coding.scale, "stored number / pixel value"))
     with quiet():
         images = [card.image for card in cards]
     lines = [image[i : i + 80] for image in images for i in range(0, len(image), 80)]

@@ -33,7 +33,7 @@ from astro_sr_plugin.data.header import (
     to_ascii,
 )
 from astro_sr_plugin.data.memory import iter_strips, release
-from astro_sr_plugin.data.pixels import PixelCoding
+from astro_sr_plugin.data.pixels import FACTOR_KEYWORD, PixelCoding, read_factor
 from astro_sr_plugin.data.units import parse_unit
 from astro_sr_plugin.data.wcs_keywords import read_wcs
 from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError, InputError
@@ -89,10 +89,10 @@ def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CC
         if isinstance(error, ImageReadError):
             raise
         raise _error(path, f"its image is damaged ({error})") from error
-    coding = PixelCoding(stored.dtype)
-    data = coding.decode(stored)[0]
     with quiet():
         header = _header(element)
+    coding = PixelCoding(stored.dtype, read_factor(header, stored.dtype))
+    data = coding.decode(stored)[0]
     wcs = read_wcs(header, shape=data.shape, source=str(path))
     header[_ROW_ORDER] = ("BOTTOM-UP", "the first row is the lowest one")
     header["ASRDTYPE"] = (coding.name, "pixel type of the file read")
@@ -147,7 +147,10 @@ def write(
     if mask is not None or uncertainty is not None:
         msg = "XISF files take no mask and no uncertainty along; FITS does"
         warnings.warn(msg, AstroSRWarning, stacklevel=4)
-    rule = PixelCoding(coding.dtype.newbyteorder("<"))
+    rule = PixelCoding(coding.dtype.newbyteorder("<"), coding.scale)
+    if coding.scale != 1:
+        header = header.copy()
+        header[FACTOR_KEYWORD] = (1 / coding.scale, "stored number / pixel value")
     data = _turned(data)
     shape = data.shape
     attributes = {

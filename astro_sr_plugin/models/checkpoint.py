@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def save_network(net: WienerUNet, spec: ModelSpec, path: Path) -> str:
 
 def _write(net: nn.Module, metadata: dict[str, str], path: Path) -> str:
     tensors = {k: v.detach().half().contiguous() for k, v in net.state_dict().items()}
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f".{secrets.token_hex(8)}.part")
     save_file(tensors, part, metadata=metadata)
     os.replace(part, path)
     return file_digest(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -282,7 +283,7 @@ def _loss(net: ErrorNet, batch: list[_Example]) -> Tensor:
 
 
 def _save(net: ErrorNet, optimizer: torch.optim.Optimizer, step: int, path: Path) -> None:
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f".{secrets.token_hex(8)}.part")
     state = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
     torch.save(state, part)
     os.replace(part, path)

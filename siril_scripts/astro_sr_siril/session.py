@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 import time
 from pathlib import Path
@@ -128,7 +129,7 @@ class Session:
 
     def save(self, path: Path, pixels: NDArray[np.float32], header: Header) -> None:
         """Write an image file; it appears when it is complete."""
-        part = path.with_name(path.name + ".part")
+        part = path.with_name(f".{secrets.token_hex(8)}.part")
         try:
             fits.writeto(part, pixels, header, overwrite=True, output_verify="silentfix+ignore")
             os.replace(part, path)
