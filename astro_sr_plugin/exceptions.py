@@ -10,6 +10,7 @@ The tree (the exit code of the command line in brackets)::
     └── OutOfMemoryError             [1]  the smallest tile does not fit
 
     AstroSRWarning (UserWarning)     the work goes on, but the user should know
+    └── UnchangedWarning             a verb could not do its work; the command line's --strict: [1]
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = [
     "ModelError",
     "OutOfMemoryError",
     "OutputError",
+    "UnchangedWarning",
 ]
 
 
@@ -55,3 +57,7 @@ class OutOfMemoryError(AstroSRError):
 
 class AstroSRWarning(UserWarning):
     """The result is valid, but something about the input deserves the user's attention."""
+
+
+class UnchangedWarning(AstroSRWarning):
+    """A verb could not do its work on an image, or on planes of it, which come back unchanged."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 import sys
@@ -14,6 +15,14 @@ from astro_sr_plugin.exceptions import ImageReadError, InputError, OutputError
 __all__ = ["find_inputs", "name_outputs"]
 
 _LISTS = (".txt", ".lst", ".list")
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""Encodings by their byte order mark; UTF-32 is left out, since nothing saves lists so."""
+_ZERO_BYTES = 0.25
+"""Part of every other byte that is 0 in UTF-16 without a byte order mark, at least."""
 # The longest first: of "a.fits.fz" both parts are the suffix.
 _SUFFIXES = sorted((s for form in FORMATS for s in form.suffixes), key=len, reverse=True)
 
@@ -26,7 +35,8 @@ def find_inputs(words: Iterable[str | os.PathLike[str]]) -> list[Path]:
     words : iterable of str or Path
         Each a folder (the images directly in it, by suffix), a list (a text file ``.txt``,
         ``.lst``, ``.list`` or ``@FILE`` with one path per line, ``-`` for standard input), a
-        pattern with ``* ? [ ]`` (``**`` for all folders below) or an image file.
+        pattern with ``* ? [ ]`` (``**`` for all folders below) or an image file. Lists may be in
+        UTF-8 or UTF-16, with quotes around the paths, or with backslashes in them.
 
     Returns
     -------
@@ -69,13 +79,46 @@ def _some(paths: list[Path], word: str, trouble: str) -> list[Path]:
 
 def _read_list(word: str) -> list[Path]:
     try:
-        text = sys.stdin.read() if word == "-" else Path(word.removeprefix("@")).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        if word == "-":
+            content = sys.stdin.buffer.read()
+        else:
+            content = Path(word.removeprefix("@")).read_bytes()
+    except OSError as error:
         msg = f"list {word!r} cannot be read: {error}"
         raise ImageReadError(msg) from error
-    lines = [line.strip() for line in text.splitlines()]
-    # What does not exist is told of with its own image, so that the others are done.
-    return [Path(line) for line in lines if line and not line.startswith("#")]
+    lines = [line.strip() for line in _decode(content).splitlines()]
+    # A missing image is reported with its own name, so that the others are done.
+    return [_find(line) for line in lines if line and not line.startswith("#")]
+
+
+def _decode(content: bytes) -> str:
+    """Decode a list by its byte order mark, its zero bytes, or else as the system names files."""
+    for mark, encoding in _MARKS.items():
+        if content.startswith(mark):
+            return content.decode(encoding, errors="replace")
+    pairs = max(1, len(content) // 2)
+    for first, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+        # In UTF-16 every other byte of a Latin letter is 0; 'find -print0' writes one per path.
+        if content[first::2].count(0) > _ZERO_BYTES * pairs:
+            return content.decode(encoding, errors="replace")
+    # Bytes that are not UTF-8 stay what they are: Linux names files by bytes.
+    return content.replace(b"\0", b"\n").decode("utf-8", errors="surrogateescape")
+
+
+def _find(line: str) -> Path:
+    """Return the file that a line of a list names, or the line itself if there is none.
+
+    Tried are the line as it is, without the quotes around it, with the bytes of Windows-1252, and
+    with slashes for backslashes.
+    """
+    quoted = len(line) > 1 and line[0] == line[-1] and line[0] in "\"'"
+    name = line[1:-1].strip() if quoted else line
+    names = [line, name]
+    content = name.encode("utf-8", errors="surrogateescape")
+    if content.decode("utf-8", errors="replace") != name:
+        names.append(content.decode("cp1252", errors="replace"))
+    names.append(names[-1].replace("\\", "/"))
+    return next((Path(one) for one in names if Path(one).exists()), Path(name))
 
 
 def name_outputs(

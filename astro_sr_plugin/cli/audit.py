@@ -61,7 +61,8 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--strict",
         action="store_true",
-        help="check the result, and exit with 1 if it breaks a promise; it is written all the same",
+        help="check the result, and exit with 1 if it breaks a promise, or if there was nothing to "
+        "do; it is written all the same",
     )
 
 

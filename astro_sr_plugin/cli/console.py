@@ -1,4 +1,8 @@
-"""What the user sees: progress and warnings on stderr, the result on stdout."""
+"""What the user sees: progress and warnings on stderr, the result on stdout.
+
+Nothing that is shown may stop the work: what cannot be written to stderr is left out, and so is
+what cannot be written to stdout where the result is a file.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,36 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-from astro_sr_plugin.exceptions import AstroSRWarning
+from astro_sr_plugin.cli.wording import in_options
+from astro_sr_plugin.exceptions import AstroSRWarning, UnchangedWarning
 from astro_sr_plugin.progress import ProgressBar
 
-__all__ = ["Console", "LineProgress", "debugging"]
+__all__ = ["Console", "LineProgress", "debugging", "discard", "open_missing_streams"]
+
+
+def open_missing_streams() -> None:
+    """Put the null device in the place of standard streams that the caller has closed.
+
+    Otherwise the next file that is opened would get their number, and text would go into it.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The system gives the lowest free number, which is this one.
+            opened = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(opened, mode))
+
+
+def discard(stream: TextIO) -> None:
+    """Send what is still written to a stream to the null device: nobody reads it any more."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 def debugging() -> bool:
@@ -64,13 +90,28 @@ class Console:
         Print neither progress, nor warnings, nor text; a JSON object is still printed if asked for.
     progress : {'auto', 'bar', 'line', 'none'}
         ``'auto'`` draws a bar on a terminal and writes lines elsewhere.
+    options : collection of str
+        Names of the options of the command, in whose words warnings and errors are shown.
+    must_be_read : bool
+        Whether stdout is the result, so that the work ends with an `OSError` where nothing can be
+        written to it.
     """
 
     def __init__(
-        self, *, json_output: bool = False, quiet: bool = False, progress: str = "auto"
+        self,
+        *,
+        json_output: bool = False,
+        quiet: bool = False,
+        progress: str = "auto",
+        options: Collection[str] = (),
+        must_be_read: bool = True,
     ) -> None:
         self.json_output = json_output
         self.quiet = quiet
+        self.unchanged = False
+        """Whether a verb could not do its work on an image, or on planes of it."""
+        self._options = options
+        self._must_be_read = must_be_read
         self._style = progress
         self._progress: LineProgress | ProgressBar | None = None
         self._records: list[dict[str, Any]] = []
@@ -86,12 +127,21 @@ class Console:
             return None
         bar = style == "bar"
         self._progress = ProgressBar(noun, sys.stderr) if bar else LineProgress(sys.stderr, noun)
-        return self._progress
+        return self._show_progress
+
+    def _show_progress(self, done: int, total: int) -> None:
+        if self._progress is None:
+            return
+        try:
+            self._progress(done, total)
+        except OSError:
+            self._progress = None
+            discard(sys.stderr)
 
     def say(self, text: str) -> None:
         """Print a line on stdout, unless the output is JSON or quiet."""
         if not (self.quiet or self.json_output):
-            print(text, flush=True)
+            self._print(text)
 
     def record(self, **figures: Any) -> None:
         """Keep a result for the JSON object that `finish` prints."""
@@ -99,37 +149,51 @@ class Console:
 
     def warn(self, text: str) -> None:
         """Print a warning as one line on stderr, each text once."""
-        text = " ".join(text.split())
+        text = in_options(" ".join(text.split()), self._options)
         if text in self._warned:
             return
         self._warned.append(text)
         if not self.quiet:
             self.close()
-            print(f"astro-sr: warning: {text}", file=sys.stderr, flush=True)
+            self._complain(f"astro-sr: warning: {text}")
 
     def error(self, text: str, exit_code: int) -> None:
         """Print an error as one line on stderr, and as the JSON object if that was asked for."""
         self.close()
-        text = " ".join(text.split())
-        print(f"astro-sr: error: {text}", file=sys.stderr, flush=True)
+        text = in_options(" ".join(text.split()), self._options)
+        self._complain(f"astro-sr: error: {text}")
         if self.json_output:
-            print(json.dumps({"error": text, "exit_code": exit_code}), flush=True)
+            result = {"error": text, "exit_code": exit_code, "warnings": self._warned}
+            self._print(json.dumps(result))
 
     def close(self) -> None:
         """Take a progress bar off the screen."""
-        if self._progress is not None:
-            self._progress.close()
-            self._progress = None
+        progress, self._progress = self._progress, None
+        if progress is not None:
+            with suppress(OSError):
+                progress.close()
 
     def finish(self) -> None:
         """Print the JSON object, if one was asked for: the result, or ``{"results": [...]}``."""
         self.close()
         if self.json_output and self._records:
             result = self._records[0] if len(self._records) == 1 else {"results": self._records}
-            if self._warned:
-                result = {**result, "warnings": self._warned}
-            print(json.dumps(_plain(result), indent=2), flush=True)
-        sys.stdout.flush()
+            result = {**result, "warnings": self._warned}
+            self._print(json.dumps(_plain(result), indent=2))
+
+    def _print(self, text: str) -> None:
+        try:
+            print(text, flush=True)
+        except OSError:
+            discard(sys.stdout)
+            if self._must_be_read:
+                raise
+
+    def _complain(self, text: str) -> None:
+        try:
+            print(text, file=sys.stderr, flush=True)
+        except OSError:
+            discard(sys.stderr)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -151,6 +215,7 @@ class Console:
         line: str | None = None,
     ) -> None:
         own = issubclass(category, AstroSRWarning)
+        self.unchanged |= issubclass(category, UnchangedWarning)
         self.warn(str(message) if own else f"{category.__name__}: {message}")
 
 

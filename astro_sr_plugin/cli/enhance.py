@@ -155,6 +155,11 @@ def _add_remove_stars(commands: Commands) -> None:
         metavar="STARS",
         help="write the stars too: a file, or an existing folder if there are several inputs",
     )
+    group.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit with 1 if no star was found to take out; the result is written all the same",
+    )
     add_uncertainty_option(parser)
     add_model_options(parser)
 
@@ -243,7 +248,7 @@ def _super_resolve(args: argparse.Namespace, console: Console) -> int:
     )
 
 
-def _remove_stars(args: argparse.Namespace, console: Console) -> None:
+def _remove_stars(args: argparse.Namespace, console: Console) -> int:
     check_inputs(args.inputs)
     plan = {"overwrite": args.overwrite}
     outputs = plan_outputs(args.inputs, args.output, ending="starless", **plan)
@@ -267,10 +272,11 @@ def _remove_stars(args: argparse.Namespace, console: Console) -> None:
             asr.write_image(taken, stars_target, dtype=args.dtype, overwrite=args.overwrite)
         asr.write_image(starless, target, dtype=args.dtype, overwrite=args.overwrite)
         seconds = time.perf_counter() - start
-        figures = figures_of(starless)
+        figures = figures_of(starless) | {"device": _device(args)}
         report = {"input": source, "output": target, "stars_output": stars_target}
         console.record(**report, **figures, seconds=round(seconds, 3))
         console.say(_sentence(target, figures, seconds))
+    return _strict_code(args, console)
 
 
 def _run(args: argparse.Namespace, console: Console, verb: str, ending: str, **options: Any) -> int:
@@ -281,7 +287,12 @@ def _run(args: argparse.Namespace, console: Console, verb: str, ending: str, **o
         enhance_file(source, target, verb, args, console, **options)
         for source, target in zip(args.inputs, outputs, strict=True)
     ]
-    return 0 if all(kept) or not args.strict else 1
+    return _strict_code(args, console, kept=all(kept))
+
+
+def _strict_code(args: argparse.Namespace, console: Console, *, kept: bool = True) -> int:
+    """Return 1 if --strict is given and a result is not as it should be, else 0."""
+    return 1 if args.strict and (console.unchanged or not kept) else 0
 
 
 def enhance_file(
@@ -322,7 +333,7 @@ def enhance_file(
     if not streamed:
         asr.write_image(result, target, dtype=args.dtype, overwrite=args.overwrite)
     seconds = time.perf_counter() - start
-    figures = figures_of(result)
+    figures = figures_of(result) | {"device": _device(args)}
     report = {"input": source, "output": target, **figures, "seconds": round(seconds, 3)}
     console.say(_sentence(target, figures, seconds))
     if not (getattr(args, "report", False) or getattr(args, "strict", False)):
@@ -332,16 +343,40 @@ def enhance_file(
     return report_on(asr.read_image(source, hdu=args.hdu), result, console, report, **flux)
 
 
+def _device(args: argparse.Namespace) -> str:
+    """Name the device that ``--device auto`` stands for, or the one asked for."""
+    from astro_sr_plugin.inference.predictor import choose_device
+
+    return choose_device(args.device)
+
+
 def figures_of(image: CCDData) -> dict[str, Any]:
     """Return what the header of a result says was measured and done, and the shape."""
     figures = {name: image.meta[key] for key, name in FIGURES.items() if key in image.meta}
+    from astro_sr_plugin.measurement.quality import measure_pixel_scale
+
+    arcsec = measure_pixel_scale(image.wcs, image.meta)
+    if arcsec is not None and "fwhm_out" in figures:
+        figures["fwhm_in_arcsec"] = figures["fwhm_in"] * figures.get("scale", 1) * arcsec
+        figures["fwhm_out_arcsec"] = figures["fwhm_out"] * arcsec
     return {"shape": list(image.shape), **figures}
 
 
 def _sentence(target: Path, figures: dict[str, Any], seconds: float) -> str:
     parts = [f"{target}: {figures['shape'][-1]} x {figures['shape'][-2]} pixels"]
-    if "fwhm_in" in figures and "fwhm_out" in figures:
-        parts.append(f"stars {figures['fwhm_in']:.2f} -> {figures['fwhm_out']:.2f} px FWHM")
+    if "fwhm_out" in figures:
+        parts.append(_describe_widths(figures))
     if "model" in figures:
         parts.append(f"model {figures['model']}")
-    return ", ".join([*parts, f"{seconds:.1f} s"])
+    return ", ".join([*parts, f"on {figures['device']}", f"{seconds:.1f} s"])
+
+
+def _describe_widths(figures: dict[str, Any]) -> str:
+    """Say how wide the stars were and are, in pixels of the input and on the sky."""
+    scale = figures.get("scale", 1)
+    text = f"stars {figures['fwhm_in']:.2f} -> {figures['fwhm_out'] / scale:.2f} px FWHM"
+    if scale > 1:
+        text += f" of the input ({figures['fwhm_out']:.2f} px of the result)"
+    if "fwhm_out_arcsec" in figures:
+        text += f", {figures['fwhm_in_arcsec']:.2f} -> {figures['fwhm_out_arcsec']:.2f} arcsec"
+    return text

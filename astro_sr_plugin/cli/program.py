@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import os
 import signal
 import sys
 import threading
@@ -26,7 +25,7 @@ from astro_sr_plugin.cli import (
     stretching,
     training,
 )
-from astro_sr_plugin.cli.console import Console, debugging
+from astro_sr_plugin.cli.console import Console, debugging, open_missing_streams
 from astro_sr_plugin.cli.options import add_reporting_options
 from astro_sr_plugin.exceptions import AstroSRError
 
@@ -97,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 failed, 2 unusable input, 130 interrupted, 143 terminated. Wrong
         usage leaves through `SystemExit` with code 2, as argparse does.
     """
+    open_missing_streams()
     if argv is None:
         sys.excepthook = _report_unexpected
     args = build_parser().parse_args(argv)
@@ -104,6 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         json_output=getattr(args, "json", False),
         quiet=getattr(args, "quiet", False),
         progress=getattr(args, "progress", "auto"),
+        options=vars(args).keys(),
+        must_be_read=getattr(args, "output", None) is None,
     )
     previous = _catch_termination()
     try:
@@ -113,8 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AstroSRError as error:
         return _fail(console, str(error), error.exit_code)
     except BrokenPipeError:
-        # Whoever read the output has gone; nothing more can be said to them.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read the result has gone.
         return EXIT_FAILED
     except MemoryError:
         return _fail(console, "there is not enough memory; try a smaller --tile-size", EXIT_FAILED)

@@ -17,7 +17,7 @@ from astro_sr_plugin.measurement.gain import estimate_gain, number, read_gain
 from astro_sr_plugin.measurement.psf import PSFGrid
 from astro_sr_plugin.measurement.sky import measure_sky
 
-__all__ = ["Quality", "measure"]
+__all__ = ["Quality", "measure", "measure_pixel_scale"]
 
 Numbers = tuple[float, ...]
 Optionals = tuple[float | None, ...]
@@ -218,7 +218,7 @@ def measure(
     def column(name: str) -> tuple[Any, ...]:
         return tuple(result[name] for result in results)
 
-    scale = _pixel_scale(parts.wcs, meta)
+    scale = measure_pixel_scale(parts.wcs, meta)
     fwhm: Numbers = column("fwhm")
     estimated = any(value is not None for value in column("gain"))
     source = "header" if header_gain is not None else "estimated" if estimated else None
@@ -273,7 +273,16 @@ def _readnoise(meta: Mapping[str, Any]) -> float | None:
     return None
 
 
-def _pixel_scale(wcs: WCS | None, meta: Mapping[str, Any]) -> float | None:
+def measure_pixel_scale(wcs: WCS | None, meta: Mapping[str, Any]) -> float | None:
+    """Return the side of a pixel on the sky in arcseconds; None if it is not known.
+
+    Parameters
+    ----------
+    wcs : astropy.wcs.WCS or None
+        World coordinates of the image.
+    meta : mapping
+        Header, whose FOCALLEN (mm) and XPIXSZ (micrometres) serve where the WCS says nothing.
+    """
     if wcs is not None and wcs.has_celestial:
         sides = proj_plane_pixel_scales(wcs.celestial)
         scale = float(np.sqrt(np.prod(sides))) * 3600

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from astropy.nddata import block_reduce
 from numpy.typing import NDArray
 from scipy import fft
 
@@ -44,15 +45,14 @@ class Reblur:
 
         The outermost `REACH` of these mean nothing.
         """
+        shape, s = (piece.shape[0], piece.shape[1]), self._scale
         if self._target is None:
-            return piece
-        shape = (piece.shape[0], piece.shape[1])
+            return np.asarray(block_reduce(piece, s, np.mean)) if s > 1 else piece
         if shape not in self._transfers:
             self._transfers[shape] = self.transfer(shape)
         spectrum = fft.rfft2(piece)
         spectrum *= self._transfers[shape]
         seen: NDArray[np.floating] = fft.irfft2(spectrum, s=shape)
-        s = self._scale
         return seen.reshape(shape[0] // s, s, shape[1] // s, s).mean(axis=(1, 3))
 
     def transfer(self, shape: tuple[int, int]) -> NDArray[np.complex128]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -41,10 +42,64 @@ def test_lists(kind: str, lights: Path, monkeypatch: pytest.MonkeyPatch) -> None
     text = "# first night\nlights/light_2.fits\n\n  lights/light_1.fits \n"
     monkeypatch.chdir(lights.parent)
     if kind == "-":
-        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     else:
         Path(kind.removeprefix("@")).write_text(text)
     assert names(find_inputs([kind])) == ["light_2.fits", "light_1.fits"]
+
+
+NAMED = "lights/light_2.fits\r\nlights/light_1.fits\r\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        NAMED.encode("utf-8-sig"),
+        NAMED.encode("utf-16"),
+        NAMED.encode("utf-16-le"),
+        NAMED.encode("utf-16-be"),
+        b'"lights/light_2.fits"\r\n"lights/light_1.fits"\r\n',
+        b"'lights/light_2.fits'\n'lights/light_1.fits'",
+        NAMED.replace("/", "\\").encode(),
+        b"lights/light_2.fits\0lights/light_1.fits\0",
+        b"lights/light_2.fits\rlights/light_1.fits\r",
+    ],
+    ids=["bom", "utf16", "utf16le", "utf16be", "quotes", "single", "backslashes", "print0", "cr"],
+)
+def test_lists_of_other_systems(
+    content: bytes, lights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(lights.parent)
+    Path("night.txt").write_bytes(content)
+    assert names(find_inputs(["night.txt"])) == ["light_2.fits", "light_1.fits"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16"])
+def test_lists_with_letters_that_are_not_ascii(
+    encoding: str, lights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(lights)
+    (lights / "light_1.fits").rename("Königsstuhl.fits")
+    Path("night.txt").write_bytes("Königsstuhl.fits\r\n".encode(encoding))
+    assert find_inputs(["night.txt"]) == [Path("Königsstuhl.fits")]
+
+
+def test_a_file_name_in_bytes_that_are_not_utf8(
+    lights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(lights)
+    name = os.fsdecode(b"K\xf6nig.fits")
+    (lights / "light_1.fits").rename(name)
+    Path("night.txt").write_bytes(b"K\xf6nig.fits\n")
+    assert find_inputs(["night.txt"]) == [Path(name)]
+
+
+def test_a_quoted_name_in_a_list_is_reported_without_its_quotes(
+    lights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(lights)
+    Path("night.txt").write_text('"no such file.fits"')
+    assert find_inputs(["night.txt"]) == [Path("no such file.fits")]
 
 
 def test_what_stands_for_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -65,3 +66,47 @@ def test_a_reader_that_goes_away() -> None:
     os.close(writing)
     assert done.returncode == 1
     assert done.stderr == ""
+
+
+def _run_in_shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            "bash",
+            "-o",
+            "pipefail",
+            "-c",
+            line.replace("astro-sr", f"{sys.executable} -m astro_sr_plugin"),
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [">&- 2>&- <&-", "--json >&-", "2>&1 | true", "--json | true"],
+    ids=["all closed", "stdout closed", "no reader", "no reader of stdout"],
+)
+def test_work_is_done_whoever_listens(ending: str, field_path: Path, tmp_path: Path) -> None:
+    command = f"astro-sr denoise {field_path} -o out.fits --model wiener --progress line {ending}"
+    done = _run_in_shell(command, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "rror" not in done.stderr
+    assert fits.getdata(tmp_path / "out.fits").shape == (96, 96)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.fits"]
+
+
+def test_nothing_goes_to_the_wrong_stream(field_path: Path, tmp_path: Path) -> None:
+    command = f"astro-sr denoise {field_path} -o out.fits --model wiener --json 2>&-"
+    assert json.loads(_run_in_shell(command, tmp_path).stdout)["task"] == "denoise"
+    assert _run_in_shell("astro-sr measure no.fits 2>&-", tmp_path).returncode == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_result_that_cannot_be_printed_is_an_error(field_path: Path, tmp_path: Path) -> None:
+    done = _run_in_shell(f"astro-sr measure {field_path} --json > /dev/full", tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.strip() == "astro-sr: error: No space left on device"

@@ -1,0 +1,44 @@
+"""Messages of the package in the words of the command line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+__all__ = ["in_options"]
+
+# A keyword and its value: a tuple, a text in quotes, or a word up to a mark that ends it.
+_KEYWORD = re.compile(r"\b([a-z]+(?:_[a-z]+)*)=(\([^)]*\)|'[^']*'|[^\s,;:()]+)")
+
+
+def in_options(text: str, options: Collection[str]) -> str:
+    """Write keywords of Python functions in a message as options of a command.
+
+    Parameters
+    ----------
+    text : str
+        The message, such as ``give it by psf=(fwhm, beta)``.
+    options : collection of str
+        Names of the options that the command has, such as ``psf``; other keywords stay.
+
+    Returns
+    -------
+    str
+        The message, such as ``give it by --psf FWHM,BETA``. ``True`` is left out, for it is what
+        the option alone says.
+    """
+
+    def replace(found: re.Match[str]) -> str:
+        name, value = found.groups()
+        if name not in options:
+            return found.group()
+        option = f"--{name.replace('_', '-')}"
+        if value == "True":
+            return option
+        if value.startswith("("):
+            value = value.strip("()").replace(", ", ",")
+            # Names of values stand in capitals in the help.
+            value = value.upper() if re.fullmatch(r"[a-z,]+", value) else value
+        return f"{option} {value}"
+
+    return _KEYWORD.sub(replace, text)
