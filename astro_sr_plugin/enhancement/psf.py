@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -120,8 +120,8 @@ def measure_planes(frame: Frame, psf: PSFLike = None) -> list[PlaneMeasurement]:
     if not lacking or not math.isfinite(best.fwhm):
         return found
     warn(
-        f"planes {lacking} show no star to measure: the PSF of the best plane (FWHM "
-        f"{best.fwhm:.2f} px from {best.n_stars} stars) serves for them too"
+        f"no star can be measured in {_planes(lacking, len(found))}: the PSF of the best plane "
+        f"(FWHM {best.fwhm:.2f} px from {best.n_stars} stars) serves there too"
     )
     return [
         m
@@ -210,7 +210,7 @@ def choose_target(
         stars = min(m.n_stars for m in measured)
         msg = (
             f"the width of the stars cannot be measured ({stars} usable stars); "
-            "give it by psf=(fwhm, beta) or --psf FWHM,BETA"
+            "give it by psf=(fwhm, beta)"
         )
         raise InputError(msg)
     widest = max(_fwhm_range(m)[1] for m in measured) * spec.scale
@@ -259,28 +259,56 @@ def _warn_of_stars(measured: Sequence[PlaneMeasurement], spec: ModelSpec) -> Non
         if m.confidence == "low" and m.n_stars <= _FEW_STARS and m.fwhm > high:
             msg = (
                 f"the width of the stars cannot be measured ({m.n_stars} sources of FWHM "
-                f"{m.fwhm:.1f} px, which may be none); give it by psf=(fwhm, beta) or "
-                "--psf FWHM,BETA"
+                f"{m.fwhm:.1f} px, which may be none); give it by psf=(fwhm, beta)"
             )
             raise InputError(msg)
-        if m.confidence == "low":
-            warn(
-                f"the PSF (FWHM {m.fwhm:.2f} px) comes from {m.n_stars} stars and is uncertain; "
-                "give a better one by psf=(fwhm, beta)"
-            )
+    _warn_once(
+        measured,
+        lambda m: m.confidence == "low",
+        lambda m: f"FWHM {m.fwhm:.2f} px from {m.n_stars} stars",
+        "the PSF is uncertain ({}); give a better one by psf=(fwhm, beta)",
+    )
+    _warn_once(
+        measured,
         # Stars that agree well are what the measured image of the profile says.
-        if m.misfit > _ILL_SHAPED[m.confidence == "high"]:
-            warn(
-                f"the stars are no Moffat profiles, which miss {100 * m.misfit:.0f} % of them: out "
-                "of focus or badly guided? Expect rings and false pairs; give their profile by "
-                "psf=image or --psf FILE"
-            )
-        if not low <= m.fwhm <= high:
-            advice = "reduce it by auto_scale" if m.fwhm > high else "use drizzled data"
-            warn(
-                f"stars of FWHM {m.fwhm:.2f} px are outside the range of model {spec.name!r} "
-                f"({low:g} to {high:g} px); {advice}"
-            )
+        lambda m: m.misfit > _ILL_SHAPED[m.confidence == "high"],
+        lambda m: f"{100 * m.misfit:.0f} % of their light is missed",
+        "the stars are no Moffat profiles ({}): out of focus or badly guided? Expect rings and "
+        "false pairs; give their profile by psf=file",
+    )
+    for outside, advice in (
+        (lambda m: m.fwhm > high, "reduce the image by auto_scale=True"),
+        (lambda m: m.fwhm < low, "use drizzled data"),
+    ):
+        _warn_once(
+            measured,
+            outside,
+            lambda m: f"FWHM {m.fwhm:.2f} px",
+            f"the stars ({{}}) are outside the range of model {spec.name!r}, {low:g} to {high:g} "
+            f"px; {advice}",
+        )
+
+
+def _warn_once(
+    measured: Sequence[PlaneMeasurement],
+    concerned: Callable[[PlaneMeasurement], bool],
+    figures: Callable[[PlaneMeasurement], str],
+    text: str,
+) -> None:
+    """Warn of all planes that something concerns in one sentence, ``{}`` in it for the figures."""
+    found = [k for k, m in enumerate(measured) if concerned(m)]
+    if not found:
+        return
+    names = [_planes([k], len(measured)) for k in found]
+    said = [figures(measured[k]) for k in found]
+    parts = said if len(measured) == 1 else [f"{n}: {s}" for n, s in zip(names, said, strict=True)]
+    warn(text.format("; ".join(parts)))
+
+
+def _planes(numbers: Sequence[int], count: int) -> str:
+    """Name planes of an image of ``count``: by their colours if there are three."""
+    names = ["RGB"[k] if count == 3 else f"plane {k}" for k in numbers]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def make_conditions(measured: PlaneMeasurement, target_fwhm: float | None) -> Conditions:

@@ -1,0 +1,39 @@
+"""Warnings of the verbs: once for all planes, which they name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import astro_sr_plugin as asr
+
+
+def field(fwhm: float, seed: int, peak: float = 4000.0) -> np.ndarray:
+    """Return 16 Gaussian stars on a sky of 500 with noise of 8, 160 x 160 pixels."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:160, :160]
+    image = rng.normal(500.0, 8.0, (160, 160))
+    for row in range(20, 160, 40):
+        for column in range(20, 160, 40):
+            yc, xc = rng.uniform(-3, 3, 2) + (row, column)
+            image += peak * np.exp(-4 * np.log(2) * ((x - xc) ** 2 + (y - yc) ** 2) / fwhm**2)
+    return image.astype(np.float32)
+
+
+def test_a_plane_without_stars_is_named_once() -> None:
+    image = np.stack([field(3.0, 1), field(3.0, 2, peak=0), field(3.0, 3)])
+    with pytest.warns(asr.AstroSRWarning) as warned:
+        asr.deconvolve(image, model="wiener")
+    told = [str(w.message) for w in warned if "no star can be measured" in str(w.message)]
+    assert len(told) == 1
+    assert "measured in G: " in told[0]
+
+
+def test_what_concerns_several_planes_is_one_sentence() -> None:
+    image = np.stack([field(9.5, seed) for seed in (1, 2, 3)])
+    with pytest.warns(asr.AstroSRWarning, match="outside the range") as warned:
+        asr.deconvolve(image)
+    told = [str(w.message) for w in warned if "outside the range" in str(w.message)]
+    assert len(told) == 1
+    assert all(f"{name}: FWHM 9." in told[0] for name in "RGB")
+    assert told[0].endswith("reduce the image by auto_scale=True")
