@@ -11,33 +11,35 @@ import bz2
 import gzip
 import io
 import lzma
+import math
+import re
 import shutil
-import zlib
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
 from astropy.io import fits
 from astropy.io.fits import Header
-from astropy.nddata import (
-    CCDData,
-    InverseVariance,
-    NDUncertainty,
-    StdDevUncertainty,
-    UnknownUncertainty,
-    VarianceUncertainty,
-)
+from astropy.nddata import CCDData, FlagCollection, NDUncertainty
 from numpy.typing import NDArray
 
+from astro_sr_plugin.data.bitmask import PLANE_KEYWORDS, exclude_flags
+from astro_sr_plugin.data.companions import (
+    Extension,
+    find_companions,
+    is_image,
+    uncertainty_class,
+)
 from astro_sr_plugin.data.fits_output import create_fits, write
 from astro_sr_plugin.data.header import clean_header, parse_header, quiet, without
 from astro_sr_plugin.data.memory import release
 from astro_sr_plugin.data.pixels import PixelCoding
 from astro_sr_plugin.data.units import parse_unit
 from astro_sr_plugin.data.wcs_keywords import LOOKUP_KEYWORDS, WCS_KEYWORDS, read_wcs
-from astro_sr_plugin.exceptions import ImageReadError
+from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError
 
 __all__ = ["create_fits", "read", "release", "write"]
 
@@ -47,50 +49,28 @@ _OPENERS: dict[bytes, Callable[..., Any]] = {
     b"\xfd7zXZ": lzma.open,
 }
 _CHUNK = 16 * 2**20
+#: Which image of a file: number, name (``"SCI"``, ``"SCI,2"``) or name and version.
+HDUChoice: TypeAlias = int | str | tuple[str, int] | None
 _IMAGES = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
-_UNCERTAINTY_OF: dict[str, type[NDUncertainty]] = {
-    "UNCERT": StdDevUncertainty,
-    "ERR": StdDevUncertainty,
-    "IVAR": InverseVariance,
-    "WHT": InverseVariance,
-    "WEIGHT": InverseVariance,
-}
-"""Extensions, and what they hold unless their keyword UTYPE says otherwise."""
-
-_UNCERTAINTIES: dict[str, type[NDUncertainty]] = {
-    "std": StdDevUncertainty,
-    "StdDevUncertainty": StdDevUncertainty,
-    "var": VarianceUncertainty,
-    "VarianceUncertainty": VarianceUncertainty,
-    "ivar": InverseVariance,
-    "InverseVariance": InverseVariance,
-    "unknown": UnknownUncertainty,
-    "UnknownUncertainty": UnknownUncertainty,
-}
-# What astropy raises on damaged files, besides OSError.
-_DAMAGE = (
-    fits.VerifyError,
-    ValueError,
-    KeyError,
-    TypeError,
-    IndexError,
-    AttributeError,
-    RuntimeError,
-    EOFError,
-    zlib.error,
-    lzma.LZMAError,
-)
+# Axes that the standard allows; more would keep the parser busy for ever.
+_MAX_AXES = 999
+_NAXIS = re.compile(rb"NAXIS   = *(\d+)")
+_BLOCK = 2880
+# Pixels for each byte of a compressed file: gzip of constant tiles comes to about a thousand.
+_MAX_RATIO = 5000
+_NAMED = 8
 
 
-def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CCDData:
+def read(path: Path, *, hdu: HDUChoice = None, memmap: bool = True) -> CCDData:
     """Read one image of a FITS file.
 
     Parameters
     ----------
     path : Path
         A file, plain or compressed by gzip, bzip2, xz or tile compression.
-    hdu : int or str, optional
-        Number or name (``"SCI"``, ``"SCI,2"``) of the HDU; the first one with an image by default.
+    hdu : int, str or (str, int), optional
+        Number or name (``"SCI"``, ``"SCI,2"``, ``("SCI", 2)``) of the HDU; the first one with an
+        image by default, with a warning that names the others.
     memmap : bool, default True
         Map uncompressed floats instead of reading them. The map is copy-on-write: changing the
         array never changes the file.
@@ -107,17 +87,23 @@ def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CC
     """
     try:
         with _stream(path) as stream, quiet():
+            _check_axes(stream, 0)
             hdus = fits.open(
                 stream, memmap=False, do_not_scale_image_data=True, ignore_missing_simple=False
             )
             return _File(path, stream, hdus).image(hdu, memmap=memmap)
-    except _DAMAGE as error:
-        if isinstance(error, ImageReadError):
-            raise
-        msg = f"cannot read {path}: the FITS file is damaged or truncated ({_line(error)})"
-        raise ImageReadError(msg) from error
+    except (ImageReadError, AstroSRWarning):
+        raise
     except OSError as error:
         msg = f"cannot read {path}: {_line(error)}"
+        raise ImageReadError(msg) from error
+    except MemoryError as error:
+        msg = f"cannot read {path}: there is not enough memory for it ({_line(error)})"
+        raise ImageReadError(msg) from error
+    # Parsers of headers and of compressed tiles fail on damaged files with errors of any kind, some
+    # of classes without a public name.
+    except Exception as error:  # noqa: BLE001
+        msg = f"cannot read {path}: the FITS file is damaged or truncated ({_line(error)})"
         raise ImageReadError(msg) from error
 
 
@@ -146,10 +132,13 @@ class _File:
         self.path = path
         self.stream = stream
         self.hdus = hdus
-        self.images = _readable(hdus)
+        self.images = _readable(hdus, stream)
+        self.extensions = [
+            Extension(hdu.name.strip().upper(), int(hdu.ver), _shape(hdu)) for hdu in self.images
+        ]
         self.length = stream.seek(0, io.SEEK_END)
 
-    def image(self, wanted: int | str | None, *, memmap: bool) -> CCDData:
+    def image(self, wanted: HDUChoice, *, memmap: bool) -> CCDData:
         index = self.find(wanted)
         hdu = self.images[index]
         stored, coding = self.stored(index, memmap=memmap)
@@ -158,25 +147,29 @@ class _File:
         wcs = read_wcs(header, shape=data.shape, hdus=self.hdus, source=str(self.path))
         header = without(header, LOOKUP_KEYWORDS)
         _remember(header, coding)
-        explicit, uncertainty = self.companions(index, data.shape)
+        explicit, flags, planes = self.masks(index, header)
+        header.update(planes)
         if explicit is not None:
             mask = explicit if mask is None else mask | explicit
+        if wanted is None:
+            self.name_others(index)
         return CCDData(
             data,
             unit=parse_unit(header.get("BUNIT")),
             mask=mask,
-            uncertainty=uncertainty,
+            flags=flags,
+            uncertainty=self.uncertainty(index),
             wcs=wcs,
             meta=header,
         )
 
-    def find(self, wanted: int | str | None) -> int:
+    def find(self, wanted: HDUChoice) -> int:
         """Find the number of the HDU to read."""
         shapes = [_shape(hdu) for hdu in self.images]
         if wanted is None:
-            for index, shape in enumerate(shapes):
-                if shape is not None and len(shape) in (2, 3) and 0 not in shape:
-                    return index
+            usable = [i for i, s in enumerate(shapes) if s and len(s) in (2, 3) and 0 not in s]
+            for index in [i for i in usable if is_image(self.extensions[i])] + usable:
+                return index
             present = [shape for shape in shapes if shape]
             if not present:
                 reason = "it holds no image"
@@ -204,34 +197,72 @@ class _File:
         msg = f"cannot read {self.path}: HDU {wanted!r} {reason}; the file has {self.listing()}"
         raise ImageReadError(msg)
 
-    def numbered(self, wanted: int | str) -> int:
+    def numbered(self, wanted: int | str | tuple[str, int]) -> int:
+        if isinstance(wanted, tuple):
+            wanted = ",".join(map(str, wanted))
         text = str(wanted).strip().upper()
-        name, _, version = text.partition(",")
-        for index, hdu in enumerate(self.images):
-            if text == str(index):
+        name, _, version = (part.strip() for part in text.partition(","))
+        for index, extension in enumerate(self.extensions):
+            if text == str(index) or (name and name == extension.name and not version):
                 return index
-            if hdu.name and hdu.name.upper() == name and (not version or int(version) == hdu.ver):
+            if name and (name, version) == (extension.name, str(extension.version)):
                 return index
         msg = f"cannot read {self.path}: there is no HDU {wanted!r}; it has {self.listing()}"
         raise ImageReadError(msg)
 
-    def listing(self) -> str:
+    def listing(self, numbers: Iterable[int] | None = None) -> str:
         entries = []
-        for index, hdu in enumerate(self.images):
-            shape = _shape(hdu)
+        for index in range(len(self.extensions)) if numbers is None else numbers:
+            shape = self.extensions[index].shape
             kind = "table" if shape is None else "x".join(map(str, shape[::-1])) or "no data"
-            entries.append(f"{index} {hdu.name} ({kind})".replace("  ", " "))
+            entries.append(f"{index} {self.label(index)} ({kind})".replace("  ", " "))
         return ", ".join(entries)
+
+    def label(self, index: int) -> str:
+        """Name an HDU; with its version where the name alone is not enough."""
+        own = self.extensions[index]
+        alone = sum(extension.name == own.name for extension in self.extensions) == 1
+        return own.name if alone else f"{own.name},{own.version}"
+
+    def name_others(self, index: int) -> None:
+        """Warn that the file holds further images, which are not used."""
+        others = [
+            number
+            for number, extension in enumerate(self.extensions)
+            if number != index and is_image(extension)
+        ]
+        if others:
+            shown = self.listing(others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
+            msg = (
+                f"{self.path}: HDU {index} {self.label(index)} is used, and {len(others)} more "
+                f"images are not: {shown}; hdu= (--hdu) chooses one"
+            )
+            warnings.warn(msg, AstroSRWarning, stacklevel=2)
+
+    def check_tiles(self, hdu: fits.CompImageHDU) -> None:
+        """Make sure that the tiles of a compressed image are there, before room is made for it."""
+        sides = [int(n) for n in hdu.shape]
+        edges = [int(n) for n in hdu.tile_shape]
+        tiles = math.prod(-(-side // max(1, edge)) for side, edge in zip(sides, edges, strict=True))
+        rows = int(hdu._bintable.header["NAXIS2"])
+        if tiles != rows or math.prod(sides) > _MAX_RATIO * self.length:
+            msg = (
+                f"cannot read {self.path}: it is damaged or truncated (a compressed image of "
+                f"{'x'.join(map(str, sides[::-1]))} pixels needs {tiles} tiles, and there are "
+                f"{rows} in {self.length} bytes)"
+            )
+            raise ImageReadError(msg)
 
     def stored(self, index: int, *, memmap: bool) -> tuple[NDArray, PixelCoding]:
         """Give the numbers as they are in the file, and the rule for their values."""
         hdu = self.images[index]
         coding = PixelCoding.from_header(hdu.header, int(hdu.header["BITPIX"]))
         if isinstance(hdu, fits.CompImageHDU):
+            self.check_tiles(hdu)
             stored = hdu.data
             return stored, PixelCoding(stored.dtype, coding.scale, coding.zero, coding.blank)
         offset = hdu.fileinfo()["datLoc"]
-        count = int(np.prod(hdu.shape))
+        count = math.prod(hdu.shape)
         end = offset + count * coding.dtype.itemsize
         if end > self.length:
             msg = (
@@ -271,37 +302,71 @@ class _File:
         self.stream.seek(place["hdrLoc"])
         return self.stream.read(place["datLoc"] - place["hdrLoc"])
 
-    def companions(
-        self, index: int, shape: tuple[int, ...]
-    ) -> tuple[NDArray[np.bool_] | None, NDUncertainty | None]:
-        """Find the MASK and UNCERT extensions as CCDData writes them, or a map of weights."""
-        mask: NDArray[np.bool_] | None = None
-        uncertainty: NDUncertainty | None = None
-        for number, hdu in enumerate(self.images):
-            if number == index or hdu.name not in ("MASK", *_UNCERTAINTY_OF):
-                continue
-            own_shape = _shape(hdu)
-            if own_shape != shape:
-                continue
+    def masks(
+        self, index: int, header: Header
+    ) -> tuple[NDArray[np.bool_] | None, FlagCollection | None, Header]:
+        """Read the masks of an image.
+
+        Returns the excluded pixels, the integers of a mask of bits under its name, and the cards
+        that name its bits.
+        """
+        excluded: NDArray[np.bool_] | None = None
+        flags: FlagCollection | None = None
+        planes = Header()
+        for number in find_companions(self.extensions, index)[0]:
             stored, coding = self.stored(number, memmap=True)
-            if hdu.name == "MASK" and mask is None:
-                mask = stored.reshape(shape).astype(bool)
-            elif hdu.name != "MASK" and uncertainty is None:
-                told = str(hdu.header.get("UTYPE"))
-                kind = _UNCERTAINTIES.get(told, _UNCERTAINTY_OF[hdu.name])
-                uncertainty = kind(coding.decode(stored.reshape(shape))[0], copy=False)
-        return mask, uncertainty
+            values = coding.integers(stored.reshape(self.extensions[index].shape))
+            if values.dtype == bool:
+                own = values
+            else:
+                own_header = parse_header(self.raw(number))
+                full = header.copy()
+                full.update(own_header)
+                own, note = exclude_flags(values, full)
+                if note:
+                    msg = f"{self.path}, extension {self.label(number)}: {note}"
+                    warnings.warn(msg, AstroSRWarning, stacklevel=2)
+                if flags is None and int(values.max()) > 1:
+                    flags = FlagCollection(shape=values.shape)
+                    flags[self.extensions[number].name] = values
+                    cards = [c for c in own_header.cards if PLANE_KEYWORDS.fullmatch(c.keyword)]
+                    planes = Header(cards)
+            excluded = own if excluded is None else excluded | own
+        return excluded, flags, planes
+
+    def uncertainty(self, index: int) -> NDUncertainty | None:
+        """Read the uncertainty of an image, from its best companion."""
+        number = find_companions(self.extensions, index)[1]
+        if number is None:
+            return None
+        stored, coding = self.stored(number, memmap=True)
+        values = coding.decode(stored.reshape(self.extensions[index].shape))[0]
+        kind = uncertainty_class(self.extensions[number], self.images[number].header.get("UTYPE"))
+        return kind(values, copy=False)
 
 
-def _readable(hdus: fits.HDUList) -> list[Any]:
+def _check_axes(stream: BinaryIO, start: int) -> None:
+    """Look at NAXIS of the header at a place before a parser counts up to it."""
+    stream.seek(start)
+    found = _NAXIS.search(stream.read(_BLOCK))
+    if found is not None and int(found[1]) > _MAX_AXES:
+        msg = f"NAXIS is {found[1].decode()}; allowed are 0 to {_MAX_AXES}"
+        raise ValueError(msg)
+    stream.seek(start)
+
+
+def _readable(hdus: fits.HDUList, stream: BinaryIO) -> list[Any]:
     """Give the HDUs up to the end of the file, or to what is none."""
     found: list[Any] = []
     while True:
         try:
+            if found:
+                place = found[-1].fileinfo()
+                _check_axes(stream, place["datLoc"] + place["datSpan"])
             found.append(hdus[len(found)])
         except IndexError:
             return found
-        except (OSError, *_DAMAGE):
+        except Exception:  # noqa: BLE001 - as in `read`
             if not found:
                 raise
             return found

@@ -15,15 +15,16 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from astropy.io import fits
 from astropy.io.fits import Card, Header
-from astropy.nddata import NDUncertainty
+from astropy.nddata import FlagCollection, NDUncertainty
 from astropy.wcs import WCS
 from numpy.typing import DTypeLike, NDArray
 
+from astro_sr_plugin.data.bitmask import PLANE_KEYWORDS, exclude_flags
 from astro_sr_plugin.data.checksum import RunningSum, encode_checksum
 from astro_sr_plugin.data.header import MEMORY_KEYWORDS, clean_header, quiet
 from astro_sr_plugin.data.memory import iter_strips, release
 from astro_sr_plugin.data.output import check_place, finish, part_of, write_errors
-from astro_sr_plugin.data.pixels import PixelCoding
+from astro_sr_plugin.data.pixels import PixelCoding, choose_coding
 from astro_sr_plugin.data.wcs_keywords import lookup_tables, store_wcs
 from astro_sr_plugin.exceptions import InputError, OutputError
 
@@ -43,6 +44,7 @@ def write(
     suffix: str = ".fits",
     mask: NDArray[np.bool_] | None = None,
     uncertainty: NDUncertainty | None = None,
+    flags: FlagCollection | None = None,
     wcs: WCS | None = None,
     checksum: bool = True,
 ) -> None:
@@ -64,12 +66,14 @@ def write(
         Goes into the extension MASK.
     uncertainty : NDUncertainty, optional
         Goes into the extension UNCERT.
+    flags : FlagCollection, optional
+        Integer masks, each of which goes into an extension of its name.
     wcs : WCS, optional
         Its lookup-table distortions go into extensions.
     checksum : bool, default True
         Write CHECKSUM and DATASUM.
     """
-    companions = list(_companions(data.shape, mask, uncertainty, wcs))
+    companions = list(_companions(data.shape, header, mask, uncertainty, flags, wcs))
     if suffix == ".fz":
         _write_tiles(part, data, header, coding, companions, checksum=checksum)
         return
@@ -100,12 +104,15 @@ class FitsStream:
         Set it to have the extension MASK written at the end.
     uncertainty : NDUncertainty or None
         Set it to have the extension UNCERT written at the end.
+    flags : FlagCollection or None
+        Set it to have integer masks written at the end, each in an extension of its name.
     """
 
     def __init__(self, data: np.memmap) -> None:
         self.data = data
         self.mask: NDArray[np.bool_] | None = None
         self.uncertainty: NDUncertainty | None = None
+        self.flags: FlagCollection | None = None
 
     def release(self) -> None:
         """Write what was filled in so far to the file and free its memory."""
@@ -194,8 +201,10 @@ def create_fits(
                     release(data)
                 _patch(file, 0, cards, total)
             file.seek(0, os.SEEK_END)
-            companions = list(_companions(shape, stream.mask, stream.uncertainty, wcs))
-            _write_companions(file, companions, checksum=checksum)
+            companions = _companions(
+                shape, clean_header(header), stream.mask, stream.uncertainty, stream.flags, wcs
+            )
+            _write_companions(file, list(companions), checksum=checksum)
         with write_errors(target):
             finish(part, target)
     finally:
@@ -292,13 +301,24 @@ def _write_hdu(
 
 def _companions(
     shape: tuple[int, ...],
+    header: Header,
     mask: NDArray[np.bool_] | None,
     uncertainty: NDUncertainty | None,
+    flags: FlagCollection | None,
     wcs: WCS | None,
 ) -> Iterator[tuple[Header, NDArray]]:
+    planes = [card for card in header.cards if PLANE_KEYWORDS.fullmatch(card.keyword)]
+    for name, values in (flags or {}).items():
+        own = Header([Card("EXTNAME", name, "bits of every pixel"), *planes])
+        described = header.copy()
+        described.update(own)
+        if mask is not None and np.array_equal(mask, exclude_flags(values, described)[0]):
+            mask = None
+        yield own, np.broadcast_to(values, shape)
     if mask is not None:
+        name = "BPM" if flags and "MASK" in flags else "MASK"
         yield (
-            Header([Card("EXTNAME", "MASK", "1 = excluded")]),
+            Header([Card("EXTNAME", name, "1 = excluded")]),
             np.broadcast_to(np.asarray(mask, dtype=np.uint8), shape),
         )
     if uncertainty is not None and uncertainty.array is not None:
@@ -312,7 +332,7 @@ def _write_companions(
     stream: BinaryIO, companions: list[tuple[Header, NDArray]], *, checksum: bool
 ) -> None:
     for header, array in companions:
-        coding = PixelCoding(_storable(array).newbyteorder(">"))
+        coding = _coding_of(array)
         _write_hdu(
             stream,
             _image_cards(array.shape, coding, extension=True),
@@ -323,10 +343,13 @@ def _write_companions(
         )
 
 
-def _storable(array: NDArray) -> np.dtype:
-    if array.dtype.kind in "ui" and array.dtype.itemsize == 1:
-        return np.dtype(np.uint8)
-    return np.dtype(np.float64 if array.dtype.itemsize > 4 else np.float32)
+def _coding_of(array: NDArray) -> PixelCoding:
+    """Choose how to store a companion."""
+    if array.dtype.kind in "ui":
+        name = array.dtype.newbyteorder("=").name
+        return choose_coding("int64" if name == "uint64" else name, array, Header())
+    wide = array.dtype.itemsize > 4
+    return PixelCoding(np.dtype(np.float64 if wide else np.float32).newbyteorder(">"))
 
 
 def _cards_for_table(header: Header) -> list[Card]:
@@ -355,7 +378,7 @@ def _write_tiles(
     hdus = fits.HDUList([fits.PrimaryHDU()])
     kept = _with_sums(_cards_for_table(header), False)
     arrays = [(Header(kept), coding, data)]
-    arrays += [(head, PixelCoding(_storable(array)), array) for head, array in companions]
+    arrays += [(head, _coding_of(array), array) for head, array in companions]
     with quiet():
         for head, rule, array in arrays:
             stored = rule.encode(array).astype(rule.dtype.newbyteorder("="), copy=False)

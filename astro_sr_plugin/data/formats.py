@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from astropy.wcs import WCS
 from numpy.typing import DTypeLike, NDArray
 
 from astro_sr_plugin.data import fits, output, tiff, xisf
+from astro_sr_plugin.data.bitmask import named_flags
 from astro_sr_plugin.data.header import clean_header
 from astro_sr_plugin.data.memory import iter_strips
 from astro_sr_plugin.data.pixels import PixelCoding, choose_coding, stored_dtype
@@ -50,6 +53,7 @@ class FileFormat:
     write: Callable[..., None]
 
 
+_CHUNK = 16 * 2**20
 _PLAIN = (".fits", ".fit", ".fts")
 
 #: The formats, in the order in which they are tried.
@@ -73,17 +77,18 @@ FORMATS = (
 
 
 def read_image(
-    path: str | os.PathLike[str], *, hdu: int | str | None = None, memmap: bool = True
+    path: str | os.PathLike[str], *, hdu: fits.HDUChoice = None, memmap: bool = True
 ) -> CCDData:
     """Read an image file.
 
     Parameters
     ----------
     path : str or Path
-        FITS (also ``.fz .gz .bz2 .xz``), XISF or TIFF; told by the content, not by the name.
-    hdu : int or str, optional
-        Number or name of the HDU, of the XISF image or of the TIFF page; by default the first one
-        that holds an image.
+        FITS (also ``.fz .gz .bz2 .xz``), XISF or TIFF; told by the content, not by the name. A pipe
+        (``/dev/stdin``, a named pipe) is read once, to its end.
+    hdu : int, str or (str, int), optional
+        Number or name (``"SCI"``, ``"SCI,2"``, ``("SCI", 2)``) of the HDU, of the XISF image or of
+        the TIFF page; by default the first one that holds an image.
     memmap : bool, default True
         Map uncompressed floats from the disk instead of reading them. Changing the array never
         changes the file.
@@ -94,7 +99,9 @@ def read_image(
         Data of shape (ny, nx) or (n, ny, nx), colour (3, ny, nx), rows in the order of the file.
         Integers come as float32 where that is exact, else float64; BLANK as NaN, and masked. The
         unit is that of BUNIT, adu where it is missing or unknown. ``meta`` is the full header (with
-        that of the primary HDU merged in), ``wcs`` its celestial part.
+        that of the primary HDU merged in), ``wcs`` its celestial part. Mask and uncertainty are
+        those of the file that belong to this image; a mask of bits stays in ``flags``, and ``mask``
+        holds the pixels that its bits exclude.
 
     Raises
     ------
@@ -103,6 +110,8 @@ def read_image(
     """
     path = Path(path)
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            return _read_stream(path, hdu)
         with path.open("rb") as file:
             start = file.read(512)
     except IsADirectoryError as error:
@@ -119,6 +128,19 @@ def read_image(
             return form.read(path, hdu=hdu, memmap=memmap)
     msg = f"cannot read {path}: it is {_kind(start)}, not a FITS, XISF or TIFF image"
     raise ImageReadError(msg)
+
+
+def _read_stream(path: Path, hdu: fits.HDUChoice) -> CCDData:
+    """Read a pipe into a temporary file, since a pipe can be neither mapped nor read twice."""
+    with tempfile.TemporaryDirectory(prefix="astro-sr-") as folder:
+        copy = Path(folder) / path.name
+        with path.open("rb") as source, copy.open("wb") as target:
+            shutil.copyfileobj(source, target, _CHUNK)
+        try:
+            # Not mapped: the file is gone when the image is used.
+            return read_image(copy, hdu=hdu, memmap=False)
+        except ImageReadError as error:
+            raise ImageReadError(str(error).replace(str(copy), str(path))) from error
 
 
 def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -201,6 +223,9 @@ def write_image(
     if mask is not None and _told_by_blank(mask, data, coding):
         mask = None
     header = store_wcs(header, wcs, data.shape)
+    # XISF and TIFF have no extensions.
+    flags = named_flags(image)
+    extensions = {"flags": flags} if form.name == "FITS" else {}
     with output.writing(target, overwrite=overwrite) as part:
         form.write(
             part,
@@ -212,6 +237,7 @@ def write_image(
             uncertainty=uncertainty,
             wcs=wcs,
             checksum=checksum,
+            **extensions,
         )
     return Path(path)
 

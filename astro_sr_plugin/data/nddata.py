@@ -8,23 +8,25 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from astropy import units as u
 from astropy.io.fits import Header
-from astropy.nddata import CCDData, NDData, NDUncertainty, StdDevUncertainty
+from astropy.nddata import CCDData, FlagCollection, NDData, NDUncertainty, StdDevUncertainty
 from astropy.units import Quantity, UnitBase
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from astro_sr_plugin.data.bitmask import named_flags
+from astro_sr_plugin.data.fits import HDUChoice
 from astro_sr_plugin.data.formats import read_image
 from astro_sr_plugin.data.memory import iter_strips
 from astro_sr_plugin.data.wcs_keywords import as_fits_wcs
 from astro_sr_plugin.exceptions import InputError
 
-__all__ = ["Image", "Unpacked", "check_pixels", "iter_planes", "repack", "unpack"]
+__all__ = ["HDUChoice", "Image", "Unpacked", "check_pixels", "iter_planes", "repack", "unpack"]
 
 #: What every verb takes first.
 Image: TypeAlias = CCDData | NDData | NDArray | str | os.PathLike[str]
@@ -49,6 +51,8 @@ class Unpacked:
         Coordinates of the two image axes.
     meta : fits.Header or dict
         A copy of the metadata.
+    flags : FlagCollection or None
+        Integer masks, as in the image.
     container : {"array", "nddata", "ccddata"}
         The kind of image it was; files count as CCDData.
     """
@@ -60,9 +64,10 @@ class Unpacked:
     wcs: WCS | None
     meta: Header | dict[str, Any]
     container: Literal["array", "nddata", "ccddata"]
+    flags: FlagCollection | None = None
 
 
-def unpack(image: Image, *, mask: NDArray | None = None, hdu: int | str | None = None) -> Unpacked:
+def unpack(image: Image, *, mask: NDArray | None = None, hdu: HDUChoice = None) -> Unpacked:
     """Take an image apart and check that it can be worked with.
 
     Parameters
@@ -71,7 +76,7 @@ def unpack(image: Image, *, mask: NDArray | None = None, hdu: int | str | None =
         The image. A path is read by `read_image`. The mask of a masked array counts.
     mask : ndarray, optional
         Further pixels to exclude, of shape (ny, nx) or that of the image; not zero = excluded.
-    hdu : int or str, optional
+    hdu : int, str or (str, int), optional
         Which image of a file.
 
     Returns
@@ -97,9 +102,7 @@ def unpack(image: Image, *, mask: NDArray | None = None, hdu: int | str | None =
         merged = masks[0] if len(masks) == 1 else masks[0] | masks[1]
     _check_uncertainty(parts.uncertainty, parts.data.shape)
     _check_finite(parts.data, merged)
-    return Unpacked(
-        parts.data, merged, parts.uncertainty, parts.unit, parts.wcs, parts.meta, parts.container
-    )
+    return replace(parts, mask=merged)
 
 
 def repack(
@@ -110,6 +113,7 @@ def repack(
     uncertainty: NDUncertainty | NDArray | None = None,
     wcs: WCS | None = None,
     meta: Header | Mapping[str, Any] | None = None,
+    flags: FlagCollection | None = None,
 ) -> NDArray | CCDData:
     """Put a result together in the kind of the image it was made from.
 
@@ -127,6 +131,8 @@ def repack(
         Coordinates of the result.
     meta : fits.Header or mapping, optional
         Metadata of the result.
+    flags : FlagCollection, optional
+        Integer masks of the result.
 
     Returns
     -------
@@ -141,7 +147,9 @@ def repack(
     if not isinstance(meta, Header):
         meta = dict(meta or {})
     unit = u.dimensionless_unscaled if unpacked.unit is None else unpacked.unit
-    return CCDData(data, unit=unit, mask=mask, uncertainty=uncertainty, wcs=wcs, meta=meta)
+    return CCDData(
+        data, unit=unit, mask=mask, uncertainty=uncertainty, wcs=wcs, meta=meta, flags=flags
+    )
 
 
 def iter_planes(data: NDArray) -> Iterator[tuple[tuple[int, ...], NDArray]]:
@@ -205,7 +213,8 @@ def _parts(image: object) -> Unpacked:
         mask = None if image.mask is None else np.asanyarray(image.mask)
         unit, wcs = image.unit, as_fits_wcs(image)
         data = np.asanyarray(image.data)
-        return Unpacked(data, mask, image.uncertainty, unit, wcs, meta, kind)
+        flags = named_flags(image)
+        return Unpacked(data, mask, image.uncertainty, unit, wcs, meta, kind, flags)
     if isinstance(image, Quantity):
         return Unpacked(image.value, None, None, image.unit, None, Header(), "nddata")
     if isinstance(image, np.ma.MaskedArray):

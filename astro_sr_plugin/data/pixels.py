@@ -126,6 +126,28 @@ class PixelCoding:
             data[mask] = np.nan
         return data, mask
 
+    def integers(self, stored: NDArray) -> NDArray:
+        """Give the numbers of a mask.
+
+        Parameters
+        ----------
+        stored : ndarray, shape (ny, nx) or (n, ny, nx)
+            As in the file.
+
+        Returns
+        -------
+        ndarray of bool or integers
+            Integers with their bits (BZERO added), in the byte order of the machine; True where a
+            floating-point number is not 0.
+        """
+        if self.is_float:
+            return stored != 0
+        if self.scale == 1 and self.zero == 0:
+            return stored.astype(self.dtype.newbyteorder("="))
+        wide = np.dtype(self.name) if self.name in _FITS_ZERO else np.dtype(np.int64)
+        values = stored.astype(np.float64) * self.scale + self.zero
+        return values.astype(wide)
+
     def encode(self, values: NDArray) -> NDArray:
         """Turn physical values into stored numbers.
 

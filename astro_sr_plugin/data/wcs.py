@@ -15,7 +15,7 @@ from astropy.io.fits import Header
 from astropy.wcs import WCS, DistortionLookupTable, Sip
 
 from astro_sr_plugin.data.header import quiet, without
-from astro_sr_plugin.data.wcs_keywords import LOOKUP_KEYWORDS
+from astro_sr_plugin.data.wcs_keywords import LOOKUP_KEYWORDS, WCS_KEYWORDS
 from astro_sr_plugin.exceptions import AstroSRWarning, InputError
 
 __all__ = ["scale_wcs", "scale_wcs_header"]
@@ -110,6 +110,10 @@ def scale_wcs(wcs: WCS | None, scale: float) -> WCS | None:
     _check(scale)
     if wcs is None:
         return None
+    if not _is_finite(wcs):
+        msg = "the WCS of the image holds numbers that are not finite and is left out"
+        warnings.warn(msg, AstroSRWarning, stacklevel=2)
+        return None
     with quiet():
         result = wcs.deepcopy()
         inner = result.wcs
@@ -146,31 +150,56 @@ def _check(scale: float) -> None:
         raise InputError(msg)
 
 
+def _is_finite(wcs: WCS) -> bool:
+    inner = wcs.wcs
+    matrix = inner.cd if inner.has_cd() else inner.get_pc() * inner.get_cdelt()[:, None]
+    polynomials = [] if wcs.sip is None else [wcs.sip.a, wcs.sip.b, wcs.sip.ap, wcs.sip.bp]
+    numbers = [inner.crpix, inner.crval, matrix, *(p for p in polynomials if p is not None)]
+    return all(bool(np.all(np.isfinite(values))) for values in numbers)
+
+
 def _position(value: float, scale: float) -> float:
     """Scale a 1-based pixel coordinate."""
     return (value - 0.5) * scale + 0.5
 
 
 def _number(header: Header, keyword: str) -> float | None:
+    """Give the value of a keyword; None where it is missing, no number or not finite."""
     value = header.get(keyword)
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if np.isfinite(number) else None
+
+
+def _store(header: Header, keyword: str, value: float) -> None:
+    """Set a keyword unless its value is out of the range of float64."""
+    if np.isfinite(value):
+        header[keyword] = value
 
 
 def _multiply(header: Header, keyword: str, factor: float) -> None:
     value = _number(header, keyword)
     if value is not None:
-        header[keyword] = value * factor
+        _store(header, keyword, value * factor)
 
 
 def _scale_system(header: Header, letter: str, scale: float) -> None:
-    """Scale the linear part of one coordinate system."""
+    """Scale the linear part of one coordinate system; one without usable numbers is dropped."""
+    own = re.compile(rf"(?:CRPIX|CRVAL|CDELT|CROTA)\d+{letter}|(?:CD|PC|PV)\d+_\d+{letter}")
+    keys = [key for key in header if own.fullmatch(key)]
+    if not letter:
+        keys += [key for key in header if _POLYNOMIAL.fullmatch(key)]
+    unusable = [key for key in keys if _number(header, key) is None]
+    if unusable:
+        if f"CTYPE1{letter}" in header:
+            _drop_system(header, letter)
+            msg = f"{unusable[0]} is no finite number: the world coordinates are left out"
+            warnings.warn(msg, AstroSRWarning, stacklevel=3)
+        return
     for axis in "12":
         reference = _number(header, f"CRPIX{axis}{letter}") or 0.0
         header[f"CRPIX{axis}{letter}"] = _position(reference, scale)
@@ -197,6 +226,13 @@ def _scale_system(header: Header, letter: str, scale: float) -> None:
     for axis in "12":
         before = _number(header, f"CDELT{axis}{letter}")
         header[f"CDELT{axis}{letter}"] = (1.0 if before is None else before) / scale
+
+
+def _drop_system(header: Header, letter: str) -> None:
+    """Remove the keywords of one coordinate system, in place."""
+    for key in {key for key in header if WCS_KEYWORDS.fullmatch(key)}:
+        if (key[-1] if WCS_KEYWORDS.fullmatch(key[:-1]) and key[-1].isalpha() else "") == letter:
+            header.remove(key, remove_all=True)
 
 
 def _rotation_to_matrix(header: Header, letter: str) -> None:
@@ -259,10 +295,11 @@ def _scale_physical(header: Header, keys: set[str], scale: float) -> None:
     if not any(re.fullmatch(r"LTV[12]|LTM[12]_[12]", key) for key in keys):
         return
     for axis in "12":
-        before = _number(header, f"LTV{axis}") or 0.0
-        header[f"LTV{axis}"] = _position(before, scale)
+        before = _number(header, f"LTV{axis}")
+        if before is not None or f"LTV{axis}" not in keys:
+            _store(header, f"LTV{axis}", _position(before or 0.0, scale))
         for other in "12":
             key = f"LTM{axis}_{other}"
             value = _number(header, key)
-            if value is not None or axis == other:
-                header[key] = (1.0 if value is None else value) * scale
+            if value is not None or (axis == other and key not in keys):
+                _store(header, key, (1.0 if value is None else value) * scale)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from astropy.nddata import CCDData
 from numpy.typing import NDArray
 
-from astro_sr_plugin.data.nddata import Image
+from astro_sr_plugin.data.nddata import HDUChoice, Image
 from astro_sr_plugin.enhancement.frame import choose_runtime, open_frame
 from astro_sr_plugin.enhancement.planes import restore_planes
 from astro_sr_plugin.enhancement.psf import describe_field, measure_planes
@@ -33,7 +33,7 @@ def denoise(
     runtime: Runtime | None = None,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
-    hdu: int | str | None = None,
+    hdu: HDUChoice = None,
 ) -> CCDData | NDArray:
     """Remove the noise of a linear image, white or correlated.
 
@@ -59,7 +59,7 @@ def denoise(
         FITS file to stream the result into, for images larger than the memory.
     overwrite : bool
         Whether ``out`` may replace a file.
-    hdu : int or str, optional
+    hdu : int, str or (str, int), optional
         Which image of a file.
 
     Returns

@@ -12,12 +12,18 @@ from typing import Any
 
 import numpy as np
 from astropy.io.fits import Header
-from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty, VarianceUncertainty
+from astropy.nddata import (
+    CCDData,
+    FlagCollection,
+    InverseVariance,
+    StdDevUncertainty,
+    VarianceUncertainty,
+)
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.fits_output import create_fits
 from astro_sr_plugin.data.formats import read_image
-from astro_sr_plugin.data.nddata import Image, Unpacked, iter_planes, repack, unpack
+from astro_sr_plugin.data.nddata import HDUChoice, Image, Unpacked, iter_planes, repack, unpack
 from astro_sr_plugin.data.output import write_errors
 from astro_sr_plugin.data.provenance import add_keywords
 from astro_sr_plugin.data.wcs import scale_wcs, scale_wcs_header
@@ -128,12 +134,21 @@ class Frame:
         if out is None:
             data = np.empty(shape, dtype)
             fill(data)
-            return repack(self.parts, data, mask=mask, uncertainty=errors, wcs=wcs, meta=header)
+            return repack(
+                self.parts,
+                data,
+                mask=mask,
+                uncertainty=errors,
+                wcs=wcs,
+                meta=header,
+                flags=self._flags(scale),
+            )
         if self.parts.unit is not None and "BUNIT" not in header:
             header["BUNIT"] = self.parts.unit.to_string()
         with create_fits(out, header, shape, dtype, overwrite, wcs=wcs) as stream:
             fill(stream.data)
             stream.mask = mask
+            stream.flags = self._flags(scale)
             if errors is not None:
                 stream.uncertainty = StdDevUncertainty(errors, copy=False)
         return read_image(out)
@@ -151,11 +166,21 @@ class Frame:
             # The map keeps the nameless file alive.
             return np.memmap(file, np.float32, "w+", shape=shape)
 
+    def _flags(self, scale: int) -> FlagCollection | None:
+        """Give the integer masks on the grid of the result."""
+        flags = self.parts.flags
+        if flags is None:
+            return None
+        result = FlagCollection(shape=self._shape(scale))
+        for name, values in flags.items():
+            result[name] = values.repeat(scale, -1).repeat(scale, -2)
+        return result
+
     def _shape(self, scale: int) -> tuple[int, ...]:
         *planes, ny, nx = self.parts.data.shape
         return (*planes, ny * scale, nx * scale)
 
 
-def open_frame(image: Image, *, mask: NDArray | None, hdu: int | str | None) -> Frame:
+def open_frame(image: Image, *, mask: NDArray | None, hdu: HDUChoice) -> Frame:
     """Take an image apart for a verb."""
     return Frame(unpack(image, mask=mask, hdu=hdu))

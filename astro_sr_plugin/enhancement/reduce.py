@@ -11,7 +11,7 @@ from astropy.io.fits import Header
 from astropy.nddata import block_reduce
 from numpy.typing import NDArray
 
-from astro_sr_plugin.data.nddata import Image, iter_planes
+from astro_sr_plugin.data.nddata import HDUChoice, Image, iter_planes
 from astro_sr_plugin.data.wcs import scale_wcs, scale_wcs_header
 from astro_sr_plugin.enhancement.frame import Frame, open_frame
 from astro_sr_plugin.enhancement.plane import PlaneMeasurement, warn
@@ -28,7 +28,7 @@ def open_measured(
     image: Image,
     *,
     mask: NDArray | None,
-    hdu: int | str | None,
+    hdu: HDUChoice,
     psf: PSFLike,
     auto_scale: bool,
 ) -> tuple[Frame, list[PlaneMeasurement]]:
@@ -89,5 +89,12 @@ def reduce_frame(frame: Frame, factor: int) -> Frame:
         meta = scale_wcs_header(meta, scale, shape=data.shape)
     return replace(
         frame,
-        parts=replace(parts, data=data, mask=None, wcs=scale_wcs(parts.wcs, scale), meta=meta),
+        parts=replace(
+            parts,
+            data=data,
+            mask=None,
+            flags=None,
+            wcs=scale_wcs(parts.wcs, scale),
+            meta=meta,
+        ),
     )

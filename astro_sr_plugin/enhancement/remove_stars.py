@@ -11,7 +11,7 @@ from astropy.nddata import CCDData
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.memory import release
-from astro_sr_plugin.data.nddata import Image
+from astro_sr_plugin.data.nddata import HDUChoice, Image
 from astro_sr_plugin.enhancement.frame import Frame, choose_runtime, open_frame
 from astro_sr_plugin.enhancement.planes import restore_planes
 from astro_sr_plugin.enhancement.psf import describe_field, measure_planes
@@ -35,7 +35,7 @@ def remove_stars(
     out: str | os.PathLike[str] | None = None,
     stars_out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
-    hdu: int | str | None = None,
+    hdu: HDUChoice = None,
 ) -> tuple[CCDData | NDArray, CCDData | NDArray]:
     """Separate the stars of a linear image from everything else.
 
@@ -66,7 +66,7 @@ def remove_stars(
         FITS files to stream both results into, for images larger than the memory.
     overwrite : bool
         Whether these may replace files.
-    hdu : int or str, optional
+    hdu : int, str or (str, int), optional
         Which image of a file.
 
     Returns

@@ -7,7 +7,7 @@ import os
 from astropy.nddata import CCDData
 from numpy.typing import NDArray
 
-from astro_sr_plugin.data.nddata import Image
+from astro_sr_plugin.data.nddata import HDUChoice, Image
 from astro_sr_plugin.enhancement.frame import choose_runtime
 from astro_sr_plugin.enhancement.luminance import (
     check_colour,
@@ -46,7 +46,7 @@ def super_resolve(
     runtime: Runtime | None = None,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
-    hdu: int | str | None = None,
+    hdu: HDUChoice = None,
 ) -> CCDData | NDArray:
     """Bring a linear image to a finer grid and a smaller, round PSF.
 
@@ -90,7 +90,7 @@ def super_resolve(
         FITS file to stream the result into, for images larger than the memory.
     overwrite : bool
         Whether ``out`` may replace a file.
-    hdu : int or str, optional
+    hdu : int, str or (str, int), optional
         Which image of a file.
 
     Returns

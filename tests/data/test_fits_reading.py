@@ -131,11 +131,12 @@ def test_extensions_by_number_and_name(tmp_path):
     line = fits.ImageHDU(np.arange(5.0), name="LINE")
     path = tmp_path / "a.fits"
     fits.HDUList([primary, table, one, two, line]).writeto(path)
-    ccd = read_image(path)
+    with pytest.warns(AstroSRWarning, match=r"SCI,1 is used, and 1 more .* 3 SCI,2 \(4x4\)"):
+        ccd = read_image(path)
     assert ccd.data[0, 0] == 1
     assert (ccd.meta["OBJECT"], ccd.meta["EXPTIME"], ccd.meta["GAIN"]) == ("M 51", 30.0, 2.0)
     assert "CRVAL1" not in ccd.meta
-    for hdu in (3, "3", "SCI,2", "sci,2"):
+    for hdu in (3, "3", "SCI,2", "sci, 2", ("SCI", 2)):
         assert read_image(path, hdu=hdu).data[0, 0] == 2
     with pytest.raises(
         ImageReadError, match=r"no HDU 9; it has 0 PRIMARY \(no data\), 1 CAT \(tab"

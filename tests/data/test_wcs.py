@@ -199,3 +199,55 @@ def test_store_keeps_the_form_unless_the_wcs_differs(form):
         stored = WCS(store_wcs(header, cut, (280, 370)))
         there = stored.all_pix2world(points, 0)
         np.testing.assert_allclose(wcs.all_pix2world(points + [30, 20], 0), there, atol=1e-9)
+
+
+@pytest.mark.parametrize("bad", ["nan", "NaN", np.inf, "1E400", "x"])
+@pytest.mark.parametrize(
+    "keyword", ["XPIXSZ", "PIXSCALE", "LTV1", "LTM1_1", "CNPIX1", "A_DMAX", "CRPIX1"]
+)
+def test_numbers_that_are_not_finite_are_kept_as_they_are(keyword, bad):
+    header = fits.Header()
+    header[keyword] = str(bad)
+    header["YPIXSZ"] = 4.0
+    result = scale_wcs_header(header, 2)
+    assert result[keyword] == str(bad)
+    assert result["YPIXSZ"] == 2.0
+
+
+@pytest.mark.parametrize("keyword", ["CRPIX1", "CRVAL2", "CD1_1", "CD2_1", "A_2_0"])
+def test_coordinates_with_numbers_that_are_not_finite_are_left_out(keyword):
+    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 1.0, "CRVAL2": 2.0})
+    header.update({"CRPIX1": 3.0, "CD1_1": 1e-4, "CD2_2": 1e-4, "CTYPE1A": "RA---TAN"})
+    header.update({"CRPIX1A": 5.0, "RADESYS": "ICRS", "OBJECT": "M 51"})
+    header[keyword] = "NaN"
+    with pytest.warns(AstroSRWarning, match=f"{keyword} is no finite number: the world coord"):
+        result = scale_wcs_header(header, 2)
+    assert "CTYPE1" not in result
+    assert keyword not in result
+    assert (result["CRPIX1A"], result["CTYPE1A"], result["OBJECT"]) == (9.5, "RA---TAN", "M 51")
+
+
+def test_a_wcs_with_numbers_that_are_not_finite_is_left_out():
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
+    wcs.wcs.crpix = np.nan, 1
+    with pytest.warns(AstroSRWarning, match="holds numbers that are not finite"):
+        assert scale_wcs(wcs, 2) is None
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_pixels_that_are_not_square_stay_so(scale):
+    header = fits.Header(
+        {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 80.0, "CRVAL2": -30.0}
+    )
+    header.update({"CRPIX1": 20.5, "CRPIX2": 15.5, "CDELT1": -2e-4, "CDELT2": 5e-4, "CROTA2": 25.0})
+    header.update({"XPIXSZ": 8.6, "YPIXSZ": 8.3})
+    before = WCS(header)
+    result = scale_wcs_header(header, scale)
+    assert (result["XPIXSZ"], result["YPIXSZ"]) == (8.6 / scale, 8.3 / scale)
+    corners = np.array([[-0.5, -0.5], [39.5, -0.5], [39.5, 29.5], [12.0, 7.0]])
+    there = (corners + 0.5) * scale - 0.5
+    expected = before.all_pix2world(corners, 0)
+    np.testing.assert_allclose(WCS(result).all_pix2world(there, 0), expected, atol=1e-10)
+    scaled = scale_wcs(before, scale)
+    np.testing.assert_allclose(scaled.all_pix2world(there, 0), expected, atol=1e-10)
