@@ -18,7 +18,7 @@ __all__ = ["PLANE_KEYWORDS", "exclude_flags", "named_flags"]
 
 #: Cards that name bit planes: LSST and HSC (``MP_BAD = 0``), Pan-STARRS (``MSKNAM00`` with
 #: ``MSKVAL00``).
-PLANE_KEYWORDS = re.compile(r"MP_[A-Z0-9_]+|MSK(?:NAM|VAL|NUM)\d*")
+PLANE_KEYWORDS = re.compile(r"MP_[A-Z0-9_]+|(?:MSKNAM|MSKVAL|MSKNUM)\d*")
 
 # Names of planes, without dots and underscores.
 _EXCLUDED = frozenset(
