@@ -12,15 +12,15 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "read_image": "data.formats",
-    "write_image": "data.formats",
+    "read_image": "data.formats.registry",
+    "write_image": "data.formats.registry",
     "measure": "measurement.quality",
     "star_mask": "stars.mask",
     "denoise": "enhancement.denoise",
     "deconvolve": "enhancement.deconvolve",
     "super_resolve": "enhancement.super_resolve",
     "remove_stars": "enhancement.remove_stars",
-    "audit": "report.auditing",
+    "audit": "validation.audit",
     "run_batch": "batch.run",
     "Recipe": "batch.recipe",
     "list_models": "models.registry",

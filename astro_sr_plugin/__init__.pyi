@@ -2,8 +2,8 @@
 
 from astro_sr_plugin.batch.recipe import Recipe as Recipe
 from astro_sr_plugin.batch.run import run_batch as run_batch
-from astro_sr_plugin.data.formats import read_image as read_image
-from astro_sr_plugin.data.formats import write_image as write_image
+from astro_sr_plugin.data.formats.registry import read_image as read_image
+from astro_sr_plugin.data.formats.registry import write_image as write_image
 from astro_sr_plugin.enhancement.deconvolve import deconvolve as deconvolve
 from astro_sr_plugin.enhancement.denoise import denoise as denoise
 from astro_sr_plugin.enhancement.remove_stars import remove_stars as remove_stars
@@ -20,7 +20,6 @@ from astro_sr_plugin.measurement.quality import measure as measure
 from astro_sr_plugin.models.registry import list_models as list_models
 from astro_sr_plugin.models.registry import load_model as load_model
 from astro_sr_plugin.progress import ProgressBar as ProgressBar
-from astro_sr_plugin.report.auditing import audit as audit
 from astro_sr_plugin.stars.mask import star_mask as star_mask
 from astro_sr_plugin.stretch import AsinhStretch as AsinhStretch
 from astro_sr_plugin.stretch import GammaStretch as GammaStretch
@@ -29,6 +28,7 @@ from astro_sr_plugin.stretch import LogStretch as LogStretch
 from astro_sr_plugin.stretch import MTFStretch as MTFStretch
 from astro_sr_plugin.stretch import apply_stretch as apply_stretch
 from astro_sr_plugin.stretch import undo_stretch as undo_stretch
+from astro_sr_plugin.validation.audit import audit as audit
 
 __version__: str
 __all__: list[str]

@@ -29,9 +29,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from astro_sr_plugin.inference.consistency import FluxLedger
-from astro_sr_plugin.models.flux import FluxStep
-from astro_sr_plugin.models.unet import CONDITIONS, WienerUNet, asinh
+from astro_sr_plugin.models.wiener_unet.flux import FluxStep
+from astro_sr_plugin.models.wiener_unet.unet import CONDITIONS, WienerUNet, asinh
+from astro_sr_plugin.restoration.flux import FluxLedger
 from astro_sr_plugin.simulation import (
     Observation,
     ObservationConfig,

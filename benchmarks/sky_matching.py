@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage, signal
 
-from astro_sr_plugin.measurement.background import measure_background
-from astro_sr_plugin.measurement.noise import measure_noise
-from astro_sr_plugin.measurement.psf import measure_psf
-from astro_sr_plugin.measurement.wings import moffat_stamp
+from astro_sr_plugin.measurement.psf.extended import moffat_stamp
+from astro_sr_plugin.measurement.psf.moffat import measure_psf
+from astro_sr_plugin.measurement.sky.background import measure_background
+from astro_sr_plugin.measurement.sky.noise import measure_noise
 
 __all__ = [
     "SEEN",

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from astro_sr_plugin.data.formats import FORMATS
+from astro_sr_plugin.data.formats.registry import FORMATS
 from astro_sr_plugin.exceptions import ImageReadError, InputError, OutputError
 
 __all__ = ["find_inputs", "name_outputs"]

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.batch.journal import hash_file
 from astro_sr_plugin.batch.verbs import VERBS, Verb, find_verb
-from astro_sr_plugin.data.formats import read_image, write_image
-from astro_sr_plugin.enhancement.strengths import check_strength
+from astro_sr_plugin.data.formats.registry import read_image, write_image
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.models.registry import default_model, load_model
+from astro_sr_plugin.restoration.strengths import check_strength
 
 __all__ = ["Recipe", "Step", "make_recipe"]
 

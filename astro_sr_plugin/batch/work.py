@@ -10,7 +10,7 @@ from typing import Any
 
 from astro_sr_plugin.batch.journal import hash_file, job_of
 from astro_sr_plugin.batch.recipe import Recipe
-from astro_sr_plugin.data.formats import read_image, write_image
+from astro_sr_plugin.data.formats.registry import read_image, write_image
 from astro_sr_plugin.exceptions import AstroSRError, AstroSRWarning
 from astro_sr_plugin.inference.runtime import Runtime
 

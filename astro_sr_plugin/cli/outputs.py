@@ -44,7 +44,7 @@ def plan_outputs(
         An output exists, is an input, has an unknown ending, or its folder is missing or cannot be
         written.
     """
-    from astro_sr_plugin.data import formats
+    from astro_sr_plugin.data.formats import registry as formats
 
     if not output.is_dir():
         if len(inputs) > 1:

@@ -138,7 +138,7 @@ def _train_errors(args: argparse.Namespace, config: TrainConfig, console: Consol
     if args.init is not None or args.textures is not None:
         msg = "--uncertainty-of takes neither --init nor --textures; leave them out"
         raise InputError(msg)
-    from astro_sr_plugin.models.network import NetworkModel
+    from astro_sr_plugin.models.wiener_unet.network import NetworkModel
     from astro_sr_plugin.training.errors import train_errors
 
     steps = args.steps or _ERROR_STEPS

@@ -20,9 +20,9 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.bitmask import named_flags
-from astro_sr_plugin.data.fits import HDUChoice
-from astro_sr_plugin.data.formats import read_image
-from astro_sr_plugin.data.memory import iter_strips
+from astro_sr_plugin.data.formats.fits import HDUChoice
+from astro_sr_plugin.data.formats.registry import read_image
+from astro_sr_plugin.data.strips import iter_strips
 from astro_sr_plugin.data.wcs_keywords import as_fits_wcs
 from astro_sr_plugin.exceptions import InputError
 

@@ -11,7 +11,7 @@ import numpy as np
 from astropy.io.fits import Header
 
 from astro_sr_plugin import __version__
-from astro_sr_plugin.data.header import card_value, quiet, to_ascii
+from astro_sr_plugin.data.formats.header import card_value, quiet, to_ascii
 
 __all__ = ["add_keywords"]
 

@@ -7,7 +7,7 @@ import re
 from astropy import units as u
 from astropy.io.fits import Header
 
-from astro_sr_plugin.data.header import quiet, to_ascii
+from astro_sr_plugin.data.formats.header import quiet, to_ascii
 
 __all__ = ["parse_unit", "store_unit"]
 

@@ -14,7 +14,7 @@ import numpy as np
 from astropy.io.fits import Header
 from astropy.wcs import WCS, DistortionLookupTable, Sip
 
-from astro_sr_plugin.data.header import quiet, without
+from astro_sr_plugin.data.formats.header import quiet, without
 from astro_sr_plugin.data.wcs_keywords import LOOKUP_KEYWORDS, WCS_KEYWORDS
 from astro_sr_plugin.exceptions import AstroSRWarning, InputError
 

@@ -16,7 +16,7 @@ from astropy.nddata import NDData
 from astropy.wcs import WCS, WcsError
 from astropy.wcs.wcsapi import BaseLowLevelWCS, HighLevelWCSWrapper, SlicedLowLevelWCS
 
-from astro_sr_plugin.data.header import quiet, without
+from astro_sr_plugin.data.formats.header import quiet, without
 from astro_sr_plugin.exceptions import AstroSRWarning
 
 __all__ = [

@@ -9,22 +9,22 @@ from astropy.nddata import CCDData
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import HDUChoice, Image
-from astro_sr_plugin.enhancement.frame import choose_runtime
-from astro_sr_plugin.enhancement.luminance import (
+from astro_sr_plugin.inference.runtime import Runtime
+from astro_sr_plugin.models.registry import default_model, load_model, with_errors
+from astro_sr_plugin.restoration.frame import choose_runtime
+from astro_sr_plugin.restoration.luminance import (
     check_colour,
     check_uncertainty,
     restore_luminance,
 )
-from astro_sr_plugin.enhancement.planes import restore_planes
-from astro_sr_plugin.enhancement.psf import (
+from astro_sr_plugin.restoration.pipeline import restore_planes
+from astro_sr_plugin.restoration.psf import (
     PSFLike,
     choose_target,
     describe_field,
 )
-from astro_sr_plugin.enhancement.reduce import open_measured
-from astro_sr_plugin.enhancement.strengths import check_strength, make_blend
-from astro_sr_plugin.inference.runtime import Runtime
-from astro_sr_plugin.models.registry import default_model, load_model, with_errors
+from astro_sr_plugin.restoration.reduce import open_measured
+from astro_sr_plugin.restoration.strengths import check_strength, make_blend
 
 __all__ = ["deconvolve"]
 

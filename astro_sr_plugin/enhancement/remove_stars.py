@@ -10,13 +10,13 @@ import numpy as np
 from astropy.nddata import CCDData
 from numpy.typing import NDArray
 
-from astro_sr_plugin.data.memory import release
 from astro_sr_plugin.data.nddata import HDUChoice, Image
-from astro_sr_plugin.enhancement.frame import Frame, choose_runtime, open_frame
-from astro_sr_plugin.enhancement.planes import restore_planes
-from astro_sr_plugin.enhancement.psf import describe_field, measure_planes
+from astro_sr_plugin.data.strips import release
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.models.registry import default_model, load_model, with_errors
+from astro_sr_plugin.restoration.frame import Frame, choose_runtime, open_frame
+from astro_sr_plugin.restoration.pipeline import restore_planes
+from astro_sr_plugin.restoration.psf import describe_field, measure_planes
 
 __all__ = ["remove_stars"]
 

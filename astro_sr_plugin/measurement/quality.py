@@ -13,9 +13,9 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from numpy.typing import ArrayLike, NDArray
 
 from astro_sr_plugin.data.nddata import Image, unpack
-from astro_sr_plugin.measurement.gain import estimate_gain, number, read_gain
-from astro_sr_plugin.measurement.psf import PSFGrid
-from astro_sr_plugin.measurement.sky import measure_sky
+from astro_sr_plugin.measurement.plane import measure_sky
+from astro_sr_plugin.measurement.psf.moffat import PSFGrid
+from astro_sr_plugin.measurement.sky.gain import estimate_gain, number, read_gain
 
 __all__ = ["Quality", "measure", "measure_pixel_scale"]
 

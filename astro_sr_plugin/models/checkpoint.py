@@ -16,10 +16,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from astro_sr_plugin.exceptions import ModelError
-from astro_sr_plugin.models.error_net import ErrorNet
-from astro_sr_plugin.models.network import NetworkModel
 from astro_sr_plugin.models.spec import ModelSpec
-from astro_sr_plugin.models.unet import WienerUNet
+from astro_sr_plugin.models.wiener_unet.error_net import ErrorNet
+from astro_sr_plugin.models.wiener_unet.network import NetworkModel
+from astro_sr_plugin.models.wiener_unet.unet import WienerUNet
 
 __all__ = [
     "file_digest",

@@ -8,13 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 
 from astro_sr_plugin.exceptions import ModelError
-from astro_sr_plugin.models.bicubic import BicubicModel
 from astro_sr_plugin.models.checkpoint import load_errors, load_network, read_card
-from astro_sr_plugin.models.interpolated import InterpolatedModel, describe_doubled
-from astro_sr_plugin.models.network import NetworkModel
-from astro_sr_plugin.models.richardson_lucy import RichardsonLucyModel
+from astro_sr_plugin.models.classical.bicubic import BicubicModel
+from astro_sr_plugin.models.classical.interpolated import InterpolatedModel, describe_doubled
+from astro_sr_plugin.models.classical.richardson_lucy import RichardsonLucyModel
+from astro_sr_plugin.models.classical.wiener import WienerModel
 from astro_sr_plugin.models.spec import Model, ModelSpec
-from astro_sr_plugin.models.wiener import WienerModel
+from astro_sr_plugin.models.wiener_unet.network import NetworkModel
 
 __all__ = ["WEIGHTS", "default_model", "list_models", "load_model", "with_errors"]
 

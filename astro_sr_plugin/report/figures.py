@@ -8,8 +8,8 @@ import numpy as np
 
 from astro_sr_plugin.metrics import aperture_photometry, half_flux_radius, power_spectrum
 from astro_sr_plugin.report.charts import Curve
-from astro_sr_plugin.report.comparison import Comparison, block_mean, compare_images, luminance
-from astro_sr_plugin.report.regions import Stars, find_stars
+from astro_sr_plugin.validation.comparison import Comparison, block_mean, compare_images, luminance
+from astro_sr_plugin.validation.regions import Stars, find_stars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

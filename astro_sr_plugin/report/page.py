@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from astro_sr_plugin.data.output import writing
 from astro_sr_plugin.report.charts import line_chart
-from astro_sr_plugin.report.comparison import Comparison, compare_images
 from astro_sr_plugin.report.figures import (
     StarRow,
     histograms,
@@ -21,8 +20,9 @@ from astro_sr_plugin.report.figures import (
     total_flux,
 )
 from astro_sr_plugin.report.picture import CROP_COLOURS, crop_panels, frame_panels
-from astro_sr_plugin.report.regions import Crop, find_stars, pick_crops
 from astro_sr_plugin.report.template import PAGE
+from astro_sr_plugin.validation.comparison import Comparison, compare_images
+from astro_sr_plugin.validation.regions import Crop, find_stars, pick_crops
 
 if TYPE_CHECKING:
     import os

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astro_sr_plugin.data.output import writing
-from astro_sr_plugin.report.comparison import Comparison, block_mean, compare_images
-from astro_sr_plugin.report.regions import Crop, find_stars, pick_crops
+from astro_sr_plugin.validation.comparison import Comparison, block_mean, compare_images
+from astro_sr_plugin.validation.regions import Crop, find_stars, pick_crops
 
 if TYPE_CHECKING:
     import os

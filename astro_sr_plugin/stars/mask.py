@@ -10,13 +10,13 @@ from scipy.ndimage import binary_dilation
 
 from astro_sr_plugin.data.nddata import Image, unpack
 from astro_sr_plugin.exceptions import InputError
-from astro_sr_plugin.measurement.background import Background, measure_background
-from astro_sr_plugin.measurement.noise import measure_noise
-from astro_sr_plugin.measurement.psf import measure_psf
-from astro_sr_plugin.measurement.saturation import find_saturation
-from astro_sr_plugin.measurement.windows import Window, cut_window, iterate_strips
-from astro_sr_plugin.stars.detection import detect_stars
-from astro_sr_plugin.stars.profile import StarProfile
+from astro_sr_plugin.measurement.psf.moffat import measure_psf
+from astro_sr_plugin.measurement.psf.profiles import StarProfile
+from astro_sr_plugin.measurement.sky.background import Background, measure_background
+from astro_sr_plugin.measurement.sky.noise import measure_noise
+from astro_sr_plugin.measurement.sky.saturation import find_saturation
+from astro_sr_plugin.measurement.sky.windows import Window, cut_window, iterate_strips
+from astro_sr_plugin.measurement.sources.detection import detect_stars
 from astro_sr_plugin.stars.spikes import follow_halo, follow_spikes, sample_rays
 
 __all__ = ["star_mask"]

@@ -18,15 +18,15 @@ from torch.nn import functional
 
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.models.checkpoint import save_errors
-from astro_sr_plugin.models.error_net import (
+from astro_sr_plugin.models.filters import make_moffat_psf
+from astro_sr_plugin.models.spec import Conditions
+from astro_sr_plugin.models.wiener_unet.error_net import (
     FWHM_ERRORS,
     LEVELS,
     ErrorNet,
     encode_error_conditions,
 )
-from astro_sr_plugin.models.filters import make_moffat_psf
-from astro_sr_plugin.models.network import NetworkModel, encode_plane
-from astro_sr_plugin.models.spec import Conditions
+from astro_sr_plugin.models.wiener_unet.network import NetworkModel, encode_plane
 from astro_sr_plugin.simulation import make_scene, observe
 from astro_sr_plugin.simulation.observe import KEEP_PSF
 from astro_sr_plugin.training.config import TrainConfig, to_toml

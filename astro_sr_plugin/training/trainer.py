@@ -20,7 +20,7 @@ from astro_sr_plugin.models.filters import (
     make_moffat_psf,
     make_wiener_filters,
 )
-from astro_sr_plugin.models.unet import WienerUNet, as_channels_last, encode_conditions
+from astro_sr_plugin.models.wiener_unet.unet import WienerUNet, as_channels_last, encode_conditions
 from astro_sr_plugin.simulation import OVERSAMPLE, Observation, make_scene, observe
 from astro_sr_plugin.training.config import TrainConfig, write_config
 from astro_sr_plugin.training.losses import RestorationLoss

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from astro_sr_plugin.models.error_net import LEVELS
+from astro_sr_plugin.models.wiener_unet.error_net import LEVELS
 from benchmarks.calibration import factors_of
 from benchmarks.coverage import coverage_table
 

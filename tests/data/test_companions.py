@@ -6,7 +6,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty, VarianceUncertainty
 
 import astro_sr_plugin as asr
-from astro_sr_plugin.data.formats import read_image, write_image
+from astro_sr_plugin.data.formats.registry import read_image, write_image
 from astro_sr_plugin.exceptions import AstroSRWarning
 
 SHAPE = (6, 8)

@@ -12,7 +12,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty, VarianceUncertainty
 
-from astro_sr_plugin.data.formats import read_image
+from astro_sr_plugin.data.formats.registry import read_image
 from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError
 
 RNG = np.random.default_rng(5)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from astro_sr_plugin.data.formats import read_image, write_image
+from astro_sr_plugin.data.formats.registry import read_image, write_image
 from astro_sr_plugin.exceptions import ImageReadError
 
 DATA = np.random.default_rng(3).normal(100, 5, (24, 20)).astype("f4")

@@ -8,7 +8,7 @@ import tifffile
 from astropy.io import fits
 from astropy.nddata import CCDData
 
-from astro_sr_plugin.data.formats import read_image, write_image
+from astro_sr_plugin.data.formats.registry import read_image, write_image
 from astro_sr_plugin.exceptions import AstroSRWarning, InputError
 
 RNG = np.random.default_rng(12)

@@ -8,7 +8,7 @@ from astropy.nddata import CCDData, NDData, StdDevUncertainty
 from astropy.wcs import WCS
 from astropy.wcs.wcsapi import SlicedLowLevelWCS
 
-from astro_sr_plugin.data.formats import write_image
+from astro_sr_plugin.data.formats.registry import write_image
 from astro_sr_plugin.data.nddata import iter_planes, repack, unpack
 from astro_sr_plugin.exceptions import AstroSRWarning, InputError
 

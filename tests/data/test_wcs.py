@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS, DistortionLookupTable
 
-from astro_sr_plugin.data.header import quiet
+from astro_sr_plugin.data.formats.header import quiet
 from astro_sr_plugin.data.wcs import scale_wcs, scale_wcs_header
 from astro_sr_plugin.data.wcs_keywords import store_wcs
 from astro_sr_plugin.exceptions import AstroSRWarning, InputError

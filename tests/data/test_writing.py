@@ -10,9 +10,9 @@ from astropy.io import fits
 from astropy.nddata import CCDData, InverseVariance, NDData, StdDevUncertainty, VarianceUncertainty
 from astropy.wcs import WCS, DistortionLookupTable
 
-from astro_sr_plugin.data.checksum import RunningSum, encode_checksum
-from astro_sr_plugin.data.formats import check_output, read_image, write_image
-from astro_sr_plugin.data.header import quiet
+from astro_sr_plugin.data.formats.checksum import RunningSum, encode_checksum
+from astro_sr_plugin.data.formats.header import quiet
+from astro_sr_plugin.data.formats.registry import check_output, read_image, write_image
 from astro_sr_plugin.data.output import writing
 from astro_sr_plugin.exceptions import InputError, OutputError
 

@@ -13,9 +13,9 @@ from astropy.io.fits import Header
 from astropy.nddata import CCDData
 from astropy.wcs import WCS
 
-from astro_sr_plugin.data import xisf
-from astro_sr_plugin.data.formats import read_image, write_image
-from astro_sr_plugin.data.pixels import PixelCoding
+from astro_sr_plugin.data.formats import xisf
+from astro_sr_plugin.data.formats.pixels import PixelCoding
+from astro_sr_plugin.data.formats.registry import read_image, write_image
 from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError, InputError
 
 RNG = np.random.default_rng(4)

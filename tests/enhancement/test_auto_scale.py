@@ -11,9 +11,9 @@ from astropy.nddata import CCDData
 from astropy.wcs import WCS
 
 import astro_sr_plugin as asr
-from astro_sr_plugin.enhancement.frame import open_frame
-from astro_sr_plugin.enhancement.reduce import reduce_frame
 from astro_sr_plugin.models.filters import make_moffat_psf
+from astro_sr_plugin.restoration.frame import open_frame
+from astro_sr_plugin.restoration.reduce import reduce_frame
 
 SKY, SIGMA = 100.0, 1.0
 

@@ -9,8 +9,8 @@ import pytest
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.batch.recipe import Step
-from astro_sr_plugin.enhancement import luminance
 from astro_sr_plugin.metrics import aperture_photometry
+from astro_sr_plugin.restoration import luminance
 
 SIDE, SPACING, BETA, FINE = 288, 32, 3.2, 5
 SKY = np.array([400.0, 900.0, 150.0])
@@ -269,7 +269,7 @@ def test_a_streamed_result_is_the_same(corner, tmp_path):
 @pytest.mark.parametrize("verb", [asr.deconvolve, asr.super_resolve])
 def test_blocks_leave_no_seams(corner, by_luminance, verb, monkeypatch):
     whole = by_luminance(verb)
-    monkeypatch.setattr("astro_sr_plugin.enhancement.plane._ROWS", 40)
+    monkeypatch.setattr("astro_sr_plugin.restoration.plane._ROWS", 40)
     monkeypatch.setattr(luminance, "_COLUMNS", 70)
     assert np.abs(verb(corner, luminance_only=True) - whole).max() < 1e-5 * whole.max()
 

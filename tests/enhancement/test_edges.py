@@ -8,8 +8,8 @@ import torch
 from astropy.nddata import CCDData
 
 import astro_sr_plugin as asr
-from astro_sr_plugin.enhancement.plane import MeasuredPlane, measure_plane
 from astro_sr_plugin.models.filters import make_moffat_psf
+from astro_sr_plugin.restoration.plane import MeasuredPlane, measure_plane
 
 SIDE, SIGMA, SKY, REACH = 192, 5.0, 300.0, 32
 OUTSIDE = [(60, -3, 2e4), (SIDE + 2, 90, 2e4), (130, SIDE + 1, 3e3), (-2, 130, 3e3)]

@@ -9,8 +9,8 @@ from astropy.nddata import CCDData
 from scipy.ndimage import gaussian_filter
 
 import astro_sr_plugin as asr
-from astro_sr_plugin.enhancement.far_light import FarLight
 from astro_sr_plugin.models.filters import make_moffat_psf
+from astro_sr_plugin.restoration.far_light import FarLight
 from benchmarks.star_removal import make_starry, measure_removal
 
 SIGMA, SKY, FWHM, SIZE = 4.0, 200.0, 3.0, 256

@@ -74,9 +74,9 @@ def test_uncertainty_does_not_depend_on_tiles(scene):
 def test_a_less_certain_profile_makes_stars_less_certain(scene):
     from dataclasses import replace
 
-    from astro_sr_plugin.enhancement.plane import MeasuredPlane, measure_plane, restore_plane
-    from astro_sr_plugin.enhancement.psf import make_conditions, target_image
     from astro_sr_plugin.models.registry import load_model, with_errors
+    from astro_sr_plugin.restoration.plane import MeasuredPlane, measure_plane, restore_plane
+    from astro_sr_plugin.restoration.psf import make_conditions, target_image
 
     measured = measure_plane(scene[1], None)
     model = with_errors(load_model("deconvolve-fast"))

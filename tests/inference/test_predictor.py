@@ -8,12 +8,12 @@ from astro_sr_plugin.exceptions import AstroSRWarning, InputError, OutOfMemoryEr
 from astro_sr_plugin.inference.predictor import Predictor, choose_device
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.inference.tiling import reflect_indices
+from astro_sr_plugin.models.classical.interpolated import InterpolatedModel
 from astro_sr_plugin.models.filters import make_moffat_psf
-from astro_sr_plugin.models.interpolated import InterpolatedModel
-from astro_sr_plugin.models.network import NetworkModel
 from astro_sr_plugin.models.registry import load_model
 from astro_sr_plugin.models.spec import Conditions, ModelSpec
-from astro_sr_plugin.models.unet import WienerUNet
+from astro_sr_plugin.models.wiener_unet.network import NetworkModel
+from astro_sr_plugin.models.wiener_unet.unet import WienerUNet
 from astro_sr_plugin.training.evaluate import HALO
 
 

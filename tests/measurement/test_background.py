@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from astro_sr_plugin.exceptions import InputError
-from astro_sr_plugin.measurement.background import lower_background, measure_background
+from astro_sr_plugin.measurement.sky.background import lower_background, measure_background
 
 
 def test_gradient_is_followed_to_the_borders() -> None:

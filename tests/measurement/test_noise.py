@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from astro_sr_plugin.measurement.noise import measure_noise
+from astro_sr_plugin.measurement.sky.noise import measure_noise
 
 SHAPE = (480, 480)
 KINDS = ["white", "bilinear", "bicubic", "bayer", "bayer stack", "drizzle", "drop"]

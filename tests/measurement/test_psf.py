@@ -8,8 +8,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from astro_sr_plugin.exceptions import InputError
-from astro_sr_plugin.measurement.moffat import fit_moffat
-from astro_sr_plugin.measurement.psf import measure_psf
+from astro_sr_plugin.measurement.psf.fitting import fit_moffat
+from astro_sr_plugin.measurement.psf.moffat import measure_psf
 
 WIDTHS = [1.5, 2.0, 3.0, 4.5, 6.0, 8.0]
 

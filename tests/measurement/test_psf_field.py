@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from astro_sr_plugin.measurement.background import measure_background
-from astro_sr_plugin.measurement.noise import measure_noise
-from astro_sr_plugin.measurement.psf import measure_psf
-from astro_sr_plugin.measurement.psf_field import measure_psf_field
-from astro_sr_plugin.measurement.saturation import find_saturation
+from astro_sr_plugin.measurement.psf.field import measure_psf_field
+from astro_sr_plugin.measurement.psf.moffat import measure_psf
+from astro_sr_plugin.measurement.sky.background import measure_background
+from astro_sr_plugin.measurement.sky.noise import measure_noise
+from astro_sr_plugin.measurement.sky.saturation import find_saturation
 
 
 def measure(image):

@@ -6,7 +6,7 @@ import galsim
 import numpy as np
 import pytest
 
-from astro_sr_plugin.measurement.seeing import kolmogorov_stamp
+from astro_sr_plugin.measurement.psf.seeing import kolmogorov_stamp
 
 
 @pytest.mark.parametrize("fwhm", [1.5, 3.0, 7.5])

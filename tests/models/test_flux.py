@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from astro_sr_plugin.models.filters import gaussian_kernel, make_moffat_psf
-from astro_sr_plugin.models.flux import FLUX_RADIUS, FluxStep
 from astro_sr_plugin.models.spec import Conditions
+from astro_sr_plugin.models.wiener_unet.flux import FLUX_RADIUS, FluxStep
 
 FWHM, SIDE = 4.0, 128
 

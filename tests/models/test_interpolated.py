@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from astro_sr_plugin.models.interpolated import DOUBLE_BORDER, InterpolatedModel, double
-from astro_sr_plugin.models.network import NetworkModel
+from astro_sr_plugin.models.classical.interpolated import DOUBLE_BORDER, InterpolatedModel, double
 from astro_sr_plugin.models.registry import default_model, list_models, load_model
 from astro_sr_plugin.models.spec import Conditions, ModelSpec
-from astro_sr_plugin.models.unet import WienerUNet
+from astro_sr_plugin.models.wiener_unet.network import NetworkModel
+from astro_sr_plugin.models.wiener_unet.unet import WienerUNet
 
 SIDE = 96
 

@@ -19,7 +19,7 @@ from astro_sr_plugin.models.filters import (
 )
 from astro_sr_plugin.models.registry import WEIGHTS, list_models, load_model
 from astro_sr_plugin.models.spec import Conditions, ModelSpec
-from astro_sr_plugin.models.unet import WienerUNet
+from astro_sr_plugin.models.wiener_unet.unet import WienerUNet
 
 SPECS = list_models()
 IDS = [f"{s.name}-{s.task}-{s.scale}" for s in SPECS]

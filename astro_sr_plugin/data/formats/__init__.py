@@ -1,0 +1,1 @@
+"""Image files: FITS, XISF and TIFF behind one pair of functions."""

@@ -1,0 +1,301 @@
+"""Read and write image files: FITS, XISF and TIFF behind one pair of functions."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io.fits import Header
+from astropy.nddata import CCDData, NDData, NDUncertainty
+from astropy.units import Quantity, UnitBase
+from astropy.wcs import WCS
+from numpy.typing import DTypeLike, NDArray
+
+from astro_sr_plugin.data import output
+from astro_sr_plugin.data.bitmask import named_flags
+from astro_sr_plugin.data.formats import fits, tiff, xisf
+from astro_sr_plugin.data.formats.header import clean_header
+from astro_sr_plugin.data.formats.pixels import PixelCoding, choose_coding, stored_dtype
+from astro_sr_plugin.data.strips import iter_strips
+from astro_sr_plugin.data.units import store_unit
+from astro_sr_plugin.data.wcs_keywords import as_fits_wcs, store_wcs
+from astro_sr_plugin.exceptions import ImageReadError, InputError, OutputError
+
+__all__ = ["FORMATS", "FileFormat", "check_output", "read_image", "write_image"]
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """A file format: its names, its first bytes and its two functions.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    suffixes : tuple of str
+        Endings of file names, in small letters.
+    magic : tuple of bytes
+        How files begin; compressed FITS files are told by the compression.
+    read : callable
+        ``read(path, hdu=, memmap=) -> CCDData``.
+    write : callable
+        ``write(part, data, header, coding, suffix=, mask=, uncertainty=, wcs=, checksum=)``.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    magic: tuple[bytes, ...]
+    read: Callable[..., CCDData]
+    write: Callable[..., None]
+
+
+_CHUNK = 16 * 2**20
+_PLAIN = (".fits", ".fit", ".fts")
+
+#: The formats, in the order in which they are tried.
+FORMATS = (
+    FileFormat(
+        "FITS",
+        tuple(f"{s}{c}" for s in _PLAIN for c in ("", ".gz", ".bz2", ".xz", ".fz")),
+        (b"SIMPLE  =", b"\x1f\x8b", b"BZh", b"\xfd7zXZ"),
+        fits.read,
+        fits.write,
+    ),
+    FileFormat("XISF", (".xisf",), (b"XISF0100",), xisf.read, xisf.write),
+    FileFormat(
+        "TIFF",
+        (".tif", ".tiff"),
+        (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+        tiff.read,
+        tiff.write,
+    ),
+)
+
+
+def read_image(
+    path: str | os.PathLike[str], *, hdu: fits.HDUChoice = None, memmap: bool = True
+) -> CCDData:
+    """Read an image file.
+
+    Parameters
+    ----------
+    path : str or Path
+        FITS (also ``.fz .gz .bz2 .xz``), XISF or TIFF; told by the content, not by the name. A pipe
+        (``/dev/stdin``, a named pipe) is read once, to its end.
+    hdu : int, str or (str, int), optional
+        Number or name (``"SCI"``, ``"SCI,2"``, ``("SCI", 2)``) of the HDU, of the XISF image or of
+        the TIFF page; by default the first one that holds an image.
+    memmap : bool, default True
+        Map uncompressed floats from the disk instead of reading them. Changing the array never
+        changes the file.
+
+    Returns
+    -------
+    CCDData
+        Data of shape (ny, nx) or (n, ny, nx), colour (3, ny, nx), rows in the order of the file.
+        Integers come as float32 where that is exact, else float64; BLANK as NaN, and masked. The
+        unit is that of BUNIT, adu where it is missing or unknown. ``meta`` is the full header (with
+        that of the primary HDU merged in), ``wcs`` its celestial part. Mask and uncertainty are
+        those of the file that belong to this image; a mask of bits stays in ``flags``, and ``mask``
+        holds the pixels that its bits exclude.
+
+    Raises
+    ------
+    ImageReadError
+        If the file is missing, damaged, truncated or holds no such image.
+    """
+    path = Path(path)
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            return _read_stream(path, hdu)
+        with path.open("rb") as file:
+            start = file.read(512)
+    except IsADirectoryError as error:
+        msg = f"cannot read {path}: it is a folder, not an image file"
+        raise ImageReadError(msg) from error
+    except OSError as error:
+        msg = f"cannot read {path}: {(error.strerror or str(error)).lower()}"
+        raise ImageReadError(msg) from error
+    if not start:
+        msg = f"cannot read {path}: the file is empty"
+        raise ImageReadError(msg)
+    for form in FORMATS:
+        if start.startswith(form.magic):
+            return form.read(path, hdu=hdu, memmap=memmap)
+    msg = f"cannot read {path}: it is {_kind(start)}, not a FITS, XISF or TIFF image"
+    raise ImageReadError(msg)
+
+
+def _read_stream(path: Path, hdu: fits.HDUChoice) -> CCDData:
+    """Read a pipe into a temporary file, since a pipe can be neither mapped nor read twice."""
+    with tempfile.TemporaryDirectory(prefix="astro-sr-") as folder:
+        copy = Path(folder) / path.name
+        with path.open("rb") as source, copy.open("wb") as target:
+            shutil.copyfileobj(source, target, _CHUNK)
+        try:
+            # Not mapped: the file is gone when the image is used.
+            return read_image(copy, hdu=hdu, memmap=False)
+        except ImageReadError as error:
+            raise ImageReadError(str(error).replace(str(copy), str(path))) from error
+
+
+def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Check that an image could be written to a path, before the work for it starts.
+
+    Parameters
+    ----------
+    path : str or Path
+        The output file.
+    overwrite : bool, default False
+        Whether it may exist already.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    OutputError
+        If the ending is unknown, the folder missing or not writable, or the file exists.
+    """
+    _format_of(Path(path))
+    return output.check_place(path, overwrite=overwrite)
+
+
+def write_image(
+    image: CCDData | NDData | NDArray,
+    path: str | os.PathLike[str],
+    *,
+    dtype: DTypeLike | None = None,
+    overwrite: bool = False,
+    checksum: bool = True,
+) -> Path:
+    """Write an image file; it appears only when it is complete.
+
+    Parameters
+    ----------
+    image : CCDData, NDData, Quantity or ndarray, shape (ny, nx) or (n, ny, nx)
+        The image. FITS takes everything along; XISF and TIFF hold no mask and no uncertainty, and a
+        warning says so.
+    path : str or Path
+        The ending chooses the format: ``.fits .fit .fts`` (and ``.gz .bz2 .xz .fz`` after it),
+        ``.xisf``, ``.tif .tiff``.
+    dtype : str or numpy.dtype, optional
+        Type of the stored pixels; ``"original"`` for that of the file the image was read from. By
+        default that of the array. In integers NaN is stored as BLANK (FITS only).
+    overwrite : bool, default False
+        Whether a file that exists already may be replaced.
+    checksum : bool, default True
+        Write checksums (FITS and XISF).
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    InputError
+        If the image has no pixels or other than two or three axes, or if values do not fit into
+        `dtype`; nothing is ever clipped.
+    OutputError
+        If the file cannot be written, or exists already.
+    """
+    form, suffix = _format_of(Path(path))
+    data, mask, uncertainty, unit, wcs, meta = _parts(image)
+    if data.dtype.kind not in "iufb" or data.ndim not in (2, 3) or data.size == 0:
+        msg = (
+            f"an image of shape {data.shape} and dtype {data.dtype} cannot be written; allowed are "
+            "(ny, nx) and (n, ny, nx) of integers or floats, not empty"
+        )
+        raise InputError(msg)
+    target = output.check_place(path, overwrite=overwrite)
+    header = clean_header(meta)
+    name = stored_dtype(dtype, data, header)
+    original = isinstance(dtype, str) and dtype == "original"
+    coding = choose_coding(name, data, header, original=original, fits=form.name == "FITS")
+    store_unit(header, unit)
+    if mask is not None and _told_by_blank(mask, data, coding):
+        mask = None
+    header = store_wcs(header, wcs, data.shape)
+    # XISF and TIFF have no extensions.
+    flags = named_flags(image)
+    extensions = {"flags": flags} if form.name == "FITS" else {}
+    with output.writing(target, overwrite=overwrite) as part:
+        form.write(
+            part,
+            data,
+            header,
+            coding,
+            suffix=suffix,
+            mask=mask,
+            uncertainty=uncertainty,
+            wcs=wcs,
+            checksum=checksum,
+            **extensions,
+        )
+    return Path(path)
+
+
+def _parts(
+    image: object,
+) -> tuple[
+    NDArray, NDArray | None, NDUncertainty | None, UnitBase | None, WCS | None, Header | dict
+]:
+    if isinstance(image, NDData):
+        mask = None if image.mask is None else np.broadcast_to(image.mask, image.data.shape)
+        wcs = as_fits_wcs(image)
+        return np.asarray(image.data), mask, image.uncertainty, image.unit, wcs, image.meta
+    if isinstance(image, np.ma.MaskedArray):
+        own = None if image.mask is np.ma.nomask else np.ma.getmaskarray(image)
+        return np.asarray(image.data), own, None, None, None, Header()
+    if isinstance(image, np.ndarray):
+        unit = image.unit if isinstance(image, Quantity) else None
+        return np.asarray(image), None, None, unit, None, Header()
+    msg = f"the image is a {type(image).__name__}; allowed are a numpy array, NDData and CCDData"
+    raise InputError(msg)
+
+
+def _told_by_blank(mask: NDArray, data: NDArray, coding: PixelCoding) -> bool:
+    """Whether the mask says no more than BLANK does."""
+    if not np.any(mask):
+        return coding.blank is not None
+    if coding.blank is None:
+        return False
+    pairs = zip(iter_strips(mask), iter_strips(data), strict=True)
+    return all(np.array_equal(excluded, np.isnan(strip)) for excluded, strip in pairs)
+
+
+def _format_of(path: Path) -> tuple[FileFormat, str]:
+    name = path.name.lower()
+    for form in FORMATS:
+        for suffix in form.suffixes:
+            if name.endswith(suffix) and len(name) > len(suffix):
+                return form, Path(suffix).suffix
+    allowed = ", ".join((*_PLAIN, ".fits.gz", ".fits.bz2", ".fits.fz", ".xisf", ".tif", ".tiff"))
+    msg = f"cannot write {path}: the name has to end in one of {allowed}"
+    raise OutputError(msg)
+
+
+def _kind(start: bytes) -> str:
+    kinds = {
+        b"\x89PNG": "a PNG picture",
+        b"\xff\xd8\xff": "a JPEG picture",
+        b"%PDF": "a PDF document",
+        b"PK\x03\x04": "a ZIP archive",
+        b"GIF8": "a GIF picture",
+    }
+    for magic, kind in kinds.items():
+        if start.startswith(magic):
+            return kind
+    try:
+        text = start[:256].decode("utf-8")
+    except UnicodeDecodeError:
+        return "a file of another kind"
+    return "a text file" if text.isprintable() or text.split() else "a file of another kind"

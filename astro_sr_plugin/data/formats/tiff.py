@@ -1,0 +1,215 @@
+"""TIFF images through tifffile: integers and floats, grey, colour and pages.
+
+Values are those of the file, rows in its order (the first row of a TIFF is the top one). The FITS
+header travels as text in ImageDescription, as in Astro-TIFF.
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from astropy.io.fits import Card, Header
+from astropy.nddata import CCDData, NDUncertainty
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from astro_sr_plugin.data.formats.header import MEMORY_KEYWORDS, parse_header, quiet, to_ascii
+from astro_sr_plugin.data.formats.pixels import FACTOR_KEYWORD, PixelCoding, read_factor
+from astro_sr_plugin.data.strips import iter_strips
+from astro_sr_plugin.data.units import parse_unit
+from astro_sr_plugin.data.wcs_keywords import read_wcs
+from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError, InputError
+
+__all__ = ["read", "write"]
+
+_TYPES = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+_DAMAGE = (
+    tifffile.TiffFileError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+
+
+def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CCDData:
+    """Read an image of a TIFF file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    hdu : int or str, optional
+        Number of the page; by default the first image, whose pages make a cube if it has several.
+    memmap : bool, default True
+        Not used: TIFF images are read as a whole.
+
+    Returns
+    -------
+    CCDData
+        Data of shape (ny, nx) or (n, ny, nx). An alpha channel becomes the mask: transparent
+        pixels are excluded.
+
+    Raises
+    ------
+    ImageReadError
+        If the file is damaged or holds something else.
+    """
+    try:
+        with tifffile.TiffFile(path) as file:
+            source = _choose(path, file, hdu)
+            stored = source.asarray()
+            axes = source.axes
+            page: Any = source.pages[0] if isinstance(source, tifffile.TiffPageSeries) else source
+            description = str(getattr(page, "description", "") or "")
+            palette = page.photometric == tifffile.PHOTOMETRIC.PALETTE
+    except _DAMAGE as error:
+        if isinstance(error, ImageReadError):
+            raise
+        reason = " ".join(str(error).split())
+        raise _error(path, f"the TIFF file is damaged or not supported ({reason})") from error
+    if palette:
+        raise _error(path, "its pixels are numbers of palette colours, not light")
+    if stored.dtype.kind not in "iuf":
+        raise _error(path, f"its pixels have dtype {stored.dtype}; allowed are integers and floats")
+    stored, mask = _in_order(path, stored, axes)
+    header = _header(description)
+    coding = PixelCoding(stored.dtype, read_factor(header, stored.dtype))
+    data = coding.decode(stored)[0]
+    wcs = read_wcs(header, shape=data.shape, source=str(path))
+    header["ASRDTYPE"] = (coding.name, "pixel type of the file read")
+    return CCDData(data, unit=parse_unit(header.get("BUNIT")), mask=mask, wcs=wcs, meta=header)
+
+
+def write(
+    part: Path,
+    data: NDArray,
+    header: Header,
+    coding: PixelCoding,
+    *,
+    suffix: str = ".tif",
+    mask: NDArray[np.bool_] | None = None,
+    uncertainty: NDUncertainty | None = None,
+    wcs: WCS | None = None,
+    checksum: bool = True,
+) -> None:
+    """Write an image with its header as text.
+
+    Parameters
+    ----------
+    part : Path
+        The file to make.
+    data : ndarray, shape (ny, nx) or (n, ny, nx)
+        Physical values, stored as they are; three planes as RGB, other numbers as pages.
+    header : fits.Header
+        Clean header, WCS included.
+    coding : PixelCoding
+        Type of the stored values.
+    suffix, wcs, checksum
+        Not used.
+    mask, uncertainty
+        Left out, with a warning.
+
+    Raises
+    ------
+    InputError
+        If the format does not have the type.
+    """
+    if coding.name not in _TYPES:
+        msg = f"dtype={coding.name!r} cannot be written to TIFF; allowed are {', '.join(_TYPES)}"
+        raise InputError(msg)
+    if mask is not None or uncertainty is not None:
+        msg = "TIFF files take no mask and no uncertainty along; FITS does"
+        warnings.warn(msg, AstroSRWarning, stacklevel=4)
+    colour = data.ndim == 3 and data.shape[0] == 3
+    stored = np.empty(data.shape, coding.dtype.newbyteorder("="))
+    for source, target in zip(iter_strips(data), iter_strips(stored), strict=True):
+        target[...] = coding.encode(source)
+    if colour:
+        stored = np.ascontiguousarray(np.moveaxis(stored, 0, -1))
+    tifffile.imwrite(
+        part,
+        stored,
+        photometric="rgb" if colour else "minisblack",
+        planarconfig="contig" if colour else None,
+        description=_text(data.shape, header, coding),
+        metadata=None,
+        software="astro_sr_plugin",
+    )
+
+
+def _error(path: Path, reason: str) -> ImageReadError:
+    return ImageReadError(f"cannot read {path}: {reason}")
+
+
+def _choose(
+    path: Path, file: tifffile.TiffFile, wanted: int | str | None
+) -> tifffile.TiffPageSeries | tifffile.TiffPage | tifffile.TiffFrame:
+    if not file.series:
+        raise _error(path, "it holds no image")
+    if wanted is None:
+        return file.series[0]
+    count = len(file.pages)
+    if str(wanted) not in [str(i) for i in range(count)]:
+        raise _error(path, f"there is no page {wanted!r}; it has pages 0 to {count - 1}")
+    return file.pages[int(wanted)]
+
+
+def _in_order(path: Path, stored: NDArray, axes: str) -> tuple[NDArray, NDArray[np.bool_] | None]:
+    """Put the axes into the order (plane, y, x), and take an alpha channel out."""
+    kept = "".join(a for a, n in zip(axes, stored.shape, strict=True) if a in "YX" or n != 1)
+    stored = stored.reshape([n for a, n in zip(axes, stored.shape, strict=True) if a in kept])
+    if "Y" not in kept or "X" not in kept or len(kept) > 3:
+        raise _error(path, f"its image has axes {axes} of sizes {stored.shape}, not two or three")
+    mask = None
+    if len(kept) == 3:
+        other = kept.translate(str.maketrans("", "", "YX"))
+        order = [kept.index(other), kept.index("Y"), kept.index("X")]
+        stored = stored.transpose(order)
+        if other == "S" and stored.shape[0] in (2, 4):
+            mask = stored[-1] == 0
+            stored = stored[:-1]
+            stored = stored[0] if len(stored) == 1 else stored
+            mask = np.broadcast_to(mask, stored.shape).copy() if mask.any() else None
+        stored = np.ascontiguousarray(stored)
+    if stored.size == 0:
+        raise _error(path, "its image has zero pixels")
+    return stored, mask
+
+
+def _header(description: str) -> Header:
+    """Read the header out of the description; other text becomes comments."""
+    text = to_ascii("\n".join(line for line in description.split("\n") if line.strip("\0 ")))
+    lines = description.replace("\r", "").replace("\0", "").split("\n")
+    with quiet():
+        if lines[0].startswith("SIMPLE"):
+            if len(lines) == 1:
+                return parse_header(to_ascii(lines[0]).encode("ascii"))
+            return parse_header("".join(to_ascii(s)[:80].ljust(80) for s in lines).encode("ascii"))
+        header = Header()
+        for start in range(0, min(len(text), 72 * 50), 72):
+            header.add_comment(text[start : start + 72])
+    return header
+
+
+def _text(shape: tuple[int, ...], header: Header, coding: PixelCoding) -> str:
+    bitpix = 8 * coding.dtype.itemsize * (-1 if coding.is_float else 1)
+    cards = [Card("SIMPLE", True), Card("BITPIX", bitpix), Card("NAXIS", len(shape))]
+    cards += [Card(f"NAXIS{i}", n) for i, n in enumerate(shape[::-1], start=1)]
+    cards += [card for card in header.cards if card.keyword not in MEMORY_KEYWORDS]
+    if coding.scale != 1:
+        cards.append(Card(FACTOR_KEYWORD, 1 / coding.scale, "stored number / pixel value"))
+    with quiet():
+        images = [card.image for card in cards]
+    lines = [image[i : i + 80] for image in images for i in range(0, len(image), 80)]
+    return "\n".join([*lines, "END"])

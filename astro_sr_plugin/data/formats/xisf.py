@@ -1,0 +1,408 @@
+"""XISF images (PixInsight), by the XISF 1.0 specification: monolithic files with attached blocks.
+
+Values are those of the file. The file begins with the uppermost row, while its FITS keywords count
+rows from the lowest one, as FITS does; the rows are turned over here, so that the first row of an
+array is that of FITS and the world coordinates are right. FITS keywords travel; other properties
+are left. Written images are planar and little-endian, checked by SHA-1.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import struct
+import warnings
+import zlib
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+from astropy.io.fits import Card, Header
+from astropy.nddata import CCDData, NDUncertainty
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from astro_sr_plugin import __version__
+from astro_sr_plugin.data.formats.header import (
+    MEMORY_KEYWORDS,
+    clean_header,
+    parse_header,
+    quiet,
+    to_ascii,
+)
+from astro_sr_plugin.data.formats.pixels import FACTOR_KEYWORD, PixelCoding, read_factor
+from astro_sr_plugin.data.strips import iter_strips, release
+from astro_sr_plugin.data.units import parse_unit
+from astro_sr_plugin.data.wcs_keywords import read_wcs
+from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError, InputError
+
+__all__ = ["read", "write"]
+
+_MAGIC = b"XISF0100"
+_NAMESPACE = "http://www.pixinsight.com/xisf"
+_SAMPLES = {"UInt8": "u1", "UInt16": "u2", "UInt32": "u4", "Float32": "f4", "Float64": "f8"}
+_NAMES = {np.dtype(code).name: sample for sample, code in _SAMPLES.items()}
+_DIGESTS = {"sha-1": "sha1", "sha-256": "sha256", "sha-512": "sha512", "sha3-256": "sha3_256"}
+# Tells programs that ask for it how a FITS file of the image is to be shown; of no use in XISF.
+_ROW_ORDER = "ROWORDER"
+# Room for the numbers that are only known once the header is complete.
+_PLACE = "{:020d}"
+_BLOCK = 4096
+
+
+def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CCDData:
+    """Read one image of an XISF file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    hdu : int or str, optional
+        Number or id of the image; the first one by default.
+    memmap : bool, default True
+        Map uncompressed planar floats instead of reading them.
+
+    Returns
+    -------
+    CCDData
+        Data of shape (ny, nx) or (n, ny, nx).
+
+    Raises
+    ------
+    ImageReadError
+        If the file is damaged or uses what this reader does not know.
+    """
+    try:
+        with path.open("rb") as file:
+            length = struct.unpack("<8sII", file.read(16))[1]
+            text = file.read(length)
+        if len(text) < length:
+            raise _error(path, "it is truncated within its header")
+        root = ElementTree.fromstring(text.rstrip(b"\0 \r\n"))
+        element = _choose(path, root, hdu)
+        stored = _turned(_pixels(path, element, memmap=memmap))
+    except (ElementTree.ParseError, struct.error, UnicodeDecodeError) as error:
+        raise _error(path, f"its header is damaged ({error})") from error
+    except (ValueError, KeyError, zlib.error) as error:
+        if isinstance(error, ImageReadError):
+            raise
+        raise _error(path, f"its image is damaged ({error})") from error
+    with quiet():
+        header = _header(element)
+    coding = PixelCoding(stored.dtype, read_factor(header, stored.dtype))
+    data = coding.decode(stored)[0]
+    wcs = read_wcs(header, shape=data.shape, source=str(path))
+    header[_ROW_ORDER] = ("BOTTOM-UP", "the first row is the lowest one")
+    header["ASRDTYPE"] = (coding.name, "pixel type of the file read")
+    if "bounds" in element.attrib:
+        header["ASRBOUND"] = (to_ascii(element.attrib["bounds"]), "bounds of the file read")
+    return CCDData(data, unit=parse_unit(header.get("BUNIT")), wcs=wcs, meta=header)
+
+
+def write(
+    part: Path,
+    data: NDArray,
+    header: Header,
+    coding: PixelCoding,
+    *,
+    suffix: str = ".xisf",
+    mask: NDArray[np.bool_] | None = None,
+    uncertainty: NDUncertainty | None = None,
+    wcs: WCS | None = None,
+    checksum: bool = True,
+    compress: bool = False,
+) -> None:
+    """Write an image with its keywords.
+
+    Parameters
+    ----------
+    part : Path
+        The file to make.
+    data : ndarray, shape (ny, nx) or (n, ny, nx)
+        Physical values, stored as they are.
+    header : fits.Header
+        Clean header, WCS included.
+    coding : PixelCoding
+        Type of the stored values.
+    suffix, wcs
+        Not used: the name has one ending, and the header holds the WCS.
+    mask, uncertainty
+        Left out, with a warning.
+    checksum : bool, default True
+        Write the SHA-1 of the pixels.
+    compress : bool, default False
+        Compress the pixels by zlib with shuffled bytes.
+
+    Raises
+    ------
+    InputError
+        If the format does not have the type.
+    """
+    if coding.name not in _NAMES:
+        allowed = ", ".join(_NAMES)
+        msg = f"dtype={coding.name!r} cannot be written to XISF; allowed are {allowed}"
+        raise InputError(msg)
+    if mask is not None or uncertainty is not None:
+        msg = "XISF files take no mask and no uncertainty along; FITS does"
+        warnings.warn(msg, AstroSRWarning, stacklevel=4)
+    rule = PixelCoding(coding.dtype.newbyteorder("<"), coding.scale)
+    if coding.scale != 1:
+        header = header.copy()
+        header[FACTOR_KEYWORD] = (1 / coding.scale, "stored number / pixel value")
+    data = _turned(data)
+    shape = data.shape
+    attributes = {
+        "id": "image",
+        "geometry": ":".join(str(n) for n in (shape[-1], shape[-2], *shape[:-2]))
+        + ":1" * (3 - data.ndim),
+        "sampleFormat": _NAMES[coding.name],
+        "colorSpace": "RGB" if data.ndim == 3 and shape[0] == 3 else "Gray",
+        "pixelStorage": "Planar",
+        "location": f"attachment:{_PLACE.format(0)}:{_PLACE.format(0)}",
+    }
+    if rule.is_float:
+        attributes["bounds"] = _bounds(data, header)
+    if checksum:
+        attributes["checksum"] = "sha-1:" + "0" * 40
+    block = None
+    if compress:
+        raw = b"".join(rule.encode(strip).tobytes() for strip in iter_strips(data))
+        block = zlib.compress(_shuffle(raw, rule.dtype.itemsize))
+        attributes["compression"] = f"zlib+sh:{len(raw)}:{rule.dtype.itemsize}"
+    top = len(_head(attributes, header))
+    start = top + -top % _BLOCK
+    digest = hashlib.sha1(usedforsecurity=False)
+    with part.open("wb") as file:
+        file.seek(start)
+        if block is not None:
+            digest.update(block)
+            file.write(block)
+        else:
+            for strip in iter_strips(data):
+                piece = rule.encode(strip).tobytes()
+                digest.update(piece)
+                file.write(piece)
+                release(data)
+        size = file.tell() - start
+        attributes["location"] = f"attachment:{_PLACE.format(start)}:{_PLACE.format(size)}"
+        if checksum:
+            attributes["checksum"] = f"sha-1:{digest.hexdigest()}"
+        file.seek(0)
+        file.write(_head(attributes, header))
+
+
+def _turned(array: NDArray) -> NDArray:
+    """Turn the rows over, without a copy."""
+    return array[..., ::-1, :]
+
+
+def _error(path: Path, reason: str) -> ImageReadError:
+    return ImageReadError(f"cannot read {path}: {reason}")
+
+
+def _choose(path: Path, root: ElementTree.Element, wanted: int | str | None) -> ElementTree.Element:
+    images = root.findall(f"{{{_NAMESPACE}}}Image") or root.findall("Image")
+    if not images:
+        raise _error(path, "it holds no image")
+    if wanted is None:
+        return images[0]
+    for index, element in enumerate(images):
+        if str(wanted) in (str(index), element.get("id")):
+            return element
+    present = ", ".join(f"{i} {e.get('id', '')}".strip() for i, e in enumerate(images))
+    raise _error(path, f"there is no image {wanted!r}; it has {present}")
+
+
+def _pixels(path: Path, element: ElementTree.Element, *, memmap: bool) -> NDArray:
+    """Give the stored samples in shape (ny, nx) or (n, ny, nx), uppermost row first."""
+    sample = element.get("sampleFormat", "")
+    if sample not in _SAMPLES:
+        raise _error(path, f"samples of type {sample or 'none'} are no image")
+    order = ">" if element.get("byteOrder") == "big" else "<"
+    dtype = np.dtype(order + _SAMPLES[sample])
+    geometry = [int(n) for n in element.attrib["geometry"].split(":")]
+    if len(geometry) != 3:
+        raise _error(path, f"its image has {len(geometry) - 1} axes, and an image has two")
+    width, height, channels = geometry
+    if min(geometry) < 1:
+        raise _error(path, "its image has zero pixels")
+    interleaved = element.get("pixelStorage", "Planar").lower() == "normal"
+    shape = (height, width, channels) if interleaved else (channels, height, width)
+    kind, *place = element.attrib["location"].split(":")
+    if kind != "attachment":
+        raise _error(path, f"pixels stored as {kind!r} are not supported, only attached ones")
+    position, size = int(place[0]), int(place[1])
+    needed = int(np.prod(shape)) * dtype.itemsize
+    if position + size > path.stat().st_size:
+        raise _error(path, f"it is truncated (the image ends at byte {position + size})")
+    packed = element.get("compression")
+    if packed is None and size < needed:
+        raise _error(path, f"its image has {size} bytes instead of {needed}")
+    if packed is None and memmap and dtype.kind == "f" and not interleaved:
+        mapped: NDArray = np.memmap(path, dtype, "c", position, shape)
+        return mapped[0] if channels == 1 else mapped
+    with path.open("rb") as file:
+        file.seek(position)
+        block = bytearray(file.read(size))
+    _verify(path, block, element.get("checksum"))
+    if packed is not None:
+        block = _unpack(path, block, packed, element.get("subblocks"))
+    array = np.frombuffer(block, dtype, int(np.prod(shape))).reshape(shape)
+    if interleaved:
+        array = np.ascontiguousarray(np.moveaxis(array, -1, 0))
+    return array[0] if channels == 1 else array
+
+
+def _verify(path: Path, block: bytearray, checksum: str | None) -> None:
+    name, _, expected = (checksum or "").lower().partition(":")
+    name = {"sha1": "sha-1", "sha256": "sha-256", "sha512": "sha-512"}.get(name, name)
+    if name in _DIGESTS and hashlib.new(_DIGESTS[name], block).hexdigest() != expected:
+        raise _error(path, "its pixels are damaged (the checksum does not match)")
+
+
+def _unpack(path: Path, block: bytearray, packed: str, subblocks: str | None) -> bytearray:
+    """Decompress a block; large ones consist of several."""
+    codec, *numbers = packed.split(":")
+    total = int(numbers[0])
+    codec, _, shuffled = codec.partition("+")
+    if subblocks:
+        sizes = [tuple(map(int, pair.split(","))) for pair in subblocks.split(":")]
+    else:
+        sizes = [(len(block), total)]
+    whole, start = bytearray(), 0
+    for size, unpacked in sizes:
+        piece = bytes(block[start : start + size])
+        start += size
+        whole += (
+            zlib.decompress(piece) if codec == "zlib" else _decode(path, codec, piece, unpacked)
+        )
+    if len(whole) != total:
+        raise _error(path, f"its image unpacks to {len(whole)} bytes instead of {total}")
+    return bytearray(_unshuffle(whole, int(numbers[1]))) if shuffled == "sh" else whole
+
+
+def _decode(path: Path, codec: str, piece: bytes, size: int) -> bytes:
+    names = {"lz4": "lz4_decode", "lz4hc": "lz4_decode", "zstd": "zstd_decode"}
+    if codec not in names:
+        raise _error(path, f"its compression {codec!r} is not known")
+    try:
+        codecs = import_module("imagecodecs")
+    except ImportError as error:
+        hint = "pip install imagecodecs"
+        raise _error(path, f"its compression {codec!r} needs one more package: {hint}") from error
+    try:
+        return bytes(getattr(codecs, names[codec])(piece, out=size))
+    except RuntimeError as error:
+        raise _error(path, f"its pixels are damaged ({error})") from error
+
+
+def _shuffle(raw: bytes, item: int) -> bytes:
+    """Put the first bytes of all items first, then the second ones, and so on."""
+    whole = len(raw) // item * item
+    return np.frombuffer(raw[:whole], np.uint8).reshape(-1, item).T.tobytes() + raw[whole:]
+
+
+def _unshuffle(raw: bytearray, item: int) -> bytes:
+    whole = len(raw) // item * item
+    rows = np.frombuffer(bytes(raw[:whole]), np.uint8).reshape(item, -1)
+    return rows.T.tobytes() + bytes(raw[whole:])
+
+
+def _header(element: ElementTree.Element) -> Header:
+    """Collect the FITS keywords of an image."""
+    header = Header()
+    for child in element:
+        if child.tag.rpartition("}")[2] != "FITSKeyword":
+            continue
+        name = to_ascii(child.get("name", "")).strip().upper()
+        value = to_ascii(child.get("value", "")).strip()
+        comment = to_ascii(child.get("comment", "")).strip()
+        if name in ("COMMENT", "HISTORY", ""):
+            header.add_history(comment or value) if name == "HISTORY" else header.add_comment(
+                comment or value
+            )
+            continue
+        header.extend(_cards(name, value, comment), end=True)
+    return clean_header(header)
+
+
+def _cards(name: str, value: str, comment: str) -> list[Card]:
+    if value.startswith("'"):
+        text = value[1:-1] if value.endswith("'") and len(value) > 1 else value[1:]
+        entry: Any = text.replace("''", "'").rstrip()
+    else:
+        parsed = parse_header(f"{name:<8}= {value:>20} / {comment}"[:80].ljust(80).encode("ascii"))
+        if name in parsed:
+            return list(parsed.cards)
+        entry = value
+    try:
+        return [Card(name, entry, comment)]
+    except ValueError:
+        return [Card("COMMENT", f"{name} = {value} / {comment}"[:72])]
+
+
+def _bounds(data: NDArray, header: Header) -> str:
+    """Give the range of values that programs take as black and white.
+
+    That of the file the image came from; else 0 to 1 for images of about that range, which are
+    not to be rescaled for a few values outside.
+    """
+    known = header.get("ASRBOUND")
+    if known:
+        return str(known)
+    low, high = np.inf, -np.inf
+    for strip in iter_strips(data):
+        finite = strip[np.isfinite(strip)]
+        if finite.size:
+            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+        release(data)
+    if low > high or (low >= -1 and high <= 2):
+        return "0:1"
+    return f"{min(low, 0.0):.9g}:{max(high, 1.0):.9g}"
+
+
+def _head(attributes: dict[str, str], header: Header) -> bytes:
+    """Give the signature and the XML header."""
+    root = ElementTree.Element(
+        "xisf",
+        {
+            "version": "1.0",
+            "xmlns": _NAMESPACE,
+            "xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance",
+            "xsi:schemaLocation": f"{_NAMESPACE} {_NAMESPACE}/xisf-1.0.xsd",
+        },
+    )
+    image = ElementTree.SubElement(root, "Image", attributes)
+    for card in header.cards:
+        if card.keyword in (*MEMORY_KEYWORDS, _ROW_ORDER):
+            continue
+        if card.keyword in ("COMMENT", "HISTORY", ""):
+            entry = {"name": card.keyword or "COMMENT", "value": "", "comment": str(card.value)}
+        else:
+            entry = {"name": card.keyword, "value": _value(card.value), "comment": card.comment}
+        ElementTree.SubElement(image, "FITSKeyword", entry)
+    metadata = ElementTree.SubElement(root, "Metadata")
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    for name, kind, value in (
+        ("XISF:CreationTime", "TimePoint", now),
+        ("XISF:CreatorApplication", "String", f"astro_sr_plugin {__version__}"),
+    ):
+        entry = {"id": name, "type": kind}
+        if kind == "TimePoint":
+            entry["value"] = value
+        element = ElementTree.SubElement(metadata, "Property", entry)
+        element.text = None if kind == "TimePoint" else value
+    text = ElementTree.tostring(root, encoding="UTF-8", xml_declaration=True)
+    return _MAGIC + struct.pack("<II", len(text), 0) + text
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "T" if value else "F"
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    if isinstance(value, float):
+        return repr(value)
+    return str(value) if isinstance(value, int | complex) else ""

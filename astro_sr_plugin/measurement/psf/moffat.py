@@ -1,0 +1,409 @@
+"""The point-spread function from the stars of the image: FWHM, Moffat beta, ellipticity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.measurement.psf.fitting import MoffatFit, fit_moffat
+from astro_sr_plugin.measurement.psf.selection import find_stars, sky_is_curved
+from astro_sr_plugin.measurement.sky.background import Background, measure_background
+from astro_sr_plugin.measurement.sky.noise import Noise, measure_noise
+from astro_sr_plugin.measurement.sky.saturation import find_saturation
+from astro_sr_plugin.measurement.sky.windows import Window, check_plane, spread_windows
+from astro_sr_plugin.measurement.sources.candidates import CandidateFinder, Candidates, cut_stamps
+
+__all__ = [
+    "PSFGrid",
+    "PSFMeasurement",
+    "detection_sigma",
+    "fit_psf",
+    "measure_psf",
+    "small_windows",
+]
+
+_SMALL_WINDOW, _SMALL_WINDOW_COUNT = 512, 16
+_WINDOW, _WINDOW_COUNT = 1024, 12
+_MOST_IN_WINDOW = 80
+_ENOUGH_STARS = 160
+_FEW_STARS = 10
+_LEAST_IN_CELL = 3
+_LARGEST_FWHM = 25.0
+_FIT_PIXELS = 60_000
+_MANY_STARS = 40
+_CLEAR, _BRIGHT = 10.0, 30.0
+_FEWEST_BRIGHT = 3
+_JACKKNIFE = 8
+_FEWEST_TO_LEAVE_OUT = 3
+_PRIOR, _PRIOR_ERROR = 0.3, 0.06
+"""1/beta of stars through the atmosphere: beta is 2.5 to 4.8 (Trujillo et al. 2001)."""
+
+
+@dataclass(frozen=True, eq=False)
+class PSFGrid:
+    """Shape of the stars on a grid over the field; each array has the shape (gy, gx).
+
+    Attributes
+    ----------
+    fwhm : numpy.ndarray
+        FWHM in pixels; NaN in a cell with fewer than 3 stars.
+    ellipticity : numpy.ndarray
+        1 - b/a; NaN in a cell with fewer than 3 stars.
+    theta : numpy.ndarray
+        Position angle of the major axis in radians, counter-clockwise from +x.
+    n_stars : numpy.ndarray of int
+        Number of stars used.
+    """
+
+    fwhm: NDArray[np.float64]
+    ellipticity: NDArray[np.float64]
+    theta: NDArray[np.float64]
+    n_stars: NDArray[np.int_]
+
+
+@dataclass(frozen=True)
+class PSFMeasurement:
+    """Point-spread function of one plane as an elliptical Moffat profile.
+
+    Attributes
+    ----------
+    fwhm : float
+        Full width at half maximum in pixels of the profile before integration over the pixel,
+        the geometric mean of both axes; NaN if it cannot be told.
+    beta : float
+        Moffat exponent; above 10 the profile is as good as a Gaussian. NaN if unknown.
+    ellipticity : float
+        1 - b/a. NaN if unknown.
+    theta : float
+        Position angle of the major axis in radians, counter-clockwise from +x, -pi/2..pi/2.
+    n_stars : int
+        Number of stars used.
+    fwhm_error : float
+        1-sigma error of `fwhm` in pixels; NaN if unknown.
+    confidence : str
+        ``"high"``, ``"medium"``, ``"low"`` or ``"none"``.
+    confidence_value : float
+        0..1, the product of 1 - exp(-n_stars/8), 1/(1 + (relative error / 3 %)^2) and the
+        agreement of the stars in size and shape; high from 0.6, medium from 0.25, none at 0.
+    grid : PSFGrid or None
+        Shapes over the field, if asked for.
+    misfit : float
+        Root mean square of what the profile leaves of the brighter stars beyond the noise, over
+        that of the profile. Stars have less than 0.18; from 0.22 on they are no Moffat profiles,
+        but out of focus or badly guided. NaN if unknown.
+    """
+
+    fwhm: float
+    beta: float
+    ellipticity: float
+    theta: float
+    n_stars: int
+    fwhm_error: float
+    confidence: str
+    confidence_value: float
+    grid: PSFGrid | None = None
+    misfit: float = float("nan")
+
+
+def measure_psf(
+    plane: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    background: Background | None = None,
+    noise: Noise | None = None,
+    saturation: float | None = None,
+    grid: tuple[int, int] | None = None,
+) -> PSFMeasurement:
+    """Measure the point-spread function from isolated, unsaturated stars.
+
+    Sources are found by sep in at most 16 windows of 512 x 512 pixels, and where these hold few,
+    in at most 12 of 1024 x 1024. Each is fitted by a Moffat profile integrated over the pixel;
+    those that share the size of the stars (the size locus) are then fitted together, with one
+    shape. Galaxies, cosmic rays, hot pixels, blends and saturated stars do not lie on the locus,
+    or fit badly. Where stars stand on a nebula, each gets a quadratic sky. Of fewer than 40 stars,
+    what fits without some of them say is the error, and beta is drawn to what the atmosphere
+    makes, as far as the stars do not tell it.
+
+    Parameters
+    ----------
+    plane : array_like, shape (ny, nx)
+        Image in linear units; not-finite pixels are left out.
+    mask : array_like of bool, shape (ny, nx), optional
+        True marks pixels to leave out.
+    background : Background, optional
+        Measured sky of the same plane; measured here if not given.
+    noise : Noise, optional
+        Measured noise of the same plane; measured here if not given.
+    saturation : float, optional
+        Pixels from this value up are saturated; looked for in the plane if not given.
+    grid : tuple of int, optional
+        Number of cells (gy, gx), each at least 1, of a map of the shape over the field.
+
+    Returns
+    -------
+    PSFMeasurement
+        The shape, with its error and a stated confidence.
+
+    Raises
+    ------
+    InputError
+        If the plane is unusable or has no usable pixel, or `grid` is not two whole numbers of
+        at least 1.
+
+    References
+    ----------
+    Moffat (1969), A&A 3, 455; Trujillo et al. (2001), MNRAS 328, 977 (beta); Efron (1982), "The
+    Jackknife, the Bootstrap and Other Resampling Plans", SIAM.
+    """
+    data, excluded = check_plane(plane, mask)
+    if grid is not None and (len(grid) != 2 or min(grid) < 1):
+        msg = f"grid is {grid}, but it must be two whole numbers of at least 1, (gy, gx)"
+        raise InputError(msg)
+    if background is None:
+        background = measure_background(data, mask=excluded)
+    if noise is None:
+        noise = measure_noise(data, mask=excluded, background=background)
+    if saturation is None:
+        saturation = find_saturation(
+            data, mask=excluded, level=background.level, rms=background.rms
+        )
+    sigma = detection_sigma(data, noise)
+    return fit_psf(CandidateFinder(data, excluded, background, sigma, saturation), noise, grid)
+
+
+def detection_sigma(data: NDArray[Any], noise: Noise) -> float:
+    """Give the noise against which sources stand out; a plane without noise still has stars."""
+    if noise.sigma > 0:
+        return noise.sigma
+    low, high = np.percentile(data[:: max(1, data.shape[0] // 500)], [1, 99.9])
+    return 1e-3 * float(high - low)
+
+
+def fit_psf(
+    finder: CandidateFinder, noise: Noise, grid: tuple[int, int] | None = None
+) -> PSFMeasurement:
+    """Do the work of `measure_psf` on sources that may have been found before."""
+    best = _unknown(grid)
+    if not (np.isfinite(finder.sigma) and finder.sigma > 0) or min(finder.shape) < 9:
+        return best
+    for fine in (False, True):
+        candidates = _collect(finder, grid, fine)
+        stars, agreement = find_stars(candidates, noise.correlated_sigma_ratio)
+        if len(stars):
+            result = _combine(stars, candidates, agreement, noise, finder.shape, grid)
+            if result.confidence_value > best.confidence_value:
+                best = result
+        # A nebula that fills the frame hides the stars from the coarse sky mesh.
+        if best.n_stars >= _FEW_STARS or len(candidates) < _FEW_STARS:
+            break
+    return best
+
+
+def small_windows(shape: tuple[int, int]) -> list[Window]:
+    """Give the windows in which stars are looked for first."""
+    return spread_windows(shape, _SMALL_WINDOW, _SMALL_WINDOW_COUNT)
+
+
+def _collect(finder: CandidateFinder, grid: tuple[int, int] | None, fine: bool) -> Candidates:
+    shape = finder.shape
+    if grid is not None:
+        return finder.find(_windows_of_cells(shape, grid), fine=fine, most=_MOST_IN_WINDOW)
+    enough = 2 * _ENOUGH_STARS
+    windows = small_windows(shape)
+    found = finder.find(windows, fine=fine, most=_MOST_IN_WINDOW, enough=enough)
+    if len(found) < enough and sum(w.shape[0] * w.shape[1] for w in windows) < shape[0] * shape[1]:
+        windows = spread_windows(shape, _WINDOW, _WINDOW_COUNT)
+        found = finder.find(windows, fine=fine, most=_MOST_IN_WINDOW, enough=enough)
+    return found
+
+
+def _windows_of_cells(shape: tuple[int, int], grid: tuple[int, int]) -> list[Window]:
+    ny, nx = shape
+    cells = grid[0] * grid[1]
+    side = int(min(_WINDOW, _WINDOW * np.sqrt(_WINDOW_COUNT / cells)))
+    windows: list[Window] = []
+    for row in range(grid[0]):
+        for column in range(grid[1]):
+            cell = Window(
+                row * ny // grid[0],
+                (row + 1) * ny // grid[0],
+                column * nx // grid[1],
+                (column + 1) * nx // grid[1],
+            )
+            windows.extend(
+                Window(w.y0 + cell.y0, w.y1 + cell.y0, w.x0 + cell.x0, w.x1 + cell.x0)
+                for w in spread_windows(cell.shape, side, 1)
+                if min(w.shape) >= 9
+            )
+    return windows
+
+
+def _combine(
+    stars: Candidates,
+    candidates: Candidates,
+    agreement: float,
+    noise: Noise,
+    shape: tuple[int, ...],
+    grid: tuple[int, int] | None,
+) -> PSFMeasurement:
+    fit, scatter, usable_stars = _fit_together(stars)
+    fwhm = float(fit.fwhm[0])
+    if fwhm > _LARGEST_FWHM:
+        return _unknown(grid)
+    relative = float(fit.errors[0, 0]) * max(1.0, noise.correlated_sigma_ratio)
+    relative = float(np.hypot(max(relative, scatter), 0.05 / np.sqrt(usable_stars)))
+    value = float((1 - np.exp(-usable_stars / 8)) / (1 + (relative / 0.03) ** 2) * agreement)
+    return PSFMeasurement(
+        fwhm=fwhm,
+        beta=float(fit.beta[0]),
+        ellipticity=float(fit.ellipticity[0]),
+        theta=float(fit.theta[0]),
+        n_stars=usable_stars,
+        fwhm_error=relative * fwhm,
+        confidence=_name(value),
+        confidence_value=value,
+        grid=None if grid is None else _map(candidates, fit, noise, shape, grid),
+        misfit=_misfit(fit),
+    )
+
+
+def _misfit(fit: MoffatFit) -> float:
+    """Tell the misfit of the brighter half of the stars that stand out of noise and nebula."""
+    clear = fit.amplitude > _CLEAR
+    if not clear.any():
+        return float("nan")
+    bright = fit.amplitude > _BRIGHT
+    clear = bright if bright.sum() >= _FEWEST_BRIGHT else clear
+    bright = clear & (fit.amplitude >= np.median(fit.amplitude[clear]))
+    return float(np.sqrt(max(0.0, np.median(fit.misfit[bright]))))
+
+
+def _fit_together(stars: Candidates) -> tuple[MoffatFit, float, int]:
+    """Fit one shape to all stars.
+
+    Returns the fit, the relative error of the FWHM as the stars' disagreement tells it (0 of many
+    stars), and the number of stars that count.
+    """
+    fwhm = float(np.exp(np.median(np.log(np.clip(stars.size, 1, 15)))))
+    inverse_beta = 0.3
+    kept = stars
+    curved_sky = sky_is_curved(stars, fwhm)
+    for turn in range(2):
+        half = int(np.clip(np.ceil(2.4 * fwhm), 5, 26))
+        most = max(20, min(_ENOUGH_STARS, _FIT_PIXELS // (2 * half + 1) ** 2))
+        chosen = kept
+        if len(kept) > most:
+            chosen = kept.select(np.argsort(-kept.snr)[:most])
+        stamps, usable = cut_stamps(chosen, half)
+        fit = fit_moffat(
+            stamps,
+            usable,
+            sigma=1.0,
+            fwhm=fwhm,
+            inverse_beta=inverse_beta,
+            curved_sky=curved_sky,
+        )
+        fwhm, inverse_beta = float(fit.fwhm[0]), float(fit.inverse_beta[0])
+        good = (fit.chi2 < 2.5 * np.median(fit.chi2)) & (fit.amplitude > 3)
+        if turn == 0 and good.any():
+            kept = chosen.select(np.flatnonzero(good))
+    if len(chosen) >= _MANY_STARS:
+        return fit, 0.0, len(kept)
+    fwhm_error, beta_error = _jackknife(stamps, usable, fit, curved_sky)
+    trust = 1 / (1 + (beta_error / _PRIOR_ERROR) ** 2)
+    fit = fit_moffat(
+        stamps,
+        usable,
+        sigma=1.0,
+        fwhm=fwhm,
+        inverse_beta=trust * inverse_beta + (1 - trust) * _PRIOR,
+        fit_beta=False,
+        curved_sky=curved_sky,
+    )
+    return fit, fwhm_error, len(kept)
+
+
+def _jackknife(
+    stamps: NDArray[np.float64], usable: NDArray[np.bool_], fit: MoffatFit, curved_sky: bool
+) -> tuple[float, float]:
+    """Errors of ln FWHM and 1/beta, from fits that each leave some stars out.
+
+    The nebula under a star is no noise that a fit knows of, but each star has another one.
+    """
+    groups = min(_JACKKNIFE, len(stamps))
+    if groups < _FEWEST_TO_LEAVE_OUT:
+        return 0.0, np.inf
+    left_out = np.arange(len(stamps)) % groups
+    shapes = []
+    for group in range(groups):
+        some = left_out != group
+        again = fit_moffat(
+            stamps[some],
+            usable[some],
+            sigma=1.0,
+            fwhm=float(fit.fwhm[0]),
+            inverse_beta=float(fit.inverse_beta[0]),
+            curved_sky=curved_sky,
+        )
+        shapes.append((again.log_fwhm[0], again.inverse_beta[0]))
+    fwhm_error, beta_error = np.sqrt(groups - 1) * np.std(shapes, axis=0)
+    return float(fwhm_error), float(beta_error)
+
+
+def _map(
+    candidates: Candidates,
+    fit: MoffatFit,
+    noise: Noise,
+    shape: tuple[int, ...],
+    grid: tuple[int, int],
+) -> PSFGrid:
+    """Fit the width and the ellipticity of each cell, with the beta of the whole field."""
+    rows = np.clip((candidates.y + 0.5) * grid[0] / shape[0], 0, grid[0] - 1).astype(int)
+    columns = np.clip((candidates.x + 0.5) * grid[1] / shape[1], 0, grid[1] - 1).astype(int)
+    cells = rows * grid[1] + columns
+    counts = np.zeros(grid[0] * grid[1], dtype=int)
+    fwhm = np.full(counts.size, np.nan)
+    ellipticity, theta = fwhm.copy(), fwhm.copy()
+    half = int(np.clip(np.ceil(2 * fit.fwhm[0]), 5, 22))
+    for cell in range(counts.size):
+        stars, _ = find_stars(candidates.select(cells == cell), noise.correlated_sigma_ratio)
+        counts[cell] = len(stars)
+        if len(stars) < _LEAST_IN_CELL:
+            continue
+        stars = stars.select(np.argsort(-stars.snr)[:30])
+        stamps, usable = cut_stamps(stars, half)
+        local = fit_moffat(
+            stamps,
+            usable,
+            sigma=1.0,
+            fwhm=float(fit.fwhm[0]),
+            inverse_beta=float(fit.inverse_beta[0]),
+            fit_beta=False,
+            curved_sky=sky_is_curved(stars, float(fit.fwhm[0])),
+        )
+        fwhm[cell] = local.fwhm[0]
+        ellipticity[cell], theta[cell] = local.ellipticity[0], local.theta[0]
+    return PSFGrid(
+        fwhm.reshape(grid), ellipticity.reshape(grid), theta.reshape(grid), counts.reshape(grid)
+    )
+
+
+def _name(value: float) -> str:
+    if value >= 0.6:
+        return "high"
+    if value >= 0.25:
+        return "medium"
+    return "low" if value > 0 else "none"
+
+
+def _unknown(grid: tuple[int, int] | None) -> PSFMeasurement:
+    nan = float("nan")
+    empty = None
+    if grid is not None:
+        blank = np.full(grid, np.nan)
+        empty = PSFGrid(blank, blank.copy(), blank.copy(), np.zeros(grid, dtype=int))
+    return PSFMeasurement(nan, nan, nan, nan, 0, nan, "none", 0.0, empty)

@@ -1,0 +1,145 @@
+"""Tells stars from everything else: they share one size and one shape."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astro_sr_plugin.measurement.psf.fitting import MoffatFit, fit_moffat
+from astro_sr_plugin.measurement.sources.candidates import Candidates, cut_stamps
+
+__all__ = ["find_stars", "sky_is_curved"]
+
+_MOST = 320
+_FIT_PIXELS = 180_000
+_NO_LOCUS = 0.01
+_HALF, _HALF_ON_NEBULA = 1.6, 2.0  # FWHM; of the stamps
+_FEW = 40
+_CURVED = 0.8
+"""Sources whose mean square residual falls below this share of itself stand on curved sky."""
+
+
+def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]:
+    """Keep the candidates on the size locus that look like a single point source.
+
+    Parameters
+    ----------
+    candidates : Candidates
+        Sources of the windows of a plane.
+    ratio : float
+        Factor by which correlated noise makes the errors of the fits larger.
+
+    Returns
+    -------
+    stars : Candidates
+        Those that are taken for stars.
+    agreement : float
+        How well they agree, 0..1: the product of 1 / (1 + (scatter beyond the errors /
+        tolerance)^2) for the size (10 %) and the two components of the distortion (0.04), and of
+        the share of the locus among the plausible candidates as far as it is below a quarter.
+        Where next to nothing agrees, the narrowest candidates are returned.
+    """
+    if not len(candidates):
+        return candidates, 0.0
+    guess = _densest(np.log(np.clip(candidates.size, 1, 15)), 0.15)
+    fwhm = float(np.clip(np.exp(guess), 1.2, 12))
+    curved_sky = sky_is_curved(candidates, fwhm)
+    half = _half(fwhm, curved_sky)
+    most = max(60, min(_MOST, _FIT_PIXELS // (2 * half + 1) ** 2))
+    if len(candidates) > most:
+        candidates = candidates.select(np.argsort(-candidates.snr)[:most])
+    stamps, usable = cut_stamps(candidates, half)
+    fit = _fit_each(stamps, usable, fwhm, curved_sky)
+    fit_errors = fit.errors * max(1.0, ratio)
+    centred = np.hypot(fit.x - half, fit.y - half) < max(1.5, 0.5 * fwhm)
+    plausible = (
+        centred
+        & (usable[:, half - 1 : half + 2, half - 1 : half + 2].all(axis=(1, 2)))
+        & (usable.mean(axis=(1, 2)) > 0.6)
+        & (fit.fwhm > 0.75)
+        & (fit.fwhm < 3.0 * half)
+        & (fit_errors[:, 0] < 0.2)
+        & (fit.ellipticity < 0.55)
+        & (fit.chi2 < 4)
+    )
+    if not plausible.any():
+        return candidates.select(plausible), 0.0
+    sizes, errors = fit.log_fwhm[plausible], fit_errors[plausible, 0]
+    centre = _densest(sizes, 0.06)
+    near = np.abs(sizes - centre) <= max(0.15, float(np.abs(sizes - centre).min()))
+    for _ in range(5):
+        centre = float(np.median(sizes[near]))
+        spread = 1.4826 * float(np.median(np.abs(sizes[near] - centre)))
+        near = np.abs(sizes - centre) < 2.5 * np.hypot(max(spread, 0.02), errors)
+        near &= np.abs(sizes - centre) < 0.25
+        if not near.any():
+            near = np.abs(sizes - centre) <= np.abs(sizes - centre).min()
+    chosen = np.flatnonzero(plausible)[near]
+    quality = fit.chi2[chosen]
+    chosen = chosen[quality <= 3 * max(float(np.median(quality)), 1.0)]
+    agreement = min(1.0, 4 * float(near.sum()) / sizes.size)
+    for values, error, tolerated in (
+        (fit.log_fwhm, fit_errors[:, 0], 0.1),
+        (fit.g1, fit_errors[:, 2], 0.04),
+        (fit.g2, fit_errors[:, 3], 0.04),
+    ):
+        agreement /= 1 + _excess(values[chosen], error[chosen]) / tolerated**2
+    if agreement < _NO_LOCUS and sizes.size > 2:
+        # Galaxies, which share no size; but nothing is narrower than the stars among them.
+        narrow = sizes < np.partition(sizes, 1)[1] + 0.2
+        chosen = np.flatnonzero(plausible)[narrow]
+    return candidates.select(chosen), agreement
+
+
+def sky_is_curved(candidates: Candidates, fwhm: float) -> bool:
+    """Tell whether the brightest of the sources stand on a nebula.
+
+    Crests are found more easily than other parts of it, and look like wings of stars.
+    """
+    some = candidates.select(np.argsort(-candidates.snr)[:_FEW])
+    stamps, usable = cut_stamps(some, _half(fwhm, True))
+    flat, curved = (_fit_each(stamps, usable, fwhm, sky).chi2 for sky in (False, True))
+    return bool(np.median(curved / np.maximum(flat, 1e-30)) < _CURVED)
+
+
+def _half(fwhm: float, curved_sky: bool) -> int:
+    """Half the side of a stamp; a curved sky needs some of it around the star."""
+    return int(np.clip(np.ceil((_HALF_ON_NEBULA if curved_sky else _HALF) * fwhm), 4, 20))
+
+
+def _fit_each(
+    stamps: NDArray[np.float64], usable: NDArray[np.bool_], fwhm: float, curved_sky: bool
+) -> MoffatFit:
+    """Fit every source by itself, all with the same beta."""
+    return fit_moffat(
+        stamps,
+        usable,
+        sigma=1.0,
+        fwhm=fwhm,
+        groups=np.arange(len(stamps)),
+        fit_beta=False,
+        model_error=0.04,
+        iterations=12,
+        curved_sky=curved_sky,
+    )
+
+
+def _excess(values: NDArray[np.float64], errors: NDArray[np.float64]) -> float:
+    """Variance beyond that of the errors, robustly."""
+    if values.size < 3:
+        return 0.0
+    spread = 1.4826 * float(np.median(np.abs(values - np.median(values))))
+    return max(0.0, spread**2 - float(np.median(errors)) ** 2)
+
+
+def _densest(values: NDArray[np.float64], width: float) -> float:
+    """Find the lowest of the places where the values are densest."""
+    if values.size < 3:
+        return float(np.median(values))
+    places = np.linspace(values.min(), values.max(), 400)
+    density = np.exp(-0.5 * ((places[:, None] - values) / width) ** 2).sum(axis=1)
+    peaks = np.flatnonzero(density >= 0.6 * density.max())
+    # From the lower end of the first dense stretch, climb to its top.
+    ends = np.flatnonzero(np.diff(peaks) > 1)
+    first = peaks[: ends[0] + 1] if ends.size else peaks
+    return float(places[first[np.argmax(density[first])]])

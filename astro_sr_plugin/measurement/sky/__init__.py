@@ -1,0 +1,1 @@
+"""The sky of a plane: background, noise and its correlation, saturation."""

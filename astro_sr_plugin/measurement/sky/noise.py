@@ -1,0 +1,349 @@
+"""The noise of the sky, white or correlated, separated from stars, gradients and structure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sep
+from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import binary_dilation, gaussian_filter
+
+from astro_sr_plugin.measurement.sky.background import Background, measure_background
+from astro_sr_plugin.measurement.sky.separation import REACH, make_surfaces, separate_noise
+from astro_sr_plugin.measurement.sky.windows import (
+    Window,
+    check_plane,
+    cut_window,
+    spread_windows,
+)
+
+__all__ = ["Noise", "measure_noise"]
+
+_PATCH = 24
+_WINDOW = 20 * _PATCH
+_WINDOW_COUNT = 16
+# Interpolation, debayering and drizzle do not correlate pixels that are farther apart than this.
+_NEAR = 4
+# Mean correlation at that distance from which structure is separated from the noise.
+_STRUCTURED = 0.012
+_ENOUGH_PIXELS = 8000
+# FWHM in pixels below which a source is no star.
+_NARROWEST = 1.45
+_CLIPPING = 4.0
+# Gaussian widths in pixels to which the image is smoothed to find faint sources, and how far
+# above the noise of the smooth image their middle and their edge are. Lower ones would take noise
+# for sources.
+_FAINT_WIDTHS = (1.2, 2.4)
+_FAINT = 4.0
+_FAINT_EDGE = 1.5
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise of the sky in one plane.
+
+    Attributes
+    ----------
+    sigma : float
+        Standard deviation of the noise of one pixel, in image units; NaN if it cannot be
+        measured, 0 for a plane without noise.
+    correlation_x, correlation_y : float
+        Correlation coefficient (-1..1) of the noise of horizontal and of vertical neighbours.
+        0 is white noise; frames registered by interpolation have 0.1 to 0.6.
+    correlated_sigma_ratio : float
+        Standard deviation of the noise of 4 x 4 block sums over that of white noise of the same
+        `sigma`: 1 for white noise, 2 to 3 for interpolated frames. Multiply the error of a flux
+        summed over several pixels, computed for white noise, by it.
+    n_patches : int
+        Number of 24 x 24 pixel patches that the figures come from.
+    confidence : float
+        0..1: how much the figures can be relied on. It falls with few patches and with the share
+        of the scatter that had to be ascribed to structure in the image.
+    """
+
+    sigma: float
+    correlation_x: float
+    correlation_y: float
+    correlated_sigma_ratio: float
+    n_patches: int
+    confidence: float
+
+    @property
+    def correlation(self) -> float:
+        """Mean of `correlation_x` and `correlation_y`."""
+        return (self.correlation_x + self.correlation_y) / 2
+
+
+def measure_noise(
+    plane: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    background: Background | None = None,
+) -> Noise:
+    """Measure the standard deviation and the correlation of the noise of the sky.
+
+    Small patches without detected sources are freed of a fitted quadratic surface; those of the
+    least scatter that agree with each other are averaged. Their two-dimensional autocovariance is
+    corrected for what the fit has taken away, and for the light of sources too faint to detect,
+    which reaches farther than the noise. Differences of neighbours alone, the usual estimate,
+    would be too small on interpolated frames. At most 16 windows of 480 x 480 pixels are looked
+    at.
+
+    Parameters
+    ----------
+    plane : array_like, shape (ny, nx)
+        Image in linear units; not-finite pixels are left out.
+    mask : array_like of bool, shape (ny, nx), optional
+        True marks pixels to leave out.
+    background : Background, optional
+        Measured sky of the same plane; measured here if not given.
+
+    Returns
+    -------
+    Noise
+        The standard deviation in image units, and the correlations.
+
+    Raises
+    ------
+    InputError
+        If the plane is unusable or has no usable pixel.
+    """
+    data, excluded = check_plane(plane, mask)
+    if background is None:
+        background = measure_background(data, mask=excluded)
+    collected = [
+        _cut_patches(data, excluded, window, background)
+        for window in spread_windows(data.shape, _WINDOW, _WINDOW_COUNT)
+    ]
+    values = np.concatenate([patches for patches, _, _ in collected])
+    weights = np.concatenate([used for _, used, _ in collected])
+    sizes = np.concatenate([size for _, _, size in collected])
+    if not len(values):
+        return _fallback(data, excluded, background)
+    for coverage in (0.6, 0.3):
+        enough = weights.mean(axis=(1, 2)) >= coverage
+        if enough.sum() >= 30:
+            break
+    if not enough.any():
+        return _fallback(data, excluded, background)
+    residuals, weights, scatter, degrees = _flatten(values[enough], weights[enough])
+    textured = scatter > 0
+    if textured.mean() < 0.05:
+        return Noise(0.0, 0.0, 0.0, 1.0, len(scatter), 0.5)
+    chosen = np.flatnonzero(textured)
+    chosen = chosen[_find_quietest(scatter[chosen], degrees[chosen])]
+    # The sharpest sources tell how narrow structure in the image can be.
+    sharpest = float(np.percentile(sizes, 20)) if sizes.size >= 5 else None
+    return _summarise(residuals[chosen], weights[chosen], sharpest)
+
+
+def _cut_patches(
+    data: NDArray[np.generic],
+    excluded: NDArray[np.bool_] | None,
+    window: Window,
+    background: Background,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float64]]:
+    """Cut a window into patches, with True where a pixel is usable sky.
+
+    Also returns the widths (FWHM in pixels) of the sources in it, from their flux and peak.
+    """
+    values, bad = cut_window(data, excluded, window)
+    values -= background.level_at(*window)
+    sky = values[~bad]
+    side = min(_PATCH, *values.shape)
+    sizes = np.empty(0)
+    if not sky.size or side < 6:
+        return np.empty((0, side, side), np.float32), np.empty((0, side, side), bool), sizes
+    scale = 1.4826 * float(np.median(np.abs(sky - np.median(sky))))
+    if scale > 0:
+        values[bad] = 0
+        objects, segments = sep.extract(
+            values,
+            4 * scale,
+            mask=bad,
+            minarea=4,
+            deblend_nthresh=1,
+            deblend_cont=1.0,
+            clean=False,
+            segmentation_map=True,
+        )
+        strong = objects[(objects["peak"] > 12 * scale) & (objects["flag"] == 0)]
+        sizes = np.sqrt(strong["flux"] / strong["peak"] / 1.133)
+        # Hot pixels and cosmic rays are no measure of the optics.
+        sizes = sizes[sizes > _NARROWEST]
+        sources = binary_dilation(segments > 0, iterations=3)
+        bad |= sources | _find_faint(values, bad | sources)
+    rows, columns = values.shape[0] // side, values.shape[1] // side
+    area = np.s_[: rows * side, : columns * side]
+
+    def cut(array: NDArray[Any]) -> NDArray[Any]:
+        blocks = array[area].reshape(rows, side, columns, side)
+        return blocks.swapaxes(1, 2).reshape(-1, side, side)
+
+    return cut(values), ~cut(bad), sizes
+
+
+def _find_faint(values: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Find sources that are too faint to stand out before the image is smoothed to their size.
+
+    Parameters
+    ----------
+    values : ndarray, shape (ny, nx)
+        Sky near 0.
+    known : ndarray of bool, shape (ny, nx)
+        Bright sources and unusable pixels.
+
+    Returns
+    -------
+    ndarray of bool
+        True on the sources.
+    """
+    rest = np.where(known, 0, values)
+    found = np.zeros_like(known)
+    for width in _FAINT_WIDTHS:
+        smooth = gaussian_filter(rest, width, truncate=3.0)
+        smooth -= gaussian_filter(rest, 3 * width, truncate=2.0)
+        # A ninth of the pixels says as much: their neighbours are like them.
+        sky = smooth[::3, ::3][~known[::3, ::3]]
+        if not sky.size:
+            continue
+        middle = float(np.median(sky))
+        scale = 1.4826 * float(np.median(np.abs(sky - middle)))
+        found |= binary_dilation(
+            (smooth > middle + _FAINT * scale) & ~known,
+            iterations=int(np.ceil(2 * width)),
+            mask=smooth > middle + _FAINT_EDGE * scale,
+        )
+    return binary_dilation(found)
+
+
+def _flatten(
+    values: NDArray[np.float32], used: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
+    """Subtract a quadratic surface from each patch, leaving out outliers.
+
+    Returns the residuals, the pixels used, the standard deviations and the numbers of degrees of
+    freedom.
+    """
+    count, side, _ = values.shape
+    basis = make_surfaces(side).reshape(6, -1)
+    products = (basis[:, None] * basis[None]).reshape(36, -1)
+    flat = values.reshape(count, -1).astype(np.float64)
+    weights = used.reshape(count, -1).copy()
+    for _ in range(3):
+        normal = (weights @ products.T).reshape(count, 6, 6) + 1e-9 * np.eye(6)
+        right = (flat * weights) @ basis.T
+        surfaces = np.linalg.solve(normal, right[..., None])[..., 0] @ basis
+        residuals = flat - surfaces
+        degrees = np.maximum(weights.sum(axis=1) - 6, 1)
+        scatter = np.sqrt((residuals**2 * weights).sum(axis=1) / degrees)
+        outliers = weights & (np.abs(residuals) > _CLIPPING * scatter[:, None])
+        if not outliers.any():
+            break
+        weights &= ~outliers
+    residuals *= weights
+    return (
+        residuals.reshape(values.shape).astype(np.float32),
+        weights.reshape(values.shape),
+        scatter,
+        degrees.astype(np.float64),
+    )
+
+
+def _find_quietest(scatter: NDArray[np.float64], degrees: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Choose the patches that agree with the quiet end of the distribution.
+
+    The centre starts at a low percentile, and moves to the mean of the patches that lie within
+    the statistical error around it, until it stays.
+    """
+    if scatter.size < 5:
+        return scatter <= 2 * scatter.min()
+    # Correlated noise has fewer independent pixels; a factor of 2 covers interpolation.
+    error = 2 / np.sqrt(2 * degrees)
+    centre = float(np.percentile(scatter, 10)) * (1 + 1.28 * float(np.median(error)) / 2)
+    near = np.abs(scatter - centre) < 2 * error * centre
+    for _ in range(30):
+        near = np.abs(scatter - centre) < 2 * error * centre
+        if near.sum() < 3:
+            return scatter <= np.percentile(scatter, 20)
+        moved = float(np.median(scatter[near]))
+        if abs(moved - centre) < 1e-4 * centre:
+            break
+        centre = moved
+    return near
+
+
+def _summarise(
+    residuals: NDArray[np.float32], weights: NDArray[np.bool_], sharpest: float | None
+) -> Noise:
+    measured = _autocovariance(residuals, weights)
+    side, coverage = residuals.shape[1], float(weights.mean())
+    noise, structure = separate_noise(measured, side, coverage, structured=False)
+    # Noise does not reach that ring; what is there comes from light. Where stars tell how wide
+    # light is at least, a fit finds even what does not reach it.
+    seen = sharpest is not None or _ring(noise) > _STRUCTURED * noise[REACH, REACH]
+    if seen and weights.sum() > _ENOUGH_PIXELS:
+        noise, structure = separate_noise(measured, side, coverage, sharpest)
+    variance = float(noise[REACH, REACH])
+    if not variance > 0:
+        return Noise(0.0, 0.0, 0.0, 1.0, len(residuals), 0.3)
+    rho = np.clip(noise / variance, -1, 1)
+    triangle = np.maximum(0, 4 - np.abs(np.arange(-REACH, REACH + 1))) / 4
+    ratio = float(np.sqrt(max(float(triangle @ rho @ triangle), 0.05)))
+    enough = min(1.0, np.sqrt(len(residuals) / 50))
+    return Noise(
+        sigma=float(np.sqrt(variance)),
+        correlation_x=float(rho[REACH, REACH + 1]),
+        correlation_y=float(rho[REACH + 1, REACH]),
+        correlated_sigma_ratio=ratio,
+        n_patches=len(residuals),
+        confidence=float(enough * (1 - 0.8 * structure)),
+    )
+
+
+def _ring(covariance: NDArray[np.float64]) -> float:
+    """Mean covariance at a lag of `_NEAR` pixels along x or y."""
+    near = covariance[REACH - _NEAR : REACH + _NEAR + 1, REACH - _NEAR : REACH + _NEAR + 1]
+    return float(np.concatenate([near[0], near[-1], near[1:-1, 0], near[1:-1, -1]]).mean())
+
+
+def _autocovariance(
+    residuals: NDArray[np.float32], weights: NDArray[np.bool_], most: int = 1500
+) -> NDArray[np.float64]:
+    """Average autocovariance at lags up to `REACH`; shape (17, 17), lag 0 in the middle."""
+    step = -(-len(residuals) // most)
+    products = _autocovariance_of(residuals[::step])
+    return products / np.maximum(_autocovariance_of(weights[::step]), 1)
+
+
+def _autocovariance_of(patches: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Sum over the patches of the products of pixels at each lag; shape (17, 17)."""
+    padded = patches.shape[1] + REACH
+    padded += padded % 2
+    spectra = np.fft.rfft2(patches.astype(np.float32), (padded, padded))
+    power = (spectra.real**2 + spectra.imag**2).sum(axis=0)
+    lags = np.arange(-REACH, REACH + 1)
+    result: NDArray[np.float64] = np.fft.irfft2(power, (padded, padded))[np.ix_(lags, lags)]
+    return result
+
+
+def _fallback(
+    data: NDArray[np.generic], excluded: NDArray[np.bool_] | None, background: Background
+) -> Noise:
+    """Estimate from differences of neighbours, where there is no patch of sky to measure."""
+    window = max(spread_windows(data.shape, _WINDOW, 1), key=lambda w: w.shape)
+    values, bad = cut_window(data, excluded, window)
+    differences = np.concatenate(
+        [
+            (values[:, 1:] - values[:, :-1])[~(bad[:, 1:] | bad[:, :-1])],
+            (values[1:] - values[:-1])[~(bad[1:] | bad[:-1])],
+        ]
+    )
+    if not differences.size:
+        return Noise(float("nan"), 0.0, 0.0, 1.0, 0, 0.0)
+    sigma = 1.4826 * float(np.median(np.abs(differences))) / np.sqrt(2)
+    if background.rms > 0:
+        sigma = min(float(sigma), background.rms)
+    return Noise(float(sigma), 0.0, 0.0, 1.0, 0, 0.1)

@@ -1,0 +1,70 @@
+"""The level at which the pixels of an image pile up because the detector was full."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from astro_sr_plugin.measurement.sky.windows import check_plane, cut_window, iterate_strips
+
+__all__ = ["find_saturation"]
+
+# The pile-up is looked for in the top 4 % of the range, against the 12 % below it.
+_TOP = 0.04
+_BELOW = 0.16
+_EXCESS = 4.0
+_LEAST_PIXELS = 8
+
+
+def find_saturation(
+    plane: ArrayLike, *, mask: ArrayLike | None = None, level: float = 0.0, rms: float = 0.0
+) -> float | None:
+    """Find the value from which pixels are saturated, from a pile-up at the maximum.
+
+    The profile of a star has equally many pixels in equal steps of brightness near its peak, or
+    fewer the higher one goes. A clear excess in the uppermost step is therefore saturation. The
+    plateaus of registered stacks differ by some per cent, so the step is 4 % of the range.
+
+    Parameters
+    ----------
+    plane : array_like, shape (ny, nx)
+        Image in linear units.
+    mask : array_like of bool, shape (ny, nx), optional
+        True marks pixels to leave out.
+    level, rms : float
+        Sky level and scatter in image units; nothing below ``level + 50 * rms`` counts.
+
+    Returns
+    -------
+    float or None
+        Value of the faintest saturated pixels in image units; None without a pile-up.
+
+    Raises
+    ------
+    InputError
+        If the plane is unusable.
+    """
+    data, excluded = check_plane(plane, mask)
+    highest = -np.inf
+    for strip in iterate_strips(data.shape):
+        values, bad = cut_window(data, excluded, strip)
+        values[bad] = -np.inf
+        highest = max(highest, float(values.max()))
+    span = highest - level
+    if not np.isfinite(span) or span <= max(50 * rms, 0):
+        return None
+    upper = []
+    for strip in iterate_strips(data.shape):
+        values, bad = cut_window(data, excluded, strip)
+        values[bad] = -np.inf
+        upper.append(values[values >= highest - _BELOW * span])
+    bright = np.concatenate(upper)
+    top = bright[bright >= highest - _TOP * span]
+    below = bright.size - top.size
+    expected = below * _TOP / (_BELOW - _TOP)
+    if top.size < _LEAST_PIXELS or top.size < _EXCESS * max(expected, 1):
+        return None
+    if top.size > 0.2 * data.size:
+        return None
+    # The plateau is the densest part of the top; its lower end is where saturation begins.
+    return max(float(np.percentile(top, 5)) - 0.005 * span, highest - _TOP * span)

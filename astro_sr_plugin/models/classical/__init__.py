@@ -1,0 +1,1 @@
+"""Classical methods behind the interface of the networks."""

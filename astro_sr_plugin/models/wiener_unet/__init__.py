@@ -1,0 +1,1 @@
+"""The networks of this project: a U-Net on Wiener-filtered views of the image."""

@@ -1,0 +1,1 @@
+"""What stands between an image and a model."""

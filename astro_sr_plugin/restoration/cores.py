@@ -1,0 +1,258 @@
+"""Saturated cores of stars, and hot pixels: what the light around them says was there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation, gaussian_filter, shift, spline_filter
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from astro_sr_plugin.measurement.sources.hot_pixels import Window, find_hot_pixels
+
+__all__ = ["Cores", "fit_cores", "light_weight", "spline_coefficients"]
+
+PSFSource = NDArray[np.float32] | Callable[[float, float], NDArray[np.float32]]
+"""PSF on the pixels of the plane, odd sides, sum 1 or less; or what gives it at a place."""
+
+_Part = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]
+"""Pixels (row, column), what takes their place, and what is put aside."""
+
+_MOST_PIXELS = 200_000
+_STEPS = 5
+_LARGEST_STEP = 0.5
+_FEWEST_PIXELS = 30
+_MISFIT = 0.15
+_LEAST_PEAK = 0.9
+_RIM = 0.7
+_LEAST_SKY = 0.3
+_LARGEST_SIDE = 400
+_WIDTHS = (1.5, 3.0, 6.0, 12.0)
+_ENOUGH = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Cores:
+    """Pixels whose recorded value is replaced before a plane is sharpened.
+
+    Attributes
+    ----------
+    rows, columns : ndarray of int
+        The pixels, rows in ascending order.
+    values : ndarray of float32
+        Light that is sharpened in their place, in noise sigma.
+    aside : ndarray of float32
+        Recorded light that is not: it is added again afterwards.
+    """
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    values: NDArray[np.float32]
+    aside: NDArray[np.float32]
+
+    def fill(
+        self,
+        values: NDArray[np.float32],
+        saturated: NDArray[np.bool_],
+        first_row: int,
+        first_column: int,
+    ) -> None:
+        """Put the values into a window of the plane, in place, and unmark them as saturated."""
+        near = slice(*np.searchsorted(self.rows, (first_row, first_row + len(values))))
+        rows, columns = self.rows[near] - first_row, self.columns[near] - first_column
+        inside = (columns >= 0) & (columns < values.shape[1])
+        place = rows[inside], columns[inside]
+        values[place] = self.values[near][inside]
+        saturated[place] = False
+
+    def give_back(self, result: NDArray[np.float32], first_row: int, scale: int) -> None:
+        """Add the light that was put aside to whole rows of the result, in place."""
+        shape = len(result) // scale, result.shape[1] // scale
+        near = slice(*np.searchsorted(self.rows, (first_row - 1, first_row + shape[0] + 1)))
+        if near.start == near.stop:
+            return
+        light = np.zeros((shape[0] + 2, shape[1]), np.float32)
+        light[self.rows[near] - first_row + 1, self.columns[near]] = self.aside[near]
+        finer = torch.nn.functional.interpolate(
+            torch.from_numpy(light)[None, None], scale_factor=scale, mode="bilinear"
+        )
+        result += finer[0, 0, scale:-scale].numpy()
+
+
+def fit_cores(
+    window: Window,
+    shape: tuple[int, int],
+    psf: PSFSource,
+    fwhm: float,
+    rows: int = 256,
+    *,
+    stars: bool = True,
+) -> Cores | None:
+    """Prepare saturated stars and hot pixels for a filter.
+
+    A filter that sharpens is right only where the core of a star belongs to its wings; a clipped
+    one leaves rings and pieces of spikes. The PSF is fitted to the light around the core, and takes
+    its place; what a bleeding column holds beyond it is put aside. Where no star fits (a double
+    star, the core of a galaxy), the place is filled smoothly, and all its light put aside: it stays
+    as recorded. So do hot pixels, which a filter would turn into rings and ghosts of stars.
+
+    Parameters
+    ----------
+    window : callable
+        Gives a part of the plane, in noise sigma.
+    shape : tuple of int
+        Shape (ny, nx) of the plane.
+    psf : ndarray or callable
+        PSF on the pixels of the plane, odd sides, sum 1 or less; or what gives it at a row and a
+        column.
+    fwhm : float
+        Its FWHM in pixels.
+    rows : int
+        Rows that are searched at a time.
+    stars : bool
+        Whether saturated stars are looked for, and not hot pixels alone.
+
+    Returns
+    -------
+    Cores or None
+        None if nothing is saturated or hot.
+    """
+    places = np.concatenate(
+        [
+            np.argwhere(window(first, min(first + rows, shape[0]), 0, shape[1])[2]) + (first, 0)
+            for first in range(0, shape[0] if stars else 0, rows)
+        ]
+        or [np.empty((0, 2), dtype=np.int64)]
+    )
+    centre = psf((shape[0] - 1) / 2, (shape[1] - 1) / 2) if callable(psf) else psf
+    hot = find_hot_pixels(window, shape, centre, rows)
+    parts = [] if hot is None else [hot]
+    coefficients = spline_coefficients(centre)
+    for blob in _connected(places) if 0 < len(places) <= _MOST_PIXELS else ():
+        if callable(psf):
+            coefficients = spline_coefficients(psf(*blob.mean(axis=0)))
+        part = _fit_star(window, shape, blob, coefficients, fwhm)
+        if part is None:
+            part = _smooth_over(window, shape, blob, fwhm)
+        if part is not None:
+            parts.append(part)
+    if not parts:
+        return None
+    pixels, values, aside = (np.concatenate([part[k] for part in parts]) for k in range(3))
+    # Places of two blobs that lie close together belong to the first.
+    _, first = np.unique(pixels, axis=0, return_index=True)
+    return Cores(pixels[first, 0], pixels[first, 1], values[first], aside[first])
+
+
+def spline_coefficients(psf: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Prepare a PSF for `scipy.ndimage.shift` with ``prefilter=False``: many stars share it."""
+    return np.asarray(spline_filter(psf.astype(np.float64), order=3, mode="constant"))
+
+
+def light_weight(data: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Weights of pixels, in noise sigma, for the fit of a star.
+
+    Noise of the sky and of the light, and errors of the PSF.
+    """
+    return 1 / (1 + 0.1 * np.maximum(data, 0) + (0.03 * data) ** 2)
+
+
+def _connected(places: NDArray[np.int64]) -> Iterable[NDArray[np.int64]]:
+    """Group pixels that touch, diagonally too."""
+    pairs = cKDTree(places).query_pairs(1.5, output_type="ndarray")
+    links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(places), len(places)))
+    count, label = connected_components(links, directed=False)
+    order = np.argsort(label, kind="stable")
+    return np.split(places[order], np.searchsorted(label[order], np.arange(1, count)))
+
+
+def _fit_star(
+    window: Window,
+    shape: tuple[int, int],
+    blob: NDArray[np.int64],
+    coefficients: NDArray[np.float64],
+    fwhm: float,
+) -> _Part | None:
+    """Let a fitted star take the place of ``blob``; None if none fits."""
+    reach = coefficients.shape[0] // 2
+    y, x = blob.mean(axis=0)
+    row, column = round(y), round(x)
+    around = 2 * fwhm + np.sqrt(len(blob) / np.pi)
+    furthest = np.abs(blob - (row, column)).max() + 2
+    radius = min(math.ceil(max(around, furthest)), reach - 2)
+    y0, y1 = max(0, row - radius), min(shape[0], row + radius + 1)
+    x0, x1 = max(0, column - radius), min(shape[1], column + radius + 1)
+    own = blob - (y0, x0)
+    if np.any(own < 0) or np.any(own >= (y1 - y0, x1 - x0)):
+        return None
+    data, invalid, saturated = window(y0, y1, x0, x1)
+    usable = ~binary_dilation(saturated | invalid)
+    if usable.sum() < _FEWEST_PIXELS:
+        return None
+    part = np.s_[reach + y0 - row : reach + y1 - row, reach + x0 - column : reach + x1 - column]
+    weight = light_weight(data[usable])
+    # A nebula may lie under the star: what is left at the rim says how bright.
+    rows, columns = np.indices(data.shape)
+    rim = usable & (np.hypot(rows - (y - y0), columns - (x - x0)) > _RIM * radius)
+    doubt = _LEAST_SKY + (abs(float(np.median(data[rim]))) if rim.any() else 0.0)
+    for _ in range(_STEPS):
+        moved = shift(coefficients, (y - row, x - column), order=3, prefilter=False)
+        slopes = np.gradient(moved)
+        model = moved[part]
+        shapes = (model, slopes[0][part], slopes[1][part], np.ones_like(model))
+        basis = np.stack([shape[usable] for shape in shapes])
+        normal = (basis * weight) @ basis.T
+        normal[3, 3] += doubt**-2
+        if not np.linalg.cond(normal) < 1e12:
+            return None
+        flux, along_y, along_x, sky = np.linalg.solve(normal, (basis * weight) @ data[usable])
+        if not flux > 0:
+            return None
+        # A star that moves by d changes by -d times its slope.
+        y -= np.clip(along_y / flux, -_LARGEST_STEP, _LARGEST_STEP)
+        x -= np.clip(along_x / flux, -_LARGEST_STEP, _LARGEST_STEP)
+        if max(abs(y - row), abs(x - column)) > 0.5 * radius:
+            return None
+    model = shift(coefficients, (y - row, x - column), order=3, prefilter=False)[part] * flux
+    left = np.abs(data - sky - model)[usable] @ model[usable]
+    left /= np.abs(data - sky)[usable] @ model[usable]
+    inside = model[own[:, 0], own[:, 1]] + sky
+    recorded = data[own[:, 0], own[:, 1]]
+    if left > _MISFIT or inside.max() < _LEAST_PEAK * np.median(recorded):
+        return None
+    light = inside.astype(np.float32)
+    return blob, light, np.maximum(recorded - light, 0)
+
+
+def _smooth_over(
+    window: Window, shape: tuple[int, int], blob: NDArray[np.int64], fwhm: float
+) -> _Part | None:
+    """Fill ``blob`` and a little more from around it; None if it is larger than any star."""
+    grown = math.ceil(fwhm) + 1
+    margin = grown + math.ceil(_WIDTHS[-1])
+    low = np.maximum(blob.min(axis=0) - margin, 0)
+    high = np.minimum(blob.max(axis=0) + margin + 1, shape)
+    if (high - low).max() > _LARGEST_SIDE:
+        return None
+    data, invalid, saturated = window(low[0], high[0], low[1], high[1])
+    own = np.zeros(data.shape, dtype=bool)
+    own[tuple((blob - low).T)] = True
+    own = binary_dilation(own, iterations=grown)
+    good = ~(own | binary_dilation(saturated, iterations=grown) | invalid)
+    filled = np.zeros(data.shape)
+    missing = own & ~invalid
+    for width in _WIDTHS:
+        weight = gaussian_filter(good.astype(float), width, mode="constant")
+        mean = gaussian_filter(np.where(good, data, 0.0), width, mode="constant")
+        here = missing & (weight > _ENOUGH)
+        filled[here] = mean[here] / weight[here]
+        missing &= ~here
+    place = np.nonzero(own & ~invalid)
+    light = filled[place].astype(np.float32)
+    return np.stack(place, axis=1) + low, light, data[place] - light

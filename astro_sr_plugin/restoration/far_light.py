@@ -1,0 +1,139 @@
+"""Halos and diffraction spikes of bright stars, taken off before a model looks for the stars."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation, shift
+
+from astro_sr_plugin.measurement.psf.extended import moffat_stamp
+from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement
+from astro_sr_plugin.measurement.sources.detection import detect_stars
+from astro_sr_plugin.restoration.cores import light_weight, spline_coefficients
+
+if TYPE_CHECKING:
+    from astro_sr_plugin.restoration.plane import MeasuredPlane
+
+__all__ = ["FarLight", "fit_far_light"]
+
+_LEAST = 0.2  # sigma, of the brightest pixel of a star's halo and spikes
+_RIM = 12  # pixels
+_GROWN = 2
+_MARGIN = 4
+_FEWEST_PIXELS = 30
+
+
+@dataclass(frozen=True, eq=False)
+class FarLight:
+    """What bright stars have beside the profile of their cores.
+
+    Attributes
+    ----------
+    rows, columns : ndarray of int, shape (n,)
+        Pixels that the stamps are centred on, rows in ascending order.
+    stamps : ndarray of float32, shape (n, side, side)
+        Light of each star, in image units.
+    """
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    stamps: NDArray[np.float32]
+
+    def on(self, y0: int, y1: int, x0: int, x1: int) -> NDArray[np.float32]:
+        """Return the light on rows ``y0:y1`` and columns ``x0:x1`` of the plane."""
+        side = self.stamps.shape[1]
+        reach = side // 2
+        # A margin takes what lies beyond.
+        canvas = np.zeros((y1 - y0 + 2 * side, x1 - x0 + 2 * side), np.float32)
+        for k in range(*np.searchsorted(self.rows, (y0 - reach, y1 + reach))):
+            top, left = self.rows[k] - y0 + side - reach, self.columns[k] - x0 + side - reach
+            if 0 <= left <= canvas.shape[1] - side:
+                canvas[top : top + side, left : left + side] += self.stamps[k]
+        return canvas[side:-side, side:-side]
+
+
+def fit_far_light(source: MeasuredPlane) -> FarLight | None:
+    """Fit the measured point-spread function to the bright stars of a plane.
+
+    What the function has beside its Moffat profile, beyond one FWHM from the middle and above its
+    own rim, is scaled to the flux of each star, which the light around saturated pixels tells.
+
+    Parameters
+    ----------
+    source : MeasuredPlane
+        The plane.
+
+    Returns
+    -------
+    FarLight or None
+        None if the Moffat profile says all, or no star is bright enough to show more.
+    """
+    measured = source.measured
+    if measured.psf_image is None:
+        return None
+    image = measured.psf_image.astype(np.float64)
+    beside = _beside_the_core(image, measured.fwhm, measured.beta)
+    stars = detect_stars(
+        source.plane,
+        fwhm=measured.fwhm,
+        beta=measured.beta,
+        sigma=measured.sigma,
+        mask=source.mask,
+        saturation=measured.saturation,
+        background=measured.background,
+    )
+    # Fluxes of saturated stars are too small here, but not by so much.
+    stars = stars[stars["flux"] * beside.max() > _LEAST * measured.sigma]
+    stars = stars[np.argsort(np.round(stars["y"]))]
+    coefficients = spline_coefficients(image)
+    rows, columns, stamps = [], [], []
+    for x, y in zip(stars["x"].tolist(), stars["y"].tolist(), strict=True):
+        flux = _flux_of(source, coefficients, x, y)
+        if flux > 0:
+            rows.append(round(y))
+            columns.append(round(x))
+            stamps.append(flux * shift(beside, (y - round(y), x - round(x)), order=1))
+    if not stamps:
+        return None
+    return FarLight(np.array(rows), np.array(columns), np.array(stamps, dtype=np.float32))
+
+
+def _beside_the_core(image: NDArray[np.float64], fwhm: float, beta: float) -> NDArray[np.float64]:
+    """Return what a PSF has beside the Moffat profile of its core."""
+    reach = image.shape[0] // 2
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    radius = np.hypot(x, y)
+    profile = PSFMeasurement(fwhm, beta, 0.0, 0.0, 0, 0.0, "given", 1.0)
+    core = moffat_stamp(profile, 0.0, 0.0, reach)
+    near = radius < fwhm
+    beside = image - core * (image * core)[near].sum() / (core**2)[near].sum()
+    # Halos that reach further fade into what is left of them, and leave no hole with an edge.
+    rim = np.clip((reach - radius) / _RIM, 0, 1)
+    share = np.clip(radius / fwhm - 1, 0, 1) * rim
+    return np.asarray(beside * share**2 * (3 - 2 * share))
+
+
+def _flux_of(source: MeasuredPlane, psf: NDArray[np.float64], x: float, y: float) -> float:
+    """Fit the PSF, as spline coefficients, and a constant sky; 0 where too few pixels are left."""
+    reach, measured = psf.shape[0] // 2, source.measured
+    row, column = round(y), round(x)
+    y0, y1 = max(0, row - reach), min(source.plane.shape[0], row + reach + 1)
+    x0, x1 = max(0, column - reach), min(source.plane.shape[1], column + reach + 1)
+    data, invalid, saturated = source.window(y0, y1, x0, x1)
+    noise = source.noise(y0, y1, x0, x1)
+    part = np.s_[reach + y0 - row : reach + y1 - row, reach + x0 - column : reach + x1 - column]
+    model = shift(psf, (y - row, x - column), order=3, prefilter=False)[part] / noise
+    rows, columns = np.indices(data.shape)
+    own = saturated & (np.hypot(rows + y0 - y, columns + x0 - x) < reach / 2)
+    radius = 2 * measured.fwhm + np.sqrt(own.sum() / np.pi) + _MARGIN
+    usable = np.hypot(rows + y0 - y, columns + x0 - x) < radius
+    usable &= ~(binary_dilation(saturated, iterations=_GROWN) | invalid)
+    if usable.sum() < _FEWEST_PIXELS:
+        return 0.0
+    weight = light_weight(data[usable])
+    basis = np.stack([model[usable], np.ones(len(weight))])
+    flux, _ = np.linalg.solve((basis * weight) @ basis.T, (basis * weight) @ data[usable])
+    return float(flux)

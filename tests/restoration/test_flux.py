@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+from scipy.signal import fftconvolve
+
+from astro_sr_plugin.restoration.flux import FluxLedger
+
+
+def gaussian(fwhm, radius=32):
+    place = np.arange(-radius, radius + 1)
+    axis = np.exp(-0.5 * (place / (fwhm / 2.3548)) ** 2)
+    image = np.outer(axis, axis)
+    return (image / image.sum()).astype(np.float32)
+
+
+def corrected(observed, result, scale, psf, target, mask=None):
+    ledger = FluxLedger(observed.shape, scale, psf, target)
+    mask = np.zeros_like(observed) if mask is None else mask
+    ledger.count_input(0, observed[:64], mask[:64])
+    ledger.count_input(64, observed[64:], mask[64:])
+    ledger.count_output(0, result[: 64 * scale])
+    ledger.count_output(64 * scale, result[64 * scale :])
+    ledger.close()
+    return result + ledger.correction(0, len(result))
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("shape", [(120, 131), (70, 65)])
+def test_sums_agree_and_a_lost_pedestal_comes_back(shape, scale):
+    rng = np.random.default_rng(1)
+    observed = (rng.normal(size=shape) + 3).astype(np.float32)
+    result = np.zeros((shape[0] * scale, shape[1] * scale), np.float32)
+    out = corrected(observed, result, scale, gaussian(4.0), gaussian(2.0))
+    assert out.sum() / scale**2 == pytest.approx(observed.sum(), rel=2e-4)
+    assert np.abs(out - 3).max() < 0.4
+
+
+def test_a_right_result_is_left_alone():
+    truth = np.zeros((160, 160))
+    truth[80, 77] = 5000.0
+    observed = fftconvolve(truth, gaussian(5.0), mode="same").astype(np.float32)
+    result = fftconvolve(truth, gaussian(2.5), mode="same").astype(np.float32)
+    out = corrected(observed, result, 1, gaussian(5.0), gaussian(2.5))
+    assert np.abs(out - result).max() < 1e-4 * result.max()
+
+
+def test_far_light_of_a_star_is_not_put_back():
+    n, part = 400, 0.95
+    y, x = np.mgrid[:n, :n] - n // 2
+    far = np.maximum(np.hypot(x, y), 1.0) ** -3
+    far[np.maximum(np.abs(x), np.abs(y)) <= 32] = 0.0
+    near = gaussian(5.0)
+    observed = far * (1 - part) / far.sum()
+    middle = slice(n // 2 - 32, n // 2 + 33)
+    observed[middle, middle] = part * near
+    target = np.zeros((n, n))
+    target[middle, middle] = gaussian(2.5)
+    flux = 1e6
+    observed, result = ((flux * image).astype(np.float32) for image in (observed, target))
+    out = corrected(observed, result, 1, np.float32(part) * near, gaussian(2.5))
+    # A PSF said to be whole leaves the far light in the image.
+    whole = corrected(observed, result, 1, near, gaussian(2.5))
+    rest, left = (np.abs(image - result)[::8, ::8].sum() for image in (out, whole))
+    assert rest < 0.5 * left
+    assert out.sum() == pytest.approx(observed.sum(), rel=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_structure_that_a_result_leaves_out_comes_back(scale):
+    rng = np.random.default_rng(4)
+    n = 320
+    waves = gaussian_filter(rng.normal(size=(n, n)), 7.0, mode="wrap")
+    waves *= 10.0 / waves.std()
+    seen = gaussian_filter(waves, 4.0 / 2.3548, mode="wrap")
+    observed = (seen + rng.normal(size=(n, n))).astype(np.float32)
+    truth = gaussian_filter(waves, 2.0 / 2.3548, mode="wrap")
+    smooth = gaussian_filter(truth, 10.0, mode="wrap")
+    flat = (smooth + 0.6 * (truth - smooth)).astype(np.float32)
+    flat = flat.repeat(scale, 0).repeat(scale, 1)
+    out = corrected(observed, flat, scale, gaussian(4.0), gaussian(2.0))
+    inner = slice(40, -40)
+    wrong = [
+        np.std((image - truth.repeat(scale, 0).repeat(scale, 1))[inner, inner])
+        for image in (flat, out)
+    ]
+    assert wrong[1] < 0.6 * wrong[0]
+
+
+@pytest.mark.parametrize("correlated", [False, True])
+def test_noise_is_not_taken_for_structure(correlated):
+    rng = np.random.default_rng(5)
+    noise = rng.normal(size=(400, 400))
+    if correlated:
+        kernel = np.outer([0.25, 0.5, 0.25], [0.25, 0.5, 0.25])
+        noise = fftconvolve(noise, kernel / np.sqrt((kernel**2).sum()), mode="same")
+    ledger = FluxLedger(
+        noise.shape, 1, gaussian(4.0), gaussian(2.0), noise_correlation=2 / 3 * correlated
+    )
+    ledger.count_input(0, noise.astype(np.float32), np.zeros(noise.shape, np.float32))
+    ledger.count_output(0, np.zeros(noise.shape, np.float32))
+    ledger.close()
+    # The Gaussian of 16 pixels leaves 1 / (2 sqrt(pi) 16) of white noise.
+    allowed = 0.018 * (8 / 3 if correlated else 1)
+    assert np.std(ledger.correction(0, 400)) < 1.7 * allowed
+
+
+def test_saturated_stars_leave_no_dark_ring_and_no_pedestal():
+    truth = np.zeros((320, 320))
+    truth[80, 80] = 1e5
+    observed = fftconvolve(truth, gaussian(5.0), mode="same").astype(np.float32)
+    result = fftconvolve(truth, gaussian(2.5), mode="same").astype(np.float32)
+    mask = (observed > 500).astype(np.float32)
+    out = corrected(np.minimum(observed, 500), result, 1, gaussian(5.0), gaussian(2.5), mask)
+    assert np.abs(out - result).max() < 1.0
+    assert np.abs(out - result)[200:, 200:].max() < 0.01
+
+
+def test_saturated_pixels_take_the_light_that_went_missing():
+    truth = np.zeros((320, 320))
+    truth[80, 80] = 1e5
+    truth[240, 250] = 3e4
+    observed = fftconvolve(truth, gaussian(5.0), mode="same").astype(np.float32)
+    result = fftconvolve(truth, gaussian(2.5), mode="same").astype(np.float32)
+    mask = (observed > 800).astype(np.float32)
+    assert mask[80, 80] == mask[240, 250] == 1
+    clipped = np.minimum(observed, 800)
+    ledger = FluxLedger(observed.shape, 1, gaussian(5.0), gaussian(2.5))
+    ledger.count_input(0, clipped, mask)
+    ledger.count_output(0, result, mask)
+    ledger.close()
+    out = np.where(mask, result * ledger.core_factor(0, 320), result) + ledger.correction(0, 320)
+    assert out.sum() == pytest.approx(clipped.sum(), rel=1e-5)
+    np.testing.assert_allclose(out[mask == 0], result[mask == 0], atol=0.5)
+    for y, x in ((80, 80), (240, 250)):
+        around = np.s_[y - 60 : y + 61, x - 60 : x + 61]
+        assert out[around].sum() == pytest.approx(clipped[around].sum(), rel=0.01)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_the_light_of_a_star_outside_is_no_glow_at_the_edge(scale):
+    sky = np.zeros((200, 200))
+    sky[18, 77] = 20_000.0
+    observed = fftconvolve(sky, gaussian(5.0), mode="same")[20:].astype(np.float32)
+    result = np.zeros((180 * scale, 200 * scale), np.float32)
+    out = corrected(observed, result, scale, gaussian(5.0), gaussian(2.5))
+    assert out.sum() / scale**2 == pytest.approx(observed.sum(), rel=2e-4)
+    assert observed.max() > 300
+    assert np.abs(out).max() < 1

@@ -1,0 +1,235 @@
+"""An audit finds what was made up, lost, split or dimmed, and nothing where all is right."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from astropy.nddata import CCDData
+from scipy.ndimage import gaussian_filter
+
+import astro_sr_plugin as asr
+from astro_sr_plugin.validation.reconvolution import REACH, Reblur
+
+SIZE = 320
+FWHM, TARGET = 3.6, 2.0
+NOISE = 10.0
+
+
+def stars(places, fwhm: float, size: int = SIZE, scale: int = 1) -> np.ndarray:
+    """Render Gaussian stars ``(x, y, flux)`` integrated over the pixel; surface brightness kept."""
+    from scipy.special import erf
+
+    sigma = fwhm / 2.3548 * scale
+    edges = np.arange(size * scale + 1) - 0.5
+    image = np.zeros((size * scale, size * scale))
+    for x, y, flux in places:
+        parts = []
+        for centre in (y, x):
+            there = (centre + 0.5) * scale - 0.5
+            parts.append(np.diff(0.5 * erf((edges - there) / (sigma * np.sqrt(2)))))
+        image += flux * scale**2 * np.outer(*parts)
+    return image
+
+
+def field(seed: int = 1):
+    rng = np.random.default_rng(seed)
+    grid = np.arange(30, SIZE - 30, 26.0)
+    return [
+        (x + rng.uniform(-3, 3), y + rng.uniform(-3, 3), float(np.exp(rng.uniform(7, 10.5))))
+        for x in grid
+        for y in grid
+    ]
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """Return the places of stars, an observation, and the sharp truth, on a sky of 500."""
+    places = field()
+    rng = np.random.default_rng(2)
+    observed = 500 + stars(places, FWHM) + rng.normal(0, NOISE, (SIZE, SIZE))
+    return places, CCDData(observed, unit="adu"), 500 + stars(places, TARGET)
+
+
+def audited(observed, result, **options):
+    return asr.audit(observed, CCDData(result, unit="adu"), target_fwhm=TARGET, **options)
+
+
+def test_the_truth_keeps_all_promises(scene):
+    places, observed, truth = scene
+    found = audited(observed, truth)
+    assert found.broken == ()
+    assert found.sources >= 0.9 * len(places)
+    assert found.chi2[0] == pytest.approx(1, abs=0.05)
+    assert found.misfit[0] == pytest.approx(1, abs=0.1)
+    assert abs(found.residual_correlation[0]) < 0.03
+    assert found.stars > 20
+    assert abs(found.magnitude_difference) < 0.01
+
+
+@pytest.mark.parametrize("conserve_flux", [False, True])
+def test_the_truth_on_finer_pixels_keeps_them_too(scene, conserve_flux):
+    places, observed, _ = scene
+    fine = 500 + stars(places, TARGET / 2, scale=2)
+    found = audited(observed, fine / 4 if conserve_flux else fine, conserve_flux=conserve_flux)
+    assert found.broken == ()
+    assert found.chi2[0] == pytest.approx(1, abs=0.05)
+
+
+def test_a_made_up_star_is_found_and_no_other(scene):
+    places, observed, truth = scene
+    gap = (places[0][0] + 13.0, places[0][1] + 13.0)
+    for flux in (600.0, 3000.0):
+        found = audited(observed, truth + stars([(*gap, flux)], TARGET))
+        (source,) = found.new
+        assert np.hypot(source.x - gap[0], source.y - gap[1]) < 1.0
+        assert source.shown > 5
+        assert source.supported < 3
+        assert any("not supported" in sentence for sentence in found.broken)
+
+
+def test_a_lost_star_is_found_and_no_other(scene):
+    places, observed, truth = scene
+    lost = max(places, key=lambda place: place[2])
+    found = audited(observed, truth - stars([lost], TARGET))
+    (source,) = found.lost
+    assert np.hypot(source.x - lost[0], source.y - lost[1]) < 1.0
+    assert source.shown < 0.5 * source.supported
+
+
+def test_a_star_shown_as_two_is_found(scene):
+    places, observed, truth = scene
+    x, y, flux = sorted(places, key=lambda place: place[2])[3]
+    assert flux / (NOISE * np.sqrt(4 * np.pi) * FWHM / 2.3548) > 10
+    two = [(x - 1.1, y, flux / 2), (x + 1.1, y, flux / 2)]
+    found = audited(observed, truth - stars([(x, y, flux)], TARGET) + stars(two, 1.6))
+    assert [round(np.hypot(s.x - x, s.y - y)) for s in found.split] == [0]
+    assert any("one star" in sentence for sentence in found.broken)
+
+
+def test_a_double_star_may_be_shown_as_two(scene):
+    places, observed, truth = scene
+    two = [(150.0, 160.0, 20000.0), (153.0, 160.0, 20000.0)]
+    found = audited(
+        CCDData(observed.data + stars(two, FWHM), unit="adu"), truth + stars(two, TARGET)
+    )
+    assert found.split == ()
+    assert found.new == ()
+
+
+def test_dimmed_stars_and_lost_flux_are_told(scene):
+    _, observed, truth = scene
+    found = audited(observed, 500 + 0.95 * (truth - 500))
+    assert found.magnitude_difference == pytest.approx(0.056, abs=0.015)
+    assert any("mag" in sentence for sentence in found.broken)
+    assert any("total flux" in sentence for sentence in audited(observed, 1.01 * truth).broken)
+
+
+def test_a_result_that_is_too_smooth_misses_the_input(scene):
+    _, observed, truth = scene
+    waves = gaussian_filter(np.random.default_rng(3).normal(size=(SIZE, SIZE)), 6.0)
+    waves *= 15.0 / waves.std()
+    found = audited(CCDData(observed.data + waves, unit="adu"), truth)
+    assert found.misfit[0] > 2
+    assert any("misses the input" in sentence for sentence in found.broken)
+
+
+def test_a_denoised_image_is_held_against_its_own_psf(scene):
+    places, observed, _ = scene
+    clean = CCDData(500 + stars(places, FWHM), unit="adu")
+    found = asr.audit(observed, clean, target_fwhm=FWHM)
+    assert found.broken == ()
+    assert found.chi2[0] == pytest.approx(1, abs=0.05)
+
+
+def test_the_verbs_keep_their_promises(scene):
+    _, observed, _ = scene
+    for verb in (asr.denoise, asr.deconvolve, asr.super_resolve):
+        found = asr.audit(observed, verb(observed))
+        assert found.new == ()
+        assert found.lost == ()
+        assert abs(found.flux_ratio - 1) < 2e-4
+        assert abs(found.magnitude_difference) < 0.02
+
+
+def test_masked_pixels_and_nan_are_left_out(scene):
+    _, observed, truth = scene
+    bad = truth.copy()
+    bad[100:104, 100:140] += 5000.0
+    mask = np.zeros(bad.shape, bool)
+    mask[100:104, 100:140] = True
+    image = CCDData(observed.data.copy(), unit="adu", mask=mask)
+    image.data[200:203, 50:60] = np.nan
+    assert audited(image, bad).new == ()
+
+
+def test_pieces_make_no_difference(scene, monkeypatch):
+    _, observed, truth = scene
+    whole = audited(observed, truth)
+    monkeypatch.setattr("astro_sr_plugin.validation.audit._CORE", 100)
+    parts = audited(observed, truth)
+    assert parts.sources == whole.sources
+    assert parts.chi2[0] == pytest.approx(whole.chi2[0], rel=1e-3)
+    assert parts.stars == whole.stars
+
+
+def test_what_cannot_be_checked_is_refused(scene):
+    _, observed, truth = scene
+    noise = np.random.default_rng(4).normal(size=(200, 200))
+    with pytest.raises(asr.InputError, match="no star"):
+        asr.audit(noise, noise, target_fwhm=2.0)
+    mixed = CCDData(truth, unit="adu", meta={"ASRFWHMO": TARGET, "ASRSTREN": 0.5})
+    with pytest.raises(asr.InputError, match="strength"):
+        asr.audit(observed, mixed)
+    with pytest.raises(asr.InputError, match="shape"):
+        asr.audit(observed, truth[:-1])
+
+
+def test_table_and_json(scene):
+    places, observed, truth = scene
+    gap = (places[0][0] + 13.0, places[0][1] + 13.0)
+    found = audited(observed, truth + stars([(*gap, 3000.0)], TARGET))
+    record = json.loads(json.dumps(found.to_dict()))
+    assert record["kept"] is False
+    assert record["new"][0]["kind"] == "new"
+    assert f"({found.new[0].x:.1f}, {found.new[0].y:.1f})" in found.to_text()
+    assert found.broken[0] in found._repr_html_()
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_reblur_undoes_the_sharpening(scale):
+    places = [(x, y, f) for x, y, f in field(5) if 80 < x < 240 and 80 < y < 240]
+    radius = 32
+    psf = stars([(radius, radius, 1.0)], FWHM, size=2 * radius + 1)
+    sharp = stars(places, TARGET, scale=scale)
+    # The target is sampled, not integrated over the pixel.
+    sampled = np.sqrt(TARGET**2 + (2.3548**2 / 12) / scale**2) * scale
+    seen = Reblur(psf, sampled, scale)(sharp)
+    inner = slice(REACH, -REACH)
+    wanted = stars(places, FWHM)
+    assert np.abs(seen - wanted)[inner, inner].max() < 0.01 * wanted.max()
+
+
+def test_hot_pixels_are_no_light_of_the_sky(scene):
+    _, observed, truth = scene
+    rng = np.random.default_rng(5)
+    row, column = rng.integers(20, SIZE - 20, (2, 40))
+    hot = np.zeros((SIZE, SIZE))
+    hot[row, column] = rng.uniform(30, 300, 40) * NOISE
+    found = audited(CCDData(observed.data + hot, unit="adu"), truth + hot)
+    assert found.broken == ()
+    assert found.stars > 5
+
+
+def test_faint_light_around_stars_makes_no_difference_of_magnitude():
+    rng = np.random.default_rng(6)
+    y, x = np.mgrid[22 : SIZE - 22 : 40, 22 : SIZE - 22 : 40].astype(float)
+    places = [(u, v, 4000.0) for u, v in zip(x.ravel(), y.ravel(), strict=True)]
+    # Stars far below the noise: a median of the truth finds sky between them.
+    faint = [(u, v, 60.0) for u, v in rng.uniform(5, SIZE - 5, (1200, 2))]
+    truth = 500 + stars(places + faint, FWHM)
+    observed = CCDData(truth + rng.normal(0, NOISE, truth.shape), unit="adu")
+    found = asr.audit(observed, CCDData(truth, unit="adu"), target_fwhm=FWHM)
+    assert found.stars > 20
+    assert abs(found.magnitude_difference) < 0.01
