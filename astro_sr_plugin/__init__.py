@@ -20,7 +20,7 @@ _PUBLIC = {
     "deconvolve": "enhancement.deconvolve",
     "super_resolve": "enhancement.super_resolve",
     "remove_stars": "enhancement.remove_stars",
-    "audit": "validation.audit",
+    "audit": "validation.auditing",
     "run_batch": "batch.run",
     "Recipe": "batch.recipe",
     "list_models": "models.registry",

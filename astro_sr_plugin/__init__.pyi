@@ -28,7 +28,7 @@ from astro_sr_plugin.stretch import LogStretch as LogStretch
 from astro_sr_plugin.stretch import MTFStretch as MTFStretch
 from astro_sr_plugin.stretch import apply_stretch as apply_stretch
 from astro_sr_plugin.stretch import undo_stretch as undo_stretch
-from astro_sr_plugin.validation.audit import audit as audit
+from astro_sr_plugin.validation.auditing import audit as audit
 
 __version__: str
 __all__: list[str]

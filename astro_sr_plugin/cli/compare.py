@@ -88,11 +88,9 @@ def _compare(args: argparse.Namespace, console: Console) -> None:
     for output in outputs:
         check_output(output, overwrite=args.overwrite)
     before, after = (asr.read_image(path, hdu=args.hdu) for path in (args.before, args.after))
-    from astro_sr_plugin.report import (
-        comparison_figures,
-        write_before_after_html,
-        write_before_after_png,
-    )
+    from astro_sr_plugin.report.page import write_before_after_html
+    from astro_sr_plugin.report.picture import write_before_after_png
+    from astro_sr_plugin.validation.photometry import comparison_figures
 
     view: dict[str, Any] = {
         "stretch": args.stretch,

@@ -39,13 +39,10 @@ def add_commands(commands: Commands) -> None:
 def _completion(args: argparse.Namespace, console: Console) -> None:
     import shtab
 
-    from astro_sr_plugin.cli.program import build_parser
-
-    parser = build_parser()
-    for action in _actions(parser):
+    for action in _actions(args.parser):
         if action.choices is None and _names_a_file(action):
             action.complete = shtab.FILE  # type: ignore[attr-defined]
-    script = shtab.complete(parser, shell=args.shell)
+    script = shtab.complete(args.parser, shell=args.shell)
     console.record(shell=args.shell, script=script)
     console.say(script)
 

@@ -72,7 +72,7 @@ def _run(source: Path, args: argparse.Namespace, console: Console) -> None:
         enhance_file(source, folder / name, verb, args, console, **options)
     sharp = asr.read_image(folder / "sharp.fits")
     console.say(f"\nThe sharpened image, measured again:\n{asr.measure(sharp).to_text()}\n")
-    from astro_sr_plugin.report import write_before_after_png
+    from astro_sr_plugin.report.picture import write_before_after_png
 
     picture = folder / "before_after.png"
     write_before_after_png(image, asr.read_image(folder / "x2.fits"), picture)

@@ -76,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     groups = (enhance, batch, measure, stretching, compare, audit, models, training, demo, siril)
     for group in (*groups, completion):
         group.add_commands(verbs)
+    verbs.choices["completion"].set_defaults(parser=parser)
     for command in verbs.choices.values():
         if command.get_default("run") is not None:
             add_reporting_options(command)

@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from astro_sr_plugin.data.output import writing
 from astro_sr_plugin.report.charts import line_chart
-from astro_sr_plugin.report.figures import (
-    StarRow,
-    histograms,
-    photometry,
-    spectra,
-    summarise_stars,
-    total_flux,
-)
+from astro_sr_plugin.report.figures import histograms, spectra
 from astro_sr_plugin.report.picture import CROP_COLOURS, crop_panels, frame_panels
 from astro_sr_plugin.report.template import PAGE
 from astro_sr_plugin.validation.comparison import Comparison, compare_images
+from astro_sr_plugin.validation.photometry import (
+    StarRow,
+    photometry,
+    summarise_stars,
+    total_flux,
+)
 from astro_sr_plugin.validation.regions import Crop, find_stars, pick_crops
 
 if TYPE_CHECKING:

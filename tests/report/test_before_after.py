@@ -15,12 +15,13 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from astro_sr_plugin.exceptions import InputError, OutputError
-from astro_sr_plugin.report import write_before_after_html, write_before_after_png
 from astro_sr_plugin.report.charts import Curve, line_chart
-from astro_sr_plugin.report.figures import photometry, spectra, total_flux
-from astro_sr_plugin.report.picture import crop_panels, frame_panels
+from astro_sr_plugin.report.figures import spectra
+from astro_sr_plugin.report.page import write_before_after_html
+from astro_sr_plugin.report.picture import crop_panels, frame_panels, write_before_after_png
 from astro_sr_plugin.stretch import AsinhStretch
 from astro_sr_plugin.validation.comparison import block_mean, compare_images
+from astro_sr_plugin.validation.photometry import photometry, total_flux
 from astro_sr_plugin.validation.regions import Crop, choose_crops, find_stars
 
 SHAPE = (240, 320)

@@ -167,7 +167,7 @@ def test_masked_pixels_and_nan_are_left_out(scene):
 def test_pieces_make_no_difference(scene, monkeypatch):
     _, observed, truth = scene
     whole = audited(observed, truth)
-    monkeypatch.setattr("astro_sr_plugin.validation.audit._CORE", 100)
+    monkeypatch.setattr("astro_sr_plugin.validation.auditing._CORE", 100)
     parts = audited(observed, truth)
     assert parts.sources == whole.sources
     assert parts.chi2[0] == pytest.approx(whole.chi2[0], rel=1e-3)

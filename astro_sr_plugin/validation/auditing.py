@@ -19,9 +19,9 @@ from astro_sr_plugin.measurement.sky.background import Background
 from astro_sr_plugin.measurement.sky.gain import estimate_gain, read_gain
 from astro_sr_plugin.measurement.sources.hot_pixels import find_hot_pixels
 from astro_sr_plugin.metrics import aperture_photometry
-from astro_sr_plugin.report.figures import total_flux
 from astro_sr_plugin.validation.comparison import compare_images
 from astro_sr_plugin.validation.evidence import Evidence, Optics, Source
+from astro_sr_plugin.validation.photometry import total_flux
 from astro_sr_plugin.validation.promises import Audit
 from astro_sr_plugin.validation.reconvolution import REACH, Reblur
 from astro_sr_plugin.validation.regions import Stars, find_stars
