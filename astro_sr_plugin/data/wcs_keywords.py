@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 from astropy.io import fits
 from astropy.io.fits import Header
+from astropy.io.fits.card import Undefined
 from astropy.nddata import NDData
 from astropy.wcs import WCS, WcsError
 from astropy.wcs.wcsapi import BaseLowLevelWCS, HighLevelWCSWrapper, SlicedLowLevelWCS
@@ -40,6 +41,26 @@ WCS_KEYWORDS = re.compile(
     r"|RADECSYS|EPOCH|WAT\d_\d+|(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)"
     rf"|{LOOKUP_KEYWORDS.pattern}"
 )
+# What goes to wcslib: cards of these keywords with values of their type. It crashes on texts in the
+# plate solutions of DSS, and many cards that it rejects overflow the buffer of its messages
+# (https://github.com/astropy/astropy/issues/20349).
+_NUMBERS = re.compile(
+    r"(CRVAL|CRPIX|CDELT|CROTA|CRDER|CSYER)[1-9][A-Z]?|(CD|PC)[1-9]_[1-9][A-Z]?"
+    r"|PV[1-9]_\d{1,2}[A-Z]?|(CD|PC)00[1-9]00[1-9]|PROJP\d|(LONPOLE|LATPOLE)[A-Z]?"
+    r"|(A|B|AP|BP)_(DMAX|\d_\d)|(DP|DQ|D2IM)\d|(CPERR|CQERR|D2IMERR)\d|AXISCORR"
+)
+_OPTIONAL_NUMBERS = re.compile(
+    r"(EQUINOX|RESTFRQ|RESTWAV)[A-Z]?|EPOCH|MJD-(OBS|AVG|BEG|END)"
+    r"|AMD[XY]\d{1,2}|CNPIX[12]|PPO[1-6]|[XY]PIXELSZ|PLT(RA[HMS]|DEC[DMS]|SCALE)"
+)
+_COUNTS = re.compile(r"WCSAXES[A-Z]?|(A|B|AP|BP)_ORDER")
+_TEXTS = re.compile(r"(CTYPE|CUNIT)[1-9][A-Z]?|PS[1-9]_\d{1,2}[A-Z]?|(CPDIS|CQDIS|D2IMDIS)\d")
+_OPTIONAL_TEXTS = re.compile(
+    r"CNAME[1-9][A-Z]?|(RADESYS|WCSNAME|SPECSYS)[A-Z]?|RADECSYS|DATE-(OBS|AVG|BEG|END)"
+    r"|PLTDECSN|WAT\d_\d{1,3}|D2IMEXT|WCSDVARR"
+)
+# The largest order of a SIP polynomial, and more axes than any image has.
+_MOST = 9
 # What astropy and wcslib raise on coordinates that make no sense.
 _INVALID = (
     WcsError,
@@ -86,10 +107,11 @@ def read_wcs(
     has_tables = any(LOOKUP_KEYWORDS.fullmatch(key.split(".")[0]) for key in header if key)
     if has_tables and hdus is None:
         header = without(header, LOOKUP_KEYWORDS)
-    reason = ""
+    header, reason = _checked(header)
+    wcs = None
     with quiet():
         try:
-            wcs = _plane(WCS(header, fobj=hdus if has_tables else None))
+            wcs = None if reason else _plane(WCS(header, fobj=hdus if has_tables else None))
             if wcs is not None:
                 wcs.wcs.set()
                 wcs.pixel_shape = shape[:-3:-1]
@@ -198,6 +220,60 @@ def as_fits_wcs(image: NDData) -> WCS | None:
     msg = f"the coordinates of the image cannot be written as a two-axis {kind} and are not used"
     warnings.warn(msg, AstroSRWarning, stacklevel=3)
     return None
+
+
+def _checked(header: Header) -> tuple[Header, str]:
+    """Keep the first card of each keyword that wcslib knows, with a value of the right type.
+
+    Parameters
+    ----------
+    header : fits.Header
+        Left as it is.
+
+    Returns
+    -------
+    header : fits.Header
+        Numbers in quotes are numbers there.
+    reason : str
+        The first value without which the coordinates are wrong; empty where all are right.
+    """
+    result = Header()
+    reason = ""
+    for card in header.cards:
+        keyword, value = card.keyword.split(".")[0], card.value
+        if card.keyword in result or isinstance(value, Undefined):
+            continue
+        optional = _OPTIONAL_NUMBERS.fullmatch(keyword) or _OPTIONAL_TEXTS.fullmatch(keyword)
+        if _TEXTS.fullmatch(keyword) or _OPTIONAL_TEXTS.fullmatch(keyword):
+            right = isinstance(value, str)
+            allowed = "a text"
+        elif _COUNTS.fullmatch(keyword):
+            value = _as_number(value)
+            right = value is not None and value == int(value) and 0 <= value <= _MOST
+            value = int(value) if right and value is not None else value
+            allowed = f"a whole number up to {_MOST}"
+        elif _NUMBERS.fullmatch(keyword) or _OPTIONAL_NUMBERS.fullmatch(keyword):
+            value = _as_number(value)
+            right = value is not None
+            allowed = "a finite number"
+        else:
+            continue
+        if right:
+            result.append(card if value is card.value else (card.keyword, value), end=True)
+        elif not reason and not optional:
+            reason = f"{card.keyword} = {card.value!r} is not {allowed}"
+    return result, reason
+
+
+def _as_number(value: object) -> float | None:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        return None
+    return value
 
 
 def _plane(wcs: WCS) -> WCS | None:

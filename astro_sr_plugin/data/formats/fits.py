@@ -56,6 +56,8 @@ _IMAGES = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
 _MAX_AXES = 999
 _NAXIS = re.compile(rb"NAXIS   = *(\d+)")
 _BLOCK = 2880
+_CARD = 80
+_LAYOUT = re.compile(rb"(SIMPLE|XTENSION|BITPIX|NAXIS\d*) *=([^/]*)")
 # Pixels for each byte of a compressed file: gzip of constant tiles comes to about a thousand.
 _MAX_RATIO = 5000
 _NAMED = 8
@@ -253,6 +255,22 @@ class _File:
             )
             raise ImageReadError(msg)
 
+    def check_layout(self, index: int) -> None:
+        """Refuse a header that gives the layout of the pixels twice, and not the same."""
+        raw = self.raw(index)
+        values: dict[bytes, bytes] = {}
+        for start in range(0, len(raw), _CARD):
+            card = _LAYOUT.match(raw, start, start + _CARD)
+            if card is None:
+                continue
+            value = card[2].strip()
+            if values.setdefault(card[1], value) != value:
+                msg = (
+                    f"cannot read {self.path}: the header of HDU {index} is damaged "
+                    f"({card[1].decode()} is in it twice, with different values)"
+                )
+                raise ImageReadError(msg)
+
     def stored(self, index: int, *, memmap: bool) -> tuple[NDArray, PixelCoding]:
         """Give the numbers as they are in the file, and the rule for their values."""
         hdu = self.images[index]
@@ -261,6 +279,7 @@ class _File:
             self.check_tiles(hdu)
             stored = hdu.data
             return stored, PixelCoding(stored.dtype, coding.scale, coding.zero, coding.blank)
+        self.check_layout(index)
         offset = hdu.fileinfo()["datLoc"]
         count = math.prod(hdu.shape)
         end = offset + count * coding.dtype.itemsize

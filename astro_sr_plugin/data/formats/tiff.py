@@ -6,9 +6,11 @@ header travels as text in ImageDescription, as in Astro-TIFF.
 
 from __future__ import annotations
 
-import struct
+import logging
+import math
 import warnings
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +31,6 @@ from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError, InputErro
 __all__ = ["read", "write"]
 
 _TYPES = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64")
-_DAMAGE = (
-    tifffile.TiffFileError,
-    ValueError,
-    KeyError,
-    IndexError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-)
 
 
 def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CCDData:
@@ -66,23 +57,28 @@ def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CC
         If the file is damaged or holds something else.
     """
     try:
-        with tifffile.TiffFile(path) as file:
+        with _silent(), tifffile.TiffFile(path) as file:
             source = _choose(path, file, hdu)
+            _check_segments(path, source)
             stored = source.asarray()
             axes = source.axes
             page: Any = source.pages[0] if isinstance(source, tifffile.TiffPageSeries) else source
             description = str(getattr(page, "description", "") or "")
             palette = page.photometric == tifffile.PHOTOMETRIC.PALETTE
-    except _DAMAGE as error:
-        if isinstance(error, ImageReadError):
-            raise
+        if palette:
+            raise _error(path, "its pixels are numbers of palette colours, not light")
+        if stored.dtype.kind not in "iuf":
+            reason = f"its pixels have dtype {stored.dtype}; allowed are integers and floats"
+            raise _error(path, reason)
+        stored, mask = _in_order(path, stored, axes)
+    except ImageReadError:
+        raise
+    except MemoryError as error:
+        raise _error(path, "there is not enough memory for its image") from error
+    # Parsers of tags and decoders fail on damaged files with errors of any kind.
+    except Exception as error:  # noqa: BLE001
         reason = " ".join(str(error).split())
         raise _error(path, f"the TIFF file is damaged or not supported ({reason})") from error
-    if palette:
-        raise _error(path, "its pixels are numbers of palette colours, not light")
-    if stored.dtype.kind not in "iuf":
-        raise _error(path, f"its pixels have dtype {stored.dtype}; allowed are integers and floats")
-    stored, mask = _in_order(path, stored, axes)
     header = _header(description)
     coding = PixelCoding(stored.dtype, read_factor(header, stored.dtype))
     data = coding.decode(stored)[0]
@@ -150,6 +146,34 @@ def write(
 
 def _error(path: Path, reason: str) -> ImageReadError:
     return ImageReadError(f"cannot read {path}: {reason}")
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep the remarks of tifffile on odd tags from the user."""
+    logger = logging.getLogger("tifffile")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def _check_segments(
+    path: Path, source: tifffile.TiffPageSeries | tifffile.TiffPage | tifffile.TiffFrame
+) -> None:
+    """Check that every strip and tile is there: missing ones would be read as zeros."""
+    if isinstance(source, tifffile.TiffPageSeries):
+        if source.dataoffset is not None:
+            return
+        pages: list[Any] = list(source.pages)
+    else:
+        pages = [source]
+    for page in pages:
+        sizes = () if page is None else page.databytecounts
+        if page is None or len(sizes) < math.prod(page.chunked) or 0 in (*sizes, *page.dataoffsets):
+            raise _error(path, "some of its strips or tiles are missing")
 
 
 def _choose(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import math
 import struct
 import warnings
 import zlib
@@ -41,6 +42,8 @@ from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError, InputErro
 __all__ = ["read", "write"]
 
 _MAGIC = b"XISF0100"
+# Bytes before the XML header: the signature, its length and a reserved field.
+_START = 16
 _NAMESPACE = "http://www.pixinsight.com/xisf"
 _SAMPLES = {"UInt8": "u1", "UInt16": "u2", "UInt32": "u4", "Float32": "f4", "Float64": "f8"}
 _NAMES = {np.dtype(code).name: sample for sample, code in _SAMPLES.items()}
@@ -76,16 +79,18 @@ def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CC
     """
     try:
         with path.open("rb") as file:
-            length = struct.unpack("<8sII", file.read(16))[1]
+            length = struct.unpack("<8sII", file.read(_START))[1]
+            if _START + length > path.stat().st_size:
+                raise _error(path, "it is truncated within its header")
             text = file.read(length)
-        if len(text) < length:
-            raise _error(path, "it is truncated within its header")
         root = ElementTree.fromstring(text.rstrip(b"\0 \r\n"))
         element = _choose(path, root, hdu)
         stored = _turned(_pixels(path, element, memmap=memmap))
     except (ElementTree.ParseError, struct.error, UnicodeDecodeError) as error:
         raise _error(path, f"its header is damaged ({error})") from error
-    except (ValueError, KeyError, zlib.error) as error:
+    except MemoryError as error:
+        raise _error(path, "there is not enough memory for its image") from error
+    except (ValueError, KeyError, IndexError, OSError, zlib.error) as error:
         if isinstance(error, ImageReadError):
             raise
         raise _error(path, f"its image is damaged ({error})") from error
@@ -234,7 +239,9 @@ def _pixels(path: Path, element: ElementTree.Element, *, memmap: bool) -> NDArra
     if kind != "attachment":
         raise _error(path, f"pixels stored as {kind!r} are not supported, only attached ones")
     position, size = int(place[0]), int(place[1])
-    needed = int(np.prod(shape)) * dtype.itemsize
+    needed = math.prod(shape) * dtype.itemsize
+    if min(position, size) < 0:
+        raise _error(path, f"its image lies at byte {position} with a size of {size} bytes")
     if position + size > path.stat().st_size:
         raise _error(path, f"it is truncated (the image ends at byte {position + size})")
     packed = element.get("compression")
@@ -248,8 +255,8 @@ def _pixels(path: Path, element: ElementTree.Element, *, memmap: bool) -> NDArra
         block = bytearray(file.read(size))
     _verify(path, block, element.get("checksum"))
     if packed is not None:
-        block = _unpack(path, block, packed, element.get("subblocks"))
-    array = np.frombuffer(block, dtype, int(np.prod(shape))).reshape(shape)
+        block = _unpack(path, block, packed, element.get("subblocks"), needed)
+    array = np.frombuffer(block, dtype, math.prod(shape)).reshape(shape)
     if interleaved:
         array = np.ascontiguousarray(np.moveaxis(array, -1, 0))
     return array[0] if channels == 1 else array
@@ -262,28 +269,42 @@ def _verify(path: Path, block: bytearray, checksum: str | None) -> None:
         raise _error(path, "its pixels are damaged (the checksum does not match)")
 
 
-def _unpack(path: Path, block: bytearray, packed: str, subblocks: str | None) -> bytearray:
-    """Decompress a block; large ones consist of several."""
-    codec, *numbers = packed.split(":")
-    total = int(numbers[0])
+def _unpack(
+    path: Path, block: bytearray, packed: str, subblocks: str | None, needed: int
+) -> bytearray:
+    """Decompress a block of `needed` bytes; large ones consist of several."""
+    codec, total, *items = packed.split(":")
     codec, _, shuffled = codec.partition("+")
+    sizes = [(len(block), needed)]
     if subblocks:
-        sizes = [tuple(map(int, pair.split(","))) for pair in subblocks.split(":")]
-    else:
-        sizes = [(len(block), total)]
+        pairs = [pair.split(",") for pair in subblocks.split(":")]
+        sizes = [(int(size), int(unpacked)) for size, unpacked in pairs]
+    if int(total) != needed or sum(unpacked for _, unpacked in sizes) != needed:
+        raise _error(path, f"its image unpacks to {int(total)} bytes instead of {needed}")
+    if min(min(pair) for pair in sizes) < 0:
+        raise _error(path, f"its image has blocks of sizes {subblocks}")
     whole, start = bytearray(), 0
     for size, unpacked in sizes:
-        piece = bytes(block[start : start + size])
+        whole += _decode(path, codec, bytes(block[start : start + size]), unpacked)
         start += size
-        whole += (
-            zlib.decompress(piece) if codec == "zlib" else _decode(path, codec, piece, unpacked)
-        )
-    if len(whole) != total:
-        raise _error(path, f"its image unpacks to {len(whole)} bytes instead of {total}")
-    return bytearray(_unshuffle(whole, int(numbers[1]))) if shuffled == "sh" else whole
+    if len(whole) != needed:
+        raise _error(path, f"its image unpacks to {len(whole)} bytes instead of {needed}")
+    if shuffled != "sh":
+        return whole
+    item = int(items[0])
+    if item < 1:
+        raise _error(path, f"its bytes are shuffled by {item}; allowed are 1 and more")
+    return bytearray(_unshuffle(whole, item))
 
 
 def _decode(path: Path, codec: str, piece: bytes, size: int) -> bytes:
+    if codec == "zlib":
+        # One byte more than there may be, and no more: a few bytes can unpack to gigabytes.
+        unpacker = zlib.decompressobj()
+        unpacked = unpacker.decompress(piece, size + 1)
+        if not unpacker.eof:
+            raise _error(path, f"its image is damaged (a block does not unpack to {size} bytes)")
+        return unpacked
     names = {"lz4": "lz4_decode", "lz4hc": "lz4_decode", "zstd": "zstd_decode"}
     if codec not in names:
         raise _error(path, f"its compression {codec!r} is not known")

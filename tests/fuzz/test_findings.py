@@ -1,0 +1,130 @@
+"""What the random files found: each file or image as small as it can be, made in code."""
+
+import struct
+
+import numpy as np
+import pytest
+import tifffile
+from astropy.io import fits
+from astropy.io.fits import Header
+
+from astro_sr_plugin.data.formats.registry import read_image
+from astro_sr_plugin.data.wcs_keywords import read_wcs
+from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError
+
+TAN = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 20.0}
+TAN |= {"CRPIX1": 5.0, "CRPIX2": 6.0, "CDELT1": -1e-3, "CDELT2": 1e-3}
+
+
+def header_with(cards):
+    header = Header()
+    header.update(TAN | cards)
+    return header
+
+
+# wcslib ended the process for each of these (astropy 8.0).
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"XPIXELSZ": "wide"},
+        {"PLTDECSN": 3},
+        {"CNPIX1": True},
+        {f"PC0{i}_0{j}": 1.0 for i in range(1, 10) for j in range(1, 10)},
+        {f"PPO{i}": "a text instead of a number that is quite long" for i in range(1, 7)},
+        {"EQUINOX": "J2000", "RADESYS": 2000.0},
+    ],
+)
+def test_world_coordinates_without_the_cards_that_wcslib_cannot_read(cards):
+    wcs = read_wcs(header_with(cards), shape=(9, 9), source="file")
+    np.testing.assert_allclose(wcs.all_pix2world([[5, 6]], 1), [[10, 20]])
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "allowed"),
+    [
+        ("CRVAL1", "x", "a finite number"),
+        ("CRPIX2", True, "a finite number"),
+        ("CDELT1", "NaN", "a finite number"),
+        ("CTYPE1", 3, "a text"),
+        ("A_ORDER", 20_000, "a whole number up to 9"),
+        ("WCSAXES", -1, "a whole number up to 9"),
+    ],
+)
+def test_world_coordinates_with_a_wrong_value_are_left_out(keyword, value, allowed):
+    header = header_with({keyword: value})
+    with pytest.warns(AstroSRWarning, match=f"{keyword} = .* is not {allowed}"):
+        assert read_wcs(header, shape=(9, 9), source="file") is None
+
+
+def test_numbers_in_quotes_are_coordinates():
+    wcs = read_wcs(header_with({"CRVAL1": "30.5"}), shape=(9, 9), source="file")
+    np.testing.assert_allclose(wcs.all_pix2world([[5, 6]], 1), [[30.5, 20]])
+
+
+def test_fits_header_that_gives_the_layout_twice(tmp_path):
+    path = tmp_path / "a.fits"
+    fits.PrimaryHDU(np.ones((3, 4), "i4"), Header({"ANOTHER": 16})).writeto(path)
+    path.write_bytes(path.read_bytes().replace(b"ANOTHER ", b"BITPIX  "))
+    with pytest.raises(ImageReadError, match="BITPIX is in it twice"):
+        read_image(path)
+
+
+def xisf(path, attributes, block=b"", length=None):
+    base = {"geometry": "4:3:1", "sampleFormat": "UInt16"}
+    base |= {"location": f"attachment:1024:{len(block)}"} | attributes
+    inner = " ".join(f'{key}="{value}"' for key, value in base.items())
+    xml = f'<xisf xmlns="http://www.pixinsight.com/xisf"><Image {inner}/></xisf>'.encode()
+    head = b"XISF0100" + struct.pack("<II", len(xml) if length is None else length, 0) + xml
+    path.write_bytes(head.ljust(1024, b"\0") + block)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("attributes", "length", "reason"),
+    [
+        ({}, 2**32 - 1, "truncated within its header"),
+        ({"compression": "zstd:99999999999"}, None, "99999999999 bytes instead of 24"),
+        ({"compression": "zlib:24", "subblocks": "4,99999999999"}, None, "instead of 24"),
+        ({"compression": "zlib:24", "subblocks": "-1,-1:25,25"}, None, "blocks of sizes"),
+        ({"compression": "zlib"}, None, "damaged"),
+        ({"location": "attachment:-5:24"}, None, "lies at byte -5"),
+        ({"geometry": "99999999999999999999:99999999999:1"}, None, "instead of"),
+    ],
+)
+def test_xisf_sizes_that_are_not_those_of_the_file(tmp_path, attributes, length, reason):
+    with pytest.raises(ImageReadError, match=reason):
+        read_image(xisf(tmp_path / "a.xisf", attributes, bytes(24), length))
+
+
+def tiff_with(path, tag, offset, value, **options):
+    """Overwrite a part of the entry of a tag in the first directory."""
+    pixels = np.arange(48, dtype="u2").reshape(6, 8)
+    tifffile.imwrite(path, pixels, photometric="minisblack", byteorder="<", **options)
+    with tifffile.TiffFile(path) as file:
+        place = file.pages[0].tags[tag].offset
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<I" if offset > 2 else "<H", content, place + offset, value)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("tag", "offset", "value"),
+    [
+        (258, 0, 324),  # BitsPerSample becomes TileOffsets: an image without axes
+        (279, 8, 0),  # a strip of no bytes would be read as zeros
+        (256, 8, 2**31 - 1),  # an image of two thousand million columns
+        (273, 8, 2**32 - 1),  # a strip beyond the end of the file
+    ],
+)
+def test_tiff_with_wrong_tags(tmp_path, tag, offset, value, caplog):
+    path = tiff_with(tmp_path / "a.tif", tag, offset, value, compression="zlib")
+    with pytest.raises(ImageReadError, match="cannot read"):
+        read_image(path)
+    assert not caplog.records
+
+
+def test_tiff_with_an_odd_tag_that_says_nothing_about_the_pixels(tmp_path, caplog):
+    path = tiff_with(tmp_path / "a.tif", 305, 2, 19)
+    np.testing.assert_array_equal(read_image(path).data, np.arange(48).reshape(6, 8))
+    assert not caplog.records
