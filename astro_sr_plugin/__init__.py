@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "read_image": "data.formats.registry",
     "write_image": "data.formats.registry",
+    "debayer": "data.debayer",
     "measure": "measurement.quality",
     "star_mask": "stars.mask",
     "denoise": "enhancement.denoise",

@@ -2,6 +2,7 @@
 
 from astro_sr_plugin.batch.recipe import Recipe as Recipe
 from astro_sr_plugin.batch.run import run_batch as run_batch
+from astro_sr_plugin.data.debayer import debayer as debayer
 from astro_sr_plugin.data.formats.registry import read_image as read_image
 from astro_sr_plugin.data.formats.registry import write_image as write_image
 from astro_sr_plugin.enhancement.deconvolve import deconvolve as deconvolve

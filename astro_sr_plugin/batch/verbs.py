@@ -74,6 +74,7 @@ class Verb:
 
 
 VERBS: Mapping[str, Verb] = {
+    "debayer": Verb("data.debayer", "debayer", "debayered", "method"),
     "denoise": Verb("enhancement.denoise", "denoise", "denoised", "strength"),
     "deconvolve": Verb("enhancement.deconvolve", "deconvolve", "sharp"),
     "super-resolve": Verb("enhancement.super_resolve", "super_resolve", "x{scale}", "scale"),

@@ -160,7 +160,7 @@ class _AddVerb(argparse.Action):
             _append(namespace, {"verb": verb})
             return
         value = _value(values)
-        if main != "name" and not isinstance(value, int | float):
+        if main not in ("name", "method") and not isinstance(value, int | float):
             parser.error(f"{option_string} {values}: {main} is not a number {_ORDER}")
         _append(namespace, {"verb": verb, main: value})
 

@@ -49,6 +49,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps")
     parser.set_defaults(model=None, dtype=None, tile_size=None, overlap=None)
+    parser.set_defaults(debayer=None, cfa_pattern=None, force=False)
 
 
 def _demo(args: argparse.Namespace, console: Console) -> None:

@@ -14,8 +14,10 @@ from astro_sr_plugin.cli.options import (
     add_command,
     add_image_options,
     add_model_options,
+    add_pixel_options,
     check_inputs,
     make_runtime,
+    open_image,
     psf_argument,
 )
 from astro_sr_plugin.cli.outputs import PLAIN_FITS, plan_outputs
@@ -62,6 +64,7 @@ def _add_denoise(commands: Commands) -> None:
         "  astro-sr denoise night1.fits night2.fits -o cleaned/ --json",
     )
     add_image_options(parser)
+    add_pixel_options(parser)
     group = parser.add_argument_group("denoising")
     group.add_argument(
         "--strength",
@@ -89,6 +92,7 @@ def _add_deconvolve(commands: Commands) -> None:
         "  astro-sr deconvolve stack.fits -o sharp.fits --model richardson-lucy",
     )
     add_image_options(parser)
+    add_pixel_options(parser)
     group = parser.add_argument_group("sharpening")
     group.add_argument(
         "--stars", type=float, default=1.0, help="strength for stars, 0 to 1 (default: 1)"
@@ -117,6 +121,7 @@ def _add_super_resolve(commands: Commands) -> None:
         "  astro-sr super-resolve stack.fits -o big.fits --model bicubic",
     )
     add_image_options(parser)
+    add_pixel_options(parser)
     group = parser.add_argument_group("upscaling")
     group.add_argument(
         "--scale",
@@ -148,6 +153,7 @@ def _add_remove_stars(commands: Commands) -> None:
         "  astro-sr remove-stars stack.fits -o starless.fits --stars-output stars.fits",
     )
     add_image_options(parser)
+    add_pixel_options(parser)
     group = parser.add_argument_group("stars")
     group.add_argument(
         "--stars-output",
@@ -262,9 +268,9 @@ def _remove_stars(args: argparse.Namespace, console: Console) -> int:
     for source, target, stars_target in zip(args.inputs, outputs, stars, strict=True):
         start = time.perf_counter()
         starless, taken = asr.remove_stars(
-            source,
+            open_image(source, args),
             uncertainty=args.uncertainty,
-            hdu=args.hdu,
+            force=args.force,
             model=args.model,
             runtime=make_runtime(args, console),
         )
@@ -312,7 +318,7 @@ def enhance_file(
     verb : {'denoise', 'deconvolve', 'super_resolve'}
         Public function of the package.
     args : argparse.Namespace
-        With ``hdu, overwrite, dtype, model`` and the run-time options.
+        With ``hdu, overwrite, dtype, model``, the kind of pixels and the run-time options.
     console : Console
         Where to report.
     **options
@@ -325,11 +331,12 @@ def enhance_file(
     """
     start = time.perf_counter()
     streamed = target.suffix.lower() in PLAIN_FITS and args.dtype is None
-    options |= {"hdu": args.hdu, "model": args.model, "runtime": make_runtime(args, console)}
+    options |= {"model": args.model, "runtime": make_runtime(args, console), "force": args.force}
     options["uncertainty"] = getattr(args, "uncertainty", False)
     if streamed:
         options |= {"out": target, "overwrite": args.overwrite}
-    result = getattr(asr, verb)(source, **options)
+    image = open_image(source, args)
+    result = getattr(asr, verb)(image, **options)
     if not streamed:
         asr.write_image(result, target, dtype=args.dtype, overwrite=args.overwrite)
     seconds = time.perf_counter() - start
@@ -340,7 +347,7 @@ def enhance_file(
         console.record(**report)
         return True
     flux = {"conserve_flux": options.get("conserve_flux", False)}
-    return report_on(asr.read_image(source, hdu=args.hdu), result, console, report, **flux)
+    return report_on(image, result, console, report, **flux)
 
 
 def _device(args: argparse.Namespace) -> str:

@@ -12,7 +12,9 @@ from astro_sr_plugin.cli.options import (
     Commands,
     add_command,
     add_image_options,
+    add_pixel_options,
     check_inputs,
+    open_image,
 )
 from astro_sr_plugin.cli.outputs import plan_outputs
 
@@ -33,6 +35,7 @@ def add_commands(commands: Commands) -> None:
         examples="  astro-sr measure stack.fits\n  astro-sr measure *.fits --json",
     )
     add_image_options(parser, output=None)
+    add_pixel_options(parser)
     parser = add_command(
         commands,
         "star-mask",
@@ -42,6 +45,7 @@ def add_commands(commands: Commands) -> None:
         examples="  astro-sr star-mask stack.fits -o mask.fits",
     )
     add_image_options(parser)
+    add_pixel_options(parser)
     parser.add_argument(
         "--dtype", choices=DTYPES, default="uint8", help="number format (default: uint8)"
     )
@@ -51,7 +55,7 @@ def _measure(args: argparse.Namespace, console: Console) -> None:
     check_inputs(args.inputs)
     for path in args.inputs:
         start = time.perf_counter()
-        quality = asr.measure(asr.read_image(path, hdu=args.hdu))
+        quality = asr.measure(open_image(path, args), force=args.force)
         seconds = round(time.perf_counter() - start, 3)
         console.record(input=path, **quality.to_dict(), seconds=seconds)
         if len(args.inputs) > 1:
@@ -66,8 +70,8 @@ def _star_mask(args: argparse.Namespace, console: Console) -> None:
     outputs = plan_outputs(args.inputs, args.output, ending="stars", overwrite=args.overwrite)
     for source, target in zip(args.inputs, outputs, strict=True):
         start = time.perf_counter()
-        image = asr.read_image(source, hdu=args.hdu)
-        mask = np.asarray(asr.star_mask(image))
+        image = open_image(source, args)
+        mask = np.asarray(asr.star_mask(image, force=args.force))
         result = image.__class__(mask.astype(np.uint8), unit="", wcs=image.wcs, meta=image.meta)
         asr.write_image(result, target, dtype=args.dtype, overwrite=args.overwrite)
         covered = float(mask.mean())

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from astro_sr_plugin.exceptions import ImageReadError
 
 if TYPE_CHECKING:
+    from astropy.nddata import CCDData
+
     from astro_sr_plugin.cli.console import Console
     from astro_sr_plugin.inference.runtime import Runtime
 
@@ -18,10 +20,12 @@ __all__ = [
     "add_command",
     "add_image_options",
     "add_model_options",
+    "add_pixel_options",
     "add_reporting_options",
     "check_inputs",
     "hdu_argument",
     "make_runtime",
+    "open_image",
     "psf_argument",
 ]
 
@@ -114,6 +118,38 @@ def add_image_options(
     group.add_argument(
         "--overwrite", action="store_true", help="replace the output if it exists already"
     )
+
+
+def add_pixel_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--debayer --cfa-pattern --force``, for commands that need linear light."""
+    group = parser.add_argument_group("kind of pixels")
+    group.add_argument(
+        "--debayer",
+        choices=("superpixel", "bilinear"),
+        help="make a colour image of a raw mosaic first: at half the size without interpolation, "
+        "or at full size with the mean of neighbours",
+    )
+    group.add_argument(
+        "--cfa-pattern",
+        metavar="RGGB",
+        help="filters of the mosaic from the first pixel, instead of those of the header",
+    )
+    group.add_argument(
+        "--force",
+        action="store_true",
+        help="use pixels that are no linear light (mosaics, magnitudes, stretched images) as "
+        "they are",
+    )
+
+
+def open_image(path: Path, args: argparse.Namespace) -> CCDData:
+    """Read an image as ``--hdu``, ``--debayer`` and ``--cfa-pattern`` say."""
+    import astro_sr_plugin as asr
+
+    image = asr.read_image(path, hdu=args.hdu)
+    if args.debayer is None:
+        return image
+    return asr.debayer(image, args.debayer, pattern=args.cfa_pattern)
 
 
 def add_model_options(parser: argparse.ArgumentParser, *, classical: str = "") -> None:

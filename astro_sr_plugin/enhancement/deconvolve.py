@@ -46,6 +46,7 @@ def deconvolve(
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     hdu: HDUChoice = None,
+    force: bool = False,
 ) -> CCDData | NDArray:
     """Bring a linear image to a smaller, round PSF.
 
@@ -88,6 +89,8 @@ def deconvolve(
         Whether ``out`` may replace a file.
     hdu : int, str or (str, int), optional
         Which image of a file.
+    force : bool
+        Take pixels that are no linear light (mosaics, magnitudes, stretched images) as they are.
 
     Returns
     -------
@@ -109,7 +112,9 @@ def deconvolve(
         check_uncertainty(uncertainty)
     if uncertainty:
         engine = with_errors(engine)
-    frame, found = open_measured(image, mask=mask, hdu=hdu, psf=psf, auto_scale=auto_scale)
+    frame, found = open_measured(
+        image, mask=mask, hdu=hdu, psf=psf, auto_scale=auto_scale, force=force
+    )
     if luminance_only:
         check_colour(frame)
     target = choose_target(found, target_fwhm, engine.spec)

@@ -34,6 +34,7 @@ def denoise(
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     hdu: HDUChoice = None,
+    force: bool = False,
 ) -> CCDData | NDArray:
     """Remove the noise of a linear image, white or correlated.
 
@@ -61,6 +62,8 @@ def denoise(
         Whether ``out`` may replace a file.
     hdu : int, str or (str, int), optional
         Which image of a file.
+    force : bool
+        Take pixels that are no linear light (mosaics, magnitudes, stretched images) as they are.
 
     Returns
     -------
@@ -79,7 +82,7 @@ def denoise(
     engine = load_model(model or default_model("denoise"), task="denoise", scale=1)
     if uncertainty:
         engine = with_errors(engine)
-    frame = open_frame(image, mask=mask, hdu=hdu)
+    frame = open_frame(image, mask=mask, hdu=hdu, force=force)
     found = measure_planes(frame)
     # Where no stars tell the PSF, a typical one serves: it only sets how far the filters reach.
     told = [m if math.isfinite(m.fwhm) else replace(m, fwhm=_TYPICAL_FWHM) for m in found]

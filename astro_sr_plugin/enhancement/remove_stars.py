@@ -36,6 +36,7 @@ def remove_stars(
     stars_out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     hdu: HDUChoice = None,
+    force: bool = False,
 ) -> tuple[CCDData | NDArray, CCDData | NDArray]:
     """Separate the stars of a linear image from everything else.
 
@@ -68,6 +69,8 @@ def remove_stars(
         Whether these may replace files.
     hdu : int, str or (str, int), optional
         Which image of a file.
+    force : bool
+        Take pixels that are no linear light (mosaics, magnitudes, stretched images) as they are.
 
     Returns
     -------
@@ -88,7 +91,7 @@ def remove_stars(
     engine = load_model(model or default_model("remove-stars"), task="remove-stars", scale=1)
     if uncertainty:
         engine = with_errors(engine)
-    frame = open_frame(image, mask=mask, hdu=hdu)
+    frame = open_frame(image, mask=mask, hdu=hdu, force=force)
     found = measure_planes(frame)
     # Where no stars tell the PSF, a typical one serves: it only sets how far the filters reach.
     told = [m if isfinite(m.fwhm) else replace(m, fwhm=_TYPICAL_FWHM) for m in found]

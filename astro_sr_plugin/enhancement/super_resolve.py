@@ -47,6 +47,7 @@ def super_resolve(
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     hdu: HDUChoice = None,
+    force: bool = False,
 ) -> CCDData | NDArray:
     """Bring a linear image to a finer grid and a smaller, round PSF.
 
@@ -92,6 +93,8 @@ def super_resolve(
         Whether ``out`` may replace a file.
     hdu : int, str or (str, int), optional
         Which image of a file.
+    force : bool
+        Take pixels that are no linear light (mosaics, magnitudes, stretched images) as they are.
 
     Returns
     -------
@@ -116,7 +119,9 @@ def super_resolve(
         check_uncertainty(uncertainty)
     if uncertainty:
         engine = with_errors(engine)
-    frame, found = open_measured(image, mask=mask, hdu=hdu, psf=psf, auto_scale=auto_scale)
+    frame, found = open_measured(
+        image, mask=mask, hdu=hdu, psf=psf, auto_scale=auto_scale, force=force
+    )
     if luminance_only:
         check_colour(frame)
     target = choose_target(found, target_fwhm, engine.spec)

@@ -13,6 +13,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from numpy.typing import ArrayLike, NDArray
 
 from astro_sr_plugin.data.nddata import Image, unpack
+from astro_sr_plugin.data.pixel_kind import check_linear
 from astro_sr_plugin.measurement.plane import measure_sky
 from astro_sr_plugin.measurement.psf.moffat import PSFGrid
 from astro_sr_plugin.measurement.sky.gain import estimate_gain, number, read_gain
@@ -172,7 +173,11 @@ class Quality:
 
 
 def measure(
-    image: Image, *, mask: ArrayLike | None = None, psf_grid: tuple[int, int] | None = None
+    image: Image,
+    *,
+    mask: ArrayLike | None = None,
+    psf_grid: tuple[int, int] | None = None,
+    force: bool = False,
 ) -> Quality:
     """Measure sky, noise, stars and sampling of an image, plane by plane.
 
@@ -184,6 +189,8 @@ def measure(
         True marks pixels to leave out.
     psf_grid : tuple of int, optional
         Number of cells (gy, gx) of a map of the stars' shape over the field.
+    force : bool
+        Take pixels that are no linear light (mosaics, magnitudes, stretched images) as they are.
 
     Returns
     -------
@@ -198,6 +205,7 @@ def measure(
         If a path cannot be read.
     """
     parts = unpack(image, mask=None if mask is None else np.asarray(mask))
+    check_linear(parts, force=force)
     shape = parts.data.shape
     planes = parts.data.reshape(-1, *shape[-2:])
     masks = None if parts.mask is None else parts.mask.reshape(-1, *shape[-2:])

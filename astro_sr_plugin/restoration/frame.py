@@ -25,6 +25,7 @@ from astro_sr_plugin.data.formats.fits_output import create_fits
 from astro_sr_plugin.data.formats.registry import read_image
 from astro_sr_plugin.data.nddata import HDUChoice, Image, Unpacked, iter_planes, repack, unpack
 from astro_sr_plugin.data.output import write_errors
+from astro_sr_plugin.data.pixel_kind import check_linear
 from astro_sr_plugin.data.provenance import add_keywords
 from astro_sr_plugin.data.wcs import scale_wcs, scale_wcs_header
 from astro_sr_plugin.exceptions import AstroSRWarning
@@ -181,6 +182,8 @@ class Frame:
         return (*planes, ny * scale, nx * scale)
 
 
-def open_frame(image: Image, *, mask: NDArray | None, hdu: HDUChoice) -> Frame:
-    """Take an image apart for a verb."""
-    return Frame(unpack(image, mask=mask, hdu=hdu))
+def open_frame(image: Image, *, mask: NDArray | None, hdu: HDUChoice, force: bool = False) -> Frame:
+    """Take an image apart for a verb; refuse pixels that are no linear light unless forced."""
+    parts = unpack(image, mask=mask, hdu=hdu)
+    check_linear(parts, force=force)
+    return Frame(parts)

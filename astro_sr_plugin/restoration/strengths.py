@@ -41,5 +41,7 @@ def make_blend(
     """
     if stars == extended:
         return float(stars)
-    soft = gaussian_filter(star_mask(data, mask=mask).astype(np.float32), max(1.0, fwhm / 2))
+    soft = gaussian_filter(
+        star_mask(data, mask=mask, force=True).astype(np.float32), max(1.0, fwhm / 2)
+    )
     return (extended + (stars - extended) * np.clip(soft, 0, 1)).astype(np.float32)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_dilation
 
 from astro_sr_plugin.data.nddata import Image, unpack
+from astro_sr_plugin.data.pixel_kind import check_linear
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.psf.moffat import measure_psf
 from astro_sr_plugin.measurement.psf.profiles import StarProfile
@@ -38,6 +39,7 @@ def star_mask(
     halo: bool = True,
     spikes: bool = True,
     saturation: float | None = None,
+    force: bool = False,
 ) -> NDArray[np.bool_]:
     """Mark the stars of an image.
 
@@ -60,6 +62,8 @@ def star_mask(
         False leaves out the halos or the spikes of bright stars.
     saturation : float, optional
         Pixels from this value up are saturated; looked for if not given.
+    force : bool
+        Take pixels that are no linear light (mosaics, magnitudes, stretched images) as they are.
 
     Returns
     -------
@@ -78,6 +82,7 @@ def star_mask(
             msg = f"{name} is {value}, but it must be above 0"
             raise InputError(msg)
     parts = unpack(image, mask=None if mask is None else np.asarray(mask))
+    check_linear(parts, force=force)
     ny, nx = parts.data.shape[-2:]
     planes = parts.data.reshape(-1, ny, nx)
     masks = None if parts.mask is None else parts.mask.reshape(-1, ny, nx)

@@ -21,6 +21,7 @@ from astro_sr_plugin.data.bitmask import named_flags
 from astro_sr_plugin.data.formats import fits, tiff, xisf
 from astro_sr_plugin.data.formats.header import clean_header
 from astro_sr_plugin.data.formats.pixels import PixelCoding, choose_coding, stored_dtype
+from astro_sr_plugin.data.nonlinear import undo_asinh
 from astro_sr_plugin.data.strips import iter_strips
 from astro_sr_plugin.data.units import store_unit
 from astro_sr_plugin.data.wcs_keywords import as_fits_wcs, store_wcs
@@ -98,11 +99,12 @@ def read_image(
     -------
     CCDData
         Data of shape (ny, nx) or (n, ny, nx), colour (3, ny, nx), rows in the order of the file.
-        Integers come as float32 where that is exact, else float64; BLANK as NaN, and masked. The
-        unit is that of BUNIT, adu where it is missing or unknown. ``meta`` is the full header (with
-        that of the primary HDU merged in), ``wcs`` its celestial part. Mask and uncertainty are
-        those of the file that belong to this image; a mask of bits stays in ``flags``, and ``mask``
-        holds the pixels that its bits exclude.
+        Integers come as float32 where that is exact, else float64; BLANK as NaN, and masked.
+        Asinh-compressed pixels of Pan-STARRS (BSOFTEN, BOFFSET) are made linear, with a warning.
+        The unit is that of BUNIT, adu where it is missing or unknown. ``meta`` is the full header
+        (with that of the primary HDU merged in), ``wcs`` its celestial part. Mask and
+        uncertainty are those of the file that belong to this image; a mask of bits stays in
+        ``flags``, and ``mask`` holds the pixels that its bits exclude.
 
     Raises
     ------
@@ -126,7 +128,7 @@ def read_image(
         raise ImageReadError(msg)
     for form in FORMATS:
         if start.startswith(form.magic):
-            return form.read(path, hdu=hdu, memmap=memmap)
+            return undo_asinh(form.read(path, hdu=hdu, memmap=memmap), str(path))
     msg = f"cannot read {path}: it is {_kind(start)}, not a FITS, XISF or TIFF image"
     raise ImageReadError(msg)
 

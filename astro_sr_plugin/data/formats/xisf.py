@@ -2,8 +2,9 @@
 
 Values are those of the file. The file begins with the uppermost row, while its FITS keywords count
 rows from the lowest one, as FITS does; the rows are turned over here, so that the first row of an
-array is that of FITS and the world coordinates are right. FITS keywords travel; other properties
-are left. Written images are planar and little-endian, checked by SHA-1.
+array is that of FITS and the world coordinates are right. FITS keywords travel; of other properties
+the astrometric solution and the colour filter array are read. Written images are planar and
+little-endian, checked by SHA-1.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from __future__ import annotations
 import datetime
 import hashlib
 import math
+import re
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,14 +29,17 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from astro_sr_plugin import __version__
+from astro_sr_plugin.data.cfa import CFA_KEYWORDS, pattern_from_top
 from astro_sr_plugin.data.formats.header import (
     MEMORY_KEYWORDS,
     clean_header,
     parse_header,
     quiet,
     to_ascii,
+    without,
 )
 from astro_sr_plugin.data.formats.pixels import FACTOR_KEYWORD, PixelCoding, read_factor
+from astro_sr_plugin.data.formats.xisf_properties import add_astrometry, add_filters
 from astro_sr_plugin.data.strips import iter_strips, release
 from astro_sr_plugin.data.units import parse_unit
 from astro_sr_plugin.data.wcs_keywords import read_wcs
@@ -96,6 +102,8 @@ def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CC
         raise _error(path, f"its image is damaged ({error})") from error
     with quiet():
         header = _header(element)
+    add_filters(header, element)
+    add_astrometry(header, element, _reader(path), height=stored.shape[-2], source=str(path))
     coding = PixelCoding(stored.dtype, read_factor(header, stored.dtype))
     data = coding.decode(stored)[0]
     wcs = read_wcs(header, shape=data.shape, source=str(path))
@@ -156,6 +164,10 @@ def write(
     if coding.scale != 1:
         header = header.copy()
         header[FACTOR_KEYWORD] = (1 / coding.scale, "stored number / pixel value")
+    pattern = pattern_from_top(header, data.shape)
+    if pattern:
+        header = without(header, re.compile("|".join(CFA_KEYWORDS)))
+        header["BAYERPAT"] = (pattern, "filters from the upper left corner")
     data = _turned(data)
     shape = data.shape
     attributes = {
@@ -201,6 +213,15 @@ def write(
 def _turned(array: NDArray) -> NDArray:
     """Turn the rows over, without a copy."""
     return array[..., ::-1, :]
+
+
+def _reader(path: Path) -> Callable[[int, int], bytes]:
+    def read_bytes(position: int, size: int) -> bytes:
+        with path.open("rb") as file:
+            file.seek(position)
+            return file.read(size)
+
+    return read_bytes
 
 
 def _error(path: Path, reason: str) -> ImageReadError:
