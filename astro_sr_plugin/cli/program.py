@@ -18,6 +18,7 @@ from astro_sr_plugin.cli import (
     compare,
     completion,
     demo,
+    doctor,
     enhance,
     measure,
     models,
@@ -73,8 +74,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"astro-sr {astro_sr_plugin.__version__}"
     )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, title="commands")
-    groups = (enhance, batch, measure, stretching, compare, audit, models, training, demo, siril)
-    for group in (*groups, completion):
+    groups = (enhance, batch, measure, stretching, compare, audit, models, training, demo)
+    for group in (*groups, doctor, siril, completion):
         group.add_commands(verbs)
     verbs.choices["completion"].set_defaults(parser=parser)
     for command in verbs.choices.values():
