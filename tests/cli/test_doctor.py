@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tests.cli.conftest import digest
 
 import astro_sr_plugin
 from astro_sr_plugin.cli.doctor import check_weights
+from tests.cli.conftest import digest
 
 WEIGHTS = Path(astro_sr_plugin.__file__).parent / "weights"
 
