@@ -18,9 +18,10 @@ import torch
 from numpy.typing import NDArray
 
 from astro_sr_plugin.models.checkpoint import load_errors, save_errors
-from astro_sr_plugin.models.registry import ERRORS, default_model, load_model
+from astro_sr_plugin.models.registry import default_model, load_model
 from astro_sr_plugin.models.wiener_unet.error_net import LEVELS
 from astro_sr_plugin.models.wiener_unet.network import NetworkModel
+from astro_sr_plugin.models.wiener_unet.provider import ERRORS
 from astro_sr_plugin.training.config import to_toml
 from benchmarks.coverage import COVERAGES, pulls_of
 from benchmarks.scenes import KINDS, SCALES, TASKS, make_scene

@@ -12,6 +12,7 @@ import astro_sr_plugin as asr
 from astro_sr_plugin.cli.options import Commands, add_command
 from astro_sr_plugin.cli.outputs import check_folder, check_output
 from astro_sr_plugin.exceptions import InputError, OutputError
+from astro_sr_plugin.tasks import TASKS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["add_commands"]
 
 _ERROR_STEPS = 1200
-_TASKS = ("denoise", "deconvolve", "super-resolve", "remove-stars")
 
 
 def add_commands(commands: Commands) -> None:
@@ -86,7 +86,9 @@ def add_commands(commands: Commands) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.add_argument("--count", type=int, default=4, help="number of pairs (default: 4)")
-    parser.add_argument("--task", choices=_TASKS, default="deconvolve", help="what the truth is")
+    parser.add_argument(
+        "--task", choices=tuple(TASKS), default="deconvolve", help="what the truth is"
+    )
     parser.add_argument("--size", type=int, default=256, metavar="PX", help="edge (default: 256)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same images")
 

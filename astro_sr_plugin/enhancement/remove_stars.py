@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from astro_sr_plugin.data.nddata import HDUChoice, Image
 from astro_sr_plugin.data.strips import release
 from astro_sr_plugin.inference.runtime import Runtime
-from astro_sr_plugin.models.registry import default_model, load_model, with_errors
+from astro_sr_plugin.models.registry import ModelLike, default_model, load_model, with_errors
 from astro_sr_plugin.restoration.frame import Frame, choose_runtime, open_frame
 from astro_sr_plugin.restoration.pipeline import restore_planes
 from astro_sr_plugin.restoration.psf import describe_field, measure_planes
@@ -28,7 +28,7 @@ def remove_stars(
     image: Image,
     *,
     uncertainty: bool = False,
-    model: str | os.PathLike[str] | None = None,
+    model: ModelLike | None = None,
     mask: NDArray | None = None,
     device: str | None = None,
     runtime: Runtime | None = None,
@@ -55,8 +55,9 @@ def remove_stars(
         Whether ``starless`` carries the standard deviation of every pixel, noise included, as
         StdDevUncertainty; also for arrays it is then a CCDData. NaN where a pixel of the input was
         NaN or masked.
-    model : str or Path, optional
-        Name from `list_models`, or a weights file; by default the shipped network.
+    model : str, Path or Model, optional
+        Name from `list_models`, a weights file, or what `load_model` returned; by default the
+        shipped network.
     mask : ndarray of bool, optional
         True = excluded, in addition to the image's own mask.
     device : {'auto', 'cpu', 'cuda', 'mps'}, optional

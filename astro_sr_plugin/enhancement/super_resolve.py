@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from astro_sr_plugin.data.nddata import HDUChoice, Image
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.inference.runtime import Runtime
-from astro_sr_plugin.models.registry import default_model, load_model, with_errors
+from astro_sr_plugin.models.registry import ModelLike, default_model, load_model, with_errors
 from astro_sr_plugin.restoration.frame import choose_runtime
 from astro_sr_plugin.restoration.luminance import (
     check_colour,
@@ -40,7 +40,7 @@ def super_resolve(
     conserve_flux: bool = False,
     uncertainty: bool = False,
     luminance_only: bool = False,
-    model: str | os.PathLike[str] | None = None,
+    model: ModelLike | None = None,
     mask: NDArray | None = None,
     device: str | None = None,
     runtime: Runtime | None = None,
@@ -79,8 +79,9 @@ def super_resolve(
     luminance_only : bool
         Whether the model restores the luminance of a colour image alone, whose light is then shared
         out in the colours of the input. Refused for other images, and with ``uncertainty``.
-    model : str or Path, optional
-        Name from `list_models` (``"bicubic"`` and ``"wiener"`` are classical), or a weights file.
+    model : str, Path or Model, optional
+        Name from `list_models` (``"bicubic"`` and ``"wiener"`` are classical), a weights file,
+        or what `load_model` returned.
     mask : ndarray of bool, optional
         True = excluded, in addition to the image's own mask.
     device : {'auto', 'cpu', 'cuda', 'mps'}, optional

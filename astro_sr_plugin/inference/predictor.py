@@ -1,4 +1,4 @@
-"""The one door between arrays and models: a plane in, strips of the restored plane out."""
+"""The one door between arrays and models: an image in, strips of the restored image out."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from astro_sr_plugin.exceptions import AstroSRWarning, InputError, OutOfMemoryEr
 from astro_sr_plugin.inference.allocation import reuse_memory
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.inference.tiling import Tile, make_tiles
-from astro_sr_plugin.models.spec import Conditions, Model, PlaneFunction
+from astro_sr_plugin.models.spec import Conditions, Model, RestoreTile
 
 __all__ = ["Predictor", "ReadRegion", "choose_device"]
 
 ReadRegion = Callable[[int, int, int, int], tuple[NDArray[np.float32], NDArray[np.float32]]]
-"""``(y0, y1, x0, x1) -> (values, mask)``: any region of the plane, mirrored beyond its edges."""
+"""``(y0, y1, x0, x1) -> (values, mask)``: any region, each of shape (C, y1 - y0, x1 - x0); mirrored
+beyond the edges of the image."""
 
 _REGION = {"cpu": 1800, "cuda": 2048, "mps": 1024}
 """Side of the region read for one tile, halo included, that each kind of device handles well."""
@@ -62,7 +63,7 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model with the conditions of one plane and the knobs of the run.
+    """A model with the conditions of one image and the settings of the run.
 
     The result does not depend on tile size, overlap or device beyond float rounding. Where memory
     runs out, tiles become smaller, and at last the CPU takes over; the user is told once.
@@ -72,7 +73,7 @@ class Predictor:
     model : Model
         Network or classical method.
     conditions : Conditions
-        What was measured on the plane.
+        What was measured on the image.
     runtime : Runtime
         Device, tiles, progress.
     """
@@ -84,21 +85,22 @@ class Predictor:
     def strips(
         self, read: ReadRegion, shape: tuple[int, int]
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Restore a plane strip by strip.
+        """Restore an image strip by strip.
 
         Parameters
         ----------
         read : callable
-            Gives any region of the plane and its mask, in noise sigma.
+            Gives any region of the image and its mask, in the domain of the model, with as many
+            planes as the model takes.
         shape : tuple of int
-            Shape (ny, nx) of the plane.
+            Shape (ny, nx) of a plane of the image.
 
         Yields
         ------
         first_row : int
             First output row of the strip.
-        strip : ndarray of float32, shape (1 or 2, rows, scale * nx)
-            Restored rows; of a model that knows it, their standard deviation too.
+        strip : ndarray of float32, shape (C, rows, scale * nx)
+            Restored rows; of a model that estimates it, after them their standard deviation.
 
         Raises
         ------
@@ -173,14 +175,14 @@ class Predictor:
                 yield tile.y0, tile.y1, strip
 
     def _restore_tile(
-        self, restore: PlaneFunction, read: ReadRegion, tile: Tile, device: str
+        self, restore: RestoreTile, read: ReadRegion, tile: Tile, device: str
     ) -> NDArray[np.float32]:
         values, mask = read(*tile.rows, *tile.columns)
         extra = tile.halo - self.model.halo(self.conditions)
         inner = slice(extra, -extra or None)
         with torch.inference_mode():
             tensors = [
-                torch.from_numpy(np.ascontiguousarray(a[inner, inner]))[None, None].to(device)
+                torch.from_numpy(np.ascontiguousarray(a[:, inner, inner]))[None].to(device)
                 for a in (values, mask)
             ]
             origin = (tile.rows[0] + extra, tile.columns[0] + extra)

@@ -20,6 +20,7 @@ from astro_sr_plugin.models.spec import ModelSpec
 from astro_sr_plugin.models.wiener_unet.error_net import ErrorNet
 from astro_sr_plugin.models.wiener_unet.network import NetworkModel
 from astro_sr_plugin.models.wiener_unet.unet import WienerUNet
+from astro_sr_plugin.tasks import TASKS
 
 __all__ = [
     "file_digest",
@@ -54,6 +55,9 @@ def read_card(path: Path) -> ModelSpec:
             sha256=card["sha256"],
             options=card.get("options", {}),
             figures=card.get("figures", {}),
+            default=card.get("default", False),
+            has_errors=card.get("has_errors", False),
+            variants=card.get("variants", {}),
         )
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         msg = f"model card {str(path)!r} cannot be read ({error}); install the package again"
@@ -116,8 +120,7 @@ def load_network(path: Path, spec: ModelSpec | None = None) -> NetworkModel:
         if spec is None:
             declared["fwhm_range"] = tuple(declared["fwhm_range"])
             spec = ModelSpec(**declared, sha256=digest)
-        outputs = 2 if spec.task == "remove-stars" else 1
-        net = WienerUNet(scale=spec.scale, outputs=outputs, **spec.options)
+        net = WienerUNet(scale=spec.scale, outputs=TASKS[spec.task].outputs, **spec.options)
         net.load_state_dict(tensors)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -152,7 +155,7 @@ def load_errors(path: Path, of: ModelSpec) -> ErrorNet:
         If the file is missing or damaged, or was made for other weights.
     """
     if not path.is_file():
-        msg = f"model {of.name!r} tells no uncertainty: its file {path.name!r} does not exist"
+        msg = f"model {of.name!r} estimates no uncertainty: its file {path.name!r} does not exist"
         raise ModelError(msg)
     try:
         metadata, tensors = _read(path)

@@ -1,4 +1,4 @@
-"""What models there are, and how to get one by name."""
+"""What models there are, and how to get one: by its name, by its file, or as it is."""
 
 from __future__ import annotations
 
@@ -6,78 +6,23 @@ import os
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias
 
 from astro_sr_plugin.exceptions import ModelError
-from astro_sr_plugin.models.checkpoint import load_errors, load_network, read_card
-from astro_sr_plugin.models.classical.bicubic import BicubicModel
-from astro_sr_plugin.models.classical.interpolated import InterpolatedModel, describe_doubled
-from astro_sr_plugin.models.classical.richardson_lucy import RichardsonLucyModel
-from astro_sr_plugin.models.classical.wiener import WienerModel
-from astro_sr_plugin.models.spec import Model, ModelSpec
+from astro_sr_plugin.models.checkpoint import load_errors
+from astro_sr_plugin.models.classical.interpolated import InterpolatedModel
+from astro_sr_plugin.models.classical.provider import ClassicalModels
+from astro_sr_plugin.models.spec import Entry, Model, ModelSpec, Provider
 from astro_sr_plugin.models.wiener_unet.network import NetworkModel
+from astro_sr_plugin.models.wiener_unet.provider import HouseNetworks
 
-__all__ = ["WEIGHTS", "default_model", "list_models", "load_model", "with_errors"]
+__all__ = ["PROVIDERS", "ModelLike", "default_model", "list_models", "load_model", "with_errors"]
 
-WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
-ERRORS = WEIGHTS / "errors"
+ModelLike: TypeAlias = str | os.PathLike[str] | Model
+"""A name from `list_models`, the path of a weights file, or a loaded model."""
 
-_DEFAULTS = {
-    ("denoise", 1): "denoise-fast",
-    ("deconvolve", 1): "deconvolve-fast",
-    ("super-resolve", 2): "super-resolve-x2-fast",
-    ("super-resolve", 4): "super-resolve-x4-fast",
-    ("remove-stars", 1): "remove-stars-fast",
-}
-
-_CLASSICAL = (
-    ModelSpec(
-        name="wiener",
-        task="deconvolve",
-        description="Linear Wiener filter to the target PSF; no training, keeps the noise honest.",
-        architecture="WienerModel",
-    ),
-    ModelSpec(
-        name="wiener",
-        task="denoise",
-        description="Linear Wiener filter that keeps the PSF; no training.",
-        architecture="WienerModel",
-    ),
-    *(
-        ModelSpec(
-            name="wiener",
-            task="super-resolve",
-            description="Linear Wiener filter to the target PSF on the finer grid; no training.",
-            architecture="WienerModel",
-            scale=scale,
-        )
-        for scale in (2, 4)
-    ),
-    ModelSpec(
-        name="richardson-lucy",
-        task="deconvolve",
-        description="20 Richardson-Lucy iterations to the target PSF; no training.",
-        architecture="RichardsonLucyModel",
-    ),
-    *(
-        ModelSpec(
-            name="bicubic",
-            task="super-resolve",
-            description="Bicubic interpolation: larger, not sharper.",
-            architecture="BicubicModel",
-            scale=scale,
-        )
-        for scale in (2, 4)
-    ),
-)
-_FAST, _QUALITY = "-fast", "-quality"
-_ORIENTATIONS = 8
-_X2, _X4 = "-x2", "-x4"
-
-_CLASSES = {
-    "WienerModel": WienerModel,
-    "RichardsonLucyModel": RichardsonLucyModel,
-    "BicubicModel": BicubicModel,
-}
+PROVIDERS: tuple[Provider, ...] = (HouseNetworks(), ClassicalModels())
+"""Where models come from; a file goes to the first that recognises it."""
 
 
 def list_models(task: str | None = None) -> list[ModelSpec]:
@@ -97,34 +42,30 @@ def list_models(task: str | None = None) -> list[ModelSpec]:
     ------
     ModelError
         If a shipped card is damaged.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> [spec.name for spec in asr.list_models("deconvolve") if spec.default]
+    ['deconvolve-fast']
     """
-    specs = [read_card(card) for card in sorted(WEIGHTS.glob("*.toml"))]
-    specs += [_averaged(spec) for spec in specs if spec.name.endswith(_FAST)]
-    specs += [describe_doubled(spec) for spec in specs if _X2 in spec.name]
-    return [s for s in (*specs, *_CLASSICAL) if task is None or s.task == task]
-
-
-def _averaged(spec: ModelSpec) -> ModelSpec:
-    """Describe the mean of a network over all orientations of the image."""
-    text = f"{spec.description} Mean over 8 orientations of the image: better, and slower."
-    return replace(spec, name=spec.name.replace(_FAST, _QUALITY), description=text)
+    specs = [entry.spec for provider in PROVIDERS for entry in provider.entries()]
+    return [spec for spec in specs if task in (None, spec.task)]
 
 
 def default_model(task: str, scale: int = 1) -> str:
-    """Return the name of the model that a verb takes unless told otherwise."""
-    return _DEFAULTS[task, scale]
+    """Return the name of the model that a verb takes by default."""
+    return next(s.name for s in list_models(task) if s.default and s.scale == scale)
 
 
-def load_model(
-    model: str | os.PathLike[str], task: str | None = None, scale: int | None = None
-) -> Model:
+def load_model(model: ModelLike, task: str | None = None, scale: int | None = None) -> Model:
     """Load a model.
 
     Parameters
     ----------
-    model : str or Path
-        A name from `list_models`, or a ``.safetensors`` file of this package; one of scale 2 serves
-        for scale 4 too.
+    model : str, Path or Model
+        A name from `list_models`, the path of a weights file, or a model, which is checked. A file
+        of scale 2 serves for scale 4 too.
     task : str, optional
         What it has to be for; a classical method may have one model for each of several tasks.
     scale : int, optional
@@ -133,60 +74,36 @@ def load_model(
     Returns
     -------
     Model
+        It goes to ``model=`` of any verb of its task.
 
     Raises
     ------
     ModelError
         If there is no such model, it is for another task or scale, or its file is damaged.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> model = asr.load_model("denoise-fast")
+    >>> model.spec.task, model.spec.scale
+    ('denoise', 1)
     """
-    text = os.fspath(model)
-    if text.endswith(".safetensors"):
-        loaded: Model = _load_file(text)
-        if scale == 2 * loaded.spec.scale and loaded.spec.task == "super-resolve":
-            loaded = InterpolatedModel(loaded)
-        specs = [loaded.spec]
-    else:
-        specs = [s for s in list_models() if s.name == text]
-        if not specs:
-            known = sorted({s.name for s in list_models(task)})
-            msg = (
-                f"model={text!r} is not known; allowed are {', '.join(known)}, "
-                "or a .safetensors file"
-            )
-            raise ModelError(msg)
-    fitting = [s for s in specs if task in (None, s.task) and (scale is None or s.scale == scale)]
+    name, entries = _find(model, task)
+    fitting = [
+        entry
+        for entry in entries
+        if task in (None, entry.spec.task) and (scale is None or entry.spec.scale == scale)
+    ]
     if not fitting:
-        is_for = ", ".join(sorted(f"{s.task} (scale {s.scale})" for s in specs))
+        is_for = ", ".join(sorted(f"{e.spec.task} (scale {e.spec.scale})" for e in entries))
         wanted = task if scale is None else f"{task} (scale {scale})"
-        msg = f"model={text!r} is for {is_for}, not for {wanted}"
+        msg = f"model={name!r} is for {is_for}, not for {wanted}"
         raise ModelError(msg)
-    if text.endswith(".safetensors"):
-        return loaded
-    spec = fitting[0]
-    if spec.architecture in _CLASSES:
-        return _CLASSES[spec.architecture](spec)
-    return _load_shipped(spec.name)
-
-
-@lru_cache(maxsize=8)
-def _load_shipped(name: str) -> Model:
-    if _X4 in name:
-        return InterpolatedModel(_load_shipped(name.replace(_X4, _X2)))
-    path = WEIGHTS / f"{name.replace(_QUALITY, _FAST)}.safetensors"
-    model = load_network(path, read_card(path.with_suffix(".toml")))
-    if name.endswith(_QUALITY):
-        return replace(model, spec=_averaged(model.spec), orientations=_ORIENTATIONS)
-    return model
-
-
-def _load_file(text: str) -> Model:
-    path = Path(text)
-    card = path.with_suffix(".toml")
-    return load_network(path, read_card(card) if card.is_file() else None)
+    return fitting[0].load()
 
 
 def with_errors(model: Model) -> Model:
-    """Return a shipped network that tells the standard deviation of its result too.
+    """Return a model that estimates the standard deviation of its result too.
 
     Parameters
     ----------
@@ -200,9 +117,45 @@ def with_errors(model: Model) -> Model:
     """
     if isinstance(model, InterpolatedModel):
         return replace(model, inner=with_errors(model.inner))
-    told = sorted(path.stem for path in ERRORS.glob("*.safetensors"))
-    name = model.spec.name.replace(_QUALITY, _FAST)
-    if not isinstance(model, NetworkModel) or name not in told:
-        msg = f"model={model.spec.name!r} tells no uncertainty; those that do are {', '.join(told)}"
+    if not isinstance(model, NetworkModel) or model.errors_path is None:
+        able = sorted(s.name for s in list_models() if s.has_errors)
+        msg = (
+            f"model={model.spec.name!r} estimates no uncertainty; those that do are "
+            f"{', '.join(able)}"
+        )
         raise ModelError(msg)
-    return replace(model, errors=load_errors(ERRORS / f"{name}.safetensors", model.spec))
+    return replace(model, errors=load_errors(model.errors_path, model.spec))
+
+
+def _find(model: object, task: str | None) -> tuple[str, list[Entry]]:
+    """Return how the user calls a model, and what it can stand for."""
+    if isinstance(model, Model):
+        return model.spec.name, [Entry(model.spec, lambda: model)]
+    if not isinstance(model, str | os.PathLike):
+        msg = (
+            f"model is a {type(model).__name__}; allowed are a name, the path of a weights file, "
+            "and a model from load_model"
+        )
+        raise ModelError(msg)
+    name = os.fspath(model)
+    named = _named(name)
+    if named:
+        return name, named
+    path = Path(name)
+    for provider in PROVIDERS:
+        if provider.detect(path):
+            return name, provider.load(path)
+    known = sorted({spec.name for spec in list_models(task)})
+    msg = f"model={name!r} is not known; allowed are {', '.join(known)}, or a .safetensors file"
+    raise ModelError(msg)
+
+
+@lru_cache(maxsize=16)
+def _named(name: str) -> list[Entry]:
+    """Return the entries of a name, whose models are loaded once."""
+    return [
+        Entry(entry.spec, lru_cache(maxsize=1)(entry.load))
+        for provider in PROVIDERS
+        for entry in provider.entries()
+        if entry.spec.name == name
+    ]

@@ -1,16 +1,26 @@
-"""What a model says of itself, and what it is told of the image."""
+"""The contract of models: what a model declares, what it needs of an image, where it comes from."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-__all__ = ["Conditions", "Model", "ModelSpec", "PSFNodes", "PlaneFunction"]
+__all__ = [
+    "Conditions",
+    "Entry",
+    "Model",
+    "ModelSpec",
+    "PSFNodes",
+    "Provider",
+    "RestoreTile",
+]
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,20 @@ class ModelSpec:
         The class that builds it.
     scale : int
         Output pixels per input pixel along each axis.
+    channels_in, channels_out : int
+        Planes that it takes at once and gives back; a model of one plane is run on each plane of a
+        colour image.
+    domain : {"noise-sigma", "unit"}
+        What its values mean: the sky at 0 in units of its noise, or a stretched image of 0 to 1.
+    needs_psf : bool
+        Whether it uses the PSF of the image.
+    tiling : {"exact", "overlap", "whole"}
+        Whether tiles with their halo give the result of the whole image to float rounding, nearly
+        so where they overlap, or not at all.
+    min_size : int
+        Least side of an input in pixels.
+    stochastic : bool
+        Whether two runs differ.
     halo : int
         Input pixels around a tile on which its output depends.
     multiple_of : int
@@ -37,6 +61,10 @@ class ModelSpec:
         FWHM of the stars, in input pixels, for which it was made.
     finest_target : float
         Least FWHM of the result, in output pixels, that it can reach.
+    default : bool
+        Whether a verb takes it by default.
+    has_errors : bool
+        Whether it can estimate the standard deviation of its result.
     license : str
         SPDX identifier of the licence of the weights.
     sha256 : str
@@ -45,6 +73,9 @@ class ModelSpec:
         Arguments of the architecture.
     figures : dict
         Measured figures of the model card.
+    variants : dict
+        Names of the models that follow from it: ``"averaged"`` over orientations, ``"doubled"`` to
+        twice its scale, ``"averaged_doubled"``.
     """
 
     name: str
@@ -52,14 +83,24 @@ class ModelSpec:
     description: str
     architecture: str
     scale: int = 1
+    channels_in: int = 1
+    channels_out: int = 1
+    domain: Literal["noise-sigma", "unit"] = "noise-sigma"
+    needs_psf: bool = True
+    tiling: Literal["exact", "overlap", "whole"] = "exact"
+    min_size: int = 1
+    stochastic: bool = False
     halo: int = 0
     multiple_of: int = 8
     fwhm_range: tuple[float, float] = (0.5, 50.0)
     finest_target: float = 1.0
+    default: bool = False
+    has_errors: bool = False
     license: str = "BSD-3-Clause"
     sha256: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
+    variants: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,29 +176,32 @@ class Conditions:
     nodes: PSFNodes | None = None
 
 
-class PlaneFunction(Protocol):
-    """What restores a tile of a plane."""
+class RestoreTile(Protocol):
+    """What restores a tile of an image."""
 
     def __call__(
         self, observed: Tensor, mask: Tensor, origin: tuple[int, int] = (0, 0), /
     ) -> Tensor:
-        """Restore a tile, in noise sigma.
+        """Restore a tile.
 
         Parameters
         ----------
         observed, mask : Tensor
-            Shape ``(B, 1, H, W)``: the tile with its halo.
+            Shape ``(B, channels_in, H, W)``: the tile with its halo, in the domain of the model;
+            the mask is 1 where a pixel is saturated or filled in, -1 outside of the data.
         origin : tuple of int
             Row and column of the frame of its first pixel, halo included; may be negative.
 
         Returns
         -------
         Tensor
-            Shape ``(B, 1 or 2, s (H - 2 halo), s (W - 2 halo))``: the tile without its halo; the
-            second image, of models that know it, is the standard deviation of the first.
+            Shape ``(B, C, s (H - 2 halo), s (W - 2 halo))``: the tile without its halo. ``C`` is
+            ``channels_out``, and twice that of models with uncertainties, whose second half is the
+            standard deviation of the first.
         """
 
 
+@runtime_checkable
 class Model(Protocol):
     """The contract of networks and classical methods alike."""
 
@@ -168,5 +212,34 @@ class Model(Protocol):
     def halo(self, conditions: Conditions) -> int:
         """Input pixels around a tile on which its output depends, under ``conditions``."""
 
-    def prepare(self, conditions: Conditions, device: str, dtype: str) -> PlaneFunction:
-        """Return the function that restores tiles of one plane, ready on ``device``."""
+    def prepare(self, conditions: Conditions, device: str, dtype: str) -> RestoreTile:
+        """Return the function that restores tiles of one image, ready on ``device``."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model that can be had.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+        Its declaration.
+    load : callable
+        Loads it.
+    """
+
+    spec: ModelSpec
+    load: Callable[[], Model]
+
+
+class Provider(Protocol):
+    """A source of models."""
+
+    def entries(self) -> list[Entry]:
+        """Return the models that it has by name."""
+
+    def detect(self, path: Path) -> bool:
+        """Tell whether a file is one of its kind."""
+
+    def load(self, path: Path) -> list[Entry]:
+        """Return the models of a file: one, or one for each scale that it serves for."""

@@ -322,7 +322,12 @@ def restore_plane(
     stars = sharpens and math.isfinite(source.measured.saturation)
     seen = source.with_cores(conditions, stars=stars)
     if strips is None:
-        strips = Predictor(model, conditions, runtime).strips(seen.read, shape)
+
+        def read(*region: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            values, kinds = seen.read(*region)
+            return values[None], kinds[None]
+
+        strips = Predictor(model, conditions, runtime).strips(read, shape)
     for first_row, (strip, *told) in strips:
         rows = (first_row // scale, (first_row + len(strip)) // scale)
         if errors is not None:

@@ -17,13 +17,9 @@ from astro_sr_plugin.simulation.optics import (
     to_transfer,
 )
 from astro_sr_plugin.simulation.scene import OVERSAMPLE
+from astro_sr_plugin.tasks import TASKS
 
 __all__ = ["Observation", "ObservationConfig", "observe"]
-
-TASKS = ("denoise", "deconvolve", "super-resolve", "remove-stars")
-
-KEEP_PSF = ("denoise", "remove-stars")
-"""Tasks whose result has the PSF of the input."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +111,9 @@ class _Draw:
 
 def _target_fwhm(config: ObservationConfig, fwhm: Tensor, draw: _Draw) -> Tensor:
     """Draw the default target for four patches of five, else any between it and no change."""
-    if config.task in KEEP_PSF:
+    if TASKS[config.task].keeps_psf:
         return fwhm
-    scale = 2 if config.task == "super-resolve" else 1
+    scale = TASKS[config.task].trained_scale
     default = (fwhm * scale / 2).clamp_min(2.0)
     free = default + draw.uniform(0, 1) * (fwhm * scale - default).clamp_min(0)
     return torch.where(draw.chance(0.2), free, default)
@@ -255,6 +251,6 @@ def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) ->
         beta=(beta * torch.exp(6 * unsure * draw.normal())).clamp(1.6, 10.0),
         ellipticity=(ellipticity + 0.02 * draw.normal()).clamp(0.0, 0.5),
         theta=theta + 0.05 * draw.normal(),
-        target_fwhm=told_fwhm * error if config.task in KEEP_PSF else target,
+        target_fwhm=told_fwhm * error if TASKS[config.task].keeps_psf else target,
         noise_correlation=correlation + 0.02 * draw.normal(),
     )

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from astro_sr_plugin.exceptions import InputError
-from astro_sr_plugin.simulation.observe import TASKS, ObservationConfig
+from astro_sr_plugin.simulation.observe import ObservationConfig
 from astro_sr_plugin.simulation.scene import SceneConfig
+from astro_sr_plugin.tasks import TASKS
 
 __all__ = ["TrainConfig", "read_config", "write_config"]
 
@@ -69,12 +70,12 @@ class TrainConfig:
     @property
     def scale(self) -> int:
         """Output pixels per input pixel."""
-        return 2 if self.task == "super-resolve" else 1
+        return TASKS[self.task].trained_scale
 
     @property
     def outputs(self) -> int:
         """Images that the network makes of one input."""
-        return 2 if self.task == "remove-stars" else 1
+        return TASKS[self.task].outputs
 
     def scene_config(self) -> SceneConfig:
         """Return the configuration of the skies."""

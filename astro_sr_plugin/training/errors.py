@@ -28,7 +28,7 @@ from astro_sr_plugin.models.wiener_unet.error_net import (
 )
 from astro_sr_plugin.models.wiener_unet.network import NetworkModel, encode_plane
 from astro_sr_plugin.simulation import make_scene, observe
-from astro_sr_plugin.simulation.observe import KEEP_PSF
+from astro_sr_plugin.tasks import TASKS
 from astro_sr_plugin.training.config import TrainConfig, to_toml
 
 __all__ = ["QUANTILES", "quantile_loss", "train_errors"]
@@ -86,7 +86,7 @@ class _Examples:
             fwhm_error=fwhm_error,
         )
         spec = self.model.spec
-        code = encode_plane(conditions, None if spec.task in KEEP_PSF else spec.scale)
+        code = encode_plane(conditions, None if TASKS[spec.task].keeps_psf else spec.scale)
         halo = self.model.halo(conditions)
         with torch.inference_mode():
             # Scenes and their noise are periodic: no pixel is lost to the halo.

@@ -36,7 +36,7 @@ def reader(image, mask):
         window = np.ix_(
             reflect_indices(y0, y1, image.shape[0]), reflect_indices(x0, x1, image.shape[1])
         )
-        return image[window], mask[window]
+        return image[window][None], mask[window][None]
 
     return read
 
@@ -54,7 +54,7 @@ MODELS = {
     "network": random_network(1),
     "network x2": random_network(2),
     "network for stars": random_network(1, outputs=2),
-    "network x4": InterpolatedModel(random_network(2)),
+    "network x4": InterpolatedModel(random_network(2), "random x4"),
     "wiener": load_model("wiener", "deconvolve"),
     "wiener x2": load_model("wiener", "super-resolve"),
     "wiener x4": load_model("wiener", "super-resolve", 4),

@@ -113,7 +113,7 @@ def test_the_inner_model_works_on_its_own_grid():
 
     psf = np.ones((1, 1), np.float32)
     conditions = Conditions(psf, 3.0, 3.5, 0.0, target_fwhm=6.0)
-    model = InterpolatedModel(Inner())
+    model = InterpolatedModel(Inner(), "x4")
     model.prepare(conditions, "cpu", "float32")
     assert seen == [3.0]
     assert model.halo(conditions) == 32

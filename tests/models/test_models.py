@@ -17,8 +17,9 @@ from astro_sr_plugin.models.filters import (
     make_moffat_psf,
     make_wiener_filters,
 )
-from astro_sr_plugin.models.registry import WEIGHTS, list_models, load_model
-from astro_sr_plugin.models.spec import Conditions, ModelSpec
+from astro_sr_plugin.models.registry import list_models, load_model
+from astro_sr_plugin.models.spec import Conditions, Model, ModelSpec
+from astro_sr_plugin.models.wiener_unet.provider import WEIGHTS
 from astro_sr_plugin.models.wiener_unet.unet import WienerUNet
 
 SPECS = list_models()
@@ -33,6 +34,8 @@ def conditions(fwhm=4.0, target=2.0):
 @pytest.mark.parametrize("spec", SPECS, ids=IDS)
 def test_every_model_keeps_the_contract(spec):
     model = load_model(spec.name, spec.task, spec.scale)
+    assert isinstance(model, Model)
+    assert load_model(model, spec.task, spec.scale) is model
     assert model.spec == spec
     told = conditions(target=2.0 * spec.scale)
     halo = model.halo(told)
@@ -231,6 +234,13 @@ def test_weights_with_nan_are_refused(tmp_path):
 def test_unknown_models_are_named(name, task, scale, told):
     with pytest.raises(ModelError, match=told):
         load_model(name, task, scale)
+
+
+def test_what_is_no_model_is_refused():
+    with pytest.raises(ModelError, match="model is a int"):
+        load_model(3)
+    with pytest.raises(ModelError, match="is for denoise"):
+        load_model(load_model("denoise-fast"), "deconvolve")
 
 
 @pytest.mark.parametrize("card", sorted(WEIGHTS.glob("*.toml")), ids=lambda p: p.stem)

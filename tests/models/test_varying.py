@@ -122,7 +122,7 @@ MODELS = {
 def predict(model, told, image, **knobs):
     def read(y0, y1, x0, x1):
         rows, columns = reflect_indices(y0, y1, SHAPE[0]), reflect_indices(x0, x1, SHAPE[1])
-        values = image[np.ix_(rows, columns)]
+        values = image[np.ix_(rows, columns)][None]
         return values, np.zeros_like(values)
 
     predictor = Predictor(model, told, Runtime(device="cpu", **knobs))

@@ -7,7 +7,8 @@ import torch
 
 from astro_sr_plugin.exceptions import InputError, ModelError
 from astro_sr_plugin.models.checkpoint import load_errors, read_card
-from astro_sr_plugin.models.registry import ERRORS, WEIGHTS, load_model
+from astro_sr_plugin.models.registry import load_model
+from astro_sr_plugin.models.wiener_unet.provider import ERRORS, WEIGHTS
 from astro_sr_plugin.training.config import TrainConfig
 from astro_sr_plugin.training.errors import quantile_loss, train_errors
 

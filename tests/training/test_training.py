@@ -10,7 +10,7 @@ import torch
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.models.checkpoint import load_network
 from astro_sr_plugin.simulation import ObservationConfig, SceneConfig, make_scene, observe
-from astro_sr_plugin.simulation.observe import TASKS
+from astro_sr_plugin.tasks import TASKS
 from astro_sr_plugin.training.config import TrainConfig, read_config, write_config
 from astro_sr_plugin.training.evaluate import evaluate_patches, export_model
 from astro_sr_plugin.training.losses import (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from astro_sr_plugin.models.spec import Conditions, ModelSpec, PlaneFunction
+from astro_sr_plugin.models.spec import Conditions, ModelSpec, RestoreTile
 
 __all__ = ["BicubicModel"]
 
@@ -28,7 +28,7 @@ class BicubicModel:
         del conditions
         return self.spec.multiple_of
 
-    def prepare(self, conditions: Conditions, device: str, dtype: str) -> PlaneFunction:
+    def prepare(self, conditions: Conditions, device: str, dtype: str) -> RestoreTile:
         """Return the function that interpolates tiles of a plane; always in float32."""
         del conditions, device, dtype
         scale, cut = self.spec.scale, self.spec.multiple_of * self.spec.scale

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from astro_sr_plugin.models.filters import without_border
-from astro_sr_plugin.models.spec import Conditions, Model, ModelSpec, PlaneFunction
+from astro_sr_plugin.models.spec import Conditions, Model, ModelSpec, RestoreTile
 
 __all__ = ["DOUBLE_BORDER", "InterpolatedModel", "describe_doubled", "double"]
 
@@ -109,20 +109,23 @@ class InterpolatedModel:
     ----------
     inner : Model
         The model of scale 2.
+    name : str
+        Name of the model of scale 4.
     """
 
     inner: Model
+    name: str
 
     @property
     def spec(self) -> ModelSpec:
         """The declaration of the inner model, at scale 4."""
-        return describe_doubled(self.inner.spec)
+        return describe_doubled(self.inner.spec, self.name)
 
     def halo(self, conditions: Conditions) -> int:
         """Return the input pixels around a tile on which its output depends."""
         return self.inner.halo(_on_inner_grid(conditions)) + DOUBLE_BORDER // 2
 
-    def prepare(self, conditions: Conditions, device: str, dtype: str) -> PlaneFunction:
+    def prepare(self, conditions: Conditions, device: str, dtype: str) -> RestoreTile:
         """Return the function that restores tiles of a plane under ``conditions``."""
         sharpen = self.inner.prepare(_on_inner_grid(conditions), device, dtype)
 
@@ -144,11 +147,11 @@ def _on_inner_grid(conditions: Conditions) -> Conditions:
     return replace(conditions, target_fwhm=conditions.target_fwhm / 2)
 
 
-def describe_doubled(spec: ModelSpec) -> ModelSpec:
+def describe_doubled(spec: ModelSpec, name: str) -> ModelSpec:
     """Describe a model of scale 2 with its result interpolated to scale 4."""
     return replace(
         spec,
-        name=spec.name.replace("-x2", "-x4"),
+        name=name,
         description=f"{spec.description} Then interpolated to x4: no finer detail than x2.",
         scale=2 * spec.scale,
         halo=spec.halo + DOUBLE_BORDER // 2,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from astro_sr_plugin.models.filters import Filters, filter_spectra, gaussian_kernel, without_border
-from astro_sr_plugin.models.spec import Conditions, ModelSpec, PlaneFunction
+from astro_sr_plugin.models.spec import Conditions, ModelSpec, RestoreTile
 
 __all__ = ["RichardsonLucyModel"]
 
@@ -48,7 +48,7 @@ class RichardsonLucyModel:
         wanted = 2 * self.iterations * self._radius(conditions)
         return -(-wanted // self.spec.multiple_of) * self.spec.multiple_of
 
-    def prepare(self, conditions: Conditions, device: str, dtype: str) -> PlaneFunction:
+    def prepare(self, conditions: Conditions, device: str, dtype: str) -> RestoreTile:
         """Return the function that deconvolves tiles of a plane; always in float32."""
         del dtype
         kernel = self._kernel(conditions).to(device)[None, None]

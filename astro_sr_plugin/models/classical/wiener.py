@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from astro_sr_plugin.models.filters import FILTER_RADIUS, without_border
-from astro_sr_plugin.models.spec import Conditions, ModelSpec, PlaneFunction
+from astro_sr_plugin.models.spec import Conditions, ModelSpec, RestoreTile
 from astro_sr_plugin.models.varying import prepare_filters, prepare_kernels
+from astro_sr_plugin.tasks import TASKS
 
 __all__ = ["WienerModel"]
 
@@ -32,10 +33,10 @@ class WienerModel:
         del conditions
         return FILTER_RADIUS
 
-    def prepare(self, conditions: Conditions, device: str, dtype: str) -> PlaneFunction:
+    def prepare(self, conditions: Conditions, device: str, dtype: str) -> RestoreTile:
         """Return the function that filters tiles of a plane; always in float32."""
         del dtype
-        target = None if self.spec.task == "denoise" else conditions.target_fwhm
+        target = None if TASKS[self.spec.task].keeps_psf else conditions.target_fwhm
         kernels = prepare_kernels(conditions, target, self.spec.scale, device)
         filters = prepare_filters([kernels[:, _MIDDLE]], conditions.nodes)
 

@@ -6,13 +6,14 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from astro_sr_plugin.models.filters import FILTER_RADIUS, without_border
-from astro_sr_plugin.models.spec import Conditions, ModelSpec, PlaneFunction
+from astro_sr_plugin.models.spec import Conditions, ModelSpec, RestoreTile
 from astro_sr_plugin.models.varying import interpolate, prepare_filters, prepare_kernels
 from astro_sr_plugin.models.wiener_unet.error_net import (
     ERROR_REACH,
@@ -21,6 +22,7 @@ from astro_sr_plugin.models.wiener_unet.error_net import (
 )
 from astro_sr_plugin.models.wiener_unet.flux import FLUX_RADIUS, FluxStep
 from astro_sr_plugin.models.wiener_unet.unet import WienerUNet, as_channels_last, encode_conditions
+from astro_sr_plugin.tasks import TASKS
 
 __all__ = ["NetworkModel", "encode_plane"]
 
@@ -255,13 +257,16 @@ class NetworkModel:
     orientations : int
         Of 8 ways to turn and mirror the image, how many the result is the mean of.
     errors : ErrorNet or None
-        Tells the standard deviation of the result, which is then its second image.
+        Estimates the standard deviation of the result, which is then its second image.
+    errors_path : Path or None
+        Weights file of ``errors``, where there is one.
     """
 
     spec: ModelSpec
     net: WienerUNet
     orientations: int = 1
     errors: ErrorNet | None = None
+    errors_path: Path | None = None
 
     def halo(self, conditions: Conditions) -> int:
         """Return the input pixels around a tile on which its output depends."""
@@ -273,9 +278,9 @@ class NetworkModel:
         """Input pixels that matter to what comes after the network."""
         return _MEND_RADIUS + (0 if self.net.outputs == 2 else FLUX_RADIUS)
 
-    def prepare(self, conditions: Conditions, device: str, dtype: str) -> PlaneFunction:
+    def prepare(self, conditions: Conditions, device: str, dtype: str) -> RestoreTile:
         """Return the function that restores tiles of a plane under ``conditions``."""
-        keep_psf = self.spec.task in ("denoise", "remove-stars")
+        keep_psf = TASKS[self.spec.task].keeps_psf
         scale = self.spec.scale
         target = None if keep_psf else conditions.target_fwhm
         kernels = prepare_kernels(conditions, target, scale, device)

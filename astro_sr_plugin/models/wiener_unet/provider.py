@@ -1,0 +1,102 @@
+"""The networks of this project: those that are shipped, and files of the same kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from astro_sr_plugin.models.checkpoint import load_network, read_card
+from astro_sr_plugin.models.classical.interpolated import InterpolatedModel, describe_doubled
+from astro_sr_plugin.models.spec import Entry, ModelSpec
+from astro_sr_plugin.models.wiener_unet.network import NetworkModel
+from astro_sr_plugin.tasks import TASKS
+
+__all__ = ["ERRORS", "WEIGHTS", "HouseNetworks"]
+
+WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
+"""Folder of the shipped weights and their cards."""
+
+ERRORS = WEIGHTS / "errors"
+"""Folder of the networks that estimate uncertainties; each has the name of its model."""
+
+_SUFFIX = ".safetensors"
+_ORIENTATIONS = 8
+"""All ways to turn and mirror an image."""
+
+
+class HouseNetworks:
+    """Each network in up to four forms: as it is, averaged over orientations, and both doubled."""
+
+    def entries(self) -> list[Entry]:
+        """Return the shipped models: those that were trained first, what follows from them after.
+
+        Raises
+        ------
+        ModelError
+            If a shipped card is damaged.
+        """
+        forms = [list(_forms(card)) for card in sorted(WEIGHTS.glob("*.toml"))]
+        return [entry for form in zip_forms(forms) for entry in form]
+
+    def detect(self, path: Path) -> bool:
+        """Tell whether a path has the ending of a weights file of this project."""
+        return path.suffix == _SUFFIX
+
+    def load(self, path: Path) -> list[Entry]:
+        """Return the models of a weights file.
+
+        Raises
+        ------
+        ModelError
+            If the file is missing or damaged, or is not that of the card beside it.
+        """
+        card = path.with_suffix(".toml")
+        model = load_network(path, read_card(card) if card.is_file() else None)
+        entries = [Entry(model.spec, lambda: model)]
+        if _can_be_doubled(model.spec):
+            entries.append(_doubled(entries[0], f"{model.spec.name}-doubled"))
+        return entries
+
+
+def zip_forms(forms: list[list[Entry]]) -> list[list[Entry]]:
+    """Group the forms of all networks by their place in the list of forms."""
+    longest = max(map(len, forms), default=0)
+    return [[form[k] for form in forms if len(form) > k] for k in range(longest)]
+
+
+def _forms(card: Path) -> Iterator[Entry]:
+    spec = read_card(card)
+    weights, errors = card.with_suffix(_SUFFIX), ERRORS / card.with_suffix(_SUFFIX).name
+    plain = Entry(spec, partial(_load, weights, errors))
+    yield plain
+    if "averaged" not in spec.variants:
+        return
+    text = (
+        f"{spec.description} Mean over {_ORIENTATIONS} orientations of the image: better, slower."
+    )
+    averaged_spec = replace(spec, name=spec.variants["averaged"], description=text, default=False)
+    averaged = Entry(averaged_spec, partial(_load_averaged, weights, errors, averaged_spec))
+    yield averaged
+    if _can_be_doubled(spec):
+        yield _doubled(plain, spec.variants["doubled"])
+        yield _doubled(averaged, spec.variants["averaged_doubled"])
+
+
+def _can_be_doubled(spec: ModelSpec) -> bool:
+    return 2 * spec.scale in TASKS[spec.task].scales
+
+
+def _doubled(entry: Entry, name: str) -> Entry:
+    spec = describe_doubled(entry.spec, name)
+    return Entry(spec, lambda: InterpolatedModel(entry.load(), name))
+
+
+def _load(weights: Path, errors: Path) -> NetworkModel:
+    model = load_network(weights, read_card(weights.with_suffix(".toml")))
+    return replace(model, errors_path=errors if errors.is_file() else None)
+
+
+def _load_averaged(weights: Path, errors: Path, spec: ModelSpec) -> NetworkModel:
+    return replace(_load(weights, errors), spec=spec, orientations=_ORIENTATIONS)
