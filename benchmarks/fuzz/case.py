@@ -10,12 +10,24 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-__all__ = ["Case", "Draw", "damaged", "image_shapes", "pixels_of", "sky_image", "truncated"]
+__all__ = [
+    "Case",
+    "Draw",
+    "chance",
+    "damaged",
+    "image_shapes",
+    "pixels_of",
+    "sky_image",
+    "truncated",
+]
 
 #: The function that hypothesis hands to composite strategies.
 Draw = Any
 
 _STAR_FWHM_PIXELS = 3.0
+# The share of the damage that goes to the header, and the bytes that say what a file is.
+_IN_HEAD = 0.75
+_SIGNATURE = 10
 
 
 @dataclass(frozen=True)
@@ -127,6 +139,27 @@ def _floats(
         return data.astype(kind)
 
 
+def chance(draw: Draw, share: float) -> bool:
+    """Give True with this probability: the integers of hypothesis prefer the smallest ones.
+
+    Parameters
+    ----------
+    draw : callable
+        Given by hypothesis.
+    share : float
+        0 to 1.
+
+    Returns
+    -------
+    bool
+    """
+    return bool(_random(draw).random() < share)
+
+
+def _random(draw: Draw) -> np.random.Generator:
+    return np.random.default_rng(draw(st.integers(0, 2**40)))
+
+
 @st.composite
 def damaged(draw: Draw, content: bytes, head: int) -> tuple[bytes, str]:
     """Overwrite, insert and move bytes of a file.
@@ -138,7 +171,8 @@ def damaged(draw: Draw, content: bytes, head: int) -> tuple[bytes, str]:
     content : bytes
         The file.
     head : int
-        Number of bytes at its beginning that are hit most often.
+        Number of bytes at its beginning that are hit most often; the first ones, which say what
+        kind of file it is, are not hit.
 
     Returns
     -------
@@ -148,22 +182,21 @@ def damaged(draw: Draw, content: bytes, head: int) -> tuple[bytes, str]:
         What was done.
     """
     data = bytearray(content)
+    rng = _random(draw)
     notes = []
-    for _ in range(draw(st.integers(1, 3))):
-        end = max(1, min(head, len(data)) if draw(st.integers(0, 3)) else len(data))
-        place = draw(st.integers(0, end - 1))
-        how = draw(st.sampled_from(["flip", "insert", "zero", "move"]))
+    for _ in range(rng.integers(1, 4)):
+        end = min(head, len(data)) if rng.random() < _IN_HEAD else len(data)
+        place, other = rng.integers(_SIGNATURE, max(_SIGNATURE + 1, end), 2)
+        how = rng.choice(["flip", "insert", "zero", "move"])
         if how == "flip":
-            data[place : place + 1] = bytes([draw(st.integers(0, 255))])
+            data[place : place + 1] = rng.bytes(1)
         elif how == "insert":
-            data[place:place] = draw(st.binary(min_size=1, max_size=90))
+            data[place:place] = rng.bytes(rng.integers(1, 90))
         elif how == "zero":
-            data[place : place + draw(st.integers(1, 200))] = b"\0"
+            data[place : place + rng.integers(1, 200)] = b"\0"
         else:
-            other = draw(st.integers(0, end - 1))
-            length = draw(st.integers(1, 80))
-            piece = data[place : place + length]
-            data[other : other + length] = piece
+            length = rng.integers(1, 80)
+            data[other : other + length] = data[place : place + length]
         notes.append(f"{how} at {place}")
     return bytes(data), ", ".join(notes)
 
@@ -184,6 +217,6 @@ def truncated(draw: Draw, case: Case) -> Case:
     Case
         The beginning of it.
     """
-    length = draw(st.integers(1, max(1, len(case.content) - 1)))
+    length = int(_random(draw).integers(1, max(2, len(case.content))))
     note = f"{case.note}; first {length} bytes"
     return replace(case, content=case.content[:length], note=note, valid=False, keywords={})

@@ -88,7 +88,8 @@ def _only_own_warnings() -> Iterator[None]:
     assert not records.lines, f"a library spoke to the user: {records.lines[0]}"
     for warning in caught:
         own = issubclass(warning.category, AstroSRWarning)
-        assert own, f"a warning reached the user: {warning.category.__name__}: {warning.message}"
+        place = f"{Path(warning.filename).name} {warning.category.__name__}"
+        assert own, f"warning of {place}: {warning.message}"
 
 
 def check_file(case: Case, path: Path) -> CCDData | None:

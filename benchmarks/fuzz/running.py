@@ -149,7 +149,7 @@ def _keep(
     """Save the first file of each kind of finding, with the traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     inside = [f for f in frames if "astro_sr_plugin" in f.filename] or frames[-1:]
-    words = "".join(c if c.isalpha() else " " for c in str(error)).split()[:5]
+    words = "".join(c if c.isalpha() else " " for c in str(error)).split()[:8]
     name = "_".join([kind, type(error).__name__, inside[-1].name.strip("<>"), *words])[:120]
     report = out / f"{name}.txt"
     if report.exists():

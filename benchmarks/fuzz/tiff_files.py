@@ -12,7 +12,15 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from benchmarks.fuzz.case import Case, Draw, damaged, image_shapes, pixels_of, truncated
+from benchmarks.fuzz.case import (
+    Case,
+    Draw,
+    chance,
+    damaged,
+    image_shapes,
+    pixels_of,
+    truncated,
+)
 
 __all__ = ["tiff_files"]
 
@@ -97,7 +105,7 @@ def tiff_files(draw: Draw) -> Case:
         "description": draw(st.sampled_from(_TEXTS[:3])),
         "extratags": [(274, "H", 1, orientation, True)] if orientation != 1 else [],
     }
-    if draw(st.integers(0, 3)) == 0:
+    if chance(draw, 0.25):
         options["tile"] = (16, 32)
     elif draw(st.booleans()):
         options["rowsperstrip"] = draw(st.integers(1, shape[-2]))
@@ -116,7 +124,7 @@ def tiff_files(draw: Draw) -> Case:
         options["planarconfig"] = draw(st.sampled_from([None, "separate"]))
     content = _written(stored, options, draw(st.sampled_from([0, 0, 0, 1, 2])))
     note = f"{dtype} {shape} {options}"
-    if draw(st.booleans()):
+    if chance(draw, 0.4):
         content, how = draw(
             st.one_of(_tampered(content), _tampered(content), damaged(content, 400))
         )
@@ -135,7 +143,7 @@ def tiff_files(draw: Draw) -> Case:
         pixels=truth,
         valid=truth is not None and readable and planes.dtype.itemsize < 8,
     )
-    return draw(truncated(case)) if draw(st.integers(0, 4)) == 0 else case
+    return draw(truncated(case)) if chance(draw, 0.1) else case
 
 
 def _written(stored: NDArray, options: dict[str, object], further_pages: int) -> bytes:

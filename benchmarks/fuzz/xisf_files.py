@@ -13,7 +13,15 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from benchmarks.fuzz.case import Case, Draw, damaged, image_shapes, pixels_of, truncated
+from benchmarks.fuzz.case import (
+    Case,
+    Draw,
+    chance,
+    damaged,
+    image_shapes,
+    pixels_of,
+    truncated,
+)
 
 __all__ = ["xisf_files"]
 
@@ -154,7 +162,7 @@ def _block(draw: Draw, stored: NDArray) -> tuple[bytes, dict[str, str]]:
         if draw(st.booleans()):
             body = _shuffled(raw, item)
             name = f"{codec}+sh:{len(raw)}:{item}"
-        if draw(st.integers(0, 2)) == 0 and len(raw) > 1:
+        if chance(draw, 0.3) and len(raw) > 1:
             cut = draw(st.integers(1, len(raw) - 1))
             pieces = [body[:cut], body[cut:]]
             packed = [_packed(codec, piece) for piece in pieces]
@@ -164,7 +172,7 @@ def _block(draw: Draw, stored: NDArray) -> tuple[bytes, dict[str, str]]:
         else:
             block = _packed(codec, body)
         attributes["compression"] = name
-    if draw(st.integers(0, 2)) == 0:
+    if chance(draw, 0.4):
         name = draw(st.sampled_from(sorted(_HASHES)))
         attributes["checksum"] = f"{name}:{hashlib.new(_HASHES[name], block).hexdigest()}"
     return block, attributes
@@ -180,7 +188,7 @@ def xisf_files(draw: Draw) -> Case:
     interleaved = planes.ndim == 3 and draw(st.booleans())
     stored = planes.astype(planes.dtype.newbyteorder("<" if order == "little" else ">"))
     block, packing = draw(_block(np.moveaxis(stored, 0, -1) if interleaved else stored))
-    place = draw(st.sampled_from(["attachment", "attachment", "attachment", "inline", "embedded"]))
+    place = draw(st.sampled_from(["attachment"] * 6 + ["inline", "embedded"]))
     attributes = {
         "geometry": f"{shape[-1]}:{shape[-2]}:{shape[0] if len(shape) == 3 else 1}",
         "sampleFormat": sample,
@@ -195,13 +203,12 @@ def xisf_files(draw: Draw) -> Case:
         attributes["bounds"] = "0:1"
     attributes |= packing
     note = f"{attributes} {place}"
-    changes = draw(
-        st.one_of(st.just([]), st.lists(st.sampled_from(sorted(_ODD)), min_size=1, max_size=2))
-    )
+    odd = chance(draw, 0.35)
+    changes = draw(st.lists(st.sampled_from(sorted(_ODD)), min_size=odd, max_size=2 * odd))
     for name in changes:
         attributes[name] = draw(st.sampled_from(_ODD[name]))
         note += f" {name}={attributes[name]!r}"
-        if draw(st.integers(0, 9)) == 0:
+        if chance(draw, 0.1):
             del attributes[name]
     inner = ""
     if place != "attachment":
@@ -227,7 +234,7 @@ def xisf_files(draw: Draw) -> Case:
     content = (b"XISF0100" + struct.pack("<II", length, 0) + text).ljust(_BLOCK_AT * 2, b"\0")
     content += block if place == "attachment" else b""
     note += f" {extras} {len(properties)} properties, header {length - len(text):+d}"
-    if draw(st.integers(0, 2)) == 0:
+    if chance(draw, 0.25):
         content, how = draw(damaged(content, 16 + len(text)))
         return Case(".xisf", content, f"{note}; {how}")
     sound = not changes and length == len(text)
@@ -242,4 +249,4 @@ def xisf_files(draw: Draw) -> Case:
         pixels=truth[..., ::-1, :].astype(np.longdouble) if sound and harmless else None,
         valid=sound and plain,
     )
-    return draw(truncated(case)) if draw(st.integers(0, 4)) == 0 else case
+    return draw(truncated(case)) if chance(draw, 0.1) else case
