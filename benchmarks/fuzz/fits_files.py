@@ -208,7 +208,7 @@ def _scaling(
         cards.append(_card("BLANK", text))
         if text.lstrip("-").isdigit() and dtype.kind != "f":
             blank = int(text)
-        elif text in ("'7'", "2.5", "T") and dtype.kind != "f":
+        elif text == "NaN" or (text in ("'7'", "2.5", "T") and dtype.kind != "f"):
             numbers[0] = None
     return cards, numbers[0], numbers[1], blank
 

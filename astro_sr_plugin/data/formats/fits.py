@@ -52,11 +52,13 @@ _CHUNK = 16 * 2**20
 #: Which image of a file: number, name (``"SCI"``, ``"SCI,2"``) or name and version.
 HDUChoice: TypeAlias = int | str | tuple[str, int] | None
 _IMAGES = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
-# Axes that the standard allows; more would keep the parser busy for ever.
-_MAX_AXES = 999
-_NAXIS = re.compile(rb"NAXIS   = *(\d+)")
+# Axes and columns that the standard allows; more would keep the parser busy for ever.
+_MAX_COUNT = 999
+_COUNTS = re.compile(rb"(NAXIS|TFIELDS) *= *(\d+)")
+_SCALES = (b"BSCALE", b"BZERO", b"BLANK")
 _BLOCK = 2880
 _CARD = 80
+_KEYWORD = 8
 _LAYOUT = re.compile(rb"(SIMPLE|XTENSION|BITPIX|NAXIS\d*) *=([^/]*)")
 # Pixels for each byte of a compressed file: gzip of constant tiles comes to about a thousand.
 _MAX_RATIO = 5000
@@ -89,7 +91,7 @@ def read(path: Path, *, hdu: HDUChoice = None, memmap: bool = True) -> CCDData:
     """
     try:
         with _stream(path) as stream, quiet():
-            _check_axes(stream, 0)
+            _check_first_cards(stream, 0)
             hdus = fits.open(
                 stream, memmap=False, do_not_scale_image_data=True, ignore_missing_simple=False
             )
@@ -364,14 +366,24 @@ class _File:
         return kind(values, copy=False)
 
 
-def _check_axes(stream: BinaryIO, start: int) -> None:
-    """Look at NAXIS of the header at a place before a parser counts up to it."""
+def _check_first_cards(stream: BinaryIO, start: int) -> None:
+    """Look at the header at a place before a parser stops at it, or counts on and on."""
     stream.seek(start)
-    found = _NAXIS.search(stream.read(_BLOCK))
-    if found is not None and int(found[1]) > _MAX_AXES:
-        msg = f"NAXIS is {found[1].decode()}; allowed are 0 to {_MAX_AXES}"
-        raise ValueError(msg)
+    block = stream.read(_BLOCK)
     stream.seek(start)
+    for place in range(0, len(block), _CARD):
+        card = block[place : place + _CARD]
+        count = _COUNTS.match(card)
+        if count is not None and int(count[2]) > _MAX_COUNT:
+            msg = f"{count[1].decode()} is {count[2].decode()}; allowed are 0 to {_MAX_COUNT}"
+            raise ValueError(msg)
+        if card[:_KEYWORD].rstrip() in _SCALES:
+            try:
+                _ = fits.Card.fromstring(card).value
+            except fits.VerifyError as error:
+                text = card.decode("ascii", "replace").partition("/")[0].split("=", 1)
+                msg = f"{text[0].strip()} is {text[-1].strip()}; allowed is a finite number"
+                raise ValueError(msg) from error
 
 
 def _readable(hdus: fits.HDUList, stream: BinaryIO) -> list[Any]:
@@ -381,7 +393,7 @@ def _readable(hdus: fits.HDUList, stream: BinaryIO) -> list[Any]:
         try:
             if found:
                 place = found[-1].fileinfo()
-                _check_axes(stream, place["datLoc"] + place["datSpan"])
+                _check_first_cards(stream, place["datLoc"] + place["datSpan"])
             found.append(hdus[len(found)])
         except IndexError:
             return found
