@@ -1,5 +1,7 @@
-"""Benchmarks: truth-known scenes, rival methods, quality, speed and memory.
+"""Benchmarks: ``python -m benchmarks`` lists them.
 
-Nothing here is used in training; the scenes are rendered by GalSim, independently of the package's
-own simulation room.
+`truth` simulates images whose truth is known, `peers` runs this package and other methods on them,
+`figures` measures and tabulates the results, `real` compares observations of the sky, and each file
+of `runs` is a benchmark. A folder imports only those named before it. Nothing here is used in
+training; the scenes are rendered by GalSim, independently of the simulation of the package.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.blank import count_peaks, make_noise
+from benchmarks.runs.blank import count_peaks, make_noise
 
 
 @pytest.mark.parametrize(("kind", "correlation"), [("white", 0.0), ("dithered", 0.3)])

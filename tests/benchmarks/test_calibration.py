@@ -6,7 +6,7 @@ import numpy as np
 
 from astro_sr_plugin.models.wiener_unet.error_net import LEVELS
 from benchmarks.calibration import factors_of
-from benchmarks.coverage import coverage_table
+from benchmarks.runs.coverage import coverage_table
 
 
 def test_factors_make_the_coverages_right():

@@ -7,10 +7,10 @@ import pytest
 
 pytest.importorskip("galsim")
 
-from benchmarks.classical import anscombe, inverse_anscombe, resize
-from benchmarks.evaluation import evaluate_outputs, untouched
-from benchmarks.peers import Bench
-from benchmarks.scenes import Scene, make_scene
+from benchmarks.peers.classical import anscombe, inverse_anscombe, resize
+from benchmarks.figures.evaluation import evaluate_outputs, untouched
+from benchmarks.peers.bench import Bench
+from benchmarks.truth.scenes import Scene, make_scene
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("galsim")
 
-from benchmarks.limits import STAR_FIELD, BayesLimit, Field, cramer_rao, make_stars, run_limits
-from benchmarks.scenes import Scene
+from benchmarks.runs.limits import STAR_FIELD, BayesLimit, Field, cramer_rao, make_stars, run_limits
+from benchmarks.truth.scenes import Scene
 
 
 @pytest.fixture(scope="module")

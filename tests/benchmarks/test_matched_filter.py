@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import fft
 
-from benchmarks import classical
-from benchmarks.evaluation import evaluate_outputs
-from benchmarks.matched_filter import clear_peak, found_ratio
-from benchmarks.scenes import Scene, make_scene
-from benchmarks.starred import SIDE, cut_out, narrow_psf
+from benchmarks.peers import classical
+from benchmarks.figures.evaluation import evaluate_outputs
+from benchmarks.peers.matched_filter import clear_peak, found_ratio
+from benchmarks.truth.scenes import Scene, make_scene
+from benchmarks.runs.starred import SIDE, cut_out, narrow_psf
 
 
 @pytest.fixture(scope="module")

@@ -10,17 +10,17 @@ import pytest
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from benchmarks.real_sky import main, run_real_sky
-from benchmarks.sky_figures import Comparison
-from benchmarks.sky_matching import (
+from benchmarks.runs.real_sky import main, run_real_sky
+from benchmarks.real.comparison import Comparison
+from benchmarks.real.matching import (
     align,
     gaussian_psf,
     half_width,
     match_psf,
     matched_filter,
 )
-from benchmarks.sky_pairs import Pair, find_pairs, make_pair
-from benchmarks.sky_stacks import debayer, mean_and_variance, registered
+from benchmarks.real.pairs import Pair, find_pairs, make_pair
+from benchmarks.real.frames import debayer, mean_and_variance, registered
 
 SIDE = 200
 POOR, GOOD = 4.5, 3.0  # FWHM

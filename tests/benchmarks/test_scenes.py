@@ -11,9 +11,9 @@ import pytest
 
 pytest.importorskip("galsim")
 
-from benchmarks.evaluation import evaluate_outputs, untouched
-from benchmarks.rendering import Content, gaussian, moffat, render
-from benchmarks.scenes import ALL_TASKS, KINDS, Scene, make_scene, with_truth_x4
+from benchmarks.figures.evaluation import evaluate_outputs, untouched
+from benchmarks.truth.rendering import Content, gaussian, moffat, render
+from benchmarks.truth.scenes import ALL_TASKS, KINDS, Scene, make_scene, with_truth_x4
 
 
 @cache

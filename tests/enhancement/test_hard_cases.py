@@ -12,10 +12,10 @@ import astro_sr_plugin as asr
 
 pytest.importorskip("galsim")
 
-from benchmarks.hard_cases import Outcome, run_case
-from benchmarks.hard_figures import own_figures
-from benchmarks.hard_plans import CASES, make_case
-from benchmarks.scenes import Scene
+from benchmarks.runs.hard_cases import Outcome, run_case
+from benchmarks.figures.hard_cases import own_figures
+from benchmarks.truth.hard_cases import CASES, make_case
+from benchmarks.truth.scenes import Scene
 
 SIZE = 192
 IN_RANGE = [name for name, case in CASES.items() if case.in_range]

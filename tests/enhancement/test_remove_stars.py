@@ -11,7 +11,8 @@ from scipy.ndimage import gaussian_filter
 import astro_sr_plugin as asr
 from astro_sr_plugin.models.filters import make_moffat_psf
 from astro_sr_plugin.restoration.far_light import FarLight
-from benchmarks.star_removal import make_starry, measure_removal
+from benchmarks.figures.star_removal import measure_removal
+from benchmarks.truth.star_removal import make_starry
 
 SIGMA, SKY, FWHM, SIZE = 4.0, 200.0, 3.0, 256
 

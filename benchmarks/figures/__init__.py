@@ -1,0 +1,1 @@
+"""Figures of results, their tables, pictures and files."""
