@@ -45,16 +45,8 @@ e2e-siril: $(dev)
 	else SIRIL_ROOT=$(abspath $(SIRIL_ROOT)) $(bin)/python -m pytest tests/e2e; fi
 
 bench: $(dev)
-	$(bin)/python -m benchmarks.speed
-	$(bin)/python -m benchmarks.memory
-	$(bin)/python -m benchmarks.quality
-	$(bin)/python -m benchmarks.blank
-	$(bin)/python -m benchmarks.coverage
-	$(bin)/python -m benchmarks.limits
-	$(bin)/python -m benchmarks.colour
-	$(bin)/python -m benchmarks.hard_cases
-	$(bin)/python -m benchmarks.star_removal
-	$(bin)/python -m benchmarks.ablations
+	for run in speed memory quality blank coverage limits colour hard_cases star_removal ablations; \
+	do $(bin)/python -m benchmarks $$run || exit 1; done
 
 # The update repository for PixInsight: docs/pixinsight.rst.
 pixinsight-repository: $(base)

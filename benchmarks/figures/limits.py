@@ -138,16 +138,15 @@ class BayesLimit:
             errors.append(float(variance[near.ravel()].mean()))
         return float(np.mean(errors))
 
-    def scene_db(self, stars: int, *, seed: int = 1) -> float:
+    def scene_db(self, stars: int, *, side: int = 480, seed: int = 1) -> float:
         """Return the dB that no method can exceed on a scene of this field, on average.
 
         Stars are as far apart as need be, and only within 1.2 FWHM of them errors are counted.
         """
         least, most = self.field.snr
         ratios = np.array([least, *(snr for snr in SNRS if least < snr <= FINEST_SNR)])
-        errors = [
-            self.mean_square(make_stars(snr, field=self.field, seed=seed), stars) for snr in ratios
-        ]
+        scenes = (make_stars(snr, field=self.field, side=side, seed=seed) for snr in ratios)
+        errors = [self.mean_square(scene, stars) for scene in scenes]
         bright = np.geomspace(1.2 * FINEST_SNR, most, 20)
         errors += [self.bright_mean_square(snr) for snr in bright]
         snr = np.geomspace(least, most, 1000)

@@ -12,10 +12,10 @@ import astro_sr_plugin as asr
 
 pytest.importorskip("galsim")
 
-from benchmarks.runs.hard_cases import Outcome, run_case
 from benchmarks.figures.hard_cases import own_figures
+from benchmarks.runs.hard_cases import Outcome, run_case
 from benchmarks.truth.hard_cases import CASES, make_case
-from benchmarks.truth.scenes import Scene
+from benchmarks.truth.scene import Scene
 
 SIZE = 192
 IN_RANGE = [name for name, case in CASES.items() if case.in_range]
@@ -154,7 +154,7 @@ def test_noise_is_taken_away(name):
 )
 def test_what_is_out_of_range_is_told_or_refused(name, told):
     outcome = outcome_of(name)
-    assert any(re.search(told, text) for text in outcome.told)
+    assert any(re.search(told, text) for text in outcome.messages)
     assert outcome.image is None or np.isfinite(outcome.image).all()
 
 

@@ -1,4 +1,4 @@
-"""A repeatable share of the random files and images of ``benchmarks.fuzz``."""
+"""A repeatable share of the random files and images of ``python -m benchmarks fuzz``."""
 
 import warnings
 

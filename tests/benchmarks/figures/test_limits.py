@@ -7,8 +7,9 @@ import pytest
 
 pytest.importorskip("galsim")
 
-from benchmarks.runs.limits import STAR_FIELD, BayesLimit, Field, cramer_rao, make_stars, run_limits
-from benchmarks.truth.scenes import Scene
+from benchmarks.figures.limits import BayesLimit, cramer_rao
+from benchmarks.truth.isolated_stars import STAR_FIELD, Field, make_stars
+from benchmarks.truth.scene import Scene
 
 
 @pytest.fixture(scope="module")
@@ -47,22 +48,10 @@ def test_nothing_simple_beats_the_posterior_mean(scene: Scene, task: str) -> Non
         assert limit < 0.5 * float(((seen - truth)[stars] ** 2).mean())
 
 
-def test_the_report_is_written(tmp_path) -> None:
-    found = run_limits(
-        tmp_path, tasks=["denoise"], snrs=[10.0], stars=2, side=160, kinds=["undersampled"]
-    )
-    rows = found["stars"]
-    assert [(row["task"], row["snr"]) for row in rows] == [("denoise", 10.0)]
-    assert rows[0]["ours"]["mean_square"] > 0
-    report = (tmp_path / "limits.md").read_text()
-    assert "| 10 |" in report
-    assert f"| undersampled | {found['scenes']['undersampled']['denoise']:.1f} |" in report
-
-
 def test_ten_times_the_stars_are_ten_decibels_less() -> None:
     few, many = (BayesLimit("denoise", Field(2.0, 3.0, n, (15.0, 2000.0))) for n in (20, 200))
     # Stars that stand out of the noise have the same error each, however many there are.
-    assert few.scene_db(2) - many.scene_db(2) == pytest.approx(10.0, abs=0.1)
+    assert few.scene_db(2, side=120) - many.scene_db(2, side=120) == pytest.approx(10.0, abs=0.1)
 
 
 def test_errors_of_bright_stars_are_normal() -> None:

@@ -1,4 +1,4 @@
-"""The long run: ``python -m benchmarks.fuzz --minutes 60 --seed 1 --out runs/fuzz``."""
+"""Odd, damaged and rare image files, made at random: the file of each finding is kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,6 @@ from benchmarks.fuzz.properties import bounded, check_command, check_file, check
 from benchmarks.fuzz.round_trips import RoundTrip, check_round_trip, round_trips
 from benchmarks.fuzz.tiff_files import tiff_files
 from benchmarks.fuzz.xisf_files import xisf_files
-
-__all__ = ["main"]
 
 _STRATEGIES = {
     "fits": fits_files,
@@ -41,29 +39,28 @@ _VERB_PIXELS = 3 * 48 * 48
 _SILENT_SECONDS = 180.0
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run for the given time, print a summary, and return 1 if there are findings.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        The arguments; those of the process by default.
-    """
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the run."""
     parser.add_argument("--minutes", type=float, default=60.0, help="how long (60)")
     parser.add_argument("--seed", type=int, default=0, help="of the first process (0)")
     parser.add_argument("--kinds", nargs="+", choices=sorted(_STRATEGIES), default=None)
-    parser.add_argument("--out", type=Path, default=Path("runs/fuzz"), help="folder of findings")
-    args = parser.parse_args(argv)
-    args.out.mkdir(parents=True, exist_ok=True)
-    kinds = args.kinds or list(_STRATEGIES)
-    end = time.time() + 60 * args.minutes
-    start = args.seed * 10_000
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run for the given time, print a summary, and return 1 if there are findings.
+
+    Files of findings are in the folder fuzz of ``--out``.
+    """
+    out = options.out / "fuzz"
+    out.mkdir(parents=True, exist_ok=True)
+    kinds = options.kinds or list(_STRATEGIES)
+    end = time.time() + 60 * options.minutes
+    start = options.seed * 10_000
     while time.time() < end:
-        state = args.out / "state"
+        state = out / "state"
         state.mkdir(exist_ok=True)
         process = multiprocessing.get_context("spawn").Process(
-            target=_work, args=(kinds, start, end, args.out, state)
+            target=_work, args=(kinds, start, end, out, state)
         )
         process.start()
         while process.is_alive():
@@ -72,11 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             if current.exists() and time.time() - current.stat().st_mtime > _SILENT_SECONDS:
                 process.kill()
         if process.exitcode and not (state / "current").exists():
-            parser.error(f"the process ended with code {process.exitcode} before the first file")
+            msg = f"the process ended with code {process.exitcode} before the first file"
+            raise RuntimeError(msg)
         if process.exitcode:
-            _keep_crash(args.out, state, f"the process ended with code {process.exitcode}")
+            _keep_crash(out, state, f"the process ended with code {process.exitcode}")
         start += 1_000
-    return _summary(args.out)
+    return _summary(out)
 
 
 def _work(kinds: list[str], start: int, end: float, out: Path, state: Path) -> None:

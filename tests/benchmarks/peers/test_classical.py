@@ -7,10 +7,11 @@ import pytest
 
 pytest.importorskip("galsim")
 
-from benchmarks.peers.classical import anscombe, inverse_anscombe, resize
-from benchmarks.figures.evaluation import evaluate_outputs, untouched
+from benchmarks.figures.evaluation import evaluate_outputs
 from benchmarks.peers.bench import Bench
-from benchmarks.truth.scenes import Scene, make_scene
+from benchmarks.peers.classical import anscombe, inverse_anscombe, resize
+from benchmarks.truth.scene import Scene
+from benchmarks.truth.scenes import make_scene
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def test_peers_come_nearer_to_the_truth_and_are_kept(
 ) -> None:
     result = bench.run(scene, task, peer)
     assert result.image is not None
-    before = evaluate_outputs(scene, task, untouched(scene, task))
+    before = evaluate_outputs(scene, task, scene.untouched(task))
     after = evaluate_outputs(scene, task, result.image)
     assert after["db"] > before["db"] + 2.0
     again = bench.run(scene, task, peer).image

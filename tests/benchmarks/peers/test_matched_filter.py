@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from scipy import fft
 
-from benchmarks.peers import classical
 from benchmarks.figures.evaluation import evaluate_outputs
+from benchmarks.peers import classical
 from benchmarks.peers.matched_filter import clear_peak, found_ratio
-from benchmarks.truth.scenes import Scene, make_scene
-from benchmarks.runs.starred import SIDE, cut_out, narrow_psf
+from benchmarks.peers.starred import SIDE, cut_out, narrow_psf
+from benchmarks.truth.scene import Scene
+from benchmarks.truth.scenes import make_scene
 
 
 @pytest.fixture(scope="module")

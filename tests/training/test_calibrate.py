@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from astro_sr_plugin.models.wiener_unet.error_net import LEVELS
-from benchmarks.calibration import factors_of
-from benchmarks.runs.coverage import coverage_table
+from astro_sr_plugin.training.calibrate import factors_of
+from benchmarks.figures.coverage import coverage_table
 
 
 def test_factors_make_the_coverages_right():
