@@ -72,13 +72,11 @@ def pulls_of(
     """
     from astropy.nddata import CCDData
 
-    import astro_sr_plugin as asr
+    from astro_sr_plugin.enhancement.deconvolve import deconvolve
+    from astro_sr_plugin.enhancement.denoise import denoise
+    from astro_sr_plugin.enhancement.super_resolve import super_resolve
 
-    verbs = {
-        "denoise": asr.denoise,
-        "deconvolve": asr.deconvolve,
-        "super-resolve": asr.super_resolve,
-    }
+    verbs = {"denoise": denoise, "deconvolve": deconvolve, "super-resolve": super_resolve}
     truth, background, scale = TASKS[task]
     options: dict[str, Any] = {"uncertainty": True}
     if task != "denoise":
