@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,10 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.models.checkpoint import load_errors, save_errors
-from astro_sr_plugin.models.registry import ERRORS, default_model, load_model
+from astro_sr_plugin.models.registry import default_model, load_model
 from astro_sr_plugin.models.wiener_unet.error_net import LEVELS
 from astro_sr_plugin.models.wiener_unet.network import NetworkModel
+from astro_sr_plugin.models.wiener_unet.provider import ERRORS
 from astro_sr_plugin.training.config import to_toml
 
 __all__ = ["COVERAGES", "calibrate_model", "factors_of", "main", "pulls_of"]
@@ -76,7 +77,11 @@ def pulls_of(
     from astro_sr_plugin.enhancement.denoise import denoise
     from astro_sr_plugin.enhancement.super_resolve import super_resolve
 
-    verbs = {"denoise": denoise, "deconvolve": deconvolve, "super-resolve": super_resolve}
+    verbs: dict[str, Callable[..., Any]] = {
+        "denoise": denoise,
+        "deconvolve": deconvolve,
+        "super-resolve": super_resolve,
+    }
     truth, background, scale = TASKS[task]
     options: dict[str, Any] = {"uncertainty": True}
     if task != "denoise":
