@@ -194,7 +194,8 @@ def looks_like_mosaic(data: NDArray) -> bool:
     -------
     bool
         True where one diagonal of each 2 x 2 block, that of the green pixels, clearly differs from
-        the other one, and the pixels on it agree better than the means of rows and columns.
+        the other one, on which red and blue differ too. The chequered patterns of some cameras
+        for one filter are the same on both diagonals.
     """
     if data.ndim != 2 or min(data.shape) < 32:
         return False
@@ -203,10 +204,12 @@ def looks_like_mosaic(data: NDArray) -> bool:
         return False
     (a, b), (c, d) = means
     diagonals = abs(a + d - b - c) / 2
-    green = min(abs(a - d), abs(b - c))
+    green, red_and_blue = sorted((abs(a - d), abs(b - c)))
+    significant = _SIGNIFICANT * float(errors.max())
     return bool(
-        diagonals > max(_CLEAR_STEP * sigma, _SIGNIFICANT * float(errors.max()))
-        and green < diagonals / 4
+        diagonals > max(_CLEAR_STEP * sigma, significant)
+        and red_and_blue > max(_LEAST_STEP * sigma, significant)
+        and green < red_and_blue / 4
     )
 
 

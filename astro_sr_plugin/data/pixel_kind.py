@@ -7,11 +7,14 @@ import warnings
 from astro_sr_plugin.data.cfa import find_cfa, has_mosaic_steps, looks_like_mosaic
 from astro_sr_plugin.data.nddata import Unpacked
 from astro_sr_plugin.data.nonlinear import find_curved_unit, is_asinh_compressed
+from astro_sr_plugin.data.stretch_signs import find_stretch_signs
 from astro_sr_plugin.exceptions import AstroSRWarning, InputError
 
 __all__ = ["check_linear"]
 
 _FORCE = "--force (force=True) uses them as they are"
+# Keyword that `apply_stretch` writes.
+_OWN_STRETCH = "ASRSTR"
 _DEBAYER = "--debayer superpixel or --debayer bilinear (in Python debayer(image, method))"
 
 
@@ -28,18 +31,19 @@ def check_linear(parts: Unpacked, *, force: bool = False) -> None:
     Raises
     ------
     InputError
-        If header or unit say that the image is a raw colour mosaic, or that its values are
-        magnitudes, logarithms, roots or asinh-compressed.
+        If header or unit say that the image is a raw colour mosaic, that its values are
+        magnitudes, logarithms, roots or asinh-compressed, or that it was stretched by `stretch`.
 
     Warns
     -----
     AstroSRWarning
-        If only the pixels look like a mosaic.
+        If only the pixels look like a mosaic, or if history or pixels look like a stretch.
     """
     if force:
         return
     _check_curve(parts)
     _check_mosaic(parts)
+    _check_stretch(parts)
 
 
 def _check_curve(parts: Unpacked) -> None:
@@ -79,3 +83,20 @@ def _check_mosaic(parts: Unpacked) -> None:
         f"{_FORCE}"
     )
     raise InputError(msg)
+
+
+def _check_stretch(parts: Unpacked) -> None:
+    if _OWN_STRETCH in parts.meta:
+        msg = (
+            f"the image is stretched (keyword {_OWN_STRETCH} = {parts.meta[_OWN_STRETCH]!r}); "
+            f"unstretch first (astro-sr unstretch, undo_stretch), and stretch the result; {_FORCE}"
+        )
+        raise InputError(msg)
+    sign = find_stretch_signs(parts.meta, parts.data)
+    if sign:
+        msg = (
+            f"the image seems to be stretched for display ({sign}); results are right for linear "
+            "images only: use the image from before the stretch, and stretch the result; --force "
+            "(force=True) takes it as linear"
+        )
+        warnings.warn(msg, AstroSRWarning, stacklevel=4)

@@ -21,6 +21,7 @@ from astropy.io.fits.card import Undefined
 from astropy.utils.exceptions import AstropyWarning
 
 __all__ = [
+    "DISPLAY_KEYWORD",
     "MEMORY_KEYWORDS",
     "card_value",
     "clean_header",
@@ -32,7 +33,9 @@ __all__ = [
 
 #: Keywords that describe the stored pixels of the file an image came from. They live in the
 #: header in memory only (`write_image` reads them for ``dtype="original"``, and never writes them).
-MEMORY_KEYWORDS = ("ASRDTYPE", "ASRBSCAL", "ASRBZERO", "ASRBLANK", "ASRBOUND")
+MEMORY_KEYWORDS = ("ASRDTYPE", "ASRBSCAL", "ASRBZERO", "ASRBLANK", "ASRBOUND", "ASRDISPL")
+#: The one of them that marks values with a curve for display, by the tags of the file.
+DISPLAY_KEYWORD = "ASRDISPL"
 
 # What describes the layout of the file rather than the image; every writer makes its own.
 _STRUCTURAL = re.compile(

@@ -1,7 +1,8 @@
 """TIFF images through tifffile: integers and floats, grey, colour and pages.
 
-Values are those of the file, rows in its order (the first row of a TIFF is the top one). The FITS
-header travels as text in ImageDescription, as in Astro-TIFF.
+Values are those of the file, rows from the top one, which is the first row of a TIFF unless its
+orientation tag says otherwise. The FITS header travels as text in ImageDescription, as in
+Astro-TIFF.
 """
 
 from __future__ import annotations
@@ -21,11 +22,19 @@ from astropy.nddata import CCDData, NDUncertainty
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from astro_sr_plugin.data.formats.header import MEMORY_KEYWORDS, parse_header, quiet, to_ascii
+from astro_sr_plugin.data.formats.header import (
+    DISPLAY_KEYWORD,
+    MEMORY_KEYWORDS,
+    parse_header,
+    quiet,
+    to_ascii,
+    without,
+)
 from astro_sr_plugin.data.formats.pixels import FACTOR_KEYWORD, PixelCoding, read_factor
+from astro_sr_plugin.data.formats.tiff_tags import SampleTags, find_full_size, split_samples
 from astro_sr_plugin.data.strips import iter_strips
 from astro_sr_plugin.data.units import parse_unit
-from astro_sr_plugin.data.wcs_keywords import read_wcs
+from astro_sr_plugin.data.wcs_keywords import WCS_KEYWORDS, read_wcs
 from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError, InputError
 
 __all__ = ["read", "write"]
@@ -41,15 +50,16 @@ def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CC
     path : Path
         The file.
     hdu : int or str, optional
-        Number of the page; by default the first image, whose pages make a cube if it has several.
+        Number of the page; by default the first image of full size, whose pages make a cube if it
+        has several.
     memmap : bool, default True
         Not used: TIFF images are read as a whole.
 
     Returns
     -------
     CCDData
-        Data of shape (ny, nx) or (n, ny, nx). An alpha channel becomes the mask: transparent
-        pixels are excluded.
+        Data of shape (ny, nx) or (n, ny, nx), upright, and with zero as black. An alpha channel
+        becomes the mask: transparent pixels are excluded.
 
     Raises
     ------
@@ -58,19 +68,21 @@ def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CC
     """
     try:
         with _silent(), tifffile.TiffFile(path) as file:
-            source = _choose(path, file, hdu)
+            source, note = _choose(path, file, hdu)
             _check_segments(path, source)
             stored = source.asarray()
             axes = source.axes
             page: Any = source.pages[0] if isinstance(source, tifffile.TiffPageSeries) else source
             description = str(getattr(page, "description", "") or "")
-            palette = page.photometric == tifffile.PHOTOMETRIC.PALETTE
-        if palette:
-            raise _error(path, "its pixels are numbers of palette colours, not light")
-        if stored.dtype.kind not in "iuf":
-            reason = f"its pixels have dtype {stored.dtype}; allowed are integers and floats"
-            raise _error(path, reason)
-        stored, mask = _in_order(path, stored, axes)
+            tags = SampleTags.read(page.aspage())
+            if tags.refusal:
+                raise _error(path, tags.refusal)
+            if stored.dtype.kind not in "iuf":
+                reason = f"its pixels have dtype {stored.dtype}; allowed are integers and floats"
+                raise _error(path, reason)
+            stored, alpha, extra = _in_order(path, stored, axes, tags.extras)
+            stored = tags.upright(tags.plain(stored))
+            alpha = None if alpha is None else tags.upright(alpha)
     except ImageReadError:
         raise
     except MemoryError as error:
@@ -79,10 +91,31 @@ def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CC
     except Exception as error:  # noqa: BLE001
         reason = " ".join(str(error).split())
         raise _error(path, f"the TIFF file is damaged or not supported ({reason})") from error
+    if note:
+        warnings.warn(f"{path}: {note}", AstroSRWarning, stacklevel=4)
+    if tags.orientation:
+        msg = (
+            f"{path}: by its orientation tag the image is stored {tags.orientation}; it was turned "
+            "upright, as viewers show it"
+        )
+        warnings.warn(msg, AstroSRWarning, stacklevel=4)
+    if extra == tifffile.EXTRASAMPLE.UNSPECIFIED:
+        msg = f"{path}: the last sample of each pixel is of unspecified kind and is left out"
+        warnings.warn(msg, AstroSRWarning, stacklevel=4)
     header = _header(description)
+    if tags.orientation:
+        header = without(header, WCS_KEYWORDS)
+    tags.add_filters(header)
     coding = PixelCoding(stored.dtype, read_factor(header, stored.dtype))
     data = coding.decode(stored)[0]
+    mask = None
+    if alpha is not None:
+        mask = np.broadcast_to(alpha == 0, data.shape).copy() if np.any(alpha == 0) else None
+        if extra == tifffile.EXTRASAMPLE.ASSOCALPHA:
+            data = _without_alpha(data, alpha)
     wcs = read_wcs(header, shape=data.shape, source=str(path))
+    if tags.is_display_curve(stored.dtype, header):
+        header[DISPLAY_KEYWORD] = (True, "values are for display by the file read")
     header["ASRDTYPE"] = (coding.name, "pixel type of the file read")
     return CCDData(data, unit=parse_unit(header.get("BUNIT")), mask=mask, wcs=wcs, meta=header)
 
@@ -176,39 +209,42 @@ def _check_segments(
             raise _error(path, "some of its strips or tiles are missing")
 
 
-def _choose(
-    path: Path, file: tifffile.TiffFile, wanted: int | str | None
-) -> tifffile.TiffPageSeries | tifffile.TiffPage | tifffile.TiffFrame:
+def _choose(path: Path, file: tifffile.TiffFile, wanted: int | str | None) -> tuple[Any, str]:
     if not file.series:
         raise _error(path, "it holds no image")
     if wanted is None:
-        return file.series[0]
+        return find_full_size(file)
     count = len(file.pages)
     if str(wanted) not in [str(i) for i in range(count)]:
         raise _error(path, f"there is no page {wanted!r}; it has pages 0 to {count - 1}")
-    return file.pages[int(wanted)]
+    return file.pages[int(wanted)], ""
 
 
-def _in_order(path: Path, stored: NDArray, axes: str) -> tuple[NDArray, NDArray[np.bool_] | None]:
-    """Put the axes into the order (plane, y, x), and take an alpha channel out."""
+def _in_order(
+    path: Path, stored: NDArray, axes: str, extras: tuple[int, ...]
+) -> tuple[NDArray, NDArray | None, int | None]:
+    """Put the axes into the order (plane, y, x), and take alpha or an extra sample out."""
     kept = "".join(a for a, n in zip(axes, stored.shape, strict=True) if a in "YX" or n != 1)
     stored = stored.reshape([n for a, n in zip(axes, stored.shape, strict=True) if a in kept])
     if "Y" not in kept or "X" not in kept or len(kept) > 3:
         raise _error(path, f"its image has axes {axes} of sizes {stored.shape}, not two or three")
-    mask = None
+    alpha = extra = None
     if len(kept) == 3:
         other = kept.translate(str.maketrans("", "", "YX"))
         order = [kept.index(other), kept.index("Y"), kept.index("X")]
         stored = stored.transpose(order)
-        if other == "S" and stored.shape[0] in (2, 4):
-            mask = stored[-1] == 0
-            stored = stored[:-1]
-            stored = stored[0] if len(stored) == 1 else stored
-            mask = np.broadcast_to(mask, stored.shape).copy() if mask.any() else None
+        if other == "S" and len(extras) < len(stored):
+            stored, alpha, extra = split_samples(stored, extras)
         stored = np.ascontiguousarray(stored)
     if stored.size == 0:
         raise _error(path, "its image has zero pixels")
-    return stored, mask
+    return stored, alpha, extra
+
+
+def _without_alpha(data: NDArray, alpha: NDArray) -> NDArray:
+    """Undo the multiplication by an associated alpha where it is not 0."""
+    opacity = alpha / (1.0 if alpha.dtype.kind == "f" else np.iinfo(alpha.dtype).max)
+    return (data / np.where(opacity == 0, 1.0, opacity)).astype(data.dtype)
 
 
 def _header(description: str) -> Header:
