@@ -127,7 +127,7 @@ def deconvolve(
         fwhm_in=fwhm,
         fwhm_out=target if stars > 0 else fwhm,
         strength=min(stars, extended),
-        noise=max(m.sigma for m in found),
+        noise=max(m.noise for m in found),
         parameters={
             "stars": stars,
             "extended": extended,
@@ -144,7 +144,7 @@ def deconvolve(
         if stars == extended == 0 and errors is None:
             sink[...] = frame.parts.data
             return
-        blend = make_blend(frame.parts.data, frame.parts.mask, stars, extended, fwhm)
+        blend = make_blend(frame.pixels, stars, extended, fwhm)
         planned = choose_runtime(runtime, device)
         if luminance_only:
             restore_luminance(frame, engine, found, target, planned, sink, blend=blend)

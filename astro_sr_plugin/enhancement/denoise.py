@@ -95,7 +95,7 @@ def denoise(
         fwhm_in=max(m.fwhm for m in found),
         fwhm_out=max(m.fwhm for m in found),
         strength=strength,
-        noise=max(m.sigma for m in found),
+        noise=max(m.noise for m in found),
         parameters={
             "noise_correlation": max(m.noise_correlation for m in found),
             **describe_field(found),

@@ -10,7 +10,7 @@ import numpy as np
 from astropy.nddata import CCDData
 from numpy.typing import NDArray
 
-from astro_sr_plugin.data.nddata import HDUChoice, Image
+from astro_sr_plugin.data.nddata import HDUChoice, Image, iter_planes
 from astro_sr_plugin.data.strips import release
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.models.registry import ModelLike, default_model, load_model, with_errors
@@ -104,7 +104,7 @@ def remove_stars(
         fwhm_in=max(m.fwhm for m in found),
         fwhm_out=max(m.fwhm for m in found),
         strength=None,
-        noise=max(m.sigma for m in found),
+        noise=max(m.noise for m in found),
         parameters={
             "noise_correlation": max(m.noise_correlation for m in found),
             **describe_field(found),
@@ -139,11 +139,11 @@ def remove_stars(
 
 def _subtract(frame: Frame, starless: NDArray, sink: NDArray) -> None:
     """Fill ``sink`` with the image less ``starless``, 0 where that is not a number."""
-    for index, plane, _ in frame.planes():
+    for index, plane in iter_planes(frame.parts.data):
         for first in range(0, len(plane), _ROWS):
             rows = slice(first, first + _ROWS)
             original = np.asarray(plane[rows], dtype=np.float64)
-            with np.errstate(invalid="ignore"):
+            with np.errstate(invalid="ignore", over="ignore"):
                 difference = original - starless[index][rows]
             sink[index][rows] = np.where(np.isfinite(difference), difference, 0.0)
         release(sink)

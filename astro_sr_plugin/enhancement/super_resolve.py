@@ -133,7 +133,7 @@ def super_resolve(
         weights_hash=engine.spec.sha256 or None,
         fwhm_in=max(m.fwhm for m in found),
         fwhm_out=target,
-        noise=max(m.sigma for m in found),
+        noise=max(m.noise for m in found),
         parameters={
             "conserve_flux": conserve_flux,
             "luminance_only": luminance_only,

@@ -16,6 +16,7 @@ from astro_sr_plugin.measurement.sky.noise import Noise, measure_noise
 from astro_sr_plugin.measurement.sky.saturation import find_saturation
 from astro_sr_plugin.measurement.sky.windows import check_plane, iterate_strips
 from astro_sr_plugin.measurement.sources.candidates import CandidateFinder
+from astro_sr_plugin.measurement.unusable import UnusablePixels
 
 __all__ = ["Sky", "measure_sky"]
 
@@ -57,7 +58,7 @@ class Sky:
 def measure_sky(
     plane: NDArray[Any],
     *,
-    mask: NDArray[np.bool_] | None = None,
+    mask: NDArray[np.bool_] | UnusablePixels | None = None,
     saturation: float | None = None,
     psf_grid: tuple[int, int] | None = None,
     wings: bool = True,
@@ -69,7 +70,7 @@ def measure_sky(
     ----------
     plane : numpy.ndarray, shape (ny, nx)
         Image in linear units.
-    mask : numpy.ndarray of bool, shape (ny, nx), optional
+    mask : numpy.ndarray of bool or UnusablePixels, shape (ny, nx), optional
         True marks pixels to leave out.
     saturation : float, optional
         Level of saturation that the header tells; a lower one found in the plane replaces it.
@@ -90,17 +91,17 @@ def measure_sky(
     InputError
         If the plane is unusable or has no usable pixel.
     """
-    background = measure_background(plane, mask=mask)
-    noise = measure_noise(plane, mask=mask, background=background)
+    data, unusable = check_plane(plane, mask)
+    background = measure_background(data, mask=unusable)
+    noise = measure_noise(data, mask=unusable, background=background)
     sigma = noise.sigma
     if not (np.isfinite(sigma) and sigma > 0):
-        sigma = background.rms if background.rms > 0 else _FAINTEST_TONE * _range(plane, mask)
-    found = find_saturation(plane, mask=mask, level=background.level, rms=background.rms)
+        sigma = background.rms if background.rms > 0 else _FAINTEST_TONE * _range(data, unusable)
+    found = find_saturation(data, mask=unusable, level=background.level, rms=background.rms)
     if found is not None and (saturation is None or found < saturation):
         saturation = found
-    data, excluded = check_plane(plane, mask)
-    level = detection_sigma(data, noise)
-    finder = CandidateFinder(data, excluded, background, level, saturation)
+    level = detection_sigma(data, unusable, noise)
+    finder = CandidateFinder(data, unusable, background, level, saturation)
     psf = fit_psf(finder, noise, psf_grid)
     varying = image = None
     if field:
@@ -109,23 +110,21 @@ def measure_sky(
         psf = varying.mean()
     if wings:
         image = measure_wings(
-            plane,
+            data,
             psf if varying is None else varying,
             background=background,
             sigma=sigma,
-            mask=mask,
+            mask=unusable,
             saturation=saturation,
         )
     return Sky(background, noise, float(sigma), saturation, psf, image, varying)
 
 
-def _range(plane: NDArray[Any], mask: NDArray[np.bool_] | None) -> float:
+def _range(plane: NDArray[Any], unusable: UnusablePixels) -> float:
     low, high = np.inf, -np.inf
     for y0, y1, _, _ in iterate_strips((plane.shape[0], plane.shape[1])):
         rows = np.asarray(plane[y0:y1], dtype=np.float64)
-        good = np.isfinite(rows)
-        if mask is not None:
-            good &= ~mask[y0:y1]
+        good = ~unusable[y0:y1]
         if good.any():
             low, high = min(low, rows[good].min()), max(high, rows[good].max())
     return float(high - low)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from html import escape
@@ -10,10 +11,17 @@ from typing import Any
 import numpy as np
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from astro_sr_plugin.data.nddata import Image, unpack
+from astro_sr_plugin.data.nddata import Image, iter_planes, unpack
 from astro_sr_plugin.data.pixel_kind import check_linear
+from astro_sr_plugin.exceptions import AstroSRWarning
+from astro_sr_plugin.measurement.pixels import (
+    PlanePixels,
+    describe_fill,
+    open_plane,
+    plane_name,
+)
 from astro_sr_plugin.measurement.plane import measure_sky
 from astro_sr_plugin.measurement.psf.moffat import PSFGrid
 from astro_sr_plugin.measurement.sky.gain import estimate_gain, number, read_gain
@@ -207,20 +215,25 @@ def measure(
     parts = unpack(image, mask=None if mask is None else np.asarray(mask))
     check_linear(parts, force=force)
     shape = parts.data.shape
-    planes = parts.data.reshape(-1, *shape[-2:])
-    masks = None if parts.mask is None else parts.mask.reshape(-1, *shape[-2:])
+    planes = [
+        open_plane(plane, None if parts.mask is None else parts.mask[index])
+        for index, plane in iter_planes(parts.data)
+    ]
+    fill = describe_fill(planes)
+    if fill is not None:
+        warnings.warn(fill, AstroSRWarning, stacklevel=2)
+    for which, plane in enumerate(planes):
+        if plane.unusable.all():
+            text = f"{plane_name(which, len(planes))} has no usable pixel: nothing is measured"
+            warnings.warn(text, AstroSRWarning, stacklevel=2)
     meta = parts.meta
     header_gain = read_gain(meta)
     header_saturation = number(meta, "SATURATE") or number(meta, "DATAMAX")
     results = [
-        _measure_plane(
-            plane,
-            None if masks is None else masks[i],
-            header_gain,
-            header_saturation,
-            psf_grid,
-        )
-        for i, plane in enumerate(planes)
+        _measure_nothing()
+        if plane.unusable.all()
+        else _measure_plane(plane, header_gain, header_saturation, psf_grid)
+        for plane in planes
     ]
 
     def column(name: str) -> tuple[Any, ...]:
@@ -243,23 +256,26 @@ def measure(
 
 
 def _measure_plane(
-    plane: NDArray[Any],
-    mask: NDArray[np.bool_] | None,
+    plane: PlanePixels,
     gain: float | None,
     saturation: float | None,
     psf_grid: tuple[int, int] | None,
 ) -> dict[str, Any]:
-    sky = measure_sky(plane, mask=mask, saturation=saturation, psf_grid=psf_grid, wings=False)
+    data, unusable, unit = plane.data, plane.unusable, plane.unit
+    if saturation is not None:
+        saturation /= unit
+    sky = measure_sky(data, mask=unusable, saturation=saturation, psf_grid=psf_grid, wings=False)
     noise, psf = sky.noise, sky.psf
     if gain is None:
-        gain = estimate_gain(plane, mask=mask, sigma=noise.sigma, correlation=noise.correlation)
+        gain = estimate_gain(data, mask=unusable, sigma=noise.sigma, correlation=noise.correlation)
+        gain = None if gain is None else gain / unit
     return {
-        "background": sky.background.level,
-        "background_rms": sky.background.rms,
-        "sigma": noise.sigma,
+        "background": sky.background.level * unit,
+        "background_rms": sky.background.rms * unit,
+        "sigma": noise.sigma * unit,
         "noise_correlation": noise.correlation,
         "gain": gain,
-        "saturation": sky.saturation,
+        "saturation": None if sky.saturation is None else sky.saturation * unit,
         "fwhm": psf.fwhm,
         "fwhm_error": psf.fwhm_error,
         "beta": psf.beta,
@@ -270,6 +286,25 @@ def _measure_plane(
         "psf_confidence": psf.confidence,
         "psf_confidence_value": psf.confidence_value,
         "psf_grid": psf.grid,
+    }
+
+
+def _measure_nothing() -> dict[str, Any]:
+    """Return the figures of a plane without a usable pixel."""
+    unknown = dict.fromkeys(
+        (
+            *("background", "background_rms", "sigma", "noise_correlation", "fwhm", "fwhm_error"),
+            *("beta", "ellipticity", "theta", "misfit"),
+        ),
+        float("nan"),
+    )
+    return unknown | {
+        "gain": None,
+        "saturation": None,
+        "n_stars": 0,
+        "psf_confidence": "none",
+        "psf_confidence_value": 0.0,
+        "psf_grid": None,
     }
 
 

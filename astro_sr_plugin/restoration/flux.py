@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 from scipy.interpolate import RectBivariateSpline
-from scipy.ndimage import binary_dilation, gaussian_filter, label, uniform_filter
+from scipy.ndimage import (
+    binary_dilation,
+    distance_transform_edt,
+    gaussian_filter,
+    label,
+    uniform_filter,
+)
 from scipy.ndimage import sum as ndimage_sum
 from scipy.signal import fftconvolve
 
@@ -83,14 +89,21 @@ class FluxLedger:
         self._light_out = np.zeros(self.blocks)
         self._light_core = np.zeros(self.blocks)
         self._doubtful = np.zeros(self.blocks, dtype=bool)
+        self._outside = np.zeros(self.blocks, dtype=bool)
+        self._spline: RectBivariateSpline | float = 0.0
 
     def count_input(
         self, first_row: int, values: NDArray[np.float32], mask: NDArray[np.float32]
     ) -> None:
-        """Count rows of the input (in noise sigma), beginning at a multiple of `BLOCK`."""
+        """Count rows of the input (in noise sigma), beginning at a multiple of `BLOCK`.
+
+        ``mask`` is 1 where a pixel is saturated or filled in, -1 where data are missing: such
+        blocks lie outside of the frame.
+        """
         place = slice(first_row // BLOCK, first_row // BLOCK + -(-len(values) // BLOCK))
         self._light_in[place] = _block_means(values, BLOCK)
-        self._doubtful[place] = _block_means(mask, BLOCK) > 0
+        self._outside[place] = _block_means(mask.clip(max=0), BLOCK) < 0
+        self._doubtful[place] = (_block_means(mask.clip(min=0), BLOCK) > 0) & ~self._outside[place]
 
     def count_output(
         self, first_row: int, values: NDArray[np.float32], mask: NDArray[np.float32] | None = None
@@ -108,6 +121,15 @@ class FluxLedger:
     def close(self) -> None:
         """Balance the counts; afterwards `correction` may be asked."""
         pad = _RADIUS
+        if self._outside.all():
+            self._core_factor = np.ones(self.blocks)
+            return
+        if self._outside.any():
+            # What a model makes of missing data means nothing: the nearest blocks go on there.
+            nearest = distance_transform_edt(
+                self._outside, return_distances=False, return_indices=True
+            )
+            self._light_out = self._light_out[tuple(nearest)]
         out = np.pad(self._light_out, pad, mode="symmetric")
         seen = fftconvolve(out, self._near, mode="same")[pad:-pad, pad:-pad]
         # No star beyond the edge is known of, whose far light would fall into the frame.
@@ -119,7 +141,10 @@ class FluxLedger:
         edge = min(_EDGE, min(self.blocks) // 4)
         inside = np.zeros(self.blocks, dtype=bool)
         inside[edge : self.blocks[0] - edge, edge : self.blocks[1] - edge] = True
-        level = missing[inside].mean()
+        if self._outside.any():
+            beside = binary_dilation(self._outside, np.ones((3, 3)), iterations=_EDGE)
+            inside &= ~beside if (inside & ~beside).any() else ~self._outside
+        level = missing[inside].mean() if inside.any() else 0.0
         missing = np.where(inside, missing - level, 0.0)
         smooth = level + gaussian_filter(missing, _SIGMA, mode="reflect", truncate=5.0)
         smooth += self._structure(missing, seen)
@@ -128,10 +153,11 @@ class FluxLedger:
             for length, n in zip(self.shape, self.blocks, strict=True)
         ]
         area = np.outer(*sizes).astype(float)
+        area[self._outside] = 0.0
         left = (self._light_in - self._light_out - smooth) * area
         regions, count = label(binary_dilation(self._doubtful, iterations=16))
         clear = regions == 0
-        if clear.any():
+        if area[clear].any():
             constant = np.sum(left[clear]) / np.sum(area[clear])
             smooth += constant
             left -= constant * area

@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from astro_sr_plugin.data.provenance import add_keywords
 from astro_sr_plugin.data.wcs import scale_wcs, scale_wcs_header
 from astro_sr_plugin.exceptions import AstroSRWarning
 from astro_sr_plugin.inference.runtime import Runtime
+from astro_sr_plugin.measurement.pixels import PlanePixels, open_plane
 
 __all__ = ["Frame", "choose_runtime", "open_frame"]
 
@@ -52,11 +54,18 @@ class Frame:
 
     parts: Unpacked
 
-    def planes(self) -> Iterator[tuple[tuple[int, ...], NDArray, NDArray[np.bool_] | None]]:
-        """Yield the index, the pixels and the mask of each plane."""
-        for index, plane in iter_planes(self.parts.data):
-            mask = None if self.parts.mask is None else self.parts.mask[index]
-            yield index, plane, mask
+    @cached_property
+    def pixels(self) -> list[PlanePixels]:
+        """The planes with their unusable pixels, found at first use."""
+        return [
+            open_plane(plane, None if self.parts.mask is None else self.parts.mask[index])
+            for index, plane in iter_planes(self.parts.data)
+        ]
+
+    def planes(self) -> Iterator[tuple[tuple[int, ...], PlanePixels]]:
+        """Yield the index and the pixels of each plane."""
+        for (index, _), pixels in zip(iter_planes(self.parts.data), self.pixels, strict=True):
+            yield index, pixels
 
     def error_of(self, index: tuple[int, ...]) -> NDArray | None:
         """Give the standard deviation of a plane; NaN or infinite where its weight is 0."""

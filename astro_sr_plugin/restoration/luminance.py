@@ -14,6 +14,8 @@ from astro_sr_plugin.data.strips import release
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.inference.tiling import reflect_indices
+from astro_sr_plugin.measurement.pixels import plane_name
+from astro_sr_plugin.measurement.unusable import UnusablePixels, find_unusable
 from astro_sr_plugin.models.filters import FILTER_RADIUS
 from astro_sr_plugin.models.spec import Conditions, Model
 from astro_sr_plugin.restoration.chroma import REACH, Chroma, match_filters
@@ -76,8 +78,15 @@ def restore_luminance(
         As for `~astro_sr_plugin.restoration.pipeline.restore_planes`.
     """
     scale = engine.spec.scale
-    planes = zip(frame.planes(), found, strict=True)
-    sources = [MeasuredPlane(plane, mask, measured) for (_, plane, mask), measured in planes]
+    planes = zip(frame.pixels, found, strict=True)
+    sources = [MeasuredPlane(p.data, p.unusable, measured) for p, measured in planes]
+    for number, figures in enumerate(found):
+        if not figures.usable:
+            msg = (
+                f"luminance_only=True needs three planes with data, but {plane_name(number, 3)} "
+                "holds none: leave the option out"
+            )
+            raise InputError(msg)
     conditions = [make_conditions(measured, target) for measured in found]
     seen = [
         s.with_cores(c, stars=math.isfinite(s.measured.saturation))
@@ -87,8 +96,9 @@ def restore_luminance(
     ny, nx = frame.parts.data.shape[1:]
     luminance, restored = sink[0][:ny, :nx], sink[-1]
     _add_up(seen, conditions, luminance)
-    measured = _measure(luminance, found)
-    whole = MeasuredPlane(luminance, None, measured)
+    unusable = find_unusable(luminance)
+    measured = _measure(luminance, unusable, found)
+    whole = MeasuredPlane(luminance, unusable, measured)
     reached = target_image(target, scale)
     restore_plane(whole, engine, make_conditions(measured, target), reached, runtime, restored)
     _share_out(seen, Chroma(conditions, target, scale), restored, sink, scale)
@@ -131,10 +141,12 @@ def _add_up(
         release(luminance)
 
 
-def _measure(luminance: NDArray, found: Sequence[PlaneMeasurement]) -> PlaneMeasurement:
+def _measure(
+    luminance: NDArray, unusable: UnusablePixels, found: Sequence[PlaneMeasurement]
+) -> PlaneMeasurement:
     """Measure the luminance; its PSF is the given one, or the widest plane's if it shows none."""
     # The cores of saturated stars are filled in the planes.
-    measured = replace(measure_plane(luminance, None), saturation=math.inf)
+    measured = replace(measure_plane(luminance, unusable), saturation=math.inf)
     widest = max(found, key=lambda m: m.fwhm)
     if widest.confidence != "given" and math.isfinite(measured.fwhm):
         return measured
@@ -145,6 +157,7 @@ def _measure(luminance: NDArray, found: Sequence[PlaneMeasurement]) -> PlaneMeas
         noise_correlation=measured.noise_correlation,
         saturation=math.inf,
         noise_map=None,
+        unit=1.0,
     )
 
 

@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.models.spec import Model
 from astro_sr_plugin.restoration.frame import Frame
-from astro_sr_plugin.restoration.plane import MeasuredPlane, PlaneMeasurement, restore_plane
+from astro_sr_plugin.restoration.plane import (
+    MeasuredPlane,
+    PlaneMeasurement,
+    copy_plane,
+    restore_plane,
+)
 from astro_sr_plugin.restoration.psf import make_conditions, target_image
 
 __all__ = ["restore_planes"]
@@ -55,10 +60,13 @@ def restore_planes(
         False takes halos and spikes of bright stars off before the model sees the image.
     """
     runtimes = _over_planes(runtime, len(found))
-    for (index, plane, plane_mask), measured, planned in zip(
-        frame.planes(), found, runtimes, strict=True
-    ):
-        source = MeasuredPlane(plane, plane_mask, measured)
+    for (index, pixels), measured, planned in zip(frame.planes(), found, runtimes, strict=True):
+        if not measured.usable:
+            copy_plane(frame.parts.data[index], engine.spec.scale, factor, sink[index])
+            if errors is not None:
+                errors[index] = np.nan
+            continue
+        source = MeasuredPlane(pixels.data, pixels.unusable, measured)
         if not with_far_light:
             source = source.without_far_light()
         conditions = make_conditions(source.measured, target)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import correlate1d
 
 from astro_sr_plugin.data.strips import release
 from astro_sr_plugin.exceptions import AstroSRWarning, InputError
@@ -23,25 +22,37 @@ from astro_sr_plugin.measurement.sky.background import (
     lower_background,
     measure_noise_map,
 )
+from astro_sr_plugin.measurement.sky.windows import check_plane
+from astro_sr_plugin.measurement.unusable import UnusablePixels
 from astro_sr_plugin.models.spec import Conditions, Model
 from astro_sr_plugin.restoration.cores import Cores, fit_cores
 from astro_sr_plugin.restoration.far_light import FarLight, fit_far_light
 from astro_sr_plugin.restoration.flux import BLOCK, FluxLedger
+from astro_sr_plugin.restoration.missing import (
+    HOLE_RADIUS,
+    MISSING_MARGIN,
+    fill_holes,
+    find_missing,
+    mirror_missing,
+)
 
-__all__ = ["MeasuredPlane", "PlaneMeasurement", "measure_plane", "restore_plane", "row_blocks"]
+__all__ = [
+    "MeasuredPlane",
+    "PlaneMeasurement",
+    "copy_plane",
+    "measure_plane",
+    "restore_plane",
+    "row_blocks",
+]
 
-_FILL_RADIUS = 6
-_FILL_SIGMA = 1.5
 _ROWS = 256
 _FLAT = 0.02
 _LEAST_NOISE = 0.1
-_ABSURD = 1e8
-"""Brightest usable pixel in noise sigma; beyond it numbers only stand for "no value"."""
 
 
 @dataclass(frozen=True)
 class PlaneMeasurement:
-    """What a model has to know of a plane; lengths in pixels, levels in image units.
+    """What a model has to know of a plane; lengths in pixels, levels in its own unit.
 
     Attributes
     ----------
@@ -69,6 +80,11 @@ class PlaneMeasurement:
         The profile over the field, where it changes; all others are then those of its mean.
     misfit : float
         Part of the stars that a Moffat profile does not describe; NaN if unknown.
+    unit : float
+        Unit of the plane in units of the image; see `~astro_sr_plugin.measurement.pixels`.
+    usable : bool
+        False for a plane without data, or constant: it comes back as it is, and these are the
+        figures of another one.
     """
 
     background: Background
@@ -86,10 +102,20 @@ class PlaneMeasurement:
     noise_map: Background | None = None
     psf_field: PSFField | None = None
     misfit: float = math.nan
+    unit: float = 1.0
+    usable: bool = True
+
+    @property
+    def noise(self) -> float:
+        """Noise of a pixel in the units of the image."""
+        return self.sigma * self.unit
 
 
 def measure_plane(
-    plane: NDArray, mask: NDArray[np.bool_] | None, error: NDArray | None = None
+    plane: NDArray,
+    mask: UnusablePixels | NDArray[np.bool_] | None,
+    error: NDArray | None = None,
+    unit: float = 1.0,
 ) -> PlaneMeasurement:
     """Measure sky, noise, stars and saturation of a plane.
 
@@ -97,22 +123,28 @@ def measure_plane(
     ----------
     plane : ndarray, shape (ny, nx)
         Linear image.
-    mask : ndarray of bool or None
+    mask : UnusablePixels, ndarray of bool or None
         True = excluded.
     error : ndarray, optional
         Standard deviation of each pixel. Its run over the plane, stars left out, says where the
         noise is larger; how large it is, the plane itself tells better.
+    unit : float
+        Unit of the plane in units of the image.
 
     Raises
     ------
     InputError
         If the plane is constant: there is nothing to measure or to enhance.
     """
+    plane, mask = check_plane(plane, mask)
+    if mask.all():
+        msg = "no pixel is usable (all are masked, NaN or infinite); there is nothing to enhance"
+        raise InputError(msg)
     sky = measure_sky(plane, mask=mask, field=True)
     if not sky.sigma > 0:
         msg = (
-            f"the image is constant (every pixel is {sky.background.level:g}); "
-            "it holds nothing to enhance"
+            f"every usable pixel is {sky.background.level * unit:g}; constant data hold nothing "
+            "to enhance"
         )
         raise InputError(msg)
     psf, correlation = sky.psf, sky.noise.correlation
@@ -133,10 +165,11 @@ def measure_plane(
         noise_map=None if error is None else _varying_noise(error, mask),
         psf_field=sky.field,
         misfit=psf.misfit,
+        unit=unit,
     )
 
 
-def _varying_noise(error: NDArray, mask: NDArray[np.bool_] | None) -> Background | None:
+def _varying_noise(error: NDArray, mask: UnusablePixels) -> Background | None:
     """Measure the smooth part of a map of errors; None if it is flat or says nothing."""
     found = measure_noise_map(error, mask=mask)
     return found if np.ptp(found.mesh) > _FLAT * found.level else None
@@ -150,8 +183,8 @@ class MeasuredPlane:
     ----------
     plane : ndarray, shape (ny, nx)
         Linear image; never changed, converted piece by piece.
-    mask : ndarray of bool or None
-        True = excluded.
+    mask : UnusablePixels
+        True = holds no data.
     measured : PlaneMeasurement
         Of this plane.
     cores : Cores or None
@@ -161,45 +194,51 @@ class MeasuredPlane:
     """
 
     plane: NDArray
-    mask: NDArray[np.bool_] | None
+    mask: UnusablePixels
     measured: PlaneMeasurement
     cores: Cores | None = None
     far_light: FarLight | None = None
 
     def read(
-        self, y0: int, y1: int, x0: int, x1: int
+        self, y0: int, y1: int, x0: int, x1: int, *, mirrored: bool = True
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Give a region that may reach beyond the plane, and what its pixels are.
 
-        1 where a pixel is saturated or filled in, -1 beyond the edges, 0 elsewhere.
+        1 where a pixel is saturated or filled in, -1 beyond the edges of the plane and in large
+        areas without data, 0 elsewhere. These areas hold the mirror image of what is beside them,
+        or, with ``mirrored=False``, nothing.
         """
         ny, nx = self.plane.shape
-        pad = _FILL_RADIUS
-        rows = reflect_indices(y0 - pad, y1 + pad, ny)
-        columns = reflect_indices(x0 - pad, x1 + pad, nx)
-        low_y, low_x = int(rows.min()), int(columns.min())
-        window = (low_y, int(rows.max()) + 1, low_x, int(columns.max()) + 1)
-        values, invalid, saturated = self.window(*window)
+        rows, columns = reflect_indices(y0, y1, ny), reflect_indices(x0, x1, nx)
+        ends = [(int(index.min()), int(index.max()) + 1) for index in (rows, columns)]
+        margin = HOLE_RADIUS
+        if mirrored and self.mask[slice(*ends[0]), slice(*ends[1])].any():
+            margin = MISSING_MARGIN
+        (low_y, high_y), (low_x, high_x) = (
+            (max(0, low - margin), min(length, high + margin))
+            for (low, high), length in zip(ends, (ny, nx), strict=True)
+        )
+        values, invalid, saturated = self.window(low_y, high_y, low_x, high_x)
         if self.cores is not None:
             self.cores.fill(values, saturated, low_y, low_x)
-        mirror = np.ix_(rows - low_y, columns - low_x)
-        values, invalid, saturated = values[mirror], invalid[mirror], saturated[mirror]
+        kinds = (invalid | saturated).astype(np.float32)
         if invalid.any():
-            values = _fill(values, invalid)
-        inner = (slice(pad, -pad), slice(pad, -pad))
-        kinds = (invalid | saturated)[inner].astype(np.float32)
+            missing = find_missing(invalid)
+            values = fill_holes(values, invalid)
+            if mirrored:
+                mirror_missing(values, missing)
+            kinds[missing] = -1.0
+        mirror = np.ix_(rows - low_y, columns - low_x)
+        values, kinds = values[mirror], kinds[mirror]
         for axis, (first, last, length) in enumerate(((y0, y1, ny), (x0, x1, nx))):
             place = np.arange(first, last)
             beyond = (place < 0) | (place >= length)
             kinds[(slice(None),) * axis + (beyond,)] = -1.0
-        return values[inner], kinds
+        return values, kinds
 
     def invalid(self, y0: int, y1: int) -> NDArray[np.bool_]:
         """Tell which pixels of rows ``y0:y1`` were not used."""
-        bad = self._unusable(self.plane[y0:y1])
-        if self.mask is not None:
-            bad |= self.mask[y0:y1]
-        return bad
+        return self.mask[y0:y1]
 
     def noise(
         self, y0: int, y1: int, x0: int, x1: int, scale: int = 1
@@ -220,12 +259,6 @@ class MeasuredPlane:
             above = np.asarray(self.plane[y0:y1]) >= self.measured.saturation
         return _enlarged((above & ~self.invalid(y0, y1)).astype(np.float32), scale)
 
-    def _unusable(self, raw: NDArray) -> NDArray[np.bool_]:
-        """Tell NaN, infinity, and the absurd numbers that some programs write in their place."""
-        limit = _ABSURD * self.measured.sigma
-        with np.errstate(invalid="ignore", over="ignore"):
-            return ~(np.abs(raw - self.measured.background.level) < limit)
-
     def with_cores(self, conditions: Conditions, *, stars: bool) -> MeasuredPlane:
         """Return the plane with hot pixels, and the cores of saturated stars, filled."""
         shape = (self.plane.shape[0], self.plane.shape[1])
@@ -245,9 +278,7 @@ class MeasuredPlane:
         raw = np.asarray(self.plane[y0:y1, x0:x1])
         if raw.dtype.kind != "f" or not raw.dtype.isnative:
             raw = raw.astype(np.float64 if raw.dtype.itemsize > 4 else np.float32)
-        invalid = self._unusable(raw)
-        if self.mask is not None:
-            invalid |= self.mask[y0:y1, x0:x1]
+        invalid = self.mask[y0:y1, x0:x1]
         level = self.measured.background.level_at(y0, y1, x0, x1)
         if self.far_light is not None:
             level = level + self.far_light.on(y0, y1, x0, x1)
@@ -256,19 +287,6 @@ class MeasuredPlane:
             saturated = raw >= self.measured.saturation
         values[invalid] = 0.0
         return values, invalid, saturated & ~invalid
-
-
-def _fill(values: NDArray[np.float32], invalid: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Fill holes with the weighted mean of their neighbourhood, or the sky where there is none."""
-    offsets = np.arange(-_FILL_RADIUS, _FILL_RADIUS + 1)
-    taps = np.exp(-0.5 * (offsets / _FILL_SIGMA) ** 2)
-    sums = []
-    for image in (np.where(invalid, 0.0, values), (~invalid).astype(np.float64)):
-        smooth = correlate1d(image.astype(np.float64), taps, axis=0, mode="constant")
-        sums.append(correlate1d(smooth, taps, axis=1, mode="constant"))
-    # Trust in a mean fades with the weight behind it: the rest is sky.
-    mean = sums[0] / (sums[1] + 0.05)
-    return np.where(invalid, mean, values).astype(np.float32)
 
 
 def restore_plane(
@@ -317,7 +335,7 @@ def restore_plane(
     shape = (source.plane.shape[0], source.plane.shape[1])
     ledger = FluxLedger(shape, scale, conditions.psf, target_psf, conditions.noise_correlation)
     for first, last in row_blocks(shape[0]):
-        ledger.count_input(first, *source.read(first, last, 0, shape[1]))
+        ledger.count_input(first, *source.read(first, last, 0, shape[1], mirrored=False))
     sharpens = conditions.target_fwhm < 0.95 * scale * conditions.fwhm
     stars = sharpens and math.isfinite(source.measured.saturation)
     seen = source.with_cores(conditions, stars=stars)
@@ -361,11 +379,11 @@ def restore_plane(
         if invalid.any():
             result[invalid] = _enlarged(original, scale)[invalid]
         with np.errstate(over="ignore"):
-            result *= factor
+            result *= factor * source.measured.unit
             sink[out] = result
         release(sink)
         if errors is not None:
-            deviation = _blended(errors[out], part) * noise * factor
+            deviation = _blended(errors[out], part) * noise * factor * source.measured.unit
             errors[out] = np.where(invalid, np.nan, deviation)
             release(errors)
 
@@ -380,6 +398,15 @@ def _blended(error: NDArray, part: NDArray[np.float32] | float) -> NDArray[np.fl
     noise = np.maximum(1.0, own)
     blended: NDArray[np.float64] = np.sqrt((1 - part) ** 2 * noise + part * (2 - part) * own)
     return blended
+
+
+def copy_plane(plane: NDArray, scale: int, factor: float, sink: NDArray) -> None:
+    """Write a plane as it is into ``sink``, its pixels repeated ``scale`` times."""
+    for first, last in row_blocks(len(plane), scale):
+        rows = np.asarray(plane[first:last]) * (1 if factor == 1 else factor)
+        sink[first * scale : last * scale] = _enlarged(rows, scale)
+        for array in (sink, plane):
+            release(array)
 
 
 def row_blocks(rows: int, scale: int = 1) -> Iterator[tuple[int, int]]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.data.formats.registry import read_image
 from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.measurement.pixels import describe_fill, plane_name
 from astro_sr_plugin.measurement.psf.field import PSFField
 from astro_sr_plugin.models.filters import FILTER_RADIUS, gaussian_kernel, make_moffat_psf
 from astro_sr_plugin.models.spec import Conditions, ModelSpec, PSFNodes
@@ -111,10 +112,10 @@ def measure_planes(frame: Frame, psf: PSFLike = None) -> list[PlaneMeasurement]:
     list of PlaneMeasurement
         One per plane.
     """
-    found = [
-        apply_given_psf(measure_plane(plane, plane_mask, frame.error_of(index)), psf)
-        for index, plane, plane_mask in frame.planes()
-    ]
+    fill = describe_fill(frame.pixels)
+    if fill is not None:
+        warn(fill)
+    found = _measure_usable(frame, psf)
     best = max(found, key=lambda m: (math.isfinite(m.fwhm), m.n_stars))
     lacking = [k for k, m in enumerate(found) if not math.isfinite(m.fwhm)]
     if not lacking or not math.isfinite(best.fwhm):
@@ -139,6 +140,29 @@ def measure_planes(frame: Frame, psf: PSFLike = None) -> list[PlaneMeasurement]:
         )
         for m in found
     ]
+
+
+def _measure_usable(frame: Frame, psf: PSFLike) -> list[PlaneMeasurement]:
+    """Measure the planes that can be; the others take the figures of the first one, marked."""
+    found: list[PlaneMeasurement | None] = []
+    reasons = []
+    for number, (index, pixels) in enumerate(frame.planes()):
+        error = frame.error_of(index)
+        if error is not None and pixels.unit != 1:
+            error = np.asarray(error, np.float64) / pixels.unit
+        try:
+            measured = measure_plane(pixels.data, pixels.unusable, error, pixels.unit)
+        except InputError as problem:
+            found.append(None)
+            reasons.append((number, problem))
+        else:
+            found.append(apply_given_psf(measured, psf))
+    first = next((m for m in found if m is not None), None)
+    if first is None:
+        raise reasons[0][1]
+    for number, reason in reasons:
+        warn(f"{plane_name(number, len(found))} comes back as it is: {reason}")
+    return [replace(first, usable=False) if m is None else m for m in found]
 
 
 def _told(

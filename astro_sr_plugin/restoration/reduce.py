@@ -76,10 +76,8 @@ def reduce_frame(frame: Frame, factor: int) -> Frame:
     if data.size == 0:
         msg = f"an image of {nx} x {ny} pixels cannot be reduced {factor} times"
         raise InputError(msg)
-    for index, plane in iter_planes(parts.data):
-        good = np.isfinite(plane)
-        if parts.mask is not None:
-            good &= ~parts.mask[index]
+    for (index, plane), pixels in zip(iter_planes(parts.data), frame.pixels, strict=True):
+        good = ~np.asarray(pixels.unusable)
         light = block_reduce(np.where(good, plane, 0.0), factor)
         count = block_reduce(good.astype(int), factor)
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from astro_sr_plugin.exceptions import InputError
-from astro_sr_plugin.stars.mask import star_mask
+from astro_sr_plugin.measurement.pixels import PlanePixels
+from astro_sr_plugin.stars.mask import mask_planes
 
 __all__ = ["check_strength", "make_blend"]
 
@@ -20,16 +23,14 @@ def check_strength(name: str, value: float) -> None:
 
 
 def make_blend(
-    data: NDArray, mask: NDArray[np.bool_] | None, stars: float, extended: float, fwhm: float
+    planes: Sequence[PlanePixels], stars: float, extended: float, fwhm: float
 ) -> NDArray[np.float32] | float:
     """Share of the restored image per pixel: ``stars`` on stars, ``extended`` elsewhere.
 
     Parameters
     ----------
-    data : ndarray, shape (ny, nx) or (n, ny, nx)
+    planes : sequence of PlanePixels
         The image.
-    mask : ndarray of bool or None
-        True = excluded.
     stars, extended : float
         Strengths, 0 to 1.
     fwhm : float
@@ -41,7 +42,5 @@ def make_blend(
     """
     if stars == extended:
         return float(stars)
-    soft = gaussian_filter(
-        star_mask(data, mask=mask, force=True).astype(np.float32), max(1.0, fwhm / 2)
-    )
+    soft = gaussian_filter(mask_planes(planes).astype(np.float32), max(1.0, fwhm / 2))
     return (extended + (stars - extended) * np.clip(soft, 0, 1)).astype(np.float32)

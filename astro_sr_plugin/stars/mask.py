@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_dilation
 
-from astro_sr_plugin.data.nddata import Image, unpack
+from astro_sr_plugin.data.nddata import Image, iter_planes, unpack
 from astro_sr_plugin.data.pixel_kind import check_linear
-from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.exceptions import AstroSRWarning, InputError
+from astro_sr_plugin.measurement.pixels import PlanePixels, describe_fill, open_plane
 from astro_sr_plugin.measurement.psf.moffat import measure_psf
 from astro_sr_plugin.measurement.psf.profiles import StarProfile
 from astro_sr_plugin.measurement.sky.background import Background, measure_background
@@ -18,9 +21,10 @@ from astro_sr_plugin.measurement.sky.noise import measure_noise
 from astro_sr_plugin.measurement.sky.saturation import find_saturation
 from astro_sr_plugin.measurement.sky.windows import Window, cut_window, iterate_strips
 from astro_sr_plugin.measurement.sources.detection import detect_stars
+from astro_sr_plugin.measurement.unusable import UnusablePixels
 from astro_sr_plugin.stars.spikes import follow_halo, follow_spikes, sample_rays
 
-__all__ = ["star_mask"]
+__all__ = ["mask_planes", "star_mask"]
 
 _DEFAULT_FWHM = 3.0
 _DEFAULT_BETA = 3.5
@@ -83,24 +87,51 @@ def star_mask(
             raise InputError(msg)
     parts = unpack(image, mask=None if mask is None else np.asarray(mask))
     check_linear(parts, force=force)
-    ny, nx = parts.data.shape[-2:]
-    planes = parts.data.reshape(-1, ny, nx)
-    masks = None if parts.mask is None else parts.mask.reshape(-1, ny, nx)
-    result = np.zeros((ny, nx), dtype=bool)
-    for i, plane in enumerate(planes):
-        excluded = None if masks is None else masks[i]
-        if excluded is not None and excluded.all():
-            continue
-        _mask_plane(
-            result, plane, excluded, nsigma, radius_factor, saturation, halo=halo, spikes=spikes
-        )
+    planes = [
+        open_plane(plane, None if parts.mask is None else parts.mask[index])
+        for index, plane in iter_planes(parts.data)
+    ]
+    fill = describe_fill(planes)
+    if fill is not None:
+        warnings.warn(fill, AstroSRWarning, stacklevel=2)
+    return mask_planes(planes, nsigma, radius_factor, saturation, halo=halo, spikes=spikes)
+
+
+def mask_planes(
+    planes: Iterable[PlanePixels],
+    nsigma: float = 5.0,
+    radius_factor: float = 1.0,
+    saturation: float | None = None,
+    *,
+    halo: bool = True,
+    spikes: bool = True,
+) -> NDArray[np.bool_]:
+    """Mark the stars of opened planes, all of one shape; parameters as for `star_mask`."""
+    result: NDArray[np.bool_] | None = None
+    for plane in planes:
+        if result is None:
+            result = np.zeros(plane.unusable.shape, dtype=bool)
+        if not plane.unusable.all():
+            _mask_plane(
+                result,
+                plane.data,
+                plane.unusable,
+                nsigma,
+                radius_factor,
+                None if saturation is None else saturation / plane.unit,
+                halo=halo,
+                spikes=spikes,
+            )
+    if result is None:
+        msg = "there is no plane to look for stars in"
+        raise InputError(msg)
     return result
 
 
 def _mask_plane(
     result: NDArray[np.bool_],
     plane: NDArray[Any],
-    excluded: NDArray[np.bool_] | None,
+    excluded: UnusablePixels,
     nsigma: float,
     radius_factor: float,
     saturation: float | None,
@@ -179,7 +210,7 @@ def _radii(stars: NDArray[Any], profile: StarProfile, sigma: float) -> NDArray[n
 def _mask_bright(
     result: NDArray[np.bool_],
     plane: NDArray[Any],
-    excluded: NDArray[np.bool_] | None,
+    excluded: UnusablePixels,
     background: Background,
     star: NDArray[Any],
     radius: float,
@@ -238,7 +269,7 @@ def _fill_bar(
 def _add_saturated(
     result: NDArray[np.bool_],
     plane: NDArray[Any],
-    excluded: NDArray[np.bool_] | None,
+    excluded: UnusablePixels,
     saturation: float,
     profile: StarProfile,
 ) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from astro_sr_plugin.data.formats.registry import read_image
 from astro_sr_plugin.data.nddata import Unpacked, iter_planes, unpack
 from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.measurement.pixels import PlanePixels, open_plane
 from astro_sr_plugin.measurement.plane import measure_sky
 from astro_sr_plugin.measurement.psf.extended import moffat_stamp
 from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement, measure_psf
@@ -85,21 +86,27 @@ def audit(
     factor = pair.scale**2 if conserve_flux else 1
     fwhm = target_fwhm or _header_fwhm(second)
     planes = [
-        (index, plane, None if first.mask is None else first.mask[index])
+        (index, open_plane(plane, None if first.mask is None else first.mask[index]))
         for index, plane in iter_planes(first.data)
     ]
-    measured = [_measure(plane, mask, first) for _, plane, mask in planes]
+    measured = [_measure(plane, first) for _, plane in planes]
+    if all(sky is None for sky in measured):
+        msg = "the input shows no noise; there is nothing to hold a result against"
+        raise InputError(msg)
     stars = find_stars(pair)
     tallies = []
-    for number, (index, plane, mask) in enumerate(planes):
+    for number, (index, plane) in enumerate(planes):
         sky = _with_psf(number, measured)
-        target = fwhm or measure_psf(second.data[index]).fwhm
+        if sky is None:
+            tallies.append((_Tally(number, stars), float("nan")))
+            continue
+        target = fwhm or measure_psf(open_plane(second.data[index]).data).fwhm
         if not target > 0:
             msg = "the result shows no star to measure; give target_fwhm, in its pixels"
             raise InputError(msg)
         _check_strength(second, sharper=target < _SAME_PSF * pair.scale * sky.profile.fwhm)
         tally = _Tally(number, stars)
-        for piece in _pieces(plane, second.data[index], mask, sky, target, factor):
+        for piece in _pieces(plane, second.data[index], sky, target, factor):
             tally.add(*piece)
         tallies.append((tally, sky.correlation))
     differences = np.concatenate([tally.differences for tally, _ in tallies])
@@ -140,25 +147,32 @@ class _Sky:
     photons: float | None
 
 
-def _measure(plane: NDArray[Any], mask: NDArray[np.bool_] | None, image: Unpacked) -> _Sky:
-    sky = measure_sky(plane, mask=mask)
+def _measure(plane: PlanePixels, image: Unpacked) -> _Sky | None:
+    """Measure a plane; None if it holds no data or no noise."""
+    if plane.unusable.all():
+        return None
+    sky = measure_sky(plane.data, mask=plane.unusable)
     sigma, correlation = sky.noise.sigma, sky.noise.correlation
     if not sigma > 0:
-        msg = "the input shows no noise; there is nothing to hold a result against"
-        raise InputError(msg)
-    gain = read_gain(image.meta) or estimate_gain(
-        plane, mask=mask, sigma=sigma, correlation=correlation
-    )
+        return None
+    gain = read_gain(image.meta)
+    if gain is not None:
+        gain *= plane.unit
+    else:
+        gain = estimate_gain(plane.data, mask=plane.unusable, sigma=sigma, correlation=correlation)
     photons = None if gain is None else 1.0 / (gain * sigma)
     psf = np.empty((0, 0)) if sky.wings is None else sky.wings.astype(np.float64)
     return _Sky(sky.background, sigma, correlation, sky.psf, psf, sky.saturation, photons)
 
 
-def _with_psf(number: int, measured: list[_Sky]) -> _Sky:
+def _with_psf(number: int, measured: list[_Sky | None]) -> _Sky | None:
     """Return a plane with its PSF, or that of the plane with most stars if it shows none."""
     sky = measured[number]
+    if sky is None:
+        return None
     if not np.isfinite(sky.profile.fwhm):
-        best = max(measured, key=lambda m: (np.isfinite(m.profile.fwhm), m.profile.n_stars))
+        known = [m for m in measured if m is not None]
+        best = max(known, key=lambda m: (np.isfinite(m.profile.fwhm), m.profile.n_stars))
         if not np.isfinite(best.profile.fwhm):
             msg = "the input shows no star to measure; a result cannot be held against it"
             raise InputError(msg)
@@ -184,9 +198,8 @@ def _check_strength(image: Unpacked, *, sharper: bool) -> None:
 
 
 def _pieces(
-    before: NDArray[Any],
+    plane: PlanePixels,
     after: NDArray[Any],
-    mask: NDArray[np.bool_] | None,
     sky: _Sky,
     target: float,
     factor: float,
@@ -194,6 +207,7 @@ def _pieces(
     """Yield evidence on overlapping pieces, which of their pixels count, and their first one."""
     from scipy.ndimage import maximum_filter
 
+    before = plane.data
     ny, nx = before.shape
     scale = after.shape[0] // ny
     sharper = target < _SAME_PSF * scale * sky.profile.fwhm
@@ -204,17 +218,17 @@ def _pieces(
         y1, x1 = min(y0 + _CORE, ny), min(x0 + _CORE, nx)
         box = (y0 - REACH, y1 + REACH, x0 - REACH, x1 + REACH)
         raw = _cut(before, box)
-        bad = ~np.isfinite(raw)
-        if mask is not None:
-            bad |= _cut(mask, box) != 0
+        missing = _cut(plane.unusable, box) != 0
+        bad = missing.copy()
         if sky.saturation is not None:
             bad |= raw >= sky.saturation
         level = _cut_level(sky.background, box)
-        observed = np.nan_to_num((raw - level) / sky.sigma)
+        observed = np.where(missing, 0.0, (raw - level) / sky.sigma)
         _mark_hot_pixels(observed, bad, sky.psf)
         fine = level.repeat(scale, axis=0).repeat(scale, axis=1)
-        result = factor * _cut(after, tuple(scale * side for side in box))
+        result = _cut(after, tuple(scale * side for side in box)) / plane.unit * factor
         result = np.nan_to_num((result - fine) / sky.sigma)
+        result[missing.repeat(scale, axis=0).repeat(scale, axis=1)] = 0.0
         counted = np.zeros(raw.shape, dtype=bool)
         low_y, low_x = max(y0, border) - box[0], max(x0, border) - box[2]
         counted[low_y : min(y1, ny - border) - box[0], low_x : min(x1, nx - border) - box[2]] = True
@@ -239,7 +253,7 @@ def _mark_hot_pixels(
         bad[tuple(found[0].T)] = True
 
 
-def _cut(array: NDArray[Any], box: tuple[int, ...]) -> NDArray[np.float64]:
+def _cut(array: Any, box: tuple[int, ...]) -> NDArray[np.float64]:
     """Cut a box ``y0, y1, x0, x1`` out, in float64; beyond the edges the image is mirrored."""
     (y0, y1, x0, x1), outside = _inside(box, array.shape)
     return np.pad(array[y0:y1, x0:x1].astype(np.float64), outside, mode="symmetric")

@@ -74,6 +74,7 @@ def test_uncertainty_does_not_depend_on_tiles(scene):
 def test_a_less_certain_profile_makes_stars_less_certain(scene):
     from dataclasses import replace
 
+    from astro_sr_plugin.measurement.unusable import find_unusable
     from astro_sr_plugin.models.registry import load_model, with_errors
     from astro_sr_plugin.restoration.plane import MeasuredPlane, measure_plane, restore_plane
     from astro_sr_plugin.restoration.psf import make_conditions, target_image
@@ -84,7 +85,7 @@ def test_a_less_certain_profile_makes_stars_less_certain(scene):
     for fwhm_error in (0.01, 0.10):
         told = make_conditions(replace(measured, fwhm_error=fwhm_error), 2.0)
         result, error = np.empty((2, SIZE, SIZE), np.float32)
-        source = MeasuredPlane(scene[1], None, measured)
+        source = MeasuredPlane(scene[1], find_unusable(scene[1]), measured)
         restore_plane(
             source, model, told, target_image(2.0, 1), asr.Runtime(), result, errors=error
         )

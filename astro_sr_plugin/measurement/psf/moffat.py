@@ -16,6 +16,7 @@ from astro_sr_plugin.measurement.sky.noise import Noise, measure_noise
 from astro_sr_plugin.measurement.sky.saturation import find_saturation
 from astro_sr_plugin.measurement.sky.windows import Window, check_plane, spread_windows
 from astro_sr_plugin.measurement.sources.candidates import CandidateFinder, Candidates, cut_stamps
+from astro_sr_plugin.measurement.unusable import UnusablePixels
 
 __all__ = [
     "PSFGrid",
@@ -171,15 +172,19 @@ def measure_psf(
         saturation = find_saturation(
             data, mask=excluded, level=background.level, rms=background.rms
         )
-    sigma = detection_sigma(data, noise)
+    sigma = detection_sigma(data, excluded, noise)
     return fit_psf(CandidateFinder(data, excluded, background, sigma, saturation), noise, grid)
 
 
-def detection_sigma(data: NDArray[Any], noise: Noise) -> float:
+def detection_sigma(data: NDArray[Any], unusable: UnusablePixels, noise: Noise) -> float:
     """Give the noise against which sources stand out; a plane without noise still has stars."""
     if noise.sigma > 0:
         return noise.sigma
-    low, high = np.percentile(data[:: max(1, data.shape[0] // 500)], [1, 99.9])
+    rows = range(0, data.shape[0], max(1, data.shape[0] // 500))
+    usable = np.concatenate([data[y][~unusable[y : y + 1][0]] for y in rows])
+    if not usable.size:
+        return 0.0
+    low, high = np.percentile(usable, [1, 99.9])
     return 1e-3 * float(high - low)
 
 

@@ -19,6 +19,7 @@ from scipy.ndimage import (
 
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.sky.windows import Window, check_plane, cut_window, iterate_strips
+from astro_sr_plugin.measurement.unusable import UnusablePixels
 
 __all__ = ["Background", "lower_background", "measure_background", "measure_noise_map"]
 
@@ -154,7 +155,7 @@ def measure_background(
 
 
 def measure_noise_map(
-    error: ArrayLike, *, mask: ArrayLike | None = None, box_size: int = 64
+    error: ArrayLike, *, mask: ArrayLike | UnusablePixels | None = None, box_size: int = 64
 ) -> Background:
     """Measure how the noise runs over the field, from the standard deviation of each pixel.
 
@@ -174,6 +175,8 @@ def measure_noise_map(
     """
     values = np.asarray(error)
     ny, nx = values.shape
+    if mask is not None and not isinstance(mask, UnusablePixels):
+        mask = np.asarray(mask)
     y_edges, x_edges = (
         np.linspace(0, length, max(1, round(length / box_size)) + 1).round().astype(int)
         for length in (ny, nx)
@@ -184,7 +187,7 @@ def measure_noise_map(
             box = values[y0:y1, x0:x1]
             good = np.isfinite(box) & (box > 0)
             if mask is not None:
-                good &= ~np.asarray(mask)[y0:y1, x0:x1]
+                good &= ~mask[y0:y1, x0:x1]
             if good.any():
                 mesh[i, j] = np.median(box[good])
     mesh = _fill(mesh) if np.isfinite(mesh).any() else np.zeros(mesh.shape)

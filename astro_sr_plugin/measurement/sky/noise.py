@@ -18,6 +18,7 @@ from astro_sr_plugin.measurement.sky.windows import (
     cut_window,
     spread_windows,
 )
+from astro_sr_plugin.measurement.unusable import UnusablePixels
 
 __all__ = ["Noise", "measure_noise"]
 
@@ -141,7 +142,7 @@ def measure_noise(
 
 def _cut_patches(
     data: NDArray[np.generic],
-    excluded: NDArray[np.bool_] | None,
+    excluded: UnusablePixels,
     window: Window,
     background: Background,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float64]]:
@@ -329,9 +330,7 @@ def _autocovariance_of(patches: NDArray[np.generic]) -> NDArray[np.float64]:
     return result
 
 
-def _fallback(
-    data: NDArray[np.generic], excluded: NDArray[np.bool_] | None, background: Background
-) -> Noise:
+def _fallback(data: NDArray[np.generic], excluded: UnusablePixels, background: Background) -> Noise:
     """Estimate from differences of neighbours, where there is no patch of sky to measure."""
     window = max(spread_windows(data.shape, _WINDOW, 1), key=lambda w: w.shape)
     values, bad = cut_window(data, excluded, window)

@@ -11,15 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter1d
 
 from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.measurement.unusable import UnusablePixels, find_unusable
 
 __all__ = ["Window", "check_plane", "cut_window", "iterate_strips", "spread_windows"]
-
-# Registration leaves corners whose sides are longer than this run of equal pixels.
-_RUN = 12
-_MOST_PADDING = 0.9
 
 
 class Window(NamedTuple):
@@ -36,29 +32,31 @@ class Window(NamedTuple):
         return self.y1 - self.y0, self.x1 - self.x0
 
 
-def check_plane(plane: Any, mask: Any = None) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Check that ``plane`` is a usable two-dimensional real image, without copying it.
-
-    The frame of one constant value that registration leaves along the borders is added to the
-    mask.
+def check_plane(plane: Any, mask: Any = None) -> tuple[NDArray[Any], UnusablePixels]:
+    """Check that ``plane`` is a usable two-dimensional real image, and find its unusable pixels.
 
     Parameters
     ----------
     plane : array_like, shape (ny, nx)
-        Integer or floating-point pixel values.
-    mask : array_like of bool, shape (ny, nx), optional
-        True marks pixels to leave out.
+        Integer or floating-point pixel values; never copied.
+    mask : array_like of bool or UnusablePixels, shape (ny, nx), optional
+        True marks pixels to leave out. What `find_unusable` has found on the plane is handed on as
+        it is.
 
     Returns
     -------
-    plane, mask : numpy.ndarray
-        The same data as arrays; `mask` may be None.
+    plane : numpy.ndarray
+        The same data.
+    unusable : UnusablePixels
+        Its pixels without data.
 
     Raises
     ------
     InputError
         If the plane is not two-dimensional, empty or not real, or the mask has another shape.
     """
+    if isinstance(mask, UnusablePixels):
+        return plane, mask
     array = np.asanyarray(plane)
     if isinstance(array, np.ma.MaskedArray):
         hidden = np.ma.getmaskarray(array)
@@ -78,17 +76,17 @@ def check_plane(plane: Any, mask: Any = None) -> tuple[NDArray[Any], NDArray[np.
     if excluded is not None and excluded.shape != array.shape:
         msg = f"mask has the shape {excluded.shape}, but the plane has {array.shape}"
         raise InputError(msg)
-    return array, _mask_padding(array, excluded)
+    return array, find_unusable(array, excluded)
 
 
 def cut_window(
-    plane: NDArray[Any], mask: NDArray[np.bool_] | None, window: Window
+    plane: NDArray[Any], unusable: UnusablePixels, window: Window
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Copy one window as native float32, with the pixels that cannot be used.
 
     Parameters
     ----------
-    plane, mask : numpy.ndarray, shape (ny, nx)
+    plane, unusable : numpy.ndarray and UnusablePixels, shape (ny, nx)
         As returned by `check_plane`.
     window : Window
         The rectangle to cut.
@@ -98,44 +96,14 @@ def cut_window(
     values : numpy.ndarray of float32
         C-contiguous copy; unusable pixels are set to 0.
     bad : numpy.ndarray of bool
-        True where the pixel is masked or not finite.
+        True where the pixel holds no data.
     """
     y0, y1, x0, x1 = window
-    values = np.array(plane[y0:y1, x0:x1], dtype=np.float32, order="C")
-    bad = ~np.isfinite(values)
-    if mask is not None:
-        bad |= mask[y0:y1, x0:x1]
+    with np.errstate(over="ignore"):
+        values = np.array(plane[y0:y1, x0:x1], dtype=np.float32, order="C")
+    bad = unusable[y0:y1, x0:x1]
     values[bad] = 0
     return values, bad
-
-
-def _mask_padding(
-    array: NDArray[Any], excluded: NDArray[np.bool_] | None
-) -> NDArray[np.bool_] | None:
-    """Add areas of the value that fills runs of the border, and the 2 pixels next to them."""
-    ny, nx = array.shape
-    if min(ny, nx) < 2 * _RUN:
-        return excluded
-    for y, x in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
-        if excluded is not None and excluded[y, x]:
-            continue
-        value = array[y, x]
-        row, column = array[y], array[:, x]
-        run_x = row[:_RUN] if x == 0 else row[-_RUN:]
-        run_y = column[:_RUN] if y == 0 else column[-_RUN:]
-        if not ((run_x == value).all() and (run_y == value).all()):
-            continue
-        same = array == value
-        inner = same[1:-1, 1:-1] & same[:-2, 1:-1] & same[2:, 1:-1]
-        inner &= same[1:-1, :-2] & same[1:-1, 2:]
-        if inner.mean() > _MOST_PADDING:
-            continue
-        flat = np.pad(inner, 1, mode="edge").view(np.uint8)
-        for axis in (0, 1):
-            flat = maximum_filter1d(flat, 7, axis=axis)
-        padding = flat.view(bool)
-        excluded = padding if excluded is None else excluded | padding
-    return excluded
 
 
 def iterate_strips(shape: tuple[int, int], pixels: int = 4_000_000) -> Iterator[Window]:

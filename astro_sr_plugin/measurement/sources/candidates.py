@@ -13,6 +13,7 @@ from scipy.spatial import KDTree
 
 from astro_sr_plugin.measurement.sky.background import Background
 from astro_sr_plugin.measurement.sky.windows import Window, cut_window
+from astro_sr_plugin.measurement.unusable import UnusablePixels
 
 __all__ = ["CandidateFinder", "Candidates", "cut_stamps", "extract_sources"]
 
@@ -139,7 +140,7 @@ class CandidateFinder:
     Parameters
     ----------
     data, excluded : numpy.ndarray, shape (ny, nx)
-        Plane and mask, from `check_plane`; the mask may be None.
+        Plane and unusable pixels, from `check_plane`.
     background : Background
         Sky of the plane.
     sigma : float
@@ -151,7 +152,7 @@ class CandidateFinder:
     def __init__(
         self,
         data: NDArray[Any],
-        excluded: NDArray[np.bool_] | None,
+        excluded: UnusablePixels,
         background: Background,
         sigma: float,
         saturation: float | None,

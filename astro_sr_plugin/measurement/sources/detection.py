@@ -18,6 +18,7 @@ from astro_sr_plugin.measurement.sky.noise import measure_noise
 from astro_sr_plugin.measurement.sky.saturation import find_saturation
 from astro_sr_plugin.measurement.sky.windows import Window, check_plane, cut_window
 from astro_sr_plugin.measurement.sources.candidates import extract_sources
+from astro_sr_plugin.measurement.unusable import UnusablePixels
 
 __all__ = ["STAR_DTYPE", "detect_stars"]
 
@@ -173,7 +174,7 @@ def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[Window, Window]]:
 
 def _detect_window(
     data: NDArray[Any],
-    excluded: NDArray[np.bool_] | None,
+    excluded: UnusablePixels,
     core: Window,
     outer: Window,
     background: Background,
