@@ -22,8 +22,8 @@ _WORDS = re.compile(
     re.IGNORECASE,
 )
 _OWN = "astro_sr_plugin"
-# About this many pixels make the histogram.
-_SAMPLE = 400_000
+# About this many pixels make the histogram, from at least so many rows.
+_SAMPLE, _FEWEST_ROWS = 400_000, 64
 _MAD_TO_SIGMA = 1.4826
 # A stretch puts the sky at 0.1 to 0.4 of the range, and its noise is then so large a part of the
 # range that little is left above: 3 to 12 sigma after a midtones transfer function, up to 35 after
@@ -74,7 +74,9 @@ def _histogram_sign(meta: Mapping[str, Any], data: NDArray) -> str:
     """Compare the noise of the sky with the range of values above it."""
     # Green of colour images, the first plane of cubes.
     plane = data if data.ndim == 2 else data[1 if len(data) == 3 else 0]
-    sample = plane.reshape(-1)[:: max(1, plane.size // _SAMPLE)].astype(np.float64)
+    # Whole rows, so that little of a mapped file is read.
+    step = max(1, min(len(plane) // _FEWEST_ROWS, plane.size // _SAMPLE))
+    sample = plane[::step].astype(np.float64)
     sample = sample[np.isfinite(sample)]
     if sample.size == 0:
         return ""

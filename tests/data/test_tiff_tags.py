@@ -187,6 +187,16 @@ def test_raw_images_of_cameras_are_mosaics(tmp_path, area):
         assert np.all(plane == level)
 
 
+def test_raw_files_of_other_kinds_are_named(tmp_path):
+    path = tmp_path / "a.cr2"
+    tifffile.imwrite(path, grey(), photometric="minisblack")
+    content = bytearray(path.read_bytes())
+    content[8:10] = b"CR"
+    path.write_bytes(content)
+    with pytest.raises(ImageReadError, match="raw file of a Canon camera"):
+        read_image(path)
+
+
 def test_the_table_of_a_camera_is_undone(tmp_path):
     table = (np.arange(256) ** 2).astype("u2")
     stored = grey((20, 30), "u1")

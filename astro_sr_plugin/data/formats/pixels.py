@@ -301,9 +301,11 @@ def _needs_finer_steps(coding: PixelCoding, data: NDArray) -> bool:
 
 def _with_finer_steps(coding: PixelCoding, data: NDArray, name: str, *, fits: bool) -> PixelCoding:
     """Spread the range of the values over the integers: BSCALE in FITS, else a stated factor."""
-    finite = [strip[np.isfinite(strip)] for strip in iter_strips(data)]
-    low = min(float(part.min()) for part in finite if part.size)
-    high = max(float(part.max()) for part in finite if part.size)
+    low, high = np.inf, -np.inf
+    for strip in iter_strips(data):
+        finite = strip[np.isfinite(strip)]
+        if finite.size:
+            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
     info = np.iinfo(coding.dtype)
     if fits:
         low, high = (0.0, 1.0) if low >= 0 and high <= 1 else (low, high if high > low else low + 1)

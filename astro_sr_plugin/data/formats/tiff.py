@@ -66,6 +66,9 @@ def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CC
     ImageReadError
         If the file is damaged or holds something else.
     """
+    with path.open("rb") as stream:
+        if stream.read(10)[8:] == b"CR":
+            raise _error(path, "it is a raw file of a Canon camera; convert it to FITS or DNG")
     try:
         with _silent(), tifffile.TiffFile(path) as file:
             source, note = _choose(path, file, hdu)
