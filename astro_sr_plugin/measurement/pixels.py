@@ -13,8 +13,8 @@ from astro_sr_plugin.measurement.unusable import UnusablePixels, find_unusable, 
 
 __all__ = ["PlanePixels", "ScaledPlane", "describe_fill", "open_plane", "plane_name"]
 
-_LARGEST_EXPONENT = 24
-"""Planes whose scatter lies within 2**-24 to 2**24 are worked with as they are: squares and sums of
+_LARGEST_EXPONENT = 20
+"""Planes whose scatter lies within 2**-20 to 2**20 are worked with as they are: squares and sums of
 their pixels stay within float32."""
 _LIMIT = 1000
 """Powers of two beyond this are not far from the ends of the range of float64."""
@@ -79,13 +79,22 @@ def open_plane(plane: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> Pl
     """
     # Differences of values near the end of the range of float64 would overflow.
     middle, spread = sample_spread(ScaledPlane(plane, _LARGEST_EXPONENT))
-    size = spread or abs(middle)
+    size = spread or abs(middle) or math.ldexp(_largest(plane), -_LARGEST_EXPONENT)
     exponent = math.frexp(size)[1] + _LARGEST_EXPONENT if size > 0 else 0
     exponent = min(max(exponent, -_LIMIT), _LIMIT)
     if abs(exponent) <= _LARGEST_EXPONENT:
         return PlanePixels(plane, find_unusable(plane, mask))
     scaled = ScaledPlane(plane, exponent)
     return PlanePixels(scaled, find_unusable(scaled, mask), math.ldexp(1.0, exponent))
+
+
+def _largest(plane: NDArray[Any]) -> float:
+    """Return the largest finite distance from 0 of a plane most of whose pixels are 0."""
+    largest = 0.0
+    for y0 in range(0, len(plane), 256):
+        rows = np.asarray(plane[y0 : y0 + 256], dtype=np.float64)
+        largest = max(largest, float(np.abs(rows[np.isfinite(rows)]).max(initial=0.0)))
+    return largest
 
 
 def plane_name(number: int, count: int) -> str:

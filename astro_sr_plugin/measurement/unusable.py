@@ -28,6 +28,9 @@ _ABSURD = 1e8
 Stars saturate at 1e5 times the noise of the sky."""
 _GAP = 1e3
 """Factor between the largest usable and the smallest absurd distance; light has no such gap."""
+_LARGEST = 1e15
+"""Largest usable value: float32 takes the squares of sums of so large values. The scatter of an
+opened plane is at most 1e6."""
 _SAMPLE_ROWS, _SAMPLE_COLUMNS = 128, 1024
 _COMMON = 0.3
 """Share of a sample from which its most frequent value is left out of the scatter."""
@@ -162,10 +165,7 @@ class _Scan(NamedTuple):
 
 def _absurd_limits(plane: Any) -> tuple[float, float]:
     """Return the least and the largest value that can be data."""
-    largest = np.finfo(np.float64).max
-    if plane.dtype.kind == "f" and plane.dtype.itemsize <= 4:
-        largest = np.finfo(plane.dtype.newbyteorder("=")).max
-    limits = -float(largest), float(largest)
+    limits = _widest_limits(plane)
     if plane.dtype.kind != "f":
         return limits
     middle, spread = sample_spread(plane)
@@ -175,11 +175,19 @@ def _absurd_limits(plane: Any) -> tuple[float, float]:
         return max(limits[0], middle - _ABSURD * spread), min(limits[1], middle + _ABSURD * spread)
 
 
+def _widest_limits(plane: Any) -> tuple[float, float]:
+    """Return what the type of a plane, and measurements in float32, can take."""
+    if plane.dtype.kind != "f":
+        return -np.inf, np.inf
+    largest = min(float(np.finfo(plane.dtype.newbyteorder("=")).max), _LARGEST)
+    return -largest, largest
+
+
 def _scan(plane: Any, mask: NDArray[np.bool_] | None, limits: tuple[float, float]) -> _Scan:
     """Read the plane once; again without limits if values run on smoothly beyond them."""
     shape = (plane.shape[0], plane.shape[1])
     bits, places, values = None, [], []
-    middle = limits[0] / 2 + limits[1] / 2
+    middle = 0.0 if np.isinf(limits[0]) else limits[0] / 2 + limits[1] / 2
     usable, absurd = 0.0, np.inf
     for y0, y1 in _strips(shape):
         strip = np.asarray(plane[y0:y1])
@@ -200,9 +208,8 @@ def _scan(plane: Any, mask: NDArray[np.bool_] | None, limits: tuple[float, float
                     if not bad.all():
                         usable = max(usable, float(np.abs(strip[~bad] - middle).max()))
         release(plane)
-    if np.isfinite(absurd) and absurd < _GAP * usable:
-        largest = float(np.finfo(plane.dtype.newbyteorder("=")).max)
-        return _scan(plane, mask, (-largest, largest))
+    if limits != _widest_limits(plane) and absurd < _GAP * usable:
+        return _scan(plane, mask, _widest_limits(plane))
     return _Scan(bits, limits, np.concatenate(places), np.concatenate(values))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, rotate
 
+import astro_sr_plugin as asr
 from astro_sr_plugin.measurement.pixels import open_plane
 from astro_sr_plugin.measurement.unusable import find_unusable
 
@@ -155,3 +156,11 @@ def test_planes_beyond_float32_get_a_unit_of_a_power_of_two(image, factor, dtype
     np.testing.assert_array_equal(opened.data[:] * opened.unit, plane)
     assert 1e-3 < np.std(opened.data[:64]) < 1e3
     assert open_plane(image).data is image
+
+
+def test_values_that_run_on_to_the_end_of_the_range_stop_nothing() -> None:
+    rng = np.random.default_rng(8)
+    plane = 10 ** rng.uniform(-300, 300, (96, 96)) * rng.choice([-1, 1], (96, 96))
+    for scale in (1.0, 1e8):
+        quality = asr.measure(plane * scale)
+        assert quality.n_stars == (0,)
