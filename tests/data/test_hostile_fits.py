@@ -105,3 +105,28 @@ def test_a_header_of_many_cards_comes_back_in_full(tmp_path):
         for keyword, value, comment in cards:
             assert (image.meta[keyword], image.meta.comments[keyword]) == (value, comment)
         assert list(image.meta["HISTORY"]) == [f"step {i} / of many" for i in range(300)]
+
+
+@pytest.mark.parametrize("value", ["32768", "'32768'", "' 3.2768E4'"])
+def test_a_zero_point_may_be_a_text(tmp_path, value):
+    raw = file_of(fits.PrimaryHDU(np.arange(12, dtype="i2").reshape(3, 4)))
+    (tmp_path / "a.fits").write_bytes(with_card(raw, "BZERO", value))
+    image = read_image(tmp_path / "a.fits")
+    np.testing.assert_array_equal(image.data, np.arange(12).reshape(3, 4) + 32768)
+    assert image.meta["ASRDTYPE"] == "uint16"
+
+
+@pytest.mark.parametrize("value", ["'2^15'", "'NaN'", "T", "1E400"])
+@pytest.mark.parametrize("keyword", ["BZERO", "BSCALE", "BLANK"])
+def test_a_scale_that_is_no_number_is_refused(tmp_path, keyword, value):
+    raw = file_of(fits.PrimaryHDU(np.ones((3, 4), "i2")))
+    (tmp_path / "a.fits").write_bytes(with_card(raw, keyword, value))
+    with pytest.raises(ImageReadError, match=f"{keyword} .*allowed is a finite number"):
+        read_image(tmp_path / "a.fits")
+
+
+def test_a_scale_of_zero_is_refused(tmp_path):
+    raw = file_of(fits.PrimaryHDU(np.ones((3, 4), "i2")))
+    (tmp_path / "a.fits").write_bytes(with_card(raw, "BSCALE", "0"))
+    with pytest.raises(ImageReadError, match="BSCALE is 0"):
+        read_image(tmp_path / "a.fits")

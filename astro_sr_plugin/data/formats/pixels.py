@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.io.fits import Header, VerifyError
+from astropy.io.fits.card import Undefined
 from numpy.typing import DTypeLike, NDArray
 
 from astro_sr_plugin.data.strips import iter_strips
@@ -64,12 +65,20 @@ class PixelCoding:
         Returns
         -------
         PixelCoding
-            Values that are no numbers count as absent.
+            Numbers count that stand in the header as texts (``BZERO = '32768'``).
+
+        Raises
+        ------
+        InputError
+            If one of them is no finite number, or BSCALE is 0.
         """
         dtype = np.dtype(f">{'f' if bitpix < 0 else 'i'}{abs(bitpix) // 8}")
         if bitpix == 8:
             dtype = np.dtype("u1")
-        scale = _number(header, "BSCALE", 1.0) or 1.0
+        scale = _number(header, "BSCALE", 1.0)
+        if scale == 0:
+            msg = "BSCALE is 0; allowed is any other finite number"
+            raise InputError(msg)
         zero = _number(header, "BZERO", 0.0)
         blank = _number(header, "BLANK", np.nan) if bitpix > 0 else np.nan
         return cls(dtype, scale, zero, int(blank) if np.isfinite(blank) else None)
@@ -386,10 +395,19 @@ def _with_blank(coding: PixelCoding, data: NDArray, name: str, *, allowed: bool)
 
 
 def _number(header: Header, keyword: str, default: float) -> float:
+    """Read a number, also one that stands in the header as a text."""
     try:
         value = header.get(keyword)
-    except VerifyError:
+    except VerifyError as error:
+        msg = f"{keyword} cannot be read; allowed is a finite number"
+        raise InputError(msg) from error
+    if value is None or isinstance(value, Undefined) or not str(value).strip():
         return default
-    if isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value):
-        return float(value)
-    return default
+    try:
+        number = np.nan if isinstance(value, bool) else float(value)
+    except (ValueError, TypeError, OverflowError):
+        number = np.nan
+    if not np.isfinite(number):
+        msg = f"{keyword} is {value!r}; allowed is a finite number"
+        raise InputError(msg)
+    return number
