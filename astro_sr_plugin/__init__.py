@@ -15,6 +15,8 @@ _PUBLIC = {
     "read_image": "data.formats.registry",
     "write_image": "data.formats.registry",
     "debayer": "data.debayer",
+    "list_images": "data.every_image",
+    "map_images": "data.every_image",
     "measure": "measurement.quality",
     "star_mask": "stars.mask",
     "denoise": "enhancement.denoise",

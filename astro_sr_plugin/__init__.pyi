@@ -3,6 +3,8 @@
 from astro_sr_plugin.batch.recipe import Recipe as Recipe
 from astro_sr_plugin.batch.run import run_batch as run_batch
 from astro_sr_plugin.data.debayer import debayer as debayer
+from astro_sr_plugin.data.every_image import list_images as list_images
+from astro_sr_plugin.data.every_image import map_images as map_images
 from astro_sr_plugin.data.formats.registry import read_image as read_image
 from astro_sr_plugin.data.formats.registry import write_image as write_image
 from astro_sr_plugin.enhancement.deconvolve import deconvolve as deconvolve

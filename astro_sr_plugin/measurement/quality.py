@@ -13,7 +13,7 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 from numpy.typing import ArrayLike
 
-from astro_sr_plugin.data.nddata import Image, iter_planes, unpack
+from astro_sr_plugin.data.nddata import HDUChoice, Image, iter_planes, unpack
 from astro_sr_plugin.data.pixel_kind import check_linear
 from astro_sr_plugin.exceptions import AstroSRWarning
 from astro_sr_plugin.measurement.pixels import (
@@ -186,6 +186,7 @@ def measure(
     mask: ArrayLike | None = None,
     psf_grid: tuple[int, int] | None = None,
     force: bool = False,
+    hdu: HDUChoice = None,
 ) -> Quality:
     """Measure sky, noise, stars and sampling of an image, plane by plane.
 
@@ -199,6 +200,8 @@ def measure(
         Number of cells (gy, gx) of a map of the stars' shape over the field.
     force : bool
         Take pixels that are no linear light (mosaics, magnitudes, stretched images) as they are.
+    hdu : int, str or (str, int), optional
+        Which image of a file.
 
     Returns
     -------
@@ -212,7 +215,7 @@ def measure(
     ImageReadError
         If a path cannot be read.
     """
-    parts = unpack(image, mask=None if mask is None else np.asarray(mask))
+    parts = unpack(image, mask=None if mask is None else np.asarray(mask), hdu=hdu)
     check_linear(parts, force=force)
     shape = parts.data.shape
     planes = [

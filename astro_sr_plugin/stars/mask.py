@@ -10,7 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_dilation
 
+<<<<<<< HEAD
 from astro_sr_plugin.data.nddata import Image, iter_planes, unpack
+=======
+from astro_sr_plugin.data.nddata import HDUChoice, Image, unpack
+>>>>>>> ee6ac0f (wip: every image of a file)
 from astro_sr_plugin.data.pixel_kind import check_linear
 from astro_sr_plugin.exceptions import AstroSRWarning, InputError
 from astro_sr_plugin.measurement.pixels import PlanePixels, describe_fill, open_plane
@@ -44,6 +48,7 @@ def star_mask(
     spikes: bool = True,
     saturation: float | None = None,
     force: bool = False,
+    hdu: HDUChoice = None,
 ) -> NDArray[np.bool_]:
     """Mark the stars of an image.
 
@@ -68,6 +73,8 @@ def star_mask(
         Pixels from this value up are saturated; looked for if not given.
     force : bool
         Take pixels that are no linear light (mosaics, magnitudes, stretched images) as they are.
+    hdu : int, str or (str, int), optional
+        Which image of a file.
 
     Returns
     -------
@@ -85,7 +92,7 @@ def star_mask(
         if not value > 0:
             msg = f"{name} is {value}, but it must be above 0"
             raise InputError(msg)
-    parts = unpack(image, mask=None if mask is None else np.asarray(mask))
+    parts = unpack(image, mask=None if mask is None else np.asarray(mask), hdu=hdu)
     check_linear(parts, force=force)
     planes = [
         open_plane(plane, None if parts.mask is None else parts.mask[index])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from astropy.nddata import CCDData
     from numpy.typing import NDArray
 
+    from astro_sr_plugin.data.nddata import HDUChoice
+
 __all__ = ["apply_stretch", "undo_stretch"]
 
 _DTYPE_KEY = "ASRSTRDT"
@@ -26,13 +29,14 @@ def apply_stretch(
     *,
     mask: NDArray[np.bool_] | None = None,
     linked: bool = True,
+    hdu: HDUChoice = None,
     **parameters: Any,
 ) -> CCDData:
     """Stretch an image, and write the curve into its header.
 
     Parameters
     ----------
-    image : `~astropy.nddata.CCDData`, `~astropy.nddata.NDData` or array_like
+    image : `~astropy.nddata.CCDData`, `~astropy.nddata.NDData`, array_like or path
         Mono (ny, nx) or colour (3, ny, nx), in linear units. Not changed.
     name : str or Stretch, optional
         ``"mtf"``, ``"asinh"``, ``"ghs"``, ``"log"``, ``"gamma"``: fitted to the image; or a
@@ -41,6 +45,8 @@ def apply_stretch(
         True = not used for the fit, beside the image's own mask.
     linked : bool, optional
         One curve for all channels, or one each.
+    hdu : int, str or (str, int), optional
+        Which image of a file.
     **parameters
         Keywords of the `fit` of the stretch, such as ``target`` or ``black``.
 
@@ -56,6 +62,7 @@ def apply_stretch(
     InputError
         For an unknown name or keyword, or an image that is stretched already.
     """
+    image = _opened(image, hdu)
     data, meta = _parts(image)
     if "ASRSTR" in meta:
         msg = f"image is stretched already (keyword ASRSTR = {meta['ASRSTR']!r}); undo that first"
@@ -74,13 +81,15 @@ def apply_stretch(
     return _image(image, stretch(data), meta, slope)
 
 
-def undo_stretch(image: Any) -> CCDData:
+def undo_stretch(image: Any, *, hdu: HDUChoice = None) -> CCDData:
     """Undo the stretch that the header tells of.
 
     Parameters
     ----------
-    image : `~astropy.nddata.CCDData` or `~astropy.nddata.NDData`
+    image : `~astropy.nddata.CCDData`, `~astropy.nddata.NDData` or path
         An image made by `apply_stretch`, perhaps saved and read again. Not changed.
+    hdu : int, str or (str, int), optional
+        Which image of a file.
 
     Returns
     -------
@@ -93,6 +102,7 @@ def undo_stretch(image: Any) -> CCDData:
     InputError
         If the header holds no stretch.
     """
+    image = _opened(image, hdu)
     data, meta = _parts(image)
     stretch = Stretch.from_header(meta)
     dtype = np.dtype(np.float32 if meta.get(_DTYPE_KEY) == "float32" else np.float64)
@@ -121,6 +131,15 @@ def _fitted(
         msg = f"stretch {name!r} has no parameter {unknown[0]!r}; it takes {allowed}"
         raise InputError(msg)
     return member.fit(image, mask=mask, linked=linked, **parameters)
+
+
+def _opened(image: Any, hdu: HDUChoice) -> Any:
+    """Read the image if it is the path of a file."""
+    if isinstance(image, str | os.PathLike):
+        from astro_sr_plugin.data.formats.registry import read_image
+
+        return read_image(image, hdu=hdu)
+    return image
 
 
 def _parts(image: Any) -> tuple[NDArray[Any], Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astro_sr_plugin.data.formats.registry import read_image
-from astro_sr_plugin.data.nddata import Unpacked, iter_planes, unpack
+from astro_sr_plugin.data.nddata import HDUChoice, Unpacked, iter_planes, unpack
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.pixels import PlanePixels, open_plane
 from astro_sr_plugin.measurement.plane import measure_sky
@@ -46,6 +46,7 @@ def audit(
     *,
     target_fwhm: float | None = None,
     conserve_flux: bool = False,
+    hdu: HDUChoice = None,
 ) -> Audit:
     """Hold a denoised, deconvolved or upscaled image against the image it was made from.
 
@@ -62,6 +63,8 @@ def audit(
         else that measured on it. Taken as a Gaussian if it is sharper than the input.
     conserve_flux : bool
         Whether a larger result keeps the sum of the pixels instead of the surface brightness.
+    hdu : int, str or (str, int), optional
+        Which image of the file `before`.
 
     Returns
     -------
@@ -78,8 +81,8 @@ def audit(
     Saturated, hot and masked pixels, and two FWHM around them and along the edges, are left out.
     """
     before, after = (
-        read_image(image) if isinstance(image, str | os.PathLike) else image
-        for image in (before, after)
+        read_image(image, hdu=choice) if isinstance(image, str | os.PathLike) else image
+        for image, choice in ((before, hdu), (after, None))
     )
     first, second = unpack(before), unpack(after)
     pair = compare_images(before, after)

@@ -41,7 +41,16 @@ from astro_sr_plugin.data.units import parse_unit
 from astro_sr_plugin.data.wcs_keywords import LOOKUP_KEYWORDS, WCS_KEYWORDS, read_wcs
 from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError
 
-__all__ = ["create_fits", "read", "release", "write"]
+__all__ = [
+    "FitsFile",
+    "HDUChoice",
+    "create_fits",
+    "read",
+    "read_errors",
+    "release",
+    "unpacked",
+    "write",
+]
 
 _OPENERS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
@@ -89,13 +98,30 @@ def read(path: Path, *, hdu: HDUChoice = None, memmap: bool = True) -> CCDData:
     ImageReadError
         If the file is damaged or holds no such image.
     """
+    with read_errors(path), unpacked(path) as stream, quiet():
+        return FitsFile(path, stream).image(hdu, memmap=memmap)
+
+
+@contextmanager
+def read_errors(path: Path) -> Iterator[None]:
+    """Turn whatever parsers of damaged files raise into one sentence about the file.
+
+    Parameters
+    ----------
+    path : Path
+        The file named in the message.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    ImageReadError
+        For any error inside.
+    """
     try:
-        with _stream(path) as stream, quiet():
-            _check_first_cards(stream, 0)
-            hdus = fits.open(
-                stream, memmap=False, do_not_scale_image_data=True, ignore_missing_simple=False
-            )
-            return _File(path, stream, hdus).image(hdu, memmap=memmap)
+        yield
     except (ImageReadError, AstroSRWarning):
         raise
     except OSError as error:
@@ -112,8 +138,19 @@ def read(path: Path, *, hdu: HDUChoice = None, memmap: bool = True) -> CCDData:
 
 
 @contextmanager
-def _stream(path: Path) -> Iterator[BinaryIO]:
-    """Open the file; compressed ones are unpacked into memory as a whole."""
+def unpacked(path: Path) -> Iterator[BinaryIO]:
+    """Open a file; compressed ones are unpacked into memory as a whole.
+
+    Parameters
+    ----------
+    path : Path
+        Plain, or packed by gzip, bzip2 or xz.
+
+    Yields
+    ------
+    BinaryIO
+        The plain bytes.
+    """
     with path.open("rb") as file:
         start = file.read(6)
         file.seek(0)
@@ -122,27 +159,44 @@ def _stream(path: Path) -> Iterator[BinaryIO]:
             yield file
             return
         buffer = io.BytesIO()
-        with cast("BinaryIO", opener(file)) as unpacked:
-            shutil.copyfileobj(unpacked, buffer, _CHUNK)
+        with cast("BinaryIO", opener(file)) as packed:
+            shutil.copyfileobj(packed, buffer, _CHUNK)
     buffer.seek(0)
     # Never closed: the image goes on using its memory.
     yield buffer
 
 
-class _File:
-    """An open FITS file."""
+class FitsFile:
+    """An open FITS file.
 
-    def __init__(self, path: Path, stream: BinaryIO, hdus: fits.HDUList) -> None:
+    Parameters
+    ----------
+    path : Path
+        For messages, and to map pixels from.
+    stream : BinaryIO
+        From `unpacked`.
+
+    Attributes
+    ----------
+    extensions : list of Extension
+        Name, version and shape of every HDU.
+    """
+
+    def __init__(self, path: Path, stream: BinaryIO) -> None:
         self.path = path
         self.stream = stream
-        self.hdus = hdus
-        self.images = _readable(hdus, stream)
+        _check_first_cards(stream, 0)
+        self.hdus = fits.open(
+            stream, memmap=False, do_not_scale_image_data=True, ignore_missing_simple=False
+        )
+        self.images = _readable(self.hdus, stream)
         self.extensions = [
             Extension(hdu.name.strip().upper(), int(hdu.ver), _shape(hdu)) for hdu in self.images
         ]
         self.length = stream.seek(0, io.SEEK_END)
 
     def image(self, wanted: HDUChoice, *, memmap: bool) -> CCDData:
+        """Read one image with its companions."""
         index = self.find(wanted)
         hdu = self.images[index]
         stored, coding = self.stored(index, memmap=memmap)
@@ -202,8 +256,12 @@ class _File:
         raise ImageReadError(msg)
 
     def numbered(self, wanted: int | str | tuple[str, int]) -> int:
+        """Find an HDU by its number or name."""
         if isinstance(wanted, tuple):
             wanted = ",".join(map(str, wanted))
+        if str(wanted).strip().lower() == "all":
+            msg = "hdu='all' is for astro_sr_plugin.map_images; one image is read here"
+            raise ImageReadError(msg)
         text = str(wanted).strip().upper()
         name, _, version = (part.strip() for part in text.partition(","))
         for index, extension in enumerate(self.extensions):
@@ -215,6 +273,7 @@ class _File:
         raise ImageReadError(msg)
 
     def listing(self, numbers: Iterable[int] | None = None) -> str:
+        """Name HDUs with their sizes, for messages; all of them by default."""
         entries = []
         for index in range(len(self.extensions)) if numbers is None else numbers:
             shape = self.extensions[index].shape
@@ -239,7 +298,7 @@ class _File:
             shown = self.listing(others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
             msg = (
                 f"{self.path}: HDU {index} {self.label(index)} is used, and {len(others)} more "
-                f"images are not: {shown}; hdu= (--hdu) chooses one"
+                f"images are not: {shown}; hdu=NAME chooses one"
             )
             warnings.warn(msg, AstroSRWarning, stacklevel=2)
 
@@ -299,13 +358,16 @@ class _File:
             return mapped, coding
         return np.fromfile(self.path, coding.dtype, count, offset=offset).reshape(hdu.shape), coding
 
-    def header(self, index: int) -> Header:
-        """Give the header of an image, with what the primary header adds."""
+    def own_header(self, index: int) -> Header:
+        """Give the header of an image without what the primary header adds."""
         hdu = self.images[index]
         if isinstance(hdu, fits.CompImageHDU):
-            header = clean_header(hdu.header)
-        else:
-            header = parse_header(self.raw(index))
+            return clean_header(hdu.header)
+        return parse_header(self.raw(index))
+
+    def header(self, index: int) -> Header:
+        """Give the header of an image, with what the primary header adds."""
+        header = self.own_header(index)
         if index == 0:
             return header
         own_wcs = "CTYPE1" in header
@@ -318,7 +380,14 @@ class _File:
                 header.append(card)
         return header
 
+    def whole(self, index: int) -> bytes:
+        """Give the bytes of an HDU, header and data."""
+        place = self.images[index].fileinfo()
+        self.stream.seek(place["hdrLoc"])
+        return self.stream.read(place["datLoc"] + place["datSpan"] - place["hdrLoc"])
+
     def raw(self, index: int) -> bytes:
+        """Give the bytes of a header."""
         place = self.images[index].fileinfo()
         self.stream.seek(place["hdrLoc"])
         return self.stream.read(place["datLoc"] - place["hdrLoc"])
@@ -340,7 +409,7 @@ class _File:
             if values.dtype == bool:
                 own = values
             else:
-                own_header = parse_header(self.raw(number))
+                own_header = self.own_header(number)
                 full = header.copy()
                 full.update(own_header)
                 own, note = exclude_flags(values, full)

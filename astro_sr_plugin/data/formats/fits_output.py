@@ -28,7 +28,7 @@ from astro_sr_plugin.data.strips import iter_strips, release
 from astro_sr_plugin.data.wcs_keywords import lookup_tables, store_wcs
 from astro_sr_plugin.exceptions import InputError, OutputError
 
-__all__ = ["FitsStream", "create_fits", "write"]
+__all__ = ["FitsStream", "append_image", "create_fits", "write"]
 
 _BLOCK = 2880
 _CHUNK = 16 * 2**20
@@ -80,8 +80,9 @@ def write(
     plain = part if suffix not in _PACKERS else part.with_name(part.name + ".fits")
     try:
         with plain.open("w+b") as stream:
-            _write_hdu(stream, _image_cards(data.shape, coding), header, data, coding, checksum)
-            _write_companions(stream, companions, checksum=checksum)
+            append_image(stream, data, header, coding, checksum=checksum)
+            for companion, array in companions:
+                append_image(stream, array, companion, checksum=checksum)
         if plain != part:
             with (
                 plain.open("rb") as source,
@@ -204,7 +205,8 @@ def create_fits(
             companions = _companions(
                 shape, clean_header(header), stream.mask, stream.uncertainty, stream.flags, wcs
             )
-            _write_companions(file, list(companions), checksum=checksum)
+            for companion, array in companions:
+                append_image(file, array, companion, checksum=checksum)
         with write_errors(target):
             finish(part, target)
     finally:
@@ -328,19 +330,32 @@ def _companions(
         yield clean_header(table.header), table.data
 
 
-def _write_companions(
-    stream: BinaryIO, companions: list[tuple[Header, NDArray]], *, checksum: bool
+def append_image(
+    stream: BinaryIO,
+    data: NDArray,
+    header: Header,
+    coding: PixelCoding | None = None,
+    *,
+    checksum: bool = True,
 ) -> None:
-    for header, array in companions:
-        coding = _coding_of(array)
-        _write_hdu(
-            stream,
-            _image_cards(array.shape, coding, extension=True),
-            header,
-            array,
-            coding,
-            checksum,
-        )
+    """Write an image HDU at the end of a file under construction.
+
+    Parameters
+    ----------
+    stream : BinaryIO
+        Open for reading and writing, at its end; the first HDU is the primary one.
+    data : ndarray
+        Physical values.
+    header : fits.Header
+        Clean header.
+    coding : PixelCoding, optional
+        How to store the values; by default integers as they are, floats in their precision.
+    checksum : bool, default True
+        Write CHECKSUM and DATASUM.
+    """
+    coding = coding or _coding_of(data)
+    first = _image_cards(data.shape, coding, extension=stream.tell() > 0)
+    _write_hdu(stream, first, header, data, coding, checksum)
 
 
 def _coding_of(array: NDArray) -> PixelCoding:
