@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.cli.audit import add_report_options, report_on
+from astro_sr_plugin.cli.every_image import process_file, wants_all
 from astro_sr_plugin.cli.options import (
     Commands,
     add_command,
@@ -267,21 +269,30 @@ def _remove_stars(args: argparse.Namespace, console: Console) -> int:
             raise OutputError(msg)
     for source, target, stars_target in zip(args.inputs, outputs, stars, strict=True):
         start = time.perf_counter()
-        starless, taken = asr.remove_stars(
-            open_image(source, args),
-            uncertainty=args.uncertainty,
-            force=args.force,
-            model=args.model,
-            runtime=make_runtime(args, console),
-        )
+        taken: list[CCDData] = []
+        found: list[dict[str, Any]] = []
+
+        def remove(
+            image: CCDData, taken: list[CCDData] = taken, found: list[Any] = found
+        ) -> CCDData:
+            starless, light = asr.remove_stars(
+                image,
+                uncertainty=args.uncertainty,
+                force=args.force,
+                model=args.model,
+                runtime=make_runtime(args, console),
+            )
+            taken.append(light)
+            found.append(figures_of(starless) | {"device": _device(args)})
+            return starless
+
+        names = process_file(remove, source, target, args)
         if stars_target is not None:
-            asr.write_image(taken, stars_target, dtype=args.dtype, overwrite=args.overwrite)
-        asr.write_image(starless, target, dtype=args.dtype, overwrite=args.overwrite)
+            lights = iter(taken)
+            process_file(lambda _image: next(lights), source, stars_target, args)  # noqa: B023
         seconds = time.perf_counter() - start
-        figures = figures_of(starless) | {"device": _device(args)}
         report = {"input": source, "output": target, "stars_output": stars_target}
-        console.record(**report, **figures, seconds=round(seconds, 3))
-        console.say(_sentence(target, figures, seconds))
+        _report_images(names, found, report, seconds, console)
     return _strict_code(args, console)
 
 
@@ -330,12 +341,15 @@ def enhance_file(
         Whether the result keeps its promises; True if that was not to be checked.
     """
     start = time.perf_counter()
+    if wants_all(args):
+        return _enhance_every_image(source, target, verb, args, console, **options)
+    # Read once: the input may be a pipe.
+    image = open_image(source, args)
     streamed = target.suffix.lower() in PLAIN_FITS and args.dtype is None
     options |= {"model": args.model, "runtime": make_runtime(args, console), "force": args.force}
     options["uncertainty"] = getattr(args, "uncertainty", False)
     if streamed:
         options |= {"out": target, "overwrite": args.overwrite}
-    image = open_image(source, args)
     result = getattr(asr, verb)(image, **options)
     if not streamed:
         asr.write_image(result, target, dtype=args.dtype, overwrite=args.overwrite)
@@ -348,6 +362,45 @@ def enhance_file(
         return True
     flux = {"conserve_flux": options.get("conserve_flux", False)}
     return report_on(image, result, console, report, **flux)
+
+
+def _enhance_every_image(
+    source: Path,
+    target: Path,
+    verb: str,
+    args: argparse.Namespace,
+    console: Console,
+    **options: Any,
+) -> bool:
+    """Run one verb on every image of a file."""
+    start = time.perf_counter()
+    found: list[dict[str, Any]] = []
+    options |= {"model": args.model, "force": args.force}
+    options["uncertainty"] = getattr(args, "uncertainty", False)
+
+    def work(image: CCDData) -> CCDData:
+        result: CCDData = getattr(asr, verb)(image, runtime=make_runtime(args, console), **options)
+        found.append(figures_of(result) | {"device": _device(args)})
+        return result
+
+    names = process_file(work, source, target, args)
+    seconds = time.perf_counter() - start
+    _report_images(names, found, {"input": source, "output": target}, seconds, console)
+    return True
+
+
+def _report_images(
+    names: Iterable[str],
+    found: list[dict[str, Any]],
+    report: dict[str, Any],
+    seconds: float,
+    console: Console,
+) -> None:
+    """Report the results of one file, image by image."""
+    for name, figures in zip(names, found, strict=True):
+        extension = {"hdu": name} if name else {}
+        console.record(**report, **extension, **figures, seconds=round(seconds, 3))
+        console.say(_sentence(f"{report['output']} {name}".rstrip(), figures, seconds))
 
 
 def _device(args: argparse.Namespace) -> str:
@@ -369,7 +422,7 @@ def figures_of(image: CCDData) -> dict[str, Any]:
     return {"shape": list(image.shape), **figures}
 
 
-def _sentence(target: Path, figures: dict[str, Any], seconds: float) -> str:
+def _sentence(target: Path | str, figures: dict[str, Any], seconds: float) -> str:
     parts = [f"{target}: {figures['shape'][-1]} x {figures['shape'][-2]} pixels"]
     if "fwhm_out" in figures:
         parts.append(_describe_widths(figures))

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import astro_sr_plugin as asr
+from astro_sr_plugin.cli.every_image import chosen_images, process_file
 from astro_sr_plugin.cli.options import (
     DTYPES,
     Commands,
@@ -19,6 +20,8 @@ from astro_sr_plugin.cli.options import (
 from astro_sr_plugin.cli.outputs import plan_outputs
 
 if TYPE_CHECKING:
+    from astropy.nddata import CCDData
+
     from astro_sr_plugin.cli.console import Console
 
 __all__ = ["add_commands"]
@@ -54,13 +57,16 @@ def add_commands(commands: Commands) -> None:
 def _measure(args: argparse.Namespace, console: Console) -> None:
     check_inputs(args.inputs)
     for path in args.inputs:
-        start = time.perf_counter()
-        quality = asr.measure(open_image(path, args), force=args.force)
-        seconds = round(time.perf_counter() - start, 3)
-        console.record(input=path, **quality.to_dict(), seconds=seconds)
-        if len(args.inputs) > 1:
-            console.say(f"{path}:")
-        console.say(quality.to_text())
+        images = chosen_images(path, args)
+        for hdu, name in images.items():
+            start = time.perf_counter()
+            quality = asr.measure(open_image(path, args, hdu=hdu), force=args.force)
+            seconds = round(time.perf_counter() - start, 3)
+            extension = {"hdu": name} if name else {}
+            console.record(input=path, **extension, **quality.to_dict(), seconds=seconds)
+            if len(args.inputs) > 1 or name:
+                console.say(f"{path} {name}".rstrip() + ":")
+            console.say(quality.to_text())
 
 
 def _star_mask(args: argparse.Namespace, console: Console) -> None:
@@ -70,11 +76,15 @@ def _star_mask(args: argparse.Namespace, console: Console) -> None:
     outputs = plan_outputs(args.inputs, args.output, ending="stars", overwrite=args.overwrite)
     for source, target in zip(args.inputs, outputs, strict=True):
         start = time.perf_counter()
-        image = open_image(source, args)
-        mask = np.asarray(asr.star_mask(image, force=args.force))
-        result = image.__class__(mask.astype(np.uint8), unit="", wcs=image.wcs, meta=image.meta)
-        asr.write_image(result, target, dtype=args.dtype, overwrite=args.overwrite)
-        covered = float(mask.mean())
+        shares: list[float] = []
+
+        def mask_stars(image: CCDData, shares: list[float] = shares) -> CCDData:
+            mask = np.asarray(asr.star_mask(image, force=args.force))
+            shares.append(float(mask.mean()))
+            return image.__class__(mask.astype(np.uint8), unit="", wcs=image.wcs, meta=image.meta)
+
+        process_file(mask_stars, source, target, args)
+        covered = float(np.mean(shares))
         seconds = time.perf_counter() - start
         console.record(input=source, output=target, covered=covered, seconds=round(seconds, 3))
         console.say(f"{target}: {100 * covered:.2f} % of the image is stars, {seconds:.1f} s")

@@ -24,6 +24,7 @@ __all__ = [
     "add_reporting_options",
     "check_inputs",
     "hdu_argument",
+    "input_argument",
     "make_runtime",
     "open_image",
     "psf_argument",
@@ -102,15 +103,18 @@ def add_image_options(
 ) -> None:
     """Add INPUT and ``--hdu``, and where a file is written ``-o --overwrite --dtype``."""
     if many:
-        parser.add_argument("inputs", metavar="INPUT", nargs="+", type=Path, help="image file")
+        parser.add_argument(
+            "inputs", metavar="INPUT", nargs="+", type=input_argument, help="image file or -"
+        )
     else:
-        parser.add_argument("input", metavar="INPUT", type=Path, help="image file")
+        parser.add_argument("input", metavar="INPUT", type=input_argument, help="image file")
     group = parser.add_argument_group("files")
     group.add_argument(
         "--hdu",
         type=hdu_argument,
-        metavar="N|NAME",
-        help="FITS extension to read (default: the first that holds an image)",
+        metavar="N|NAME|all",
+        help="FITS extension to read, such as 3, SCI or SCI,2; 'all' does every image of the file "
+        "and copies the rest (default: the first that holds an image)",
     )
     if output is None:
         return
@@ -142,12 +146,12 @@ def add_pixel_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_image(path: Path, args: argparse.Namespace) -> CCDData:
-    """Read an image as ``--hdu``, ``--debayer`` and ``--cfa-pattern`` say."""
+def open_image(path: Path, args: argparse.Namespace, *, hdu: int | str | None = None) -> CCDData:
+    """Read an image as ``--hdu`` (or `hdu`), ``--debayer`` and ``--cfa-pattern`` say."""
     import astro_sr_plugin as asr
 
-    image = asr.read_image(path, hdu=args.hdu)
-    if args.debayer is None:
+    image = asr.read_image(path, hdu=args.hdu if hdu is None else hdu)
+    if getattr(args, "debayer", None) is None:
         return image
     return asr.debayer(image, args.debayer, pattern=args.cfa_pattern)
 
@@ -188,6 +192,11 @@ def make_runtime(args: argparse.Namespace, console: Console) -> Runtime:
         overlap=args.overlap,
         progress=console.progress(),
     )
+
+
+def input_argument(text: str) -> Path:
+    """Return the path of an input; ``-`` is the standard input."""
+    return Path("/dev/stdin" if text == "-" else text)
 
 
 def hdu_argument(text: str) -> int | str:

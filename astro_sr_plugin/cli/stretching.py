@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import astro_sr_plugin as asr
+from astro_sr_plugin.cli.every_image import process_file
 from astro_sr_plugin.cli.options import (
     DTYPES,
     Commands,
@@ -106,9 +107,8 @@ def _run(
     outputs = plan_outputs(args.inputs, args.output, ending=ending, overwrite=args.overwrite)
     for source, target in zip(args.inputs, outputs, strict=True):
         start = time.perf_counter()
-        result = work(asr.read_image(source, hdu=args.hdu))
-        asr.write_image(result, target, dtype=args.dtype, overwrite=args.overwrite)
-        curve = {key: value for key, value in result.meta.items() if key.startswith("ASRSTR")}
+        header = next(iter(process_file(work, source, target, args).values()))
+        curve = {key: value for key, value in header.items() if key.startswith("ASRSTR")}
         curve.pop("ASRSTREN", None)
         seconds = time.perf_counter() - start
         console.record(input=source, output=target, **curve, seconds=round(seconds, 3))

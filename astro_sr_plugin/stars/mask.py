@@ -10,11 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_dilation
 
-<<<<<<< HEAD
-from astro_sr_plugin.data.nddata import Image, iter_planes, unpack
-=======
-from astro_sr_plugin.data.nddata import HDUChoice, Image, unpack
->>>>>>> ee6ac0f (wip: every image of a file)
+from astro_sr_plugin.data.nddata import HDUChoice, Image, iter_planes, unpack
 from astro_sr_plugin.data.pixel_kind import check_linear
 from astro_sr_plugin.exceptions import AstroSRWarning, InputError
 from astro_sr_plugin.measurement.pixels import PlanePixels, describe_fill, open_plane

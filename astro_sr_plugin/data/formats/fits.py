@@ -285,7 +285,7 @@ class FitsFile:
         """Name an HDU; with its version where the name alone is not enough."""
         own = self.extensions[index]
         alone = sum(extension.name == own.name for extension in self.extensions) == 1
-        return own.name if alone else f"{own.name},{own.version}"
+        return own.name if alone or not own.name else f"{own.name},{own.version}"
 
     def name_others(self, index: int) -> None:
         """Warn that the file holds further images, which are not used."""
