@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from dataclasses import replace
 
 from astropy.nddata import CCDData
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import HDUChoice, Image
+from astro_sr_plugin.exceptions import AstroSRWarning
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.models.registry import ModelLike, default_model, load_model, with_errors
 from astro_sr_plugin.restoration.frame import choose_runtime, open_frame
@@ -85,6 +87,13 @@ def denoise(
         engine = with_errors(engine)
     frame = open_frame(image, mask=mask, hdu=hdu, force=force)
     found = measure_planes(frame)
+    if not any(m.noise_found for m in found):
+        sigma = max(m.noise for m in found)
+        text = (
+            "no noise was found in the image, so there is nothing to remove; structure fainter "
+            f"than {sigma:.3g} may be lost"
+        )
+        warnings.warn(text, AstroSRWarning, stacklevel=2)
     # Where no stars tell the PSF, a typical one serves: it only sets how far the filters reach.
     told = [m if math.isfinite(m.fwhm) else replace(m, fwhm=_TYPICAL_FWHM) for m in found]
     header = frame.header(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from math import isfinite
 
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import HDUChoice, Image, iter_planes
 from astro_sr_plugin.data.strips import release
+from astro_sr_plugin.exceptions import AstroSRWarning
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.models.registry import ModelLike, default_model, load_model, with_errors
 from astro_sr_plugin.restoration.frame import Frame, choose_runtime, open_frame
@@ -22,6 +25,8 @@ __all__ = ["remove_stars"]
 
 _TYPICAL_FWHM = 3.0
 _ROWS = 256
+# Light of a star's brightest pixel in noise sigma; what is less is the noise of the sky.
+_CLEAR = 5.0
 
 
 def remove_stars(
@@ -130,20 +135,33 @@ def remove_stars(
     starless = frame.finish(fill, header, 1, out, overwrite, errors=errors)
     left = starless.data if isinstance(starless, CCDData) else starless
 
+    removed = 0
+
     def subtract(sink: NDArray) -> None:
-        _subtract(frame, left, sink)
+        nonlocal removed
+        removed = _subtract(frame, left, sink, [_CLEAR * m.noise for m in found])
 
     stars = frame.finish(subtract, header, 1, stars_out, overwrite, dtype=np.dtype(np.float64))
+    if not removed:
+        text = "no stars were found, so none were removed"
+        warnings.warn(text, AstroSRWarning, stacklevel=2)
     return starless, stars
 
 
-def _subtract(frame: Frame, starless: NDArray, sink: NDArray) -> None:
-    """Fill ``sink`` with the image less ``starless``, 0 where that is not a number."""
-    for index, plane in iter_planes(frame.parts.data):
+def _subtract(frame: Frame, starless: NDArray, sink: NDArray, thresholds: Sequence[float]) -> int:
+    """Fill ``sink`` with the image less ``starless``, 0 where that is not a number.
+
+    Returns the number of pixels from which more than the threshold of their plane was taken.
+    """
+    clear = 0
+    for (index, plane), threshold in zip(iter_planes(frame.parts.data), thresholds, strict=True):
         for first in range(0, len(plane), _ROWS):
             rows = slice(first, first + _ROWS)
             original = np.asarray(plane[rows], dtype=np.float64)
             with np.errstate(invalid="ignore", over="ignore"):
                 difference = original - starless[index][rows]
-            sink[index][rows] = np.where(np.isfinite(difference), difference, 0.0)
+            difference[~np.isfinite(difference)] = 0.0
+            sink[index][rows] = difference
+            clear += int(np.count_nonzero(difference > threshold))
         release(sink)
+    return clear

@@ -97,7 +97,9 @@ def measure_sky(
     sigma = noise.sigma
     if not (np.isfinite(sigma) and sigma > 0):
         sigma = background.rms if background.rms > 0 else _FAINTEST_TONE * _range(data, unusable)
-    found = find_saturation(data, mask=unusable, level=background.level, rms=background.rms)
+    found = find_saturation(
+        data, mask=unusable, level=background.level, rms=background.rms, step=noise.step
+    )
     if found is not None and (saturation is None or found < saturation):
         saturation = found
     level = detection_sigma(data, unusable, noise)

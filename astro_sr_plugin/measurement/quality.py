@@ -28,6 +28,10 @@ from astro_sr_plugin.measurement.sky.gain import estimate_gain, number, read_gai
 
 __all__ = ["Quality", "measure", "measure_pixel_scale"]
 
+# Confidence in the noise from which it is right to some 5 %, and below which it may be off by a
+# factor of 2.
+_RELIABLE, _UNCERTAIN = 0.6, 0.3
+
 Numbers = tuple[float, ...]
 Optionals = tuple[float | None, ...]
 
@@ -45,7 +49,12 @@ class Quality:
     background, background_rms : tuple of float
         Sky level, and scatter of the pixels about it, in image units.
     sigma : tuple of float
-        Noise of one pixel of the sky, in image units, right also where it is correlated.
+        Noise of one pixel of the sky, in image units, right also where it is correlated; the one
+        that the verbs use. Of an image without noise, its faintest tones.
+    noise_confidence : tuple of float
+        0..1: how much `sigma` can be relied on; below 0.3 it may be off by a factor of 2, and 0
+        means that no noise was found. It falls with few pixels of empty sky, and where faint stars
+        or nebulosity cannot be told from the noise.
     noise_correlation : tuple of float
         Correlation coefficient of the noise of neighbouring pixels; 0 is white.
     gain : tuple of float or None
@@ -85,6 +94,7 @@ class Quality:
     background: Numbers
     background_rms: Numbers
     sigma: Numbers
+    noise_confidence: Numbers
     noise_correlation: Numbers
     gain: Optionals
     gain_source: str | None
@@ -150,6 +160,7 @@ class Quality:
             (f"Background{unit}", [_show(value) for value in self.background]),
             (f"Background rms{unit}", [_show(value) for value in self.background_rms]),
             (f"Noise sigma{unit}", [_show(value) for value in self.sigma]),
+            ("Noise confidence", [_name_noise(value) for value in self.noise_confidence]),
             ("Noise correlation", [_show(value, ".2f") for value in self.noise_correlation]),
             (f"Gain [e-/adu], {self.gain_source}", [_show(value) for value in self.gain])
             if self.gain_source
@@ -275,7 +286,8 @@ def _measure_plane(
     return {
         "background": sky.background.level * unit,
         "background_rms": sky.background.rms * unit,
-        "sigma": noise.sigma * unit,
+        "sigma": sky.sigma * unit,
+        "noise_confidence": noise.confidence if noise.sigma > 0 else 0.0,
         "noise_correlation": noise.correlation,
         "gain": gain,
         "saturation": None if sky.saturation is None else sky.saturation * unit,
@@ -302,6 +314,7 @@ def _measure_nothing() -> dict[str, Any]:
         float("nan"),
     )
     return unknown | {
+        "noise_confidence": 0.0,
         "gain": None,
         "saturation": None,
         "n_stars": 0,
@@ -309,6 +322,14 @@ def _measure_nothing() -> dict[str, Any]:
         "psf_confidence_value": 0.0,
         "psf_grid": None,
     }
+
+
+def _name_noise(confidence: float) -> str:
+    if confidence >= _RELIABLE:
+        return "high"
+    if confidence >= _UNCERTAIN:
+        return "medium"
+    return "low" if confidence > 0 else "none"
 
 
 def _readnoise(meta: Mapping[str, Any]) -> float | None:

@@ -85,6 +85,8 @@ class PlaneMeasurement:
     usable : bool
         False for a plane without data, or constant: it comes back as it is, and these are the
         figures of another one.
+    noise_found : bool
+        False if the plane has no measurable noise, so that `sigma` only stands for it.
     """
 
     background: Background
@@ -104,6 +106,7 @@ class PlaneMeasurement:
     misfit: float = math.nan
     unit: float = 1.0
     usable: bool = True
+    noise_found: bool = True
 
     @property
     def noise(self) -> float:
@@ -166,6 +169,7 @@ def measure_plane(
         psf_field=sky.field,
         misfit=psf.misfit,
         unit=unit,
+        noise_found=sky.noise.sigma > 0,
     )
 
 

@@ -145,14 +145,14 @@ def _mask_plane(
     """Add the stars of one plane to `result`."""
     background = measure_background(plane, mask=excluded)
     noise = measure_noise(plane, mask=excluded, background=background)
-    sigma = noise.sigma
+    sigma = noise.detection_sigma
     if not sigma > 0:
         sigma = background.rms if background.rms > 0 else 0.0
     if not sigma > 0:
         return
     if saturation is None:
         saturation = find_saturation(
-            plane, mask=excluded, level=background.level, rms=background.rms
+            plane, mask=excluded, level=background.level, rms=background.rms, step=noise.step
         )
     psf = measure_psf(
         plane,

@@ -14,6 +14,7 @@ from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.quality import Quality, measure
 from astro_sr_plugin.measurement.sky.gain import estimate_gain, read_gain
 from astro_sr_plugin.measurement.sky.saturation import find_saturation
+from astro_sr_plugin.restoration.plane import measure_plane
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,20 @@ def test_text_and_html(colour: Quality) -> None:
 def test_verdict_on_sampling(field, fwhm: float, verdict: str) -> None:
     shape = (400, 400) if fwhm < 5 else (600, 600)
     assert measure(field(4, fwhm, shape=shape)).sampling.startswith(verdict)
+
+
+def test_confidence_in_the_noise_is_said(colour: Quality) -> None:
+    assert min(colour.noise_confidence) > 0.6
+    assert "Noise confidence" in colour.to_text()
+    silent = measure(np.full((50, 50), 3.0))
+    assert silent.noise_confidence == (0.0,)
+    assert "none" in silent.to_text()
+
+
+def test_the_noise_is_the_one_that_the_verbs_use(field) -> None:
+    y, x = np.mgrid[:96, :96]
+    for plane in (field(1, 3.0, shape=(96, 96)), np.exp(-np.hypot(y - 48, x - 48) / 9)):
+        assert measure(plane).sigma == (measure_plane(plane, None).sigma,)
 
 
 def test_no_stars_is_said() -> None:

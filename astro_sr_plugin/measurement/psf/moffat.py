@@ -170,7 +170,7 @@ def measure_psf(
         noise = measure_noise(data, mask=excluded, background=background)
     if saturation is None:
         saturation = find_saturation(
-            data, mask=excluded, level=background.level, rms=background.rms
+            data, mask=excluded, level=background.level, rms=background.rms, step=noise.step
         )
     sigma = detection_sigma(data, excluded, noise)
     return fit_psf(CandidateFinder(data, excluded, background, sigma, saturation), noise, grid)
@@ -178,8 +178,8 @@ def measure_psf(
 
 def detection_sigma(data: NDArray[Any], unusable: UnusablePixels, noise: Noise) -> float:
     """Give the noise against which sources stand out; a plane without noise still has stars."""
-    if noise.sigma > 0:
-        return noise.sigma
+    if noise.detection_sigma > 0:
+        return noise.detection_sigma
     rows = range(0, data.shape[0], max(1, data.shape[0] // 500))
     usable = np.concatenate([data[y][~unusable[y : y + 1][0]] for y in rows])
     if not usable.size:

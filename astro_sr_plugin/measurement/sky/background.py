@@ -18,6 +18,13 @@ from scipy.ndimage import (
 )
 
 from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.measurement.sky.coarse import (
+    ROUNDING,
+    clip_limit,
+    dither,
+    find_steps,
+    mask_sources,
+)
 from astro_sr_plugin.measurement.sky.windows import Window, check_plane, cut_window, iterate_strips
 from astro_sr_plugin.measurement.unusable import UnusablePixels
 
@@ -98,6 +105,8 @@ def measure_background(
     The mode of the pixels of each box is estimated by sep (the method of SExtractor: clipping at
     3 sigma, then 2.5 median - 1.5 mean, or the median in a crowded box); single outlying boxes
     are replaced by the median of their 3 x 3 neighbours. The image is read box row by box row.
+    Integers are spread over their steps before. Where these are as large as the noise (photon
+    counts, 8-bit data), the mean of the pixels outside sources is taken.
 
     Parameters
     ----------
@@ -133,11 +142,18 @@ def measure_background(
     starts = np.arange(0, nx, width)
     stops = np.minimum(starts + width, nx)
 
+    steps = find_steps(data, excluded)
     mesh = np.full((rows, starts.size), np.nan)
     rms_mesh = np.full_like(mesh, np.nan)
     for row, (y0, y1) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
         values, bad = cut_window(data, excluded, Window(int(y0), int(y1), 0, nx))
+        if steps.coarse:
+            _measure_coarse_row(values, bad, steps.size, starts, stops, mesh[row], rms_mesh[row])
+            continue
+        if steps.size > 0:
+            values = dither(values, steps.size, seed=row)
         _measure_row(values, bad, starts, width, mesh[row], rms_mesh[row])
+        rms_mesh[row] = np.sqrt(np.maximum(rms_mesh[row] ** 2 - (ROUNDING * steps.size) ** 2, 0))
     if not np.isfinite(mesh).any():
         msg = "plane has no usable pixel: all are masked or not finite"
         raise InputError(msg)
@@ -304,6 +320,30 @@ def _measure_row(
         enough = used == used.max()
     mesh[enough] = levels[enough]
     rms_mesh[enough] = scatters[enough]
+
+
+def _measure_coarse_row(
+    values: NDArray[np.float32],
+    bad: NDArray[np.bool_],
+    step: float,
+    starts: NDArray[np.int_],
+    stops: NDArray[np.int_],
+    mesh: NDArray[np.float64],
+    rms_mesh: NDArray[np.float64],
+) -> None:
+    """Take the mean and the scatter of the pixels outside sources in each box of a row."""
+    boxes = []
+    for start, stop in zip(starts, stops, strict=True):
+        box, hidden = values[:, start:stop], bad[:, start:stop]
+        boxes.append(box[~(hidden | mask_sources(box, hidden, step))].astype(np.float64))
+    sizes = np.array([sky.size for sky in boxes])
+    enough = sizes >= np.maximum(1, _MINIMUM_COVERAGE * len(values) * (stops - starts))
+    if not enough.any():
+        enough = (sizes > 0) & (sizes == sizes.max())
+    for column in np.flatnonzero(enough):
+        sky = boxes[column]
+        kept = sky[np.abs(sky - sky.mean()) <= clip_limit(float(sky.std()), step)]
+        mesh[column], rms_mesh[column] = kept.mean(), kept.std()
 
 
 def _fill(mesh: NDArray[np.float64]) -> NDArray[np.float64]:

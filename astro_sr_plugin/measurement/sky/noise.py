@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter
 
 from astro_sr_plugin.measurement.sky.background import Background, measure_background
+from astro_sr_plugin.measurement.sky.coarse import ROUNDING, clip_limit, find_steps, mask_sources
 from astro_sr_plugin.measurement.sky.separation import REACH, make_surfaces, separate_noise
 from astro_sr_plugin.measurement.sky.windows import (
     Window,
@@ -33,6 +34,11 @@ _ENOUGH_PIXELS = 8000
 # FWHM in pixels below which a source is no star.
 _NARROWEST = 1.45
 _CLIPPING = 4.0
+# Patches of a coarse image with more scatter than this, in steps and in medians of all, hold light.
+_COARSE_SCATTER, _COARSE_EXCESS = 0.6, 1.5
+# Photon counts: the variance over the mean, in steps, is 1 within these limits, in a sky of this
+# many photons per pixel.
+_POISSON, _PHOTONS = (0.7, 1.4), (0.002, 3.0)
 # Gaussian widths in pixels to which the image is smoothed to find faint sources, and how far
 # above the noise of the smooth image their middle and their edge are. Lower ones would take noise
 # for sources.
@@ -61,7 +67,13 @@ class Noise:
         Number of 24 x 24 pixel patches that the figures come from.
     confidence : float
         0..1: how much the figures can be relied on. It falls with few patches and with the share
-        of the scatter that had to be ascribed to structure in the image.
+        of the scatter that is ascribed to structure in the image. Below 0.3, `sigma` may be off by
+        a factor of 2.
+    step : float
+        Step between the values of the image in image units, where the noise is no larger than 1.5
+        steps; else 0.
+    counts : bool
+        Whether a step is one photon: the sky has the mean and the variance of photon counts.
     """
 
     sigma: float
@@ -70,11 +82,21 @@ class Noise:
     correlated_sigma_ratio: float
     n_patches: int
     confidence: float
+    step: float = 0.0
+    counts: bool = False
 
     @property
     def correlation(self) -> float:
         """Mean of `correlation_x` and `correlation_y`."""
         return (self.correlation_x + self.correlation_y) / 2
+
+    @property
+    def detection_sigma(self) -> float:
+        """Noise of a pixel in faint sources, which are measured against it.
+
+        At least that of rounding, and where photons are counted that of a single photon.
+        """
+        return max(self.sigma, self.step if self.counts else ROUNDING * self.step)
 
 
 def measure_noise(
@@ -91,6 +113,10 @@ def measure_noise(
     which reaches farther than the noise. Differences of neighbours alone, the usual estimate,
     would be too small on interpolated frames. At most 16 windows of 480 x 480 pixels are looked
     at.
+
+    Where the values have steps as large as the noise, `sigma` is the root mean square of the sky
+    about its mean, and at least that of rounding, 1/sqrt(12) steps; of photon counts it is that of
+    the counts, however few they are.
 
     Parameters
     ----------
@@ -114,22 +140,27 @@ def measure_noise(
     data, excluded = check_plane(plane, mask)
     if background is None:
         background = measure_background(data, mask=excluded)
+    steps = find_steps(data, excluded)
+    step = steps.size if steps.coarse else 0.0
     collected = [
-        _cut_patches(data, excluded, window, background)
+        _cut_patches(data, excluded, window, background, step)
         for window in spread_windows(data.shape, _WINDOW, _WINDOW_COUNT)
     ]
     values = np.concatenate([patches for patches, _, _ in collected])
     weights = np.concatenate([used for _, used, _ in collected])
     sizes = np.concatenate([size for _, _, size in collected])
     if not len(values):
-        return _fallback(data, excluded, background)
+        return _fallback(data, excluded, background, step)
     for coverage in (0.6, 0.3):
         enough = weights.mean(axis=(1, 2)) >= coverage
         if enough.sum() >= 30:
             break
     if not enough.any():
-        return _fallback(data, excluded, background)
-    residuals, weights, scatter, degrees = _flatten(values[enough], weights[enough])
+        return _fallback(data, excluded, background, step)
+    residuals, weights, scatter, degrees = _flatten(values[enough], weights[enough], step)
+    if step > 0:
+        even = scatter <= max(_COARSE_SCATTER * step, _COARSE_EXCESS * float(np.median(scatter)))
+        return _summarise_coarse(residuals[even], weights[even], step, background.level)
     textured = scatter > 0
     if textured.mean() < 0.05:
         return Noise(0.0, 0.0, 0.0, 1.0, len(scatter), 0.5)
@@ -145,6 +176,7 @@ def _cut_patches(
     excluded: UnusablePixels,
     window: Window,
     background: Background,
+    step: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float64]]:
     """Cut a window into patches, with True where a pixel is usable sky.
 
@@ -158,7 +190,9 @@ def _cut_patches(
     if not sky.size or side < 6:
         return np.empty((0, side, side), np.float32), np.empty((0, side, side), bool), sizes
     scale = 1.4826 * float(np.median(np.abs(sky - np.median(sky))))
-    if scale > 0:
+    if step > 0:
+        bad |= mask_sources(values, bad, step)
+    elif scale > 0:
         values[bad] = 0
         objects, segments = sep.extract(
             values,
@@ -221,7 +255,7 @@ def _find_faint(values: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArra
 
 
 def _flatten(
-    values: NDArray[np.float32], used: NDArray[np.bool_]
+    values: NDArray[np.float32], used: NDArray[np.bool_], step: float
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
     """Subtract a quadratic surface from each patch, leaving out outliers.
 
@@ -240,7 +274,8 @@ def _flatten(
         residuals = flat - surfaces
         degrees = np.maximum(weights.sum(axis=1) - 6, 1)
         scatter = np.sqrt((residuals**2 * weights).sum(axis=1) / degrees)
-        outliers = weights & (np.abs(residuals) > _CLIPPING * scatter[:, None])
+        limits = np.maximum(_CLIPPING * scatter, clip_limit(0.0, step))
+        outliers = weights & (np.abs(residuals) > limits[:, None])
         if not outliers.any():
             break
         weights &= ~outliers
@@ -285,21 +320,48 @@ def _summarise(
     # Noise does not reach that ring; what is there comes from light. Where stars tell how wide
     # light is at least, a fit finds even what does not reach it.
     seen = sharpest is not None or _ring(noise) > _STRUCTURED * noise[REACH, REACH]
-    if seen and weights.sum() > _ENOUGH_PIXELS:
-        noise, structure = separate_noise(measured, side, coverage, sharpest)
+    if seen:
+        separated, structure = separate_noise(measured, side, coverage, sharpest)
+        # Few pixels tell that there may be structure, but not how much.
+        if weights.sum() > _ENOUGH_PIXELS and separated[REACH, REACH] > 0:
+            noise = separated
+    return _describe(noise, len(residuals), structure)
+
+
+def _summarise_coarse(
+    residuals: NDArray[np.float32], weights: NDArray[np.bool_], step: float, level: float
+) -> Noise:
+    """Sum up the noise of an image with coarse steps, whose sky has the given level."""
+    measured = _autocovariance(residuals, weights)
+    side, coverage = residuals.shape[1], float(weights.mean())
+    noise, _ = separate_noise(measured, side, coverage, structured=False)
+    described = _describe(noise, len(residuals), 0.0)
+    photons = level / step
+    counting = _PHOTONS[0] < photons < _PHOTONS[1]
+    if counting and _POISSON[0] < described.sigma**2 / (photons * step**2) < _POISSON[1]:
+        return replace(described, step=step, counts=True)
+    sigma = ROUNDING * step
+    # Less scatter than that says only where in the step the sky lies.
+    if described.sigma < sigma:
+        return Noise(sigma, 0.0, 0.0, 1.0, len(residuals), 0.3, step)
+    return replace(described, step=step)
+
+
+def _describe(noise: NDArray[np.float64], n_patches: int, structure: float) -> Noise:
+    """Give the figures of an autocovariance; `structure` is the share of light in the scatter."""
     variance = float(noise[REACH, REACH])
     if not variance > 0:
-        return Noise(0.0, 0.0, 0.0, 1.0, len(residuals), 0.3)
+        return Noise(0.0, 0.0, 0.0, 1.0, n_patches, 0.0)
     rho = np.clip(noise / variance, -1, 1)
     triangle = np.maximum(0, 4 - np.abs(np.arange(-REACH, REACH + 1))) / 4
     ratio = float(np.sqrt(max(float(triangle @ rho @ triangle), 0.05)))
-    enough = min(1.0, np.sqrt(len(residuals) / 50))
+    enough = min(1.0, np.sqrt(n_patches / 50))
     return Noise(
         sigma=float(np.sqrt(variance)),
         correlation_x=float(rho[REACH, REACH + 1]),
         correlation_y=float(rho[REACH + 1, REACH]),
         correlated_sigma_ratio=ratio,
-        n_patches=len(residuals),
+        n_patches=n_patches,
         confidence=float(enough * (1 - 0.8 * structure)),
     )
 
@@ -330,7 +392,9 @@ def _autocovariance_of(patches: NDArray[np.generic]) -> NDArray[np.float64]:
     return result
 
 
-def _fallback(data: NDArray[np.generic], excluded: UnusablePixels, background: Background) -> Noise:
+def _fallback(
+    data: NDArray[np.generic], excluded: UnusablePixels, background: Background, step: float
+) -> Noise:
     """Estimate from differences of neighbours, where there is no patch of sky to measure."""
     window = max(spread_windows(data.shape, _WINDOW, 1), key=lambda w: w.shape)
     values, bad = cut_window(data, excluded, window)
@@ -345,4 +409,4 @@ def _fallback(data: NDArray[np.generic], excluded: UnusablePixels, background: B
     sigma = 1.4826 * float(np.median(np.abs(differences))) / np.sqrt(2)
     if background.rms > 0:
         sigma = min(float(sigma), background.rms)
-    return Noise(float(sigma), 0.0, 0.0, 1.0, 0, 0.1)
+    return Noise(max(float(sigma), ROUNDING * step), 0.0, 0.0, 1.0, 0, 0.1, step)

@@ -14,10 +14,17 @@ _TOP = 0.04
 _BELOW = 0.16
 _EXCESS = 4.0
 _LEAST_PIXELS = 8
+# Fewer steps than this above the sky are no profile: the uppermost 4 % must be at least a step.
+_FEWEST_STEPS = 25
 
 
 def find_saturation(
-    plane: ArrayLike, *, mask: ArrayLike | None = None, level: float = 0.0, rms: float = 0.0
+    plane: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    level: float = 0.0,
+    rms: float = 0.0,
+    step: float = 0.0,
 ) -> float | None:
     """Find the value from which pixels are saturated, from a pile-up at the maximum.
 
@@ -33,6 +40,8 @@ def find_saturation(
         True marks pixels to leave out.
     level, rms : float
         Sky level and scatter in image units; nothing below ``level + 50 * rms`` counts.
+    step : float
+        Step between the values of a coarse image; nothing below ``level + 25 * step`` counts.
 
     Returns
     -------
@@ -51,7 +60,7 @@ def find_saturation(
         values[bad] = -np.inf
         highest = max(highest, float(values.max()))
     span = highest - level
-    if not np.isfinite(span) or span <= max(50 * rms, 0):
+    if not np.isfinite(span) or span <= max(50 * rms, _FEWEST_STEPS * step, 0):
         return None
     upper = []
     for strip in iterate_strips(data.shape):

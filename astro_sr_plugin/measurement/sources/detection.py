@@ -117,10 +117,10 @@ def detect_stars(
         noise = measure_noise(data, mask=excluded, background=background)
         ratio = noise.correlated_sigma_ratio
         if sigma is None:
-            sigma = noise.sigma
+            sigma = noise.detection_sigma
         if saturation is None:
             saturation = find_saturation(
-                data, mask=excluded, level=background.level, rms=background.rms
+                data, mask=excluded, level=background.level, rms=background.rms, step=noise.step
             )
         if fwhm is None:
             psf = measure_psf(
