@@ -74,7 +74,7 @@ def separate_noise(
     noise : numpy.ndarray, shape (17, 17)
         The part of the noise.
     share : float
-        Share 0..1 of the variance at lag 0 that belongs to structure.
+        Share 0..1 of the variance at lag 0 that belongs to structure, or may belong to it.
     """
     variance = float(covariance[REACH, REACH])
     if not variance > 0:
@@ -82,14 +82,14 @@ def separate_noise(
     structure = _structure_terms(fwhm, side) if structured else np.empty((0, *covariance.shape))
     floor = _FLOOR * float(_spectrum(covariance[None]).mean())
     for _ in range(_ROUNDS):
-        of_noise, of_light, lost = _fit(covariance, structure, side, coverage, floor)
+        of_noise, of_light, lost, doubted = _fit(covariance, structure, side, coverage, floor)
         # Under bright structure the floor must not drown the noise.
         before, floor = floor, _FLOOR * float(of_noise.sum())
         if not 0 < floor < 0.8 * before:
             break
     light = np.tensordot(of_light, structure, axes=1)
     noise: Covariance = covariance - light + np.tensordot(of_noise, lost, axes=1)
-    share = float(np.clip(light[REACH, REACH] / variance, 0, 1))
+    share = float(np.clip(max(light[REACH, REACH] / variance, doubted), 0, 1))
     return noise, share
 
 
@@ -99,12 +99,12 @@ def _fit(
     side: int,
     coverage: float,
     floor: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float]:
     """Fit each kind of noise, with structure, and take the simplest that fits.
 
     Where that leaves most of the variance to light as narrow as stars, the kind of noise that fits
-    best is taken. Returns the shares of its terms and of those of structure, and what the surface
-    took from its terms.
+    best is taken. Returns the shares of its terms and of those of structure, what the surface took
+    from its terms, and the share of the variance that such a kind would have left to light.
     """
     power = _spectrum(covariance[None])[0]
     weights = 1 / np.maximum(power, floor)
@@ -119,10 +119,12 @@ def _fit(
     best = min(fits, key=lambda fit: fit[0])
     chosen = next(fit for fit in fits if fit[0] <= _LENIENCY * best[0])
     point_like = float(chosen[2][:2] @ structure[:2, REACH, REACH])
+    doubted = 0.0
     if point_like > _POINT_LIKE * covariance[REACH, REACH]:
+        doubted = float(chosen[2] @ structure[:, REACH, REACH]) / float(covariance[REACH, REACH])
         chosen = best
     _, of_noise, of_light, lost = chosen
-    return of_noise, of_light, lost
+    return of_noise, of_light, lost, doubted
 
 
 def _spectrum(covariances: NDArray[np.float64]) -> NDArray[np.float64]:
