@@ -145,6 +145,9 @@ def remove_stars(
     if not removed:
         text = "no stars were found, so none were removed"
         warnings.warn(text, AstroSRWarning, stacklevel=2)
+    elif not any(m.n_stars for m in found):
+        text = "no star could be measured; look at the image of the stars, whether it shows any"
+        warnings.warn(text, AstroSRWarning, stacklevel=2)
     return starless, stars
 
 
