@@ -8,9 +8,9 @@ import tifffile
 from astropy.io import fits
 from astropy.io.fits import Header
 
-from astro_sr_plugin.data.formats.registry import read_image
+from astro_sr_plugin.data.formats.registry import read_image, write_image
 from astro_sr_plugin.data.wcs_keywords import read_wcs
-from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError
+from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError, InputError
 
 TAN = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 20.0}
 TAN |= {"CRPIX1": 5.0, "CRPIX2": 6.0, "CDELT1": -1e-3, "CDELT2": 1e-3}
@@ -128,3 +128,29 @@ def test_tiff_with_an_odd_tag_that_says_nothing_about_the_pixels(tmp_path, caplo
     path = tiff_with(tmp_path / "a.tif", 305, 2, 19)
     np.testing.assert_array_equal(read_image(path).data, np.arange(48).reshape(6, 8))
     assert not caplog.records
+
+
+def test_tiles_of_integers_of_64_bits(tmp_path):
+    data = np.array([[2**52, -5], [-(2**52), 3]])
+    back = read_image(write_image(data, tmp_path / "a.fits.fz"))
+    np.testing.assert_array_equal(back.data, data)
+
+
+def test_values_near_the_end_of_float64_do_not_fit_into_integers(tmp_path):
+    data = np.array([[1e308, -1e308], [1.5, 0.0]])
+    with pytest.raises(InputError, match="do not fit"):
+        write_image(data, tmp_path / "a.fits", dtype="int16")
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"), [("TFIELDS", "99999999999"), ("BLANK", "NaN"), ("BSCALE", "1,5")]
+)
+def test_fits_cards_that_the_parser_cannot_read(tmp_path, keyword, value):
+    path = tmp_path / "a.fits"
+    fits.PrimaryHDU(np.ones((3, 4), "i4"), Header({"ANOTHER": 16})).writeto(path)
+    content = path.read_bytes()
+    place = content.index(b"ANOTHER ")
+    card = f"{keyword:<8}= {value:>20}".ljust(80).encode()
+    path.write_bytes(content[:place] + card + content[place + 80 :])
+    with pytest.raises(ImageReadError, match=f"{keyword} is {value}; allowed"):
+        read_image(path)

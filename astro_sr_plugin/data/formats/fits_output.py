@@ -31,6 +31,8 @@ from astro_sr_plugin.exceptions import InputError, OutputError
 __all__ = ["FitsStream", "append_image", "create_fits", "write"]
 
 _BLOCK = 2880
+# float64 holds all whole numbers up to here.
+_LARGEST_WHOLE = 2**53
 _CHUNK = 16 * 2**20
 _PACKERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
@@ -243,7 +245,8 @@ def _image_cards(
 def _scale_cards(coding: PixelCoding) -> list[Card]:
     cards = []
     if (coding.scale, coding.zero) != (1, 0):
-        zero: float = int(coding.zero) if coding.zero == int(coding.zero) else coding.zero
+        whole = coding.zero == int(coding.zero) and abs(coding.zero) <= _LARGEST_WHOLE
+        zero: float = int(coding.zero) if whole else coding.zero
         cards = [Card("BSCALE", coding.scale), Card("BZERO", zero)]
     if coding.blank is not None:
         cards.append(Card("BLANK", coding.blank, "stored number without a value"))
@@ -397,10 +400,12 @@ def _write_tiles(
     with quiet():
         for head, rule, array in arrays:
             stored = rule.encode(array).astype(rule.dtype.newbyteorder("="), copy=False)
+            # Rice coding is for integers of up to 32 bits.
+            rice = not rule.is_float and rule.dtype.itemsize < 8
             hdu = fits.CompImageHDU(
                 stored,
                 head,
-                compression_type="GZIP_2" if rule.is_float else "RICE_1",
+                compression_type="RICE_1" if rice else "GZIP_2",
                 quantize_level=0.0,
                 uint=False,
                 do_not_scale_image_data=True,

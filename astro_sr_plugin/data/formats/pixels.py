@@ -300,12 +300,15 @@ def _needs_finer_steps(coding: PixelCoding, data: NDArray) -> bool:
     sample = sample[np.isfinite(sample)]
     if sample.size == 0:
         return False
-    steps = (sample - coding.zero) / coding.scale
-    # Whole numbers that went through a scaling in float32 are whole to about four digits.
-    if np.all(np.abs(steps - np.rint(steps)) <= 1e-3 * min(1.0, float(np.ptp(steps)))):
-        return False
-    low, high = np.percentile(steps, _CENTRAL_PERCENTILES)
-    return bool(high - low < _FEWEST_STEPS)
+    # Values near the end of float64 fit into no integer; their range is infinite here.
+    with np.errstate(over="ignore", invalid="ignore"):
+        # Without whole steps of the zero point, beside which small values would vanish.
+        steps = (sample - np.fmod(coding.zero, coding.scale)) / coding.scale
+        # Whole numbers that went through a scaling in float32 are whole to about four digits.
+        if np.all(np.abs(steps - np.rint(steps)) <= 1e-3 * min(1.0, float(np.ptp(steps)))):
+            return False
+        low, high = np.percentile(steps, _CENTRAL_PERCENTILES)
+        return bool(high - low < _FEWEST_STEPS)
 
 
 def _with_finer_steps(coding: PixelCoding, data: NDArray, name: str, *, fits: bool) -> PixelCoding:
@@ -316,23 +319,29 @@ def _with_finer_steps(coding: PixelCoding, data: NDArray, name: str, *, fits: bo
         if finite.size:
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))
     info = np.iinfo(coding.dtype)
+    choices: list[PixelCoding] = []
     if fits:
-        low, high = (0.0, 1.0) if low >= 0 and high <= 1 else (low, high if high > low else low + 1)
         # The lowest number is left for BLANK.
         reach = 2 ** (_MOST_BITS - 1)
         bottom, top = max(info.min, -reach) + 1, min(info.max, reach - 1)
-        scale = (high - low) / (top - bottom)
-        fine = replace(coding, scale=scale, zero=low - bottom * scale)
-        how = f"with BSCALE = {fine.scale:.8g} and BZERO = {fine.zero:.8g}, which readers undo"
+        ranges = [(0.0, 1.0)] if low >= 0 and high <= 1 else []
+        for first, last in (*ranges, (low, high if high > low else low + 1)):
+            scale = (last - first) / (top - bottom)
+            choices.append(replace(coding, scale=scale, zero=first - bottom * scale))
     elif max(info.min, -1) <= low and high <= 1:
-        fine = replace(coding, scale=1.0 / info.max)
-        how = f"multiplied by {info.max} (keyword {FACTOR_KEYWORD})"
-    else:
+        choices.append(replace(coding, scale=1.0 / info.max))
+    if high > low:
+        choices = [fine for fine in choices if not _needs_finer_steps(fine, data)]
+    if not choices:
         msg = (
             f"dtype={name!r} would leave only a few values of the image, which runs from "
-            f"{low:.10g} to {high:.10g} in steps finer than 1; write FITS or a float type"
+            f"{low:.10g} to {high:.10g}; write {'' if fits else 'FITS or '}a float type"
         )
         raise InputError(msg)
+    fine = choices[0]
+    how = f"multiplied by {info.max} (keyword {FACTOR_KEYWORD})"
+    if fits:
+        how = f"with BSCALE = {fine.scale:.8g} and BZERO = {fine.zero:.8g}, which readers undo"
     msg = f"the values {low:.6g} to {high:.6g} do not fill dtype={name!r}: they are stored {how}"
     warnings.warn(msg, AstroSRWarning, stacklevel=4)
     return fine
