@@ -69,9 +69,9 @@ _CLASSIC_ENTRY = 12
 _FIRST_IFD_AT = 4
 
 
-def _upright(stored: NDArray, orientation: int) -> list[NDArray]:
-    """Give the image as stored, and as the orientation says that it is to be seen."""
-    flips = {
+def _upright(stored: NDArray, orientation: int) -> NDArray:
+    """Turn an image so that its first row is the upper one (TIFF 6.0, section 8)."""
+    turned = {
         1: stored,
         2: stored[..., ::-1],
         3: stored[..., ::-1, ::-1],
@@ -81,7 +81,20 @@ def _upright(stored: NDArray, orientation: int) -> list[NDArray]:
         7: stored.swapaxes(-1, -2)[..., ::-1, ::-1],
         8: stored.swapaxes(-1, -2)[..., ::-1, :],
     }
-    return [flips[orientation]]
+    return turned[orientation]
+
+
+def _truth(planes: NDArray, options: dict[str, object], orientation: int) -> NDArray | None:
+    """Give the pixels that are to be read; None where they depend on the reader."""
+    if options["compression"] in _LOSSY or options.get("extrasamples") == ["assocalpha"]:
+        return None
+    values = planes.astype(np.longdouble)
+    if options["photometric"] == "miniswhite":
+        if planes.dtype.kind != "u":
+            return None
+        values = np.iinfo(planes.dtype).max - values
+    values = _upright(values, orientation)
+    return values[0] if values.ndim == 3 and len(values) == 1 else values
 
 
 @st.composite
@@ -122,28 +135,27 @@ def tiff_files(draw: Draw) -> Case:
         stored = stored if planar == "separate" else np.moveaxis(stored, 0, -1)
     elif planes.ndim == 3:
         options["planarconfig"] = None
-    content = _written(stored, options, draw(st.sampled_from([0, 0, 0, 1, 2])))
+    further_pages = draw(st.sampled_from([0, 0, 0, 1, 2]))
+    content = _written(stored, options, further_pages)
     note = f"{dtype} {shape} {options}"
     if chance(draw, 0.4):
         content, how = draw(
             st.one_of(_tampered(content), _tampered(content), damaged(content, 400))
         )
         return Case(".tif", content, f"{note}; {how}")
-    plain = orientation == 1 and options["photometric"] != "miniswhite"
-    readable = planes.dtype.kind != "f" or planes.dtype.itemsize > 2
-    exact = plain and codec not in _LOSSY and alpha is None
-    truth = planes.astype(np.longdouble) if exact else None
-    if truth is not None and truth.ndim == 3 and len(truth) == 1:
-        truth = truth[0]
-    case = Case(
-        ".tif",
-        content,
-        note,
-        # A cube of several planes is one image; further pages are others.
-        pixels=truth,
-        valid=truth is not None and readable and planes.dtype.itemsize < 8,
-    )
+    truth = _truth(planes, options, orientation)
+    if further_pages and shape[-1] * shape[-2] < _page(further_pages - 1).size:
+        # The first image counts as a preview of a larger one.
+        truth = _page(further_pages - 1).astype(np.longdouble)
+    odd_types = planes.dtype.itemsize == 8 or planes.dtype == np.float16
+    plain = options["photometric"] != "miniswhite" and alpha is None and codec not in _LOSSY
+    case = Case(".tif", content, note, pixels=truth, valid=plain and not odd_types)
     return draw(truncated(case)) if chance(draw, 0.1) else case
+
+
+def _page(number: int) -> NDArray:
+    """Make one of the further pages."""
+    return np.full((5, 6 + number), number, "u1")
 
 
 def _written(stored: NDArray, options: dict[str, object], further_pages: int) -> bytes:
@@ -157,7 +169,7 @@ def _written(stored: NDArray, options: dict[str, object], further_pages: int) ->
                 own = {k: v for k, v in options.items() if k not in ("bigtiff", "byteorder")}
                 file.write(stored, **own)
                 for page in range(further_pages):
-                    file.write(np.full((5, 6 + page), page, "u1"), photometric="minisblack")
+                    file.write(_page(page), photometric="minisblack")
         # What this writer cannot write makes no file.
         except Exception:  # noqa: BLE001
             assume(False)

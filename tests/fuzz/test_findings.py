@@ -154,3 +154,21 @@ def test_fits_cards_that_the_parser_cannot_read(tmp_path, keyword, value):
     path.write_bytes(content[:place] + card + content[place + 80 :])
     with pytest.raises(ImageReadError, match=f"{keyword} is {value}; allowed"):
         read_image(path)
+
+
+@pytest.mark.parametrize("level", [1e-18, 1e-6])
+def test_small_values_never_become_a_black_file(tmp_path, level):
+    data = np.random.default_rng(1).normal(level, 0.1 * level, (20, 20))
+    with pytest.warns(AstroSRWarning, match="do not fill dtype='uint16'"):
+        path = write_image(data, tmp_path / "a.fits", dtype="uint16")
+    np.testing.assert_allclose(read_image(path).data, data, atol=1e-4 * level)
+    with pytest.raises(InputError, match="only a few values"):
+        write_image(data, tmp_path / "a.tif", dtype="uint16")
+
+
+def test_one_large_value_in_integers_is_read_again(tmp_path):
+    data = np.random.default_rng(1).normal(0, 1, (20, 20))
+    data[3, 4] = 1e30
+    with pytest.warns(AstroSRWarning, match="do not fill dtype='uint16'"):
+        path = write_image(data, tmp_path / "a.fits", dtype="uint16")
+    np.testing.assert_allclose(read_image(path).data, data, atol=1e26)

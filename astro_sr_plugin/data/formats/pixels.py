@@ -304,11 +304,11 @@ def _needs_finer_steps(coding: PixelCoding, data: NDArray) -> bool:
     with np.errstate(over="ignore", invalid="ignore"):
         # Without whole steps of the zero point, beside which small values would vanish.
         steps = (sample - np.fmod(coding.zero, coding.scale)) / coding.scale
-        # Whole numbers that went through a scaling in float32 are whole to about four digits.
-        if np.all(np.abs(steps - np.rint(steps)) <= 1e-3 * min(1.0, float(np.ptp(steps)))):
-            return False
         low, high = np.percentile(steps, _CENTRAL_PERCENTILES)
-        return bool(high - low < _FEWEST_STEPS)
+        if high - low >= _FEWEST_STEPS:
+            return False
+        # Whole numbers that went through a scaling in float32 are whole to about four digits.
+        return bool(np.any(np.abs(steps - np.rint(steps)) > 1e-3 * min(1.0, high - low)))
 
 
 def _with_finer_steps(coding: PixelCoding, data: NDArray, name: str, *, fits: bool) -> PixelCoding:
@@ -325,13 +325,13 @@ def _with_finer_steps(coding: PixelCoding, data: NDArray, name: str, *, fits: bo
         reach = 2 ** (_MOST_BITS - 1)
         bottom, top = max(info.min, -reach) + 1, min(info.max, reach - 1)
         ranges = [(0.0, 1.0)] if low >= 0 and high <= 1 else []
-        for first, last in (*ranges, (low, high if high > low else low + 1)):
+        for first, last in (*ranges, (low, high if high > low else low + (abs(low) or 1.0))):
             scale = (last - first) / (top - bottom)
             choices.append(replace(coding, scale=scale, zero=first - bottom * scale))
     elif max(info.min, -1) <= low and high <= 1:
         choices.append(replace(coding, scale=1.0 / info.max))
-    if high > low:
-        choices = [fine for fine in choices if not _needs_finer_steps(fine, data)]
+    extent = high - low or abs(low)
+    choices = [fine for fine in choices if extent >= _FEWEST_STEPS * fine.scale]
     if not choices:
         msg = (
             f"dtype={name!r} would leave only a few values of the image, which runs from "
