@@ -25,7 +25,6 @@ from benchmarks.figures.tables import figures_table
 from benchmarks.peers.bench import Bench
 from benchmarks.peers.verbs import enhance
 from benchmarks.truth.isolated_stars import FIELDS, SNRS, STAR_FIELD, make_stars
-from benchmarks.truth.scene import TASKS
 
 CHAIN = {"denoise": "bm3d", "deconvolve": "bm3d+rl", "super-resolve": "bm3d+rl"}
 """The chain of classical methods for each task."""
@@ -145,10 +144,11 @@ def _row(found: dict[str, Any]) -> dict[str, Any]:
 
 def _sections(rows: Sequence[dict[str, Any]], scenes: dict[str, dict[str, float]]) -> list[str]:
     sections = []
-    for task in dict.fromkeys(row["task"] for row in rows):
+    tasks = dict.fromkeys(row["task"] for row in rows)
+    for task in tasks:
         own = [_row(row) for row in rows if row["task"] == task]
         sections += [f"## {task}", figures_table(own, _COLUMNS)]
-    columns = {"kind": ("scene", "")} | {task: (task, ".1f") for task in TASKS}
+    columns = {"kind": ("scene", "")} | {task: (task, ".1f") for task in tasks}
     sections += [
         "## Scenes of stars",
         "dB that no method can exceed on average: the errors at the stars alone, as if each stood"

@@ -142,7 +142,7 @@ def test_noise_is_taken_away(name):
     ("name", "told"),
     [
         ("fwhm-1.2", "use drizzled data"),
-        ("fwhm-10", "reduce it by auto_scale"),
+        ("fwhm-10", "reduce the image by auto_scale"),
         ("fwhm-10-auto-scale", "reduced 2 times"),
         ("defocus", "no Moffat profiles"),
         ("defocus-rings", "outside the range|width of the stars cannot be measured"),
