@@ -16,8 +16,9 @@ __all__ = ["add_commands", "add_report_options", "report_on"]
 
 _DETAILS = """\
 The result is blurred again to the stars and pixels of the input. What the input has beyond that
-should be noise. Told are sources that the input does not support, sources that were lost, stars
-shown as two, the total flux, the magnitudes of isolated stars, and the residual."""
+should be noise. Listed are sources that the input does not support, sources that were lost, stars
+shown as two, stars with rings, the total flux, the magnitudes of isolated stars, and the
+residual."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -48,6 +49,11 @@ def add_commands(commands: Commands) -> None:
         help="AFTER keeps the sum of the pixels instead of the surface brightness",
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a promise is broken")
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="list all sources that BEFORE and AFTER do not agree on, not only the first 20",
+    )
 
 
 def add_report_options(parser: argparse.ArgumentParser) -> None:
@@ -71,12 +77,18 @@ def _audit(args: argparse.Namespace, console: Console) -> int:
     before, after = (asr.read_image(path, hdu=args.hdu) for path in (args.before, args.after))
     figures = {"before": args.before, "after": args.after}
     options = {"target_fwhm": args.target_fwhm, "conserve_flux": args.conserve_flux}
-    kept = report_on(before, after, console, figures, **options)
+    kept = report_on(before, after, console, figures, everything=args.all, **options)
     return 1 if args.strict and not kept else 0
 
 
 def report_on(
-    before: Any, after: Any, console: Console, figures: dict[str, Any], **options: Any
+    before: Any,
+    after: Any,
+    console: Console,
+    figures: dict[str, Any],
+    *,
+    everything: bool = False,
+    **options: Any,
 ) -> bool:
     """Check a result, print the table, and record it with other figures.
 
@@ -88,6 +100,8 @@ def report_on(
         Where to report.
     figures : dict
         What goes before the audit in the JSON object.
+    everything : bool
+        List all sources that input and result do not agree on.
     **options
         Of `audit`.
 
@@ -98,7 +112,7 @@ def report_on(
     """
     found = asr.audit(before, after, **options)
     console.record(**figures, audit=found.to_dict())
-    console.say(found.to_text())
+    console.say(found.to_text(everything=everything))
     for sentence in found.broken:
         console.warn(f"a promise is broken: {sentence}")
     return not found.broken

@@ -115,13 +115,14 @@ def audit(
     differences = np.concatenate([tally.differences for tally, _ in tallies])
     middle = float(np.median(differences)) if differences.size else float("nan")
     sources = [source for tally, _ in tallies for source in tally.sources]
-    new, lost, split = (
-        tuple(s for s in sources if s.kind == kind) for kind in ("new", "lost", "split")
+    new, lost, split, ringed = (
+        tuple(s for s in sources if s.kind == kind) for kind in ("new", "lost", "split", "ringed")
     )
     return Audit(
         new=new,
         lost=lost,
         split=split,
+        ringed=ringed,
         sources=sum(tally.shown for tally, _ in tallies),
         flux_ratio=total_flux(pair) * factor,
         stars=differences.size,
@@ -237,7 +238,7 @@ def _pieces(
         counted[low_y : min(y1, ny - border) - box[0], low_x : min(x1, nx - border) - box[2]] = True
         if bad.any():
             counted &= maximum_filter(bad, size=2 * border + 1) == 0
-        yield Evidence(observed, result, reblur(result), optics), counted, (box[0], box[2])
+        yield Evidence(observed, result, reblur, optics), counted, (box[0], box[2])
 
 
 def _mark_hot_pixels(
@@ -291,20 +292,20 @@ class _Tally:
     def add(self, evidence: Evidence, counted: NDArray[np.bool_], origin: tuple[int, int]) -> None:
         """Add what is found on the pixels of a piece that count."""
         self.shown += sum(_holds(counted, x, y) for x, y in evidence.positions())
+        here = self._stars.positions - origin[::-1]
+        isolated = [(float(x), float(y)) for x, y in here if _holds(counted, x, y)]
         for kind, found in (
             ("new", evidence.new()),
             ("lost", evidence.lost()),
             ("split", evidence.split()),
+            ("ringed", evidence.ringed()),
         ):
             self.sources += [
                 Source(kind, self._plane, x + origin[1], y + origin[0], *numbers)
                 for x, y, *numbers in found
                 if _holds(counted, x, y)
             ]
-        here = self._stars.positions - origin[::-1]
-        self.differences = np.append(
-            self.differences, self._magnitudes(evidence, [p for p in here if _holds(counted, *p)])
-        )
+        self.differences = np.append(self.differences, self._magnitudes(evidence, isolated))
         residual, light = evidence.residual, evidence.seen
         sky = counted & (light < _SKY)
         both = sky[:, 1:] & sky[:, :-1]
@@ -321,7 +322,7 @@ class _Tally:
         self._bright += (np.sum((residual[bright] / light[bright]) ** 2), np.count_nonzero(bright))
 
     def _magnitudes(
-        self, evidence: Evidence, places: list[NDArray[np.float64]]
+        self, evidence: Evidence, places: list[tuple[float, float]]
     ) -> NDArray[np.float64]:
         """Return result less input in circles of two FWHM, both at the PSF of the input."""
         if not places:

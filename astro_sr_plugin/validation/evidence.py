@@ -1,4 +1,4 @@
-"""Sources of a result held against the input: made up, lost, or split without a reason."""
+"""Sources of a result held against the input: made up, lost, split, or ringed without a reason."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from astro_sr_plugin.measurement.psf.extended import moffat_stamp
+from astro_sr_plugin.validation.rings import find_rings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement
+    from astro_sr_plugin.validation.reconvolution import Reblur
 
 __all__ = ["Evidence", "Optics", "Source"]
 
@@ -35,15 +37,17 @@ class Source(NamedTuple):
 
     Attributes
     ----------
-    kind : {'new', 'lost', 'split'}
-        Shown without support in the input; in the input alone; one source shown as two.
+    kind : {'new', 'lost', 'split', 'ringed'}
+        Shown without support in the input; in the input alone; one source shown as two; a star
+        with a dark and a bright ring that the input does not show.
     plane : int
         Colour channel, from 0.
     x, y : float
         Position in pixels of the input.
     shown, supported : float
         Its flux in the result, and what the input says of its flux, in sigma of the input's noise.
-        For one that is split: what two stars instead of one improve in chi-square.
+        For one that is split: what two stars instead of one improve in chi-square. For one with
+        rings: how much the light around it falls and rises again, in sigma of a pixel.
     """
 
     kind: str
@@ -116,8 +120,8 @@ class Evidence:
         Input in sigma of its noise, sky at 0.
     result : ndarray, shape (scale * ny, scale * nx)
         The result, the same way.
-    seen : ndarray, shape (ny, nx)
-        The result as the input would show it, from `Reblur`.
+    reblur : Reblur
+        Gives what the input shows of a result.
     optics : Optics
         Of the plane.
 
@@ -132,10 +136,11 @@ class Evidence:
         self,
         observed: NDArray[np.float64],
         result: NDArray[np.float64],
-        seen: NDArray[np.floating],
+        reblur: Reblur,
         optics: Optics,
     ) -> None:
-        self.optics, self.seen = optics, np.asarray(seen, dtype=np.float64)
+        self.optics, self.seen = optics, np.asarray(reblur(result), dtype=np.float64)
+        self._observed, self._result, self._reblur = observed, result, reblur
         self.residual = observed - self.seen
         self._unit = optics.matched_noise
         self.excess = _convolve(self.residual, optics.matched_filter / self._unit)
@@ -198,6 +203,11 @@ class Evidence:
                 middle = two.mean(axis=0)
                 found.append((float(middle[0]), float(middle[1]), gain, gain))
         return found
+
+    def ringed(self) -> list[tuple[float, float, float, float]]:
+        """Return ``(x, y, shown, supported)`` of bright stars with rings that are not there."""
+        target = self.optics.target_fwhm
+        return find_rings(self._result, self._observed, self._reblur, target, self.positions())
 
     def _find_peaks(
         self, result: NDArray[np.float64]

@@ -16,6 +16,8 @@ _FLUX = 0.002
 _MAGNITUDE = 0.02
 _FEWEST_STARS = 5
 _MISFIT = 1.2
+#: Sources that the table lists unless all are asked for.
+_ROWS = 20
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,10 @@ class Audit:
 
     Attributes
     ----------
-    new, lost, split : tuple of Source
+    new, lost, split, ringed : tuple of Source
         Sources that the result shows and the input does not support; clear sources of the input
-        that it shows less than half; sources shown as two that the input shows as one just as well.
+        that it shows less than half; sources shown as two that the input shows as one just as well;
+        isolated stars with a dark and a bright ring that the input does not show.
     sources : int
         Sources that the result shows at 5 sigma or more.
     flux_ratio : float
@@ -51,6 +54,7 @@ class Audit:
     new: tuple[Source, ...]
     lost: tuple[Source, ...]
     split: tuple[Source, ...]
+    ringed: tuple[Source, ...]
     sources: int
     flux_ratio: float
     stars: int
@@ -75,6 +79,8 @@ class Audit:
         ]
         if self.lost:
             found.append(f"{len(self.lost)} sources of the input are lost")
+        if self.ringed:
+            found.append(f"{len(self.ringed)} stars have rings that the input does not show")
         if abs(self.flux_ratio - 1) > _FLUX:
             found.append(f"the total flux is {self.flux_ratio:.4f} of the input's")
         error = 2.5 * self.magnitude_scatter / np.sqrt(max(self.stars, 1))
@@ -90,17 +96,21 @@ class Audit:
         found = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
         return {"kept": not self.broken, "broken": list(self.broken), **found}
 
-    def to_text(self) -> str:
-        """Return a table for a person."""
+    def to_text(self, *, everything: bool = False) -> str:
+        """Return a table for a person.
+
+        Parameters
+        ----------
+        everything : bool
+            List all sources that input and result do not agree on, not only the first 20.
+        """
         rows = self._rows()
         width = max(len(label) for label, _ in rows)
         lines = [f"{label:<{width}}  {text}" for label, text in rows]
-        for source in (*self.new, *self.lost, *self.split):
-            place = f"  {source.kind:<5} at ({source.x:.1f}, {source.y:.1f}), plane {source.plane}"
-            what = f"{source.shown:.1f} sigma shown, {source.supported:.1f} in the input"
-            if source.kind == "split":
-                what = f"two stars improve chi-square by {source.supported:.1f}"
-            lines.append(f"{place}: {what}")
+        found = (*self.new, *self.lost, *self.split, *self.ringed)
+        lines += [_describe(source) for source in (found if everything else found[:_ROWS])]
+        if not everything and len(found) > _ROWS:
+            lines.append(f"  and {len(found) - _ROWS} more")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -116,6 +126,7 @@ class Audit:
             ("  not supported by the input", str(len(self.new))),
             ("  one star shown as two", str(len(self.split))),
             ("Sources of the input lost", str(len(self.lost))),
+            ("Stars with rings", str(len(self.ringed))),
             ("Total flux, result / input", f"{self.flux_ratio:.5f}"),
             (
                 "Stars, result - input",
@@ -132,6 +143,15 @@ class Audit:
         ]
         verdict = "; ".join(self.broken) if self.broken else "all promises kept"
         return [*rows, ("Verdict", verdict)]
+
+
+def _describe(source: Source) -> str:
+    what = {
+        "split": f"two stars improve chi-square by {source.supported:.1f}",
+        "ringed": f"the light around it rises by {source.shown:.1f} sigma, {source.supported:.1f} "
+        "in the input",
+    }.get(source.kind, f"{source.shown:.1f} sigma shown, {source.supported:.1f} in the input")
+    return f"  {source.kind:<6} at ({source.x:.1f}, {source.y:.1f}), plane {source.plane}: {what}"
 
 
 def _join(values: tuple[float, ...], form: str) -> str:

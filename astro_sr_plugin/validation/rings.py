@@ -1,0 +1,130 @@
+"""Dark and bright rings around stars of a result, which the input does not show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["find_rings"]
+
+#: Inner and outer radius of the rings around a star, in FWHM of the result.
+_RADII = np.arange(1.0, 4.5, 0.5)
+_SECTORS = 8
+#: Sectors in which the light has to rise: half of the way around, which no neighbour does.
+_ROUND = 4
+#: Brightest pixel of the stars that are looked at, in noise sigma.
+_BRIGHT = 100.0
+#: Maxima around a star that are fainter than this part of it may belong to a ring.
+_FAINT = 0.01
+#: Light of a star within this radius, in FWHM of the result, is its core.
+_CORE = 1.25
+#: Least rise, in noise sigma of a pixel of the input, and as a part of the brightest pixel. Good
+#: results of bright stars on simulated fields reach 2.1 sigma and 0.0001, harmed ones 7 to 23 sigma
+#: and 0.0007 to 0.003.
+_LEAST_RISE, _LEAST_PART = 4.0, 0.0004
+#: The same in sigma of the noise that the result has kept.
+_LEAST_GRAIN = 4.0
+#: Part of a rise that is left when the input's PSF has blurred it.
+_BLURRED = 0.5
+
+
+def find_rings(
+    result: NDArray[np.float64],
+    observed: NDArray[np.float64],
+    reconvolve: Callable[[NDArray[np.float64]], NDArray[np.floating]],
+    target_fwhm: float,
+    places: Sequence[tuple[float, float]],
+) -> list[tuple[float, float, float, float]]:
+    """Find bright stars around which the light falls and rises again, in the result alone.
+
+    Parameters
+    ----------
+    result : ndarray, shape (scale * ny, scale * nx)
+        The result in noise sigma of the input, sky at 0.
+    observed : ndarray, shape (ny, nx)
+        The input, the same way.
+    reconvolve : callable
+        Gives what the input shows of a result.
+    target_fwhm : float
+        FWHM of the result's stars in its pixels.
+    places : sequence of (x, y)
+        All sources of the result, in pixels of the input.
+
+    Returns
+    -------
+    list of tuple
+        ``(x, y, shown, supported)``: rise of the light around the star in the result, and in the
+        input less the star, in noise sigma.
+
+    Notes
+    -----
+    Around a star the light of each of eight sectors can only fall outwards, but for nebulae: the
+    cores of all sources are left out. The rise is that from the darkest ring to a brighter one
+    outside of it; half of the sectors rise at least so much. A nebula rises in the input too, once
+    the cores are subtracted as the input shows them.
+    """
+    scale = result.shape[0] // observed.shape[0]
+    fine = (np.reshape(places, (-1, 2)) + 0.5) * scale - 0.5
+    peaks = result[tuple(np.round(fine[:, ::-1]).astype(int).T)]
+    bright = np.flatnonzero(peaks > _BRIGHT).tolist()
+    if not bright:
+        return []
+    cores = np.zeros(result.shape, dtype=bool)
+    for x, y in fine[_are_stars(fine, peaks, _RADII[-1] * target_fwhm)]:
+        window, radius, _ = _around(x, y, _CORE * target_fwhm, result.shape)
+        cores[window] |= radius < _CORE * target_fwhm
+    seen = reconvolve(np.where(cores, result, 0.0))
+    rest = (observed - seen).repeat(scale, axis=0).repeat(scale, axis=1)
+    sky = result[observed.repeat(scale, axis=0).repeat(scale, axis=1) < 1.0]
+    grain = 1.4826 * float(np.median(np.abs(sky - np.median(sky)))) if sky.size else 0.0
+    found = []
+    for k in bright:
+        x, y = fine[k]
+        window, radius, angle = _around(x, y, _RADII[-1] * target_fwhm, result.shape)
+        ring = np.digitize(radius / target_fwhm, _RADII) - 1
+        ring[cores[window]] = -1
+        sector = ((angle / (2 * np.pi) + 0.5) * _SECTORS).astype(int) % _SECTORS
+        shown, given = (_rise(image[window], ring, sector) for image in (result, rest))
+        least = max(_LEAST_RISE, _LEAST_PART * float(peaks[k]), _LEAST_GRAIN * grain)
+        if shown - given / _BLURRED > least:
+            found.append((*places[k], shown, given))
+    return found
+
+
+def _are_stars(
+    places: NDArray[np.float64], peaks: NDArray[np.float64], reach: float
+) -> NDArray[np.bool_]:
+    """Tell sources from maxima on the ring of a much brighter star."""
+    from scipy.spatial import cKDTree
+
+    tree = cKDTree(places)
+    brightest = [peaks[near].max() for near in tree.query_ball_point(places, reach)]
+    return np.asarray(peaks > _FAINT * np.array(brightest))
+
+
+def _around(
+    x: float, y: float, reach: float, shape: tuple[int, ...]
+) -> tuple[tuple[slice, slice], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the window about a place, and the distance and the direction of its pixels."""
+    half, row, column = int(np.ceil(reach)) + 1, round(y), round(x)
+    rows = slice(max(row - half, 0), min(row + half + 1, shape[0]))
+    columns = slice(max(column - half, 0), min(column + half + 1, shape[1]))
+    dy, dx = np.ogrid[rows, columns]
+    return (rows, columns), np.hypot(dx - x, dy - y), np.arctan2(dy - y, dx - x)
+
+
+def _rise(image: NDArray[np.float64], ring: NDArray[np.int_], sector: NDArray[np.int_]) -> float:
+    """Return the rise of the light from a ring outwards that half of the sectors reach."""
+    rises = np.zeros(_SECTORS)
+    for number in range(_SECTORS):
+        here = sector == number
+        light = [image[here & (ring == k)] for k in range(len(_RADII) - 1)]
+        profile = np.array([np.median(values) for values in light if values.size])
+        if profile.size:
+            rises[number] = np.max(profile - np.minimum.accumulate(profile))
+    return float(np.sort(rises)[-_ROUND])

@@ -1,0 +1,73 @@
+"""Rings around stars that the input does not show, on stars whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy.nddata import CCDData
+
+import astro_sr_plugin as asr
+
+SIZE, SKY, NOISE, FWHM, BETA, TARGET = 200, 100.0, 5.0, 3.2, 3.0, 2.0
+
+
+def moffat(x: float, y: float, flux: float) -> np.ndarray:
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    alpha = FWHM / 2 / np.sqrt(2 ** (1 / BETA) - 1)
+    power = (1 + ((columns - x) ** 2 + (rows - y) ** 2) / alpha**2) ** -BETA
+    return flux * (BETA - 1) / np.pi / alpha**2 * power
+
+
+def gaussian(x: float, y: float, flux: float) -> np.ndarray:
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    sigma = TARGET / 2.3548
+    square = (columns - x) ** 2 + (rows - y) ** 2
+    return flux / (2 * np.pi * sigma**2) * np.exp(-square / (2 * sigma**2))
+
+
+@pytest.fixture(scope="module")
+def scene() -> tuple[list[tuple[float, float, float]], CCDData, np.ndarray]:
+    """Return stars, what a camera sees of them, and the sharp truth."""
+    rng = np.random.default_rng(1)
+    places = [(*rng.uniform(0, SIZE - 1, 2), 10 ** rng.uniform(3, 5.5)) for _ in range(25)]
+    observed = SKY + sum(moffat(*star) for star in places) + rng.normal(0, NOISE, (SIZE, SIZE))
+    truth = SKY + sum(gaussian(*star) for star in places)
+    return places, CCDData(observed.astype(np.float32), unit="adu"), truth
+
+
+def ringed(image: CCDData, result: np.ndarray) -> list[tuple[float, float]]:
+    found = asr.audit(image, CCDData(result, unit="adu"), target_fwhm=TARGET)
+    assert any("rings" in sentence for sentence in found.broken) == bool(found.ringed)
+    return [(source.x, source.y) for source in found.ringed]
+
+
+def test_only_the_star_with_a_ring_is_found(scene) -> None:
+    places, image, truth = scene
+    assert ringed(image, truth) == []
+    inside = [s for s in places if min(s[:2]) > 20 and max(s[:2]) < SIZE - 20]
+    x, y, flux = max(inside, key=lambda star: star[2])
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    away = np.hypot(columns - x, rows - y)
+    # A part of the star's light, 3 %, in a ring around a gap.
+    ring = np.exp(-0.5 * ((away - 3.0 * TARGET) / 1.0) ** 2)
+    ring *= 0.03 * flux / ring.sum()
+    wrong = truth + ring - 0.03 * gaussian(x, y, flux)
+    assert ringed(image, wrong) == [pytest.approx((x, y), abs=0.6)]
+
+
+def test_a_real_ring_is_no_fault(scene) -> None:
+    places, image, truth = scene
+    x, y, flux = 120.0, 60.0, 3e4
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    away = np.hypot(columns - x, rows - y)
+    shell = 300 * np.exp(-0.5 * ((away - 7.0) / 1.5) ** 2)
+    image = CCDData(image.data + moffat(x, y, flux) + shell, unit="adu")
+    assert ringed(image, truth + gaussian(x, y, flux) + shell) == []
+
+
+def test_sharpening_a_denoised_image_is_seen_and_sharpening_the_image_is_not(scene) -> None:
+    _, image, _ = scene
+    good = asr.deconvolve(image, target_fwhm=TARGET)
+    assert ringed(image, good.data) == []
+    twice = asr.deconvolve(asr.denoise(image), target_fwhm=TARGET, force=True)
+    assert len(ringed(image, twice.data)) >= 2
