@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.batch.journal import hash_file
 from astro_sr_plugin.batch.verbs import VERBS, Verb, find_verb
+from astro_sr_plugin.data.earlier_work import Work, check_order
 from astro_sr_plugin.data.formats.registry import read_image, write_image
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.inference.runtime import Runtime
@@ -119,6 +120,13 @@ class Step:
             options["model"] = self._model_name()
         return [self.verb, options]
 
+    def work(self) -> Work:
+        """Return what the step does, for the check of the order."""
+        options = self._all_options()
+        if options.get("model") == "bicubic":
+            return Work("interpolate")
+        return Work(self.verb, float(options.get("strength", 1.0)))
+
     def _all_options(self) -> dict[str, Any]:
         return {**self._verb.options(), **self.options}
 
@@ -149,7 +157,7 @@ class Recipe:
     Raises
     ------
     InputError
-        There is no step, or one of them is not right.
+        There is no step, one of them is not right, or their order harms the images.
     """
 
     steps: tuple[Step, ...]
@@ -160,6 +168,9 @@ class Recipe:
         if not steps:
             msg = "the recipe has no steps; give at least one, such as 'denoise'"
             raise InputError(msg)
+        check_order(
+            [step.work() for step in steps], [bool(step.options.get("force")) for step in steps]
+        )
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Recipe:

@@ -141,8 +141,8 @@ def add_pixel_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--force",
         action="store_true",
-        help="use pixels that are no linear light (mosaics, magnitudes, stretched images) as "
-        "they are",
+        help="use an image as it is that the command is not for: a mosaic, magnitudes, a "
+        "stretched image, one that was denoised or sharpened before",
     )
 
 

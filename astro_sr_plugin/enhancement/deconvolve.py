@@ -90,7 +90,8 @@ def deconvolve(
     hdu : int, str or (str, int), optional
         Which image of a file.
     force : bool
-        Take pixels that are no linear light (mosaics, magnitudes, stretched images) as they are.
+        Take an image as it is that the verb is not for: a mosaic, magnitudes, a stretched image,
+        one that was denoised or sharpened before.
 
     Returns
     -------
@@ -113,7 +114,7 @@ def deconvolve(
     if uncertainty:
         engine = with_errors(engine)
     frame, found = open_measured(
-        image, mask=mask, hdu=hdu, psf=psf, auto_scale=auto_scale, force=force
+        image, mask=mask, hdu=hdu, psf=psf, auto_scale=auto_scale, task="deconvolve", force=force
     )
     if luminance_only:
         check_colour(frame)

@@ -66,7 +66,8 @@ def denoise(
     hdu : int, str or (str, int), optional
         Which image of a file.
     force : bool
-        Take pixels that are no linear light (mosaics, magnitudes, stretched images) as they are.
+        Take an image as it is that the verb is not for: a mosaic, magnitudes, a stretched image,
+        one that was denoised or sharpened before.
 
     Returns
     -------
@@ -85,7 +86,7 @@ def denoise(
     engine = load_model(model or default_model("denoise"), task="denoise", scale=1)
     if uncertainty:
         engine = with_errors(engine)
-    frame = open_frame(image, mask=mask, hdu=hdu, force=force)
+    frame = open_frame(image, mask=mask, hdu=hdu, task="denoise", force=force)
     found = measure_planes(frame)
     if not any(m.noise_found for m in found):
         sigma = max(m.noise for m in found)

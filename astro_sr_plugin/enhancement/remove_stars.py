@@ -76,7 +76,8 @@ def remove_stars(
     hdu : int, str or (str, int), optional
         Which image of a file.
     force : bool
-        Take pixels that are no linear light (mosaics, magnitudes, stretched images) as they are.
+        Take an image as it is that the verb is not for: a mosaic, magnitudes, a stretched image,
+        one that was denoised or sharpened before.
 
     Returns
     -------
@@ -97,7 +98,7 @@ def remove_stars(
     engine = load_model(model or default_model("remove-stars"), task="remove-stars", scale=1)
     if uncertainty:
         engine = with_errors(engine)
-    frame = open_frame(image, mask=mask, hdu=hdu, force=force)
+    frame = open_frame(image, mask=mask, hdu=hdu, task="remove-stars", force=force)
     found = measure_planes(frame)
     # Where no stars tell the PSF, a typical one serves: it only sets how far the filters reach.
     told = [m if isfinite(m.fwhm) else replace(m, fwhm=_TYPICAL_FWHM) for m in found]

@@ -22,6 +22,7 @@ from astropy.nddata import (
 )
 from numpy.typing import NDArray
 
+from astro_sr_plugin.data.earlier_work import check_earlier_work
 from astro_sr_plugin.data.formats.fits_output import create_fits
 from astro_sr_plugin.data.formats.registry import read_image
 from astro_sr_plugin.data.nddata import HDUChoice, Image, Unpacked, iter_planes, repack, unpack
@@ -191,8 +192,11 @@ class Frame:
         return (*planes, ny * scale, nx * scale)
 
 
-def open_frame(image: Image, *, mask: NDArray | None, hdu: HDUChoice, force: bool = False) -> Frame:
-    """Take an image apart for a verb; refuse pixels that are no linear light unless forced."""
+def open_frame(
+    image: Image, *, mask: NDArray | None, hdu: HDUChoice, task: str, force: bool = False
+) -> Frame:
+    """Take an image apart for a verb; refuse what the verb is not for, unless forced."""
     parts = unpack(image, mask=mask, hdu=hdu)
     check_linear(parts, force=force)
+    check_earlier_work(parts.meta, task, force=force)
     return Frame(parts)

@@ -31,6 +31,7 @@ def open_measured(
     hdu: HDUChoice,
     psf: PSFLike,
     auto_scale: bool,
+    task: str,
     force: bool = False,
 ) -> tuple[Frame, list[PlaneMeasurement]]:
     """Take an image apart, measure it, and reduce it if that is asked for and needed.
@@ -41,13 +42,15 @@ def open_measured(
         As for the verbs.
     auto_scale : bool
         Average blocks of pixels until the stars are at most `WIDEST` pixels wide.
+    task : str
+        Name of the verb.
 
     Raises
     ------
     InputError
         If ``auto_scale`` meets a given PSF, whose pixels would no longer be those of the image.
     """
-    frame = open_frame(image, mask=mask, hdu=hdu, force=force)
+    frame = open_frame(image, mask=mask, hdu=hdu, task=task, force=force)
     if auto_scale and psf is not None:
         msg = "auto_scale=True measures the stars itself; leave out psf, or reduce the image before"
         raise InputError(msg)
