@@ -1,12 +1,12 @@
 """AstroSR Panel.
 
-Sharpens, denoises and doubles a linear image in one go, with one window and one undo.
+Denoises, sharpens or doubles a linear image, from one window.
 
 (c) The astro_sr_plugin developers 2026
 Contact: the authors of the package astro_sr_plugin, through its issue tracker
 SPDX-License-Identifier: BSD-3-Clause
 
-In a script file: pyscript AstroSR_Panel.py -deconvolve -denoise -strength 0.8
+In a script file: pyscript AstroSR_Panel.py -deconvolve -stars 0.8
 """
 
 # Version History
@@ -16,13 +16,13 @@ import sirilpy as s
 
 s.ensure_installed("numpy", "astropy")
 
-from astro_sr_siril import Slider, Switch, Verb, run  # noqa: E402
+from astro_sr_siril import ScriptError, Slider, Switch, Verb, run  # noqa: E402
 
 VERSION = "0.1.0"
 
 
 def steps(values: dict) -> list[list[str]]:
-    """Return what is done, in the order in which it is best done."""
+    """Return what is done: one thing, for sharpening takes the noise away too."""
     lines = []
     if values["deconvolve"]:
         strengths = ["--stars", str(values["stars"]), "--extended", str(values["extended"])]
@@ -31,6 +31,13 @@ def steps(values: dict) -> list[list[str]]:
         lines.append(["denoise", "--strength", str(values["strength"])])
     if values["super_resolve"]:
         lines.append(["super-resolve", "--scale", "2"])
+    if len(lines) > 1:
+        ticked = " and ".join(line[0] for line in lines)
+        msg = (
+            f"{ticked} are ticked; tick one: deconvolve takes the noise away too, super-resolve "
+            "the noise and the blur, and one after the other makes rings around stars"
+        )
+        raise ScriptError(msg)
     return lines
 
 
@@ -38,15 +45,19 @@ PANEL = Verb(
     name="panel",
     title="Panel",
     version=VERSION,
-    about="Sharpens, denoises and doubles a linear image in one go. What is ticked is done, from "
-    "top to bottom.",
+    about="Denoises, sharpens or doubles a linear image. Tick one: sharpening takes the noise away "
+    "too, and doubling sharpens.",
     options=(
-        Switch("deconvolve", "Deconvolve", help="sharpen"),
+        Switch("deconvolve", "Deconvolve", help="sharpen, and take the noise out"),
         Slider("stars", "Stars", 1.0, "strength of sharpening for stars, 0 to 1"),
         Slider("extended", "Everything else", 1.0, "strength of sharpening for the rest, 0 to 1"),
         Switch("denoise", "Denoise", help="take the noise out"),
         Slider("strength", "Strength", 1.0, "strength of denoising, 0 to 1"),
-        Switch("super-resolve", "Super-resolve", help="double the pixels"),
+        Switch(
+            "super-resolve",
+            "Super-resolve",
+            help="double the pixels, sharpen, and take the noise out",
+        ),
     ),
     steps=steps,
 )

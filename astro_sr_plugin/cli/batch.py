@@ -33,27 +33,27 @@ _ORDER = "(inputs stand before the steps)"
 _DETAILS = """\
 INPUT is a folder, a list (a text file with one path per line, or - for standard input), a
 pattern in quotes, or an image file. The recipe is a TOML file of [[step]] tables, or flags; the
-flags are done in their order.
+flags are done in their order. An image is sharpened once, as it was recorded: deconvolve and
+super-resolve take the noise away themselves, and a recipe that denoises before them is refused.
 
 A run that was interrupted goes on where it was: what is finished is skipped, told by the content
 of the input, the recipe, the weights of the models and the bytes of the result, not by names.
 An image that cannot be done does not stop the others; the exit code is then 1."""
 
 _EXAMPLES = """\
-  astro-sr batch lights/ -o clean/ --denoise 0.8 --deconvolve
+  astro-sr batch stacks/ -o sharp/ --deconvolve
   astro-sr batch 'night?/*.fits' -o sharp/ --step deconvolve stars=0.7 extended=1 --jobs 4
   astro-sr batch frames.txt -o results/ --recipe recipe.toml --json > results.json
-  astro-sr batch lights/ -o clean/ --denoise --scheduler tcp://192.168.1.10:8786
+  astro-sr batch stacks/ -o clean/ --denoise 0.8 --scheduler tcp://192.168.1.10:8786
   find . -name '*.xisf' | astro-sr batch - -o clean/ --denoise --dry-run
 
 a recipe file:
   [[step]]
-  verb = "denoise"
-  strength = 0.8
+  verb = "remove-stars"
 
   [[step]]
-  verb = "deconvolve"
-  psf = [3.4, 2.8]"""
+  verb = "denoise"
+  strength = 0.8"""
 
 
 def add_commands(commands: Commands) -> None:
@@ -202,7 +202,7 @@ def _value(text: str) -> Any:
 
 def _batch(args: argparse.Namespace, console: Console) -> int:
     if (args.recipe is None) == (args.steps is None):
-        msg = "give either --recipe FILE or steps such as --denoise 0.8 --deconvolve"
+        msg = "give either --recipe FILE or steps such as --deconvolve"
         raise InputError(msg)
     from astro_sr_plugin.batch.run import run_batch
 

@@ -44,7 +44,7 @@ examples:
   astro-sr deconvolve stack.fits -o sharp.fits --stars 0.8 --extended 1.0
   astro-sr super-resolve stack.fits -o big.fits --scale 2
   astro-sr audit stack.fits sharp.fits
-  astro-sr batch lights/ -o clean/ --denoise 0.8 --deconvolve
+  astro-sr batch stacks/ -o sharp/ --deconvolve
   astro-sr demo
 
 exit codes:

@@ -139,6 +139,11 @@ def _judge(done: Sequence[Work], task: str) -> tuple[bool, str]:
             f"the image was {what} before, which removed its noise; denoising it again adds "
             "nothing, and in stacks with correlated noise it takes faint structure away"
         )
+    if task == "remove-stars" and denoised > _MILD:
+        return False, (
+            f"the image was denoised before (strength {denoised:g}), which can leave stars in it; "
+            "remove the stars first and denoise what is left"
+        )
     return False, ""
 
 

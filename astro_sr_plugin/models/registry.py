@@ -54,8 +54,8 @@ def list_models(task: str | None = None) -> list[ModelSpec]:
 
 
 def default_model(task: str, scale: int = 1) -> str:
-    """Return the name of the model that a verb takes by default."""
-    return next(s.name for s in list_models(task) if s.default and s.scale == scale)
+    """Return the name of the model that a verb takes by default; `KeyError` if there is none."""
+    return {s.scale: s.name for s in list_models(task) if s.default}[scale]
 
 
 def load_model(model: ModelLike, task: str | None = None, scale: int | None = None) -> Model:

@@ -3,13 +3,9 @@ set -e
 python frames.py
 cat > recipe.toml <<'RECIPE'
 [[step]]
-verb = "denoise"
-strength = 0.8
-
-[[step]]
 verb = "deconvolve"
 stars = 0.7
 RECIPE
 astro-sr batch frames/ -o results/ --recipe recipe.toml --jobs 2
 astro-sr batch frames/ -o results/ --recipe recipe.toml --json > results.json
-astro-sr compare frames/frame_1.fits results/frame_1_denoised_sharp.fits -o frame_1.html
+astro-sr compare frames/frame_1.fits results/frame_1_sharp.fits -o frame_1.html

@@ -7,7 +7,7 @@ from frames import make_frames
 
 import astro_sr_plugin as asr
 
-RECIPE = asr.Recipe(({"verb": "denoise", "strength": 0.8}, {"verb": "deconvolve"}))
+RECIPE = asr.Recipe(({"verb": "deconvolve", "extended": 0.8},))
 
 
 def main() -> None:

@@ -4,7 +4,8 @@ A script says in a `Verb` what its menu entry does, and calls `run`. Needs siril
 astropy; the window needs PyQt6, which Siril's Python provides.
 """
 
+from astro_sr_siril.errors import ScriptError
 from astro_sr_siril.program import run
 from astro_sr_siril.verb import Choice, Number, Slider, Switch, Verb
 
-__all__ = ["Choice", "Number", "Slider", "Switch", "Verb", "run"]
+__all__ = ["Choice", "Number", "ScriptError", "Slider", "Switch", "Verb", "run"]

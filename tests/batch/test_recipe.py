@@ -25,6 +25,7 @@ strength = 0.8
 verb = "deconvolve"
 target-fwhm = 2.2
 psf = [3.2, 3.0]
+force = true
 """
 
 
@@ -37,7 +38,9 @@ def read(tmp_path: Path, text: str) -> asr.Recipe:
 def test_a_recipe_does_what_the_verbs_do(tmp_path: Path, field: np.ndarray) -> None:
     recipe = read(tmp_path, TOML)
     image = CCDData(field, unit="adu")
-    by_hand = asr.deconvolve(asr.denoise(image, strength=0.8), target_fwhm=2.2, psf=(3.2, 3.0))
+    by_hand = asr.deconvolve(
+        asr.denoise(image, strength=0.8), target_fwhm=2.2, psf=(3.2, 3.0), force=True
+    )
     result = recipe.apply(image)
     np.testing.assert_array_equal(result.data, by_hand.data)
     assert result.data.dtype == np.float32

@@ -20,7 +20,7 @@ import astro_sr_plugin as asr
 from astro_sr_plugin.batch.recipe import make_recipe
 from astro_sr_plugin.batch.work import FrameResult, Task, work
 
-RECIPE = ({"verb": "denoise", "strength": 0.8}, {"verb": "deconvolve", "stars": 0.5})
+RECIPE = ({"verb": "denoise", "strength": 0.8}, {"verb": "deconvolve", "stars": 0.5, "force": True})
 JOURNAL = "astro-sr-batch.jsonl"
 
 
@@ -289,7 +289,7 @@ def test_a_killed_run_goes_on(jobs: int, lights: Path, tmp_path: Path) -> None:
     for seed in range(4, 8):
         (lights / f"light_{seed}.fits").write_bytes((lights / "light_1.fits").read_bytes())
     command = [sys.executable, "-m", "astro_sr_plugin", "batch", lights, "-o", tmp_path / "out"]
-    command += ["--denoise", "--deconvolve", "--progress", "line", "--jobs", str(jobs)]
+    command += ["--denoise", "--stretch", "--progress", "line", "--jobs", str(jobs)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert process.stderr.readline().startswith("Progress:")
@@ -301,6 +301,6 @@ def test_a_killed_run_goes_on(jobs: int, lights: Path, tmp_path: Path) -> None:
     assert not alive, "nobody works for a parent that is gone"
     finished = set(contents(tmp_path / "out"))
     assert finished
-    summary = asr.run_batch(lights, tmp_path / "out", ["denoise", "deconvolve"])
+    summary = asr.run_batch(lights, tmp_path / "out", ["denoise", "stretch"])
     assert {f.output.name for f in summary.frames if f.status == "skipped"} == finished
     assert not summary.failed

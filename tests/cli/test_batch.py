@@ -39,9 +39,9 @@ def test_flags_and_a_recipe_file_are_one(
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
         '[[step]]\nverb = "denoise"\nstrength = 0.8\n[[step]]\nverb = "deconvolve"\n'
-        "stars = 0.7\npsf = [3.2, 3.0]\n"
+        "stars = 0.7\npsf = [3.2, 3.0]\nforce = true\n"
     )
-    flags = ("--denoise", "0.8", "--step", "deconvolve", "stars=0.7", "psf=3.2,3")
+    flags = ("--denoise", "0.8", "--step", "deconvolve", "stars=0.7", "psf=3.2,3", "force=true")
     out = tmp_path / "out"
     result = astro_sr("batch", lights, "-o", out, *flags, "--json")
     assert result.code == 0, result.err
