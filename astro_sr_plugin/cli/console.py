@@ -72,8 +72,12 @@ class LineProgress:
         if self._last is not None and done < total and 0 <= percent - self._last < 1:
             return
         self._last = percent
-        self._stream.write(f"Progress: {percent:.2f}% ({done}/{total} {self._noun} processed)\n")
-        self._stream.flush()
+        text = f"Progress: {percent:.2f}% ({done}/{total} {self._noun} processed)\n"
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            discard(self._stream)
 
     def close(self) -> None:
         """Nothing to tidy up: every line is complete."""
@@ -127,16 +131,7 @@ class Console:
             return None
         bar = style == "bar"
         self._progress = ProgressBar(noun, sys.stderr) if bar else LineProgress(sys.stderr, noun)
-        return self._show_progress
-
-    def _show_progress(self, done: int, total: int) -> None:
-        if self._progress is None:
-            return
-        try:
-            self._progress(done, total)
-        except OSError:
-            self._progress = None
-            discard(sys.stderr)
+        return self._progress
 
     def say(self, text: str) -> None:
         """Print a line on stdout, unless the output is JSON or quiet."""
