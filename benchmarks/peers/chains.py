@@ -75,7 +75,7 @@ def run_chain(image: Any, chain: Chain, target: float | None = None) -> Any:
     """
     first = asr.measure(image).fwhm
     for verb, given in chain:
-        options = dict(given)
+        options = {**given, "force": True}
         half_way = options.pop("half_way", False)
         if target is not None and verb in ("deconvolve", "super_resolve"):
             # Before the pixels are doubled, the same width is half as many of them.

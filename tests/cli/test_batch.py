@@ -98,7 +98,7 @@ def test_exit_code_and_report_when_some_fail(
         (("--step", "measure"), "measure"),
         (("--step", "denoise", "stars=1"), "stars"),
         (("--denoise", "1.5"), "1.5"),
-        (("--denoise", "--jobs", "0"), "jobs=0"),
+        (("--denoise", "--jobs", "0"), "--jobs 0"),
         (("--denoise", "--format", ".jpeg"), ".jpeg"),
     ],
 )
