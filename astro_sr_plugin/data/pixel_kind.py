@@ -12,7 +12,7 @@ from astro_sr_plugin.exceptions import AstroSRWarning, InputError
 
 __all__ = ["check_linear"]
 
-_FORCE = "--force (force=True) uses them as they are"
+_FORCE = "force=True uses them as they are"
 # Keyword that `apply_stretch` writes.
 _OWN_STRETCH = "ASRSTR"
 _DEBAYER = "--debayer superpixel or --debayer bilinear (in Python debayer(image, method))"
@@ -96,7 +96,7 @@ def _check_stretch(parts: Unpacked) -> None:
     if sign:
         msg = (
             f"the image seems to be stretched for display ({sign}); results are right for linear "
-            "images only: use the image from before the stretch, and stretch the result; --force "
-            "(force=True) takes it as linear"
+            "images only: use the image from before the stretch, and stretch the result; "
+            "force=True takes it as linear"
         )
         warnings.warn(msg, AstroSRWarning, stacklevel=4)
