@@ -231,3 +231,17 @@ def test_flags_follow_the_pixels_of_a_doubled_image(tmp_path, streamed):
     big = asr.super_resolve(path, model="bicubic", psf=(3, 3), **out)
     np.testing.assert_array_equal(big.flags["DQ"], values.repeat(2, 0).repeat(2, 1))
     np.testing.assert_array_equal(big.mask, (values & 1).repeat(2, 0).repeat(2, 1) > 0)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("CAMERA.CCD 1.1 cal", "CAMERA.CCD 1.1 uncert"),
+        ("DET11.SCI", "DET11.RMS"),
+        ("SCI", "ERR"),
+    ],
+)
+def test_planes_that_describe_an_image_are_no_images(tmp_path, names):
+    others = [image(9, name) for name in ("CON", "CTX", "VAR_POISSON", "AREA")]
+    ccd = read_image(save(tmp_path / "a.fits", image(5, names[0]), *others, image(2, names[1])))
+    assert (ccd.data[0, 0], ccd.uncertainty.array[0, 0]) == (5, 2)
