@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from astropy.stats import gaussian_fwhm_to_sigma
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -95,7 +96,7 @@ def _matched(scene: Scene) -> float:
         return 1.0
     noise = (scene.observed - scene.truth_denoise) / float(scene.sigma)
     sky = scene.truth_denoise - scene.background < scene.sigma
-    width = scene.fwhm / 2.355
+    width = scene.fwhm * gaussian_fwhm_to_sigma
     seen = ndimage.gaussian_filter(np.where(sky, noise, 0.0), width)
     return float(seen[sky].std() * 2 * np.sqrt(np.pi) * width)
 

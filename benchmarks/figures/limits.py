@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import sep
+from astropy.stats import gaussian_fwhm_to_sigma
 from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
@@ -251,7 +252,7 @@ def star_errors(scene: Scene, task: str, output: Array) -> dict[str, float]:
 
     image = np.ascontiguousarray(output - background, dtype=np.float64)
     flux = true_flux * fluxes(image) / fluxes(scene.truth(task) - background)
-    found_x, found_y, _ = sep.winpos(image, u, v, target / 2.3548)
+    found_x, found_y, _ = sep.winpos(image, u, v, target * gaussian_fwhm_to_sigma)
     shift = np.concatenate([found_x - u, found_y - v]) / scale
     return {
         "mean_square": float(np.mean(errors)),

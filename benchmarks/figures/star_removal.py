@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from astropy.stats import gaussian_fwhm_to_sigma
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -60,7 +61,7 @@ def measure_removal(starry: Starry, result: NDArray[np.floating]) -> dict[str, f
             near = away < 1.5 * FWHM
             left.append((image - starry.starless)[near].sum() / flux)
     stars = asr.star_mask(scene.observed)
-    smooth = ndimage.gaussian_filter(error, FWHM / 2.355)
+    smooth = ndimage.gaussian_filter(error, FWHM * gaussian_fwhm_to_sigma)
     figures = {
         "residual": float(np.median(left)),
         "residual_90": float(np.percentile(np.abs(left), 90)),
@@ -79,7 +80,9 @@ def _knots(starry: Starry, image: Array, stars: NDArray[np.bool_]) -> float:
     """Return the slope of the fine structure of an image on that of the truth."""
 
     def fine(plane: Array) -> Array:
-        near, far = (ndimage.gaussian_filter(plane, width) for width in (FWHM / 2.355, FWHM))
+        near, far = (
+            ndimage.gaussian_filter(plane, width) for width in (FWHM * gaussian_fwhm_to_sigma, FWHM)
+        )
         return np.asarray(near - far)
 
     truth = fine(starry.starless)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from astropy.stats import gaussian_fwhm_to_sigma
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import fft, ndimage
@@ -125,7 +126,7 @@ def richardson_lucy(
         The best plane, less the background.
     """
     best, least = image, np.inf
-    smooth = target_fwhm / 2.3548
+    smooth = target_fwhm * gaussian_fwhm_to_sigma
     for offset in (np.zeros_like(background), background):
         observed = np.pad(np.clip(image + offset, 1e-3 * np.std(image), None), _PAD, mode="reflect")
         floor = np.pad(offset, _PAD, mode="reflect")
@@ -179,7 +180,7 @@ def wiener(
 
     noise, signal = spectrum(pad[1]), spectrum(pad[2])
     optics = _transfer(psf, n)
-    target = np.exp(-2.0 * (np.pi * k * target_fwhm / 2.3548) ** 2)
+    target = np.exp(-2.0 * (np.pi * k * target_fwhm * gaussian_fwhm_to_sigma) ** 2)
     observed = fft.rfft2(pad[0])
     planes = []
     for weaker in np.logspace(0, -5, 11):

@@ -10,6 +10,7 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
+from astropy.stats import gaussian_fwhm_to_sigma
 from numpy.typing import NDArray
 from photutils.detection import find_peaks
 from photutils.utils.exceptions import NoDetectionsWarning
@@ -94,7 +95,9 @@ def _peak(scene: Scene, task: str, channel: int) -> float:
     """Return the peak in a task's truth of a star of flux 1."""
     if task == "denoise":
         return float(_psf(scene, channel).max())
-    return float(SCALES[task] ** 2 / (2 * np.pi * (scene.target_fwhm(task) / 2.3548) ** 2))
+    return float(
+        SCALES[task] ** 2 / (2 * np.pi * (scene.target_fwhm(task) * gaussian_fwhm_to_sigma) ** 2)
+    )
 
 
 def _psf(scene: Scene, channel: int) -> Array:

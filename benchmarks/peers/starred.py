@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from astropy.stats import gaussian_fwhm_to_sigma
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
@@ -85,7 +86,7 @@ def narrow_psf(psf: Array, side: int = SIDE, fwhm: float = _FWHM) -> Array:
     framed[: 2 * reach + 1, : 2 * reach + 1] = psf[kept, kept]
     transfer = fft.rfft2(np.roll(framed, (-reach, -reach), axis=(0, 1)))
     k = np.hypot(fft.fftfreq(side)[:, None], fft.rfftfreq(side)[None, :])
-    gaussian = np.exp(-2.0 * (np.pi * k * fwhm / 2.3548) ** 2)
+    gaussian = np.exp(-2.0 * (np.pi * k * fwhm * gaussian_fwhm_to_sigma) ** 2)
     ratio = transfer * gaussian / (gaussian**2 + 1e-6)
     narrow = np.roll(fft.irfft2(ratio, s=(side, side)), (side // 2, side // 2), axis=(0, 1))
     return narrow / narrow.sum()
@@ -156,4 +157,8 @@ def deconvolve(cutout: Cutout, strengths: tuple[float, float]) -> Array:
     )[3][-1]
     image = np.asarray(model.getDeconvolved(found, 0)[0], np.float64)
     wider = cutout.target_fwhm**2 - _FWHM**2
-    return ndimage.gaussian_filter(image, np.sqrt(wider) / 2.3548) if wider > 0 else image
+    return (
+        ndimage.gaussian_filter(image, np.sqrt(wider) * gaussian_fwhm_to_sigma)
+        if wider > 0
+        else image
+    )

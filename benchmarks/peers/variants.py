@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from astropy.stats import gaussian_fwhm_to_sigma
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -250,7 +251,7 @@ def measure_variant(net: nn.Module, patches: int, seed: int = 987_654) -> dict[s
 
 
 def _smoothed(image: Tensor, fwhm: float) -> Tensor:
-    sigma = fwhm / 2.3548
+    sigma = fwhm * gaussian_fwhm_to_sigma
     place = torch.arange(-12, 13, dtype=torch.float32)
     taps = torch.exp(-0.5 * (place / sigma) ** 2)
     taps = taps / taps.sum()

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+import astro_sr_plugin as asr
 from benchmarks.real.matching import Array, align, half_width, match_psf, measured_psf, shifted
 from benchmarks.real.pairs import Pair, make_pair, middle, read_first_image
 
-__all__ = ["debayer", "decam_frames", "halves", "mean_and_variance", "registered"]
+__all__ = ["decam_frames", "halves", "mean_and_variance", "registered"]
 
 _LEAST_FRAMES = 4
 _ENDINGS = (".fits", ".fit", ".fits.fz", ".fit.fz", ".fits.gz")
@@ -92,35 +93,6 @@ def mean_and_variance(frames: Array) -> tuple[Array, Array]:
     return np.mean(frames, axis=0), np.var(frames, axis=0, ddof=1) / len(frames)
 
 
-def debayer(raw: Array, pattern: str) -> Array:
-    """Interpolate a Bayer mosaic bilinearly.
-
-    Parameters
-    ----------
-    raw : numpy.ndarray
-        (ny, nx), even sides.
-    pattern : str
-        Colours of the first 2 x 2 pixels, row by row, such as "GRBG".
-
-    Returns
-    -------
-    numpy.ndarray
-        (3, ny, nx), red, green and blue.
-    """
-    kernel = np.array([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]])
-    planes = []
-    for colour in "RGB":
-        known = np.zeros(raw.shape)
-        for place, letter in enumerate(pattern):
-            if letter == colour:
-                known[place // 2 :: 2, place % 2 :: 2] = 1.0
-        top = ndimage.convolve(raw * known, kernel, mode="mirror")
-        # Where a pixel has this colour, its own value stays.
-        filled = top / ndimage.convolve(known, kernel, mode="mirror")
-        planes.append(np.where(known > 0, raw, filled))
-    return np.stack(planes)
-
-
 def registered(frames: list[Array], luminances: list[Array]) -> Array:
     """Bring frames of shape (c, ny, nx) to the grid of the first one by the stars.
 
@@ -165,7 +137,9 @@ def _registered_frames(paths: list[Path], say: Callable[[str], None]) -> tuple[A
     """Return (n, c, ny, nx) of the middle of the frames, and whether they are in colour."""
     read = [read_first_image(path) for path in paths]
     pattern = str(read[0][1].get("BAYERPAT", "")).strip()
-    frames = [debayer(raw, pattern) if pattern else raw[None] for raw, _ in read]
+    frames = [
+        np.asarray(asr.debayer(raw, pattern=pattern)) if pattern else raw[None] for raw, _ in read
+    ]
     cube = registered(frames, [frame.mean(axis=0) for frame in frames])
     if len(cube) < len(paths):
         say(f"{len(paths) - len(cube)} frames of {paths[0].parent.name} could not be registered")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from astropy.stats import gaussian_fwhm_to_sigma
 from numpy.typing import NDArray
 from scipy import fft, ndimage, signal
 
@@ -68,7 +69,7 @@ class Alignment(NamedTuple):
 
 def gaussian_psf(fwhm: float) -> Array:
     """Return a Gaussian point-spread function of sum 1 and odd side, sampled at pixel centres."""
-    sigma = fwhm / 2.3548
+    sigma = fwhm * gaussian_fwhm_to_sigma
     place = np.arange(-np.ceil(5 * sigma), np.ceil(5 * sigma) + 1)
     axis = np.exp(-0.5 * (place / sigma) ** 2)
     psf: Array = np.outer(axis, axis)
@@ -245,7 +246,9 @@ def sky_level(image: Array, mask: NDArray[np.bool_] | None = None) -> Array:
 def without_smooth(image: Array, fwhm: float) -> Array:
     """Return an image less itself smoothed to three times a FWHM: what is left is compact."""
     filled = np.where(np.isfinite(image), image, np.nanmedian(image))
-    return np.asarray(filled - ndimage.gaussian_filter(filled, 3 * fwhm / 2.3548), np.float64)
+    return np.asarray(
+        filled - ndimage.gaussian_filter(filled, 3 * fwhm * gaussian_fwhm_to_sigma), np.float64
+    )
 
 
 def matched_filter(
@@ -269,7 +272,7 @@ def matched_filter(
     width = half_width(psf)
     reach = int(np.ceil(6 * width))
     wide = np.pad(psf, reach)
-    kernel = wide - ndimage.gaussian_filter(wide, 3 * width / 2.3548)
+    kernel = wide - ndimage.gaussian_filter(wide, 3 * width * gaussian_fwhm_to_sigma)
     filled = np.where(np.isfinite(image), image, np.nanmedian(image)) - sky_level(image, mask)
     pad = max(_PAD, reach)
     padded = np.pad(filled, pad, mode="symmetric")

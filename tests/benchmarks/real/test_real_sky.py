@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.real.comparison import Comparison
 from benchmarks.real.fields import find_pairs
-from benchmarks.real.frames import debayer, mean_and_variance, registered
+from benchmarks.real.frames import mean_and_variance, registered
 from benchmarks.real.matching import (
     align,
     gaussian_psf,
@@ -173,16 +173,6 @@ def test_the_error_of_the_matched_filter_is_that_of_its_map():
     places, true = place_stars(5)
     columns, rows = np.round(places).astype(int).T
     assert np.median(flux[rows, columns] / true) == pytest.approx(1.0, abs=0.05)
-
-
-def test_the_mosaic_of_a_slope_is_interpolated_exactly():
-    rows, columns = np.indices((20, 24)).astype(float)
-    scene = np.stack([5 + rows, 40 - columns, 3 * rows + 2 * columns])
-    raw = scene[1].copy()
-    raw[0::2, 1::2] = scene[0][0::2, 1::2]
-    raw[1::2, 0::2] = scene[2][1::2, 0::2]
-    inner = (slice(None), slice(2, -2), slice(2, -2))
-    np.testing.assert_allclose(debayer(raw, "GRBG")[inner], scene[inner])
 
 
 def test_the_variance_of_a_mean_is_that_of_its_noise():
