@@ -39,6 +39,7 @@ _NEEDED = {
     "tifffile": "tifffile",
     "imagecodecs": "imagecodecs",
     "pillow": "PIL",
+    "psutil": "psutil",
 }
 
 _SIDE = 512
@@ -238,9 +239,12 @@ def _star_field(side: int) -> NDArray[np.float32]:
     return image.astype(np.float32)
 
 
-def _memory() -> dict[str, float]:
-    import psutil
-
+def _memory() -> dict[str, float] | None:
+    """Return the memory of the machine in GB, None if it cannot be found out."""
+    try:
+        import psutil
+    except ImportError:
+        return None
     memory = psutil.virtual_memory()
     return {"total_gb": _gb(memory.total), "free_gb": _gb(memory.available)}
 
@@ -279,9 +283,10 @@ def _to_text(report: dict[str, Any]) -> str:
         rows.append((f"Device {entry['device']}", entry["name"] + (" (used)" if used else "")))
     rows.append(("Threads", str(report["threads"])))
     memory, disk = report["memory"], report["disk"]
-    low = memory["free_gb"] < _LEAST_MEMORY_GB
-    note = "; little, choose a smaller --tile-size for large images" if low else ""
-    rows.append(("Memory", f"{memory['free_gb']} of {memory['total_gb']} GB free{note}"))
+    if memory is not None:
+        low = memory["free_gb"] < _LEAST_MEMORY_GB
+        note = "; little: large images need a smaller --tile-size" if low else ""
+        rows.append(("Memory", f"{memory['free_gb']} of {memory['total_gb']} GB free{note}"))
     rows.append(("Disk", f"{disk['free_gb']} GB free in {disk['folder']}"))
     rows += [
         (f"Weights {w['file']}", f"{(w['sha256'] or '')[:12]} {w['state']}")
