@@ -18,6 +18,7 @@ from astro_sr_plugin.cli.options import (
     open_image,
 )
 from astro_sr_plugin.cli.outputs import plan_outputs
+from astro_sr_plugin.cli.suggestion import suggest
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
@@ -60,13 +61,16 @@ def _measure(args: argparse.Namespace, console: Console) -> None:
         images = chosen_images(path, args)
         for hdu, name in images.items():
             start = time.perf_counter()
-            quality = asr.measure(open_image(path, args, hdu=hdu), force=args.force)
+            image = open_image(path, args, hdu=hdu)
+            quality = asr.measure(image, force=args.force)
             seconds = round(time.perf_counter() - start, 3)
             extension = {"hdu": name} if name else {}
-            console.record(input=path, **extension, **quality.to_dict(), seconds=seconds)
+            advice = suggest(quality, image.meta, path)
+            figures = {**quality.to_dict(), "suggestion": advice}
+            console.record(input=path, **extension, **figures, seconds=seconds)
             if len(args.inputs) > 1 or name:
                 console.say(f"{path} {name}".rstrip() + ":")
-            console.say(quality.to_text())
+            console.say(f"{quality.to_text()}\n\nTo run next: {advice}")
 
 
 def _star_mask(args: argparse.Namespace, console: Console) -> None:

@@ -11,7 +11,7 @@ from astropy.nddata import CCDData
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import HDUChoice, Image
-from astro_sr_plugin.exceptions import AstroSRWarning
+from astro_sr_plugin.exceptions import UnchangedWarning
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.models.registry import ModelLike, default_model, load_model, with_errors
 from astro_sr_plugin.restoration.frame import choose_runtime, open_frame
@@ -94,7 +94,7 @@ def denoise(
             "no noise was found in the image, so there is nothing to remove; structure fainter "
             f"than {sigma:.3g} may be lost"
         )
-        warnings.warn(text, AstroSRWarning, stacklevel=2)
+        warnings.warn(text, UnchangedWarning, stacklevel=2)
     # Where no stars tell the PSF, a typical one serves: it only sets how far the filters reach.
     told = [m if math.isfinite(m.fwhm) else replace(m, fwhm=_TYPICAL_FWHM) for m in found]
     header = frame.header(

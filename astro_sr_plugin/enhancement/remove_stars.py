@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import HDUChoice, Image, iter_planes
 from astro_sr_plugin.data.strips import release
-from astro_sr_plugin.exceptions import AstroSRWarning
+from astro_sr_plugin.exceptions import AstroSRWarning, UnchangedWarning
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.models.registry import ModelLike, default_model, load_model, with_errors
 from astro_sr_plugin.restoration.frame import Frame, choose_runtime, open_frame
@@ -145,7 +145,7 @@ def remove_stars(
     stars = frame.finish(subtract, header, 1, stars_out, overwrite, dtype=np.dtype(np.float64))
     if not removed:
         text = "no stars were found, so none were removed"
-        warnings.warn(text, AstroSRWarning, stacklevel=2)
+        warnings.warn(text, UnchangedWarning, stacklevel=2)
     elif not any(m.n_stars for m in found):
         text = "no star could be measured; look at the image of the stars, whether it shows any"
         warnings.warn(text, AstroSRWarning, stacklevel=2)

@@ -445,6 +445,6 @@ def _finer_level(
     return level
 
 
-def warn(text: str) -> None:
+def warn(text: str, category: type[AstroSRWarning] = AstroSRWarning) -> None:
     """Warn the user; the call that counts is the verb's."""
-    warnings.warn(text, AstroSRWarning, stacklevel=4)
+    warnings.warn(text, category, stacklevel=4)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.formats.registry import read_image
-from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.exceptions import InputError, UnchangedWarning
 from astro_sr_plugin.measurement.pixels import describe_fill, plane_name
 from astro_sr_plugin.measurement.psf.field import PSFField
 from astro_sr_plugin.models.filters import FILTER_RADIUS, gaussian_kernel, make_moffat_psf
@@ -161,7 +161,7 @@ def _measure_usable(frame: Frame, psf: PSFLike) -> list[PlaneMeasurement]:
     if first is None:
         raise reasons[0][1]
     for number, reason in reasons:
-        warn(f"{plane_name(number, len(found))} comes back as it is: {reason}")
+        warn(f"{plane_name(number, len(found))} comes back as it is: {reason}", UnchangedWarning)
     return [replace(first, usable=False) if m is None else m for m in found]
 
 

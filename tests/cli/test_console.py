@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
 from astro_sr_plugin.cli.console import Console
 from astro_sr_plugin.cli.wording import in_options
@@ -50,3 +56,34 @@ def test_work_that_was_not_done_is_remembered() -> None:
     with console.listening():
         warnings.warn("no star was found", UnchangedWarning, stacklevel=1)
     assert console.unchanged
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_stars_that_are_not_there_are_reported(
+    strict: bool, astro_sr: Callable[..., Any], tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(3).normal(500, 8, (96, 96)).astype(np.float32)
+    fits.writeto(tmp_path / "empty.fits", noise)
+    words = ["--strict"] if strict else []
+    output = tmp_path / "starless.fits"
+    result = astro_sr("remove-stars", tmp_path / "empty.fits", "-o", output, "--json", *words)
+    assert result.code == int(strict)
+    assert "warning: no stars were found, so none were removed" in result.err
+    assert any("no stars were found" in text for text in json.loads(result.out)["warnings"])
+    assert output.exists()
+
+
+def test_measure_ends_with_what_to_run(
+    astro_sr: Callable[..., Any], field_path: Path, tmp_path: Path
+) -> None:
+    last = astro_sr("measure", field_path).out.strip().splitlines()[-1]
+    assert last.startswith(f"To run next: astro-sr deconvolve {field_path} -o sharp.fits (stars of")
+    clean = tmp_path / "clean.fits"
+    said = astro_sr("denoise", field_path, "-o", clean, "--model", "wiener").out
+    assert re.search(
+        r"px FWHM, 2\.\d\d -> 2\.\d\d arcsec, model wiener\S*, on \w+, [\d.]+ s$", said
+    )
+    assert "denoise was done already" in astro_sr("measure", clean).out
+    refused = astro_sr("deconvolve", clean, "-o", tmp_path / "sharp.fits")
+    assert refused.code == 2
+    assert "--force" in refused.err
