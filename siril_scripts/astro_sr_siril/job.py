@@ -145,6 +145,8 @@ class Job:
                 report.append(said.replace(f"{target}: ", f"{verb}: "))
                 source = target
             if reports:
+                # The name of the file that stands for Siril's image means nothing to the user.
+                said = said.replace(str(folder / "0.fits"), "stack.fits")
                 return Outcome(as_float(pixels), Header(), region, said, self._label)
             return self._collect(frame, folder, region, outer, "\n".join(report))
         except OSError as error:
