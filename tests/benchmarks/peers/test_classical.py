@@ -16,7 +16,7 @@ from benchmarks.truth.scenes import make_scene
 
 @pytest.fixture(scope="module")
 def scene() -> Scene:
-    return make_scene("star-field", 3, size=96)
+    return make_scene("star-field", 3, size=64)
 
 
 @pytest.fixture
