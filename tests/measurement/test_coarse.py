@@ -153,3 +153,13 @@ def test_groups_of_photons_are_no_stars() -> None:
     counts = np.random.default_rng(10).poisson(0.02, (256, 256))
     assert measure_sky(counts, wings=False).psf.n_stars == 0
     assert len(detect_stars(counts)) == 0
+
+
+def test_crowded_integers(field) -> None:
+    """Where sources cover the frame, a mean of what is left would say nothing."""
+    noise = np.random.default_rng(11).normal(0, 1.2, SHAPE)
+    crowded = field(12, FWHM, shape=SHAPE, stars=1200, snr=(10, 1000), noise=noise)
+    sky = measure_sky(np.round(crowded).astype(np.uint16), wings=False)
+    continuous = measure_sky(crowded, wings=False)
+    assert sky.background.level == pytest.approx(continuous.background.level, abs=1)
+    assert sky.noise.sigma == pytest.approx(np.hypot(continuous.noise.sigma, ROUNDING), rel=0.1)

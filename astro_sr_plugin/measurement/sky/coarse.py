@@ -35,6 +35,8 @@ _SMALLEST = 0.5
 _FEW_STEPS, _SHARE, _WHOLE, _ACCURACY = 8.5, 0.1, 0.95, 0.02
 # Fewest pairs of neighbours from which a step is known.
 _PAIRS = 200
+# Share of the pixels outside sources below which a field is too crowded for a mean of its sky.
+_SKY = 0.2
 # Gaussian width in pixels to which the image is smoothed to find sources, how far above the noise
 # of the smooth image they are, and how many single steps (photons) in one place are a source.
 _WIDTH, _NSIGMA, _PHOTONS = 2.0, 4.0, 2.5
@@ -56,7 +58,7 @@ class Steps(NamedTuple):
     size : float
         In image units; 0 where the noise is larger than some 20 steps, or the values have none.
     coarse : bool
-        Whether the noise is no larger than some 1.5 steps.
+        Whether the noise is no larger than some 1.5 steps, and there is sky between the sources.
     """
 
     size: float
@@ -98,7 +100,17 @@ def find_steps(data: NDArray[Any], unusable: UnusablePixels) -> Steps:
     if few.size < _SHARE * unequal.size or whole.mean() < _WHOLE:
         return Steps(0.0, False)
     one = float(np.median(few[np.round(few) == 1]) * np.percentile(unequal, _SMALLEST))
-    return Steps(one, equal >= _EQUAL * pairs)
+    return Steps(one, equal >= _EQUAL * pairs and _has_sky(data, unusable, one))
+
+
+def _has_sky(data: NDArray[Any], unusable: UnusablePixels, step: float) -> bool:
+    """Tell whether there is sky between the sources, of which a mean can be taken."""
+    sky = usable = 0
+    for window in spread_windows((data.shape[0], data.shape[1]), _WINDOW, _WINDOWS):
+        values, bad = cut_window(data, unusable, window)
+        usable += int((~bad).sum())
+        sky += int((~(bad | mask_sources(values, bad, step))).sum())
+    return sky >= _SKY * usable
 
 
 def dither(values: NDArray[np.float32], step: float, seed: int) -> NDArray[np.float32]:
