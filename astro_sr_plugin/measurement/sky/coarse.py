@@ -36,7 +36,7 @@ _FEW_STEPS, _SHARE, _WHOLE, _ACCURACY = 8.5, 0.1, 0.95, 0.02
 # Fewest pairs of neighbours from which a step is known.
 _PAIRS = 200
 # Share of the pixels outside sources below which a field is too crowded for a mean of its sky.
-_SKY = 0.2
+_SKY = 0.4
 # Gaussian width in pixels to which the image is smoothed to find sources, how far above the noise
 # of the smooth image they are, and how many single steps (photons) in one place are a source.
 _WIDTH, _NSIGMA, _PHOTONS = 2.0, 4.0, 2.5
