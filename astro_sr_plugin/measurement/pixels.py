@@ -41,7 +41,9 @@ class ScaledPlane:
         return len(self.base)
 
     def __getitem__(self, key: Any) -> NDArray[np.float64]:
-        return np.asarray(np.ldexp(np.asarray(self.base[key], np.float64), -self._exponent))
+        # Values that overflow are infinite, and as unusable as the others of that kind.
+        with np.errstate(over="ignore"):
+            return np.asarray(np.ldexp(np.asarray(self.base[key], np.float64), -self._exponent))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         del copy

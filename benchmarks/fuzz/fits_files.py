@@ -31,9 +31,19 @@ _BLOCK = 2880
 _TYPES = {"u1": 8, ">i2": 16, ">i4": 32, ">i8": 64, ">f4": -32, ">f8": -64}
 _PACKERS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
 # Values of BSCALE and BZERO as texts, with the number they stand for; None where there is none.
-_SCALES = {"1.0": 1.0, "2": 2.0, "0.5": 0.5, "-1": -1.0, "1.5D-3": 1.5e-3, "1E20": 1e20}
+_SCALES = {
+    "1.0": 1.0,
+    "2": 2.0,
+    "0.5": 0.5,
+    "-1": -1.0,
+    "1.5D-3": 1.5e-3,
+    "1E20": 1e20,
+    "1E36": 1e36,
+    "1E-40": 1e-40,
+    "'2.5'": 2.5,
+}
 _ZEROS = {"0": 0.0, "32768": 32768.0, "2147483648": 2147483648.0, "-128": -128.0, "0.1": 0.1}
-_ODD_NUMBERS = ("NaN", "0", "INF", "'2.0'", "'x'", "T", "1E400", "(1,2)", "", "1,5", "-1E-320")
+_ODD_NUMBERS = ("NaN", "INF", "'x'", "T", "1E400", "(1,2)", "", "1,5", "-1E-320")
 _BLANKS = ("-32768", "0", "255", "7", "99999", "2.5", "'7'", "NaN", "T", "-2147483648")
 _VALUES = (
     "NaN",
@@ -208,7 +218,9 @@ def _scaling(
         cards.append(_card("BLANK", text))
         if text.lstrip("-").isdigit() and dtype.kind != "f":
             blank = int(text)
-        elif text == "NaN" or (text in ("'7'", "2.5", "T") and dtype.kind != "f"):
+        elif text == "'7'" and dtype.kind != "f":
+            blank = 7
+        elif text == "NaN" or (text in ("2.5", "T") and dtype.kind != "f"):
             numbers[0] = None
     return cards, numbers[0], numbers[1], blank
 

@@ -1,5 +1,6 @@
 """What the random files found: each file or image as small as it can be, made in code."""
 
+import contextlib
 import struct
 
 import numpy as np
@@ -8,9 +9,10 @@ import tifffile
 from astropy.io import fits
 from astropy.io.fits import Header
 
+from astro_sr_plugin import denoise, measure
 from astro_sr_plugin.data.formats.registry import read_image, write_image
 from astro_sr_plugin.data.wcs_keywords import read_wcs
-from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError, InputError
+from astro_sr_plugin.exceptions import AstroSRError, AstroSRWarning, ImageReadError, InputError
 
 TAN = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 20.0}
 TAN |= {"CRPIX1": 5.0, "CRPIX2": 6.0, "CDELT1": -1e-3, "CDELT2": 1e-3}
@@ -143,7 +145,8 @@ def test_values_near_the_end_of_float64_do_not_fit_into_integers(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("keyword", "value"), [("TFIELDS", "99999999999"), ("BLANK", "NaN"), ("BSCALE", "1,5")]
+    ("keyword", "value"),
+    [("TFIELDS", "99999999999"), ("BLANK", "NaN"), ("BSCALE", "1,5"), ("BLANK", "2.5")],
 )
 def test_fits_cards_that_the_parser_cannot_read(tmp_path, keyword, value):
     path = tmp_path / "a.fits"
@@ -172,3 +175,48 @@ def test_one_large_value_in_integers_is_read_again(tmp_path):
     with pytest.warns(AstroSRWarning, match="do not fill dtype='uint16'"):
         path = write_image(data, tmp_path / "a.fits", dtype="uint16")
     np.testing.assert_allclose(read_image(path).data, data, atol=1e26)
+
+
+@pytest.mark.parametrize("version", ["NaN", "'a'", "1E400"])
+def test_fits_extension_whose_version_is_no_number(tmp_path, version):
+    path = tmp_path / "a.fits"
+    hdu = fits.ImageHDU(np.ones((3, 4), "f4"), Header({"ANOTHER": 16}), name="SCI")
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path)
+    content = path.read_bytes()
+    place = content.index(b"ANOTHER ")
+    card = f"EXTVER  = {version:>20}".ljust(80).encode()
+    path.write_bytes(content[:place] + card + content[place + 80 :])
+    np.testing.assert_array_equal(read_image(path, hdu="SCI").data, 1)
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [("i2", 1e36), ("i2", 1e-40), ("f4", 1e30)])
+def test_scaled_values_outside_float32(tmp_path, dtype, scale):
+    path = tmp_path / "a.fits"
+    stored = np.array([[1, 20_000], [300, -7]], dtype)
+    fits.PrimaryHDU(stored).writeto(path)
+    fits.setval(path, "BSCALE", value=scale)
+    np.testing.assert_allclose(read_image(path).data, stored * np.float64(scale), rtol=1e-15)
+
+
+EXTREMES = {
+    dtype: np.array([0, 1, -1, 1e-45, np.finfo(dtype).max, np.finfo(dtype).min], dtype)
+    for dtype in ("f4", "f8")
+}
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        EXTREMES["f4"][np.random.default_rng(4).integers(0, 6, (8, 4))],
+        EXTREMES["f8"][np.random.default_rng(0).integers(0, 6, (8, 4))],
+        np.array([0, 255, 0, 1], "f4")[np.random.default_rng(3).integers(0, 4, (32, 40))],
+        np.random.default_rng(0).normal(0, 1e18, (32, 40)),
+    ],
+)
+def test_extreme_values_are_measured_or_refused(image):
+    with contextlib.suppress(AstroSRError):
+        measure(image)
+    with contextlib.suppress(AstroSRError):
+        result = denoise(image, model="wiener")
+        assert result.shape == image.shape
+        assert np.isfinite(result[np.isfinite(image)]).all()

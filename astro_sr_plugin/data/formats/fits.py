@@ -190,9 +190,7 @@ class FitsFile:
             stream, memmap=False, do_not_scale_image_data=True, ignore_missing_simple=False
         )
         self.images = _readable(self.hdus, stream)
-        self.extensions = [
-            Extension(hdu.name.strip().upper(), int(hdu.ver), _shape(hdu)) for hdu in self.images
-        ]
+        self.extensions = [Extension(_name(hdu), _version(hdu), _shape(hdu)) for hdu in self.images]
         self.length = stream.seek(0, io.SEEK_END)
 
     def image(self, wanted: HDUChoice, *, memmap: bool) -> CCDData:
@@ -481,6 +479,22 @@ def _remember(header: Header, coding: PixelCoding) -> None:
         header["ASRBZERO"] = (coding.zero, "BZERO of the file read")
     if coding.blank is not None:
         header["ASRBLANK"] = (coding.blank, "BLANK of the file read")
+
+
+def _name(hdu: fits.PrimaryHDU) -> str:
+    """Give EXTNAME in capitals, empty where it cannot be read."""
+    try:
+        return str(hdu.name).strip().upper()
+    except fits.VerifyError:
+        return ""
+
+
+def _version(hdu: fits.PrimaryHDU) -> int:
+    """Give EXTVER, 1 where it is no whole number."""
+    try:
+        return int(hdu.ver)
+    except (fits.VerifyError, ValueError, TypeError, OverflowError):
+        return 1
 
 
 def _shape(hdu: fits.PrimaryHDU) -> tuple[int, ...] | None:

@@ -22,6 +22,8 @@ _FITS_ZERO = {"int8": -(2**7), "uint16": 2**15, "uint32": 2**31}
 _FITS_STORAGE = {"int8": "uint8", "uint16": "int16", "uint32": "int32"}
 _OFFERED = ("uint8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64")
 _FLOAT32_BITS = 24
+# Scales and values that float32 holds in full precision lie well inside of this range.
+_FLOAT32_RANGE = (1e-30, 1e30)
 # Steps that the central part of the values has to cover; with fewer, rounding to integers would
 # leave 3 bits or less of the sky and of everything faint.
 _FEWEST_STEPS = 8
@@ -70,7 +72,7 @@ class PixelCoding:
         Raises
         ------
         InputError
-            If one of them is no finite number, or BSCALE is 0.
+            If one of them is no finite number, BSCALE is 0, or BLANK is no whole number.
         """
         dtype = np.dtype(f">{'f' if bitpix < 0 else 'i'}{abs(bitpix) // 8}")
         if bitpix == 8:
@@ -81,6 +83,9 @@ class PixelCoding:
             raise InputError(msg)
         zero = _number(header, "BZERO", 0.0)
         blank = _number(header, "BLANK", np.nan) if bitpix > 0 else np.nan
+        if np.isfinite(blank) and blank != int(blank):
+            msg = f"BLANK is {blank}; allowed is a whole number"
+            raise InputError(msg)
         return cls(dtype, scale, zero, int(blank) if np.isfinite(blank) else None)
 
     @property
@@ -101,9 +106,16 @@ class PixelCoding:
     def float_dtype(self) -> np.dtype:
         """The smaller of float32 and float64 that holds every physical value."""
         if self.is_float:
-            return np.dtype(np.float64 if self.dtype.itemsize > 4 else np.float32)
+            scaled = (self.scale, self.zero) != (1, 0)
+            return np.dtype(np.float64 if scaled or self.dtype.itemsize > 4 else np.float32)
         reach = 2 ** (8 * self.dtype.itemsize) + abs(self.zero / self.scale)
-        return np.dtype(np.float32 if reach <= 2**_FLOAT32_BITS else np.float64)
+        least, most = _FLOAT32_RANGE
+        exact = (
+            reach <= 2**_FLOAT32_BITS
+            and least <= abs(self.scale)
+            and reach <= most / abs(self.scale)
+        )
+        return np.dtype(np.float32 if exact else np.float64)
 
     def decode(self, stored: NDArray) -> tuple[NDArray, NDArray[np.bool_] | None]:
         """Turn stored numbers into physical values.

@@ -262,7 +262,9 @@ def lower_background(
         used = _block_sums((~bad).astype(np.float32))
         depth[rows] = _block_sums(values) / np.maximum(used, 1.0)
         empty[rows] = used < _BLOCK**2 / 2
-    depth = gaussian_filter(depth / sigma, _BLOCK_SMOOTHING)
+    # The most negative float32 values of a nearly noiseless image overflow to a depth without end.
+    with np.errstate(over="ignore"):
+        depth = gaussian_filter(depth / sigma, _BLOCK_SMOOTHING)
     depth[binary_dilation(empty)] = 0.0
     darkest = np.array(
         [

@@ -176,6 +176,8 @@ def mask_sources(
             break
         deviations = rest - level
         near = sky & (np.abs(deviations) <= clip_limit(float(deviations[sky].std()), step))
+        if not near.any():
+            break
         spread = float(deviations[near].std())
         level = _fit_plane(rest, near)
     result: NDArray[np.bool_] = good & ~sky

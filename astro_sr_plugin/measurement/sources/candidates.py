@@ -289,8 +289,9 @@ def _isolated(objects: NDArray[Any], size: NDArray[np.float64]) -> NDArray[np.bo
     count = min(5, objects.size)
     distances, neighbours = KDTree(positions).query(positions, k=count)
     relative = objects["flux"][neighbours[:, 1:]] / np.maximum(objects["flux"], 1e-30)[:, None]
-    # A neighbour disturbs the farther out, the brighter it is.
-    reach = 2.2 * np.clip(size, 1.5, 12) * np.clip(1 + 0.5 * np.log10(relative + 1e-3), 0.5, 2.5).T
+    # A neighbour disturbs the farther out, the brighter it is; one with a negative sum does not.
+    brighter = np.maximum(relative, 0)
+    reach = 2.2 * np.clip(size, 1.5, 12) * np.clip(1 + 0.5 * np.log10(brighter + 1e-3), 0.5, 2.5).T
     disturbed = (distances[:, 1:] < reach.T) & (relative > 0.02)
     result: NDArray[np.bool_] = ~disturbed.any(axis=1)
     return result
