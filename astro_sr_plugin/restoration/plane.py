@@ -46,6 +46,8 @@ __all__ = [
 ]
 
 _ROWS = 256
+_LEAST_SIGMA = 1e-25
+"""Noise in units of the scatter of the values: float32 ends at 1e38 times the noise."""
 _FLAT = 0.02
 _LEAST_NOISE = 0.1
 
@@ -148,6 +150,12 @@ def measure_plane(
         msg = (
             f"every usable pixel is {sky.background.level * unit:g}; constant data hold nothing "
             "to enhance"
+        )
+        raise InputError(msg)
+    if sky.sigma < _LEAST_SIGMA * sky.background.rms:
+        msg = (
+            f"the noise of {sky.sigma * unit:.3g} is nothing beside values that scatter by "
+            f"{sky.background.rms * unit:.3g}; such data hold no image"
         )
         raise InputError(msg)
     psf, correlation = sky.psf, sky.noise.correlation
