@@ -15,6 +15,10 @@ The tree (the exit code of the command line in brackets)::
 
 from __future__ import annotations
 
+import sys
+import warnings
+from types import FrameType
+
 __all__ = [
     "AstroSRError",
     "AstroSRWarning",
@@ -24,7 +28,11 @@ __all__ = [
     "OutOfMemoryError",
     "OutputError",
     "UnchangedWarning",
+    "warn",
 ]
+
+
+_PACKAGE = __name__.partition(".")[0]
 
 
 class AstroSRError(Exception):
@@ -61,3 +69,12 @@ class AstroSRWarning(UserWarning):
 
 class UnchangedWarning(AstroSRWarning):
     """A verb could not do its work on an image, or on planes of it, which come back unchanged."""
+
+
+def warn(text: str, category: type[AstroSRWarning] = AstroSRWarning) -> None:
+    """Warn the user, on behalf of the line outside of the package that called it."""
+    level = 1
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=level)

@@ -10,21 +10,16 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import HDUChoice, Image
 from astro_sr_plugin.inference.runtime import Runtime
-from astro_sr_plugin.models.registry import ModelLike, default_model, load_model, with_errors
-from astro_sr_plugin.restoration.frame import choose_runtime
-from astro_sr_plugin.restoration.luminance import (
-    check_colour,
-    check_uncertainty,
-    restore_luminance,
-)
-from astro_sr_plugin.restoration.pipeline import restore_planes
-from astro_sr_plugin.restoration.psf import (
-    PSFLike,
-    choose_target,
-    describe_field,
-)
-from astro_sr_plugin.restoration.reduce import open_measured
+from astro_sr_plugin.measurement.quality import Quality
+from astro_sr_plugin.models.registry import ModelLike
+from astro_sr_plugin.restoration.frame import choose_model, choose_runtime
+from astro_sr_plugin.restoration.luminance import check_colour, check_uncertainty, restore_luminance
+from astro_sr_plugin.restoration.pipeline import Job, restore_planes
+from astro_sr_plugin.restoration.psf import PSFLike
+from astro_sr_plugin.restoration.reduce import open_reduced
+from astro_sr_plugin.restoration.result import write_result
 from astro_sr_plugin.restoration.strengths import check_strength, make_blend
+from astro_sr_plugin.restoration.target import choose_target
 
 __all__ = ["deconvolve"]
 
@@ -40,6 +35,7 @@ def deconvolve(
     uncertainty: bool = False,
     luminance_only: bool = False,
     model: ModelLike | None = None,
+    measured: Quality | None = None,
     mask: NDArray | None = None,
     device: str | None = None,
     runtime: Runtime | None = None,
@@ -77,6 +73,8 @@ def deconvolve(
     model : str, Path or Model, optional
         Name from `list_models` (``"richardson-lucy"``, ``"wiener"`` are classical), a weights
         file, or what `load_model` returned.
+    measured : Quality, optional
+        What `measure` found on this image, to be used again.
     mask : ndarray of bool, optional
         True = excluded, in addition to the image's own mask.
     device : {'auto', 'cpu', 'cuda', 'mps'}, optional
@@ -108,48 +106,48 @@ def deconvolve(
     """
     check_strength("stars", stars)
     check_strength("extended", extended)
-    engine = load_model(model or default_model("deconvolve"), task="deconvolve", scale=1)
     if luminance_only:
         check_uncertainty(uncertainty)
-    if uncertainty:
-        engine = with_errors(engine)
-    frame, found = open_measured(
-        image, mask=mask, hdu=hdu, psf=psf, auto_scale=auto_scale, task="deconvolve", force=force
+    engine = choose_model(model, "deconvolve", uncertainty=uncertainty)
+    frame = open_reduced(
+        image,
+        engine.spec.task,
+        mask=mask,
+        hdu=hdu,
+        force=force,
+        measured=measured,
+        psf=psf,
+        auto_scale=auto_scale,
     )
     if luminance_only:
         check_colour(frame)
-    target = choose_target(found, target_fwhm, engine.spec)
-    fwhm = max(m.fwhm for m in found)
+    target = choose_target(frame.planes, target_fwhm, engine.spec)
+    profiles = [plane.psf.moffat for plane in frame.planes]
     header = frame.header(
-        1,
-        task="deconvolve",
-        model=engine.spec.name,
-        weights_hash=engine.spec.sha256 or None,
-        fwhm_in=fwhm,
-        fwhm_out=target if stars > 0 else fwhm,
+        engine.spec,
+        fwhm_out=target if stars > 0 else frame.fwhm,
         strength=min(stars, extended),
-        noise=max(m.noise for m in found),
         parameters={
             "stars": stars,
             "extended": extended,
             "luminance_only": luminance_only,
-            "psf_fwhm": tuple(round(m.fwhm, 4) for m in found),
-            **describe_field(found),
-            "psf_beta": tuple(round(m.beta, 3) for m in found if math.isfinite(m.beta)),
+            "psf_fwhm": tuple(round(profile.fwhm, 4) for profile in profiles),
+            "psf_beta": tuple(round(p.beta, 3) for p in profiles if math.isfinite(p.beta)),
         },
     )
+    planned = choose_runtime(runtime, device)
 
-    errors = frame.make_errors(1, out) if uncertainty else None
-
-    def fill(sink: NDArray) -> None:
+    def fill(sink: NDArray, errors: NDArray | None) -> None:
         if stars == extended == 0 and errors is None:
             sink[...] = frame.parts.data
             return
-        blend = make_blend(frame.pixels, stars, extended, fwhm)
-        planned = choose_runtime(runtime, device)
+        planes = [plane.measured for plane in frame.planes]
+        job = Job(engine, target, planned, blend=make_blend(planes, stars, extended, frame.fwhm))
         if luminance_only:
-            restore_luminance(frame, engine, found, target, planned, sink, blend=blend)
+            restore_luminance(frame, job, sink)
         else:
-            restore_planes(frame, engine, found, target, planned, sink, blend=blend, errors=errors)
+            restore_planes(frame, job, sink, errors=errors)
 
-    return frame.finish(fill, header, 1, out, overwrite, errors=errors)
+    return write_result(
+        frame, fill, header, scale=1, out=out, overwrite=overwrite, uncertainty=uncertainty
+    )

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import os
-import warnings
-from dataclasses import replace
 
 from astropy.nddata import CCDData
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import HDUChoice, Image
-from astro_sr_plugin.exceptions import UnchangedWarning
+from astro_sr_plugin.exceptions import UnchangedWarning, warn
 from astro_sr_plugin.inference.runtime import Runtime
-from astro_sr_plugin.models.registry import ModelLike, default_model, load_model, with_errors
-from astro_sr_plugin.restoration.frame import choose_runtime, open_frame
-from astro_sr_plugin.restoration.pipeline import restore_planes
-from astro_sr_plugin.restoration.psf import describe_field, measure_planes
+from astro_sr_plugin.measurement.quality import Quality
+from astro_sr_plugin.models.registry import ModelLike
+from astro_sr_plugin.restoration.frame import choose_model, choose_runtime, open_frame
+from astro_sr_plugin.restoration.pipeline import Job, restore_planes
+from astro_sr_plugin.restoration.result import write_result
 from astro_sr_plugin.restoration.strengths import check_strength
 
 __all__ = ["denoise"]
@@ -30,6 +28,7 @@ def denoise(
     strength: float = 1.0,
     uncertainty: bool = False,
     model: ModelLike | None = None,
+    measured: Quality | None = None,
     mask: NDArray | None = None,
     device: str | None = None,
     runtime: Runtime | None = None,
@@ -53,6 +52,8 @@ def denoise(
     model : str, Path or Model, optional
         Name from `list_models`, a weights file, or what `load_model` returned; by default the
         shipped network.
+    measured : Quality, optional
+        What `measure` found on this image, to be used again.
     mask : ndarray of bool, optional
         True = excluded, in addition to the image's own mask.
     device : {'auto', 'cpu', 'cuda', 'mps'}, optional
@@ -83,42 +84,31 @@ def denoise(
         If the model is unknown or damaged, or tells no uncertainty though that is asked for.
     """
     check_strength("strength", strength)
-    engine = load_model(model or default_model("denoise"), task="denoise", scale=1)
-    if uncertainty:
-        engine = with_errors(engine)
-    frame = open_frame(image, mask=mask, hdu=hdu, task="denoise", force=force)
-    found = measure_planes(frame)
-    if not any(m.noise_found for m in found):
-        sigma = max(m.noise for m in found)
-        text = (
+    engine = choose_model(model, "denoise", uncertainty=uncertainty)
+    frame = open_frame(image, engine.spec.task, mask=mask, hdu=hdu, force=force, measured=measured)
+    if all(plane.measured.noise.sigma <= 0 for plane in frame.usable):
+        sigma = max(plane.image_sigma for plane in frame.usable)
+        warn(
             "no noise was found in the image, so there is nothing to remove; structure fainter "
-            f"than {sigma:.3g} may be lost"
+            f"than {sigma:.3g} may be lost",
+            UnchangedWarning,
         )
-        warnings.warn(text, UnchangedWarning, stacklevel=2)
-    # Where no stars tell the PSF, a typical one serves: it only sets how far the filters reach.
-    told = [m if math.isfinite(m.fwhm) else replace(m, fwhm=_TYPICAL_FWHM) for m in found]
     header = frame.header(
-        1,
-        task="denoise",
-        model=engine.spec.name,
-        weights_hash=engine.spec.sha256 or None,
-        fwhm_in=max(m.fwhm for m in found),
-        fwhm_out=max(m.fwhm for m in found),
+        engine.spec,
+        fwhm_out=frame.fwhm,
         strength=strength,
-        noise=max(m.noise for m in found),
-        parameters={
-            "noise_correlation": max(m.noise_correlation for m in found),
-            **describe_field(found),
-        },
+        parameters={"noise_correlation": frame.noise_correlation},
     )
+    # Where no stars show the PSF, a typical one serves: it only sets how far the filters reach.
+    frame = frame.with_typical_psf(_TYPICAL_FWHM)
+    job = Job(engine, None, choose_runtime(runtime, device), blend=strength)
 
-    errors = frame.make_errors(1, out) if uncertainty else None
-
-    def fill(sink: NDArray) -> None:
+    def fill(sink: NDArray, errors: NDArray | None) -> None:
         if strength == 0 and errors is None:
             sink[...] = frame.parts.data
-            return
-        planned = choose_runtime(runtime, device)
-        restore_planes(frame, engine, told, None, planned, sink, blend=strength, errors=errors)
+        else:
+            restore_planes(frame, job, sink, errors=errors)
 
-    return frame.finish(fill, header, 1, out, overwrite, errors=errors)
+    return write_result(
+        frame, fill, header, scale=1, out=out, overwrite=overwrite, uncertainty=uncertainty
+    )

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Sequence
 from dataclasses import replace
-from math import isfinite
 
 import numpy as np
 from astropy.nddata import CCDData
@@ -14,19 +11,20 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import HDUChoice, Image, iter_planes
 from astro_sr_plugin.data.strips import release
-from astro_sr_plugin.exceptions import AstroSRWarning, UnchangedWarning
+from astro_sr_plugin.exceptions import UnchangedWarning, warn
 from astro_sr_plugin.inference.runtime import Runtime
-from astro_sr_plugin.models.registry import ModelLike, default_model, load_model, with_errors
-from astro_sr_plugin.restoration.frame import Frame, choose_runtime, open_frame
-from astro_sr_plugin.restoration.pipeline import restore_planes
-from astro_sr_plugin.restoration.psf import describe_field, measure_planes
+from astro_sr_plugin.measurement.quality import Quality
+from astro_sr_plugin.models.registry import ModelLike
+from astro_sr_plugin.restoration.frame import Frame, choose_model, choose_runtime, open_frame
+from astro_sr_plugin.restoration.pipeline import Job, restore_planes
+from astro_sr_plugin.restoration.result import write_result
 
 __all__ = ["remove_stars"]
 
 _TYPICAL_FWHM = 3.0
 _ROWS = 256
-# Light of a star's brightest pixel in noise sigma; what is less is the noise of the sky.
 _CLEAR = 5.0
+"""Light of a star's brightest pixel in noise sigma; what is less is the noise of the sky."""
 
 
 def remove_stars(
@@ -34,6 +32,7 @@ def remove_stars(
     *,
     uncertainty: bool = False,
     model: ModelLike | None = None,
+    measured: Quality | None = None,
     mask: NDArray | None = None,
     device: str | None = None,
     runtime: Runtime | None = None,
@@ -63,6 +62,8 @@ def remove_stars(
     model : str, Path or Model, optional
         Name from `list_models`, a weights file, or what `load_model` returned; by default the
         shipped network.
+    measured : Quality, optional
+        What `measure` found on this image, to be used again.
     mask : ndarray of bool, optional
         True = excluded, in addition to the image's own mask.
     device : {'auto', 'cpu', 'cuda', 'mps'}, optional
@@ -95,70 +96,64 @@ def remove_stars(
     ModelError
         If the model is unknown or damaged, or tells no uncertainty though that is asked for.
     """
-    engine = load_model(model or default_model("remove-stars"), task="remove-stars", scale=1)
-    if uncertainty:
-        engine = with_errors(engine)
-    frame = open_frame(image, mask=mask, hdu=hdu, task="remove-stars", force=force)
-    found = measure_planes(frame)
-    # Where no stars tell the PSF, a typical one serves: it only sets how far the filters reach.
-    told = [m if isfinite(m.fwhm) else replace(m, fwhm=_TYPICAL_FWHM) for m in found]
+    engine = choose_model(model, "remove-stars", uncertainty=uncertainty)
+    frame = open_frame(image, engine.spec.task, mask=mask, hdu=hdu, force=force, measured=measured)
     header = frame.header(
-        1,
-        task="remove-stars",
-        model=engine.spec.name,
-        weights_hash=engine.spec.sha256 or None,
-        fwhm_in=max(m.fwhm for m in found),
-        fwhm_out=max(m.fwhm for m in found),
-        strength=None,
-        noise=max(m.noise for m in found),
-        parameters={
-            "noise_correlation": max(m.noise_correlation for m in found),
-            **describe_field(found),
-        },
+        engine.spec,
+        fwhm_out=frame.fwhm,
+        parameters={"noise_correlation": frame.noise_correlation},
     )
+    # Where no stars show the PSF, a typical one serves: it only sets how far the filters reach.
+    typical = frame.with_typical_psf(_TYPICAL_FWHM)
+    bare = replace(
+        typical,
+        planes=tuple(
+            plane.without_far_light() if plane.usable else plane for plane in typical.planes
+        ),
+    )
+    job = Job(engine, None, choose_runtime(runtime, device), keep_flux=False)
 
-    errors = frame.make_errors(1, out) if uncertainty else None
+    def fill(sink: NDArray, errors: NDArray | None) -> None:
+        restore_planes(bare, job, sink, errors=errors)
 
-    def fill(sink: NDArray) -> None:
-        planned = choose_runtime(runtime, device)
-        restore_planes(
-            frame,
-            engine,
-            told,
-            None,
-            planned,
-            sink,
-            keep_flux=False,
-            errors=errors,
-            with_far_light=False,
-        )
-
-    starless = frame.finish(fill, header, 1, out, overwrite, errors=errors)
+    starless = write_result(
+        frame, fill, header, scale=1, out=out, overwrite=overwrite, uncertainty=uncertainty
+    )
     left = starless.data if isinstance(starless, CCDData) else starless
 
     removed = 0
 
-    def subtract(sink: NDArray) -> None:
+    def subtract(sink: NDArray, errors: NDArray | None) -> None:
         nonlocal removed
-        removed = _subtract(frame, left, sink, [_CLEAR * m.noise for m in found])
+        del errors
+        removed = _subtract(frame, left, sink)
 
-    stars = frame.finish(subtract, header, 1, stars_out, overwrite, dtype=np.dtype(np.float64))
+    stars = write_result(
+        frame,
+        subtract,
+        header,
+        scale=1,
+        out=stars_out,
+        overwrite=overwrite,
+        dtype=np.dtype(np.float64),
+    )
     if not removed:
-        text = "no stars were found, so none were removed"
-        warnings.warn(text, UnchangedWarning, stacklevel=2)
-    elif not any(m.n_stars for m in found):
-        text = "no star could be measured; look at the image of the stars, whether it shows any"
-        warnings.warn(text, AstroSRWarning, stacklevel=2)
+        warn("no stars were found, so none were removed", UnchangedWarning)
+    elif not any(plane.measured.psf.known for plane in frame.usable):
+        warn("no star could be measured; look at the image of the stars, whether it shows any")
     return starless, stars
 
 
-def _subtract(frame: Frame, starless: NDArray, sink: NDArray, thresholds: Sequence[float]) -> int:
+def _subtract(frame: Frame, starless: NDArray, sink: NDArray) -> int:
     """Fill ``sink`` with the image less ``starless``, 0 where that is not a number.
 
-    Returns the number of pixels from which more than the threshold of their plane was taken.
+    Returns the number of pixels from which more than the noise was taken.
     """
     clear = 0
-    for (index, plane), threshold in zip(iter_planes(frame.parts.data), thresholds, strict=True):
+    for (index, source), (_, plane) in zip(
+        frame.indexed(), iter_planes(frame.parts.data), strict=True
+    ):
+        threshold = _CLEAR * source.image_sigma if source.usable else np.inf
         for first in range(0, len(plane), _ROWS):
             rows = slice(first, first + _ROWS)
             original = np.asarray(plane[rows], dtype=np.float64)

@@ -10,24 +10,21 @@ from numpy.typing import NDArray
 from astro_sr_plugin.data.nddata import HDUChoice, Image
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.inference.runtime import Runtime
-from astro_sr_plugin.models.registry import ModelLike, default_model, load_model, with_errors
-from astro_sr_plugin.restoration.frame import choose_runtime
-from astro_sr_plugin.restoration.luminance import (
-    check_colour,
-    check_uncertainty,
-    restore_luminance,
-)
-from astro_sr_plugin.restoration.pipeline import restore_planes
-from astro_sr_plugin.restoration.psf import (
-    PSFLike,
-    choose_target,
-    describe_field,
-)
-from astro_sr_plugin.restoration.reduce import open_measured
+from astro_sr_plugin.measurement.quality import Quality
+from astro_sr_plugin.models.registry import ModelLike
+from astro_sr_plugin.restoration.frame import choose_model, choose_runtime
+from astro_sr_plugin.restoration.luminance import check_colour, check_uncertainty, restore_luminance
+from astro_sr_plugin.restoration.pipeline import Job, restore_planes
+from astro_sr_plugin.restoration.psf import PSFLike
+from astro_sr_plugin.restoration.reduce import open_reduced
+from astro_sr_plugin.restoration.result import write_result
+from astro_sr_plugin.restoration.target import choose_target
+from astro_sr_plugin.tasks import TASKS
 
 __all__ = ["SCALES", "super_resolve"]
 
-SCALES = (2, 4)
+SCALES = TASKS["super-resolve"].scales
+"""Scales that are offered."""
 
 
 def super_resolve(
@@ -41,6 +38,7 @@ def super_resolve(
     uncertainty: bool = False,
     luminance_only: bool = False,
     model: ModelLike | None = None,
+    measured: Quality | None = None,
     mask: NDArray | None = None,
     device: str | None = None,
     runtime: Runtime | None = None,
@@ -82,6 +80,8 @@ def super_resolve(
     model : str, Path or Model, optional
         Name from `list_models` (``"bicubic"`` and ``"wiener"`` are classical), a weights file,
         or what `load_model` returned.
+    measured : Quality, optional
+        What `measure` found on this image, to be used again.
     mask : ndarray of bool, optional
         True = excluded, in addition to the image's own mask.
     device : {'auto', 'cpu', 'cuda', 'mps'}, optional
@@ -114,45 +114,40 @@ def super_resolve(
     if scale not in SCALES:
         msg = f"scale={scale} is not offered; allowed are {', '.join(map(str, SCALES))}"
         raise InputError(msg)
-    engine = load_model(
-        model or default_model("super-resolve", scale), task="super-resolve", scale=scale
-    )
     if luminance_only:
         check_uncertainty(uncertainty)
-    if uncertainty:
-        engine = with_errors(engine)
-    frame, found = open_measured(
-        image, mask=mask, hdu=hdu, psf=psf, auto_scale=auto_scale, task="super-resolve", force=force
+    engine = choose_model(model, "super-resolve", scale, uncertainty=uncertainty)
+    frame = open_reduced(
+        image,
+        engine.spec.task,
+        mask=mask,
+        hdu=hdu,
+        force=force,
+        measured=measured,
+        psf=psf,
+        auto_scale=auto_scale,
     )
     if luminance_only:
         check_colour(frame)
-    target = choose_target(found, target_fwhm, engine.spec)
+    target = choose_target(frame.planes, target_fwhm, engine.spec)
     header = frame.header(
-        scale,
-        task="super-resolve",
-        model=engine.spec.name,
-        weights_hash=engine.spec.sha256 or None,
-        fwhm_in=max(m.fwhm for m in found),
+        engine.spec,
         fwhm_out=target,
-        noise=max(m.noise for m in found),
         parameters={
             "conserve_flux": conserve_flux,
             "luminance_only": luminance_only,
-            "psf_fwhm": tuple(round(m.fwhm, 4) for m in found),
-            **describe_field(found),
+            "psf_fwhm": tuple(round(plane.psf.moffat.fwhm, 4) for plane in frame.planes),
         },
     )
+    factor = 1 / scale**2 if conserve_flux else 1.0
+    job = Job(engine, target, choose_runtime(runtime, device), factor=factor)
 
-    errors = frame.make_errors(scale, out) if uncertainty else None
-
-    def fill(sink: NDArray) -> None:
-        factor = 1 / scale**2 if conserve_flux else 1.0
-        planned = choose_runtime(runtime, device)
+    def fill(sink: NDArray, errors: NDArray | None) -> None:
         if luminance_only:
-            restore_luminance(frame, engine, found, target, planned, sink, factor=factor)
+            restore_luminance(frame, job, sink)
         else:
-            restore_planes(
-                frame, engine, found, target, planned, sink, factor=factor, errors=errors
-            )
+            restore_planes(frame, job, sink, errors=errors)
 
-    return frame.finish(fill, header, scale, out, overwrite, errors=errors)
+    return write_result(
+        frame, fill, header, scale=scale, out=out, overwrite=overwrite, uncertainty=uncertainty
+    )

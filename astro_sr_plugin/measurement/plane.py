@@ -1,132 +1,292 @@
-"""The measurements of one plane in the order in which each needs those before it."""
+"""One measurement of a plane for all who need it: each part is measured at first use, and once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from astropy.nddata import (
+    InverseVariance,
+    NDUncertainty,
+    StdDevUncertainty,
+    VarianceUncertainty,
+)
 from numpy.typing import NDArray
 
+from astro_sr_plugin.data.nddata import Unpacked, iter_planes
 from astro_sr_plugin.measurement.psf.extended import measure_wings
 from astro_sr_plugin.measurement.psf.field import PSFField, fit_psf_field
-from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement, detection_sigma, fit_psf
-from astro_sr_plugin.measurement.sky.background import Background, measure_background
+from astro_sr_plugin.measurement.psf.model import PlanePSF
+from astro_sr_plugin.measurement.psf.moffat import (
+    PSFGrid,
+    PSFMeasurement,
+    detection_sigma,
+    fit_psf,
+)
+from astro_sr_plugin.measurement.sky.background import (
+    Background,
+    lower_background,
+    measure_background,
+    measure_noise_map,
+)
+from astro_sr_plugin.measurement.sky.gain import estimate_gain, number, read_gain
 from astro_sr_plugin.measurement.sky.noise import Noise, measure_noise
-from astro_sr_plugin.measurement.sky.saturation import find_saturation
-from astro_sr_plugin.measurement.sky.windows import check_plane, iterate_strips
+from astro_sr_plugin.measurement.sky.pixels import PlanePixels, open_plane, plane_name
+from astro_sr_plugin.measurement.sky.saturation import find_highest, find_saturation
+from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
+from astro_sr_plugin.measurement.sky.windows import iterate_strips
 from astro_sr_plugin.measurement.sources.candidates import CandidateFinder
-from astro_sr_plugin.measurement.unusable import UnusablePixels
 
-__all__ = ["Sky", "measure_sky"]
+__all__ = ["MeasuredPlane", "open_planes"]
 
 _FAINTEST_TONE = 1e-4
+"""Noise of a picture that has none, as a part of its range."""
+_LEAST_SIGMA = 1e-25
+"""Noise in units of the scatter of the values: float32 ends at 1e38 times the noise."""
+_FLAT = 0.02
+"""Variation of a map of errors, relative to its level, below which the noise counts as uniform."""
+_ABOVE = 1.02
+"""Factor by which a pixel may exceed the saturation of the header before that is out of date."""
 
 
-@dataclass(frozen=True, eq=False)
-class Sky:
-    """What was measured on a plane, in image units and pixels.
+class MeasuredPlane:
+    """A plane of an image and what is measured on it, each part at first use and once.
 
-    Attributes
-    ----------
-    background : Background
-        Smooth level of the sky.
-    noise : Noise
-        Of a pixel, as measured; its `sigma` may be 0 or NaN.
-    sigma : float
-        That of `noise`. Of a picture without noise, its faintest tones: the scatter about the
-        background, or 1e-4 of its range; 0 for a constant plane.
-    saturation : float or None
-        Value from which pixels are saturated; None if none are.
-    psf : PSFMeasurement
-        Moffat profile of the stars; where `field` is known, its mean.
-    wings : numpy.ndarray of float32, shape (65, 65), or None
-        The PSF pixel by pixel, where a Moffat profile does not say all and it was asked for.
-    field : PSFField or None
-        The profile over the field, where it changes and was asked for.
-    """
-
-    background: Background
-    noise: Noise
-    sigma: float
-    saturation: float | None
-    psf: PSFMeasurement
-    wings: NDArray[np.float32] | None
-    field: PSFField | None = None
-
-
-def measure_sky(
-    plane: NDArray[Any],
-    *,
-    mask: NDArray[np.bool_] | UnusablePixels | None = None,
-    saturation: float | None = None,
-    psf_grid: tuple[int, int] | None = None,
-    wings: bool = True,
-    field: bool = False,
-) -> Sky:
-    """Measure background, noise, saturation and point-spread function of a plane.
+    Levels are in the unit of `pixels`, lengths in pixels.
 
     Parameters
     ----------
-    plane : numpy.ndarray, shape (ny, nx)
-        Image in linear units.
-    mask : numpy.ndarray of bool or UnusablePixels, shape (ny, nx), optional
-        True marks pixels to leave out.
+    pixels : PlanePixels
+        The pixels, those that hold no data among them, and their unit.
+    name : str
+        What messages call the plane.
+    error : ndarray, shape (ny, nx), optional
+        Standard deviation of each pixel in image units. Its run over the plane, stars left out,
+        says where the noise is larger; how large it is, the plane itself tells better.
     saturation : float, optional
-        Level of saturation that the header tells; a lower one found in the plane replaces it.
-    psf_grid : tuple of int, optional
-        Number of cells (gy, gx) of a map of the stars' shape over the field.
-    wings : bool
-        Whether to measure the point-spread function pixel by pixel too.
-    field : bool
-        Whether to measure how it changes over the field.
+        Level of saturation in the header, in image units.
+    gain : float, optional
+        Gain in the header, in electrons per image unit.
+    """
+
+    def __init__(
+        self,
+        pixels: PlanePixels,
+        *,
+        name: str = "the image",
+        error: NDArray[Any] | None = None,
+        saturation: float | None = None,
+        gain: float | None = None,
+    ) -> None:
+        self.pixels, self.name = pixels, name
+        self._error, self._saturation, self._gain = error, saturation, gain
+
+    @property
+    def data(self) -> Any:
+        """Pixels in the unit of the plane, shape (ny, nx)."""
+        return self.pixels.data
+
+    @property
+    def unusable(self) -> UnusablePixels:
+        """Pixels without data: masked, not finite, absurdly large, or fill."""
+        return self.pixels.unusable
+
+    @property
+    def unit(self) -> float:
+        """Unit of the plane in image units."""
+        return self.pixels.unit
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape (ny, nx)."""
+        return self.unusable.shape
+
+    @cached_property
+    def fault(self) -> str | None:
+        """Why there is nothing to measure; None if there is."""
+        if self.unusable.all():
+            return "no pixel is usable (all are masked, NaN or infinite)"
+        if not self.sigma > 0:
+            return f"every usable pixel is {self.background.level * self.unit:g}"
+        if self.sigma < _LEAST_SIGMA * self.background.rms:
+            return (
+                f"the noise of {self.sigma * self.unit:.3g} is nothing beside values that scatter "
+                f"by {self.background.rms * self.unit:.3g}"
+            )
+        return None
+
+    @cached_property
+    def background(self) -> Background:
+        """Smooth level of the sky."""
+        return measure_background(self.data, mask=self.unusable)
+
+    @cached_property
+    def lowered_background(self) -> Background:
+        """The background, lowered where dark clouds lie below it."""
+        return lower_background(self.background, self.data, self.sigma, mask=self.unusable)
+
+    @cached_property
+    def noise(self) -> Noise:
+        """Noise of a pixel, as measured; its sigma may be 0 or NaN."""
+        return measure_noise(self.data, mask=self.unusable, background=self.background)
+
+    @cached_property
+    def sigma(self) -> float:
+        """Noise of a pixel to work with.
+
+        Of a picture without noise, its faintest tones: the scatter about the background, or 1e-4
+        of its range; 0 for a constant plane.
+        """
+        sigma = self.noise.sigma
+        if np.isfinite(sigma) and sigma > 0:
+            return float(sigma)
+        if self.background.rms > 0:
+            return float(self.background.rms)
+        return _FAINTEST_TONE * self._range()
+
+    @property
+    def detection_sigma(self) -> float:
+        """Noise against which sources are looked for."""
+        sigma = float(self.noise.detection_sigma)
+        return sigma if sigma > 0 else self.sigma
+
+    @cached_property
+    def noise_map(self) -> Background | None:
+        """How the noise varies over the plane, in any unit; None if it is uniform or not known."""
+        if self._error is None:
+            return None
+        error = np.asarray(self._error)
+        if self.unit != 1:
+            error = error.astype(np.float64) / self.unit
+        found = measure_noise_map(error, mask=self.unusable)
+        return found if np.ptp(found.mesh) > _FLAT * found.level else None
+
+    @cached_property
+    def saturation(self) -> float | None:
+        """Level from which pixels are saturated; None if none are.
+
+        A pile-up at the maximum, or the level in the header unless pixels lie above it.
+        """
+        highest = find_highest(self.data, self.unusable)
+        found = find_saturation(
+            self.data,
+            mask=self.unusable,
+            level=self.background.level,
+            rms=self.background.rms,
+            step=self.noise.step,
+            highest=highest,
+        )
+        if self._saturation is None:
+            return found
+        stated = self._saturation / self.unit
+        if highest > _ABOVE * stated or (found is not None and found < stated):
+            return found
+        return stated
+
+    @cached_property
+    def gain(self) -> float | None:
+        """Electrons per image unit, of the header or estimated; None if neither is possible."""
+        if self._gain is not None:
+            return self._gain
+        gain = estimate_gain(
+            self.data,
+            mask=self.unusable,
+            sigma=self.noise.sigma,
+            correlation=self.noise.correlation,
+        )
+        return None if gain is None else gain / self.unit
+
+    @cached_property
+    def candidates(self) -> CandidateFinder:
+        """Sources that may be stars, found window by window as they are asked for."""
+        level = detection_sigma(self.data, self.unusable, self.noise)
+        return CandidateFinder(self.data, self.unusable, self.background, level, self.saturation)
+
+    @cached_property
+    def psf(self) -> PlanePSF:
+        """Point-spread function of the stars."""
+        moffat = self._moffat
+        if self._field is not None:
+            moffat = self._field.mean()
+        return PlanePSF(moffat, self._psf_image, self._field, moffat.fwhm_error / moffat.fwhm)
+
+    def psf_grid(self, grid: tuple[int, int]) -> PSFGrid | None:
+        """Measure the shape of the stars on a grid (gy, gx) over the field."""
+        return fit_psf(self.candidates, self.noise, grid).grid
+
+    @cached_property
+    def _moffat(self) -> PSFMeasurement:
+        return fit_psf(self.candidates, self.noise)
+
+    @cached_property
+    def _field(self) -> PSFField | None:
+        return fit_psf_field(self.candidates, self._moffat)
+
+    @cached_property
+    def _psf_image(self) -> NDArray[np.float32] | None:
+        return measure_wings(
+            self.data,
+            self._moffat if self._field is None else self._field,
+            background=self.background,
+            sigma=self.sigma,
+            mask=self.unusable,
+            saturation=self.saturation,
+        )
+
+    def _range(self) -> float:
+        low, high = np.inf, -np.inf
+        for y0, y1, _, _ in iterate_strips(self.shape):
+            rows = np.asarray(self.data[y0:y1], dtype=np.float64)
+            good = ~self.unusable[y0:y1]
+            if good.any():
+                low, high = min(low, rows[good].min()), max(high, rows[good].max())
+        return float(high - low)
+
+
+def open_planes(parts: Unpacked) -> tuple[MeasuredPlane, ...]:
+    """Open the planes of an image for measuring; of the pixels, only the unusable ones are found.
+
+    Parameters
+    ----------
+    parts : Unpacked
+        The image.
 
     Returns
     -------
-    Sky
-        The figures.
-
-    Raises
-    ------
-    InputError
-        If the plane is unusable or has no usable pixel.
+    tuple of MeasuredPlane
+        One per plane.
     """
-    data, unusable = check_plane(plane, mask)
-    background = measure_background(data, mask=unusable)
-    noise = measure_noise(data, mask=unusable, background=background)
-    sigma = noise.sigma
-    if not (np.isfinite(sigma) and sigma > 0):
-        sigma = background.rms if background.rms > 0 else _FAINTEST_TONE * _range(data, unusable)
-    found = find_saturation(
-        data, mask=unusable, level=background.level, rms=background.rms, step=noise.step
-    )
-    if found is not None and (saturation is None or found < saturation):
-        saturation = found
-    level = detection_sigma(data, unusable, noise)
-    finder = CandidateFinder(data, unusable, background, level, saturation)
-    psf = fit_psf(finder, noise, psf_grid)
-    varying = image = None
-    if field:
-        varying = fit_psf_field(finder, psf)
-    if varying is not None:
-        psf = varying.mean()
-    if wings:
-        image = measure_wings(
-            data,
-            psf if varying is None else varying,
-            background=background,
-            sigma=sigma,
-            mask=unusable,
-            saturation=saturation,
+    planes = list(iter_planes(parts.data))
+    return tuple(
+        MeasuredPlane(
+            open_plane(plane, None if parts.mask is None else parts.mask[index]),
+            name=plane_name(number, len(planes)),
+            error=_error_of(parts.uncertainty, parts.data.shape, index),
+            saturation=_header_saturation(parts.meta),
+            gain=read_gain(parts.meta),
         )
-    return Sky(background, noise, float(sigma), saturation, psf, image, varying)
+        for number, (index, plane) in enumerate(planes)
+    )
 
 
-def _range(plane: NDArray[Any], unusable: UnusablePixels) -> float:
-    low, high = np.inf, -np.inf
-    for y0, y1, _, _ in iterate_strips((plane.shape[0], plane.shape[1])):
-        rows = np.asarray(plane[y0:y1], dtype=np.float64)
-        good = ~unusable[y0:y1]
-        if good.any():
-            low, high = min(low, rows[good].min()), max(high, rows[good].max())
-    return float(high - low)
+def _header_saturation(meta: Mapping[str, Any]) -> float | None:
+    return number(meta, "SATURATE") or number(meta, "DATAMAX") or None
+
+
+def _error_of(
+    uncertainty: NDUncertainty | None, shape: tuple[int, ...], index: tuple[int, ...]
+) -> NDArray[Any] | None:
+    """Return the standard deviation of a plane; NaN or infinite where its weight is 0."""
+    if uncertainty is None or uncertainty.array is None:
+        return None
+    values: NDArray[Any] = np.broadcast_to(uncertainty.array, shape)[index]
+    if isinstance(uncertainty, StdDevUncertainty):
+        return values
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if isinstance(uncertainty, VarianceUncertainty):
+            return np.sqrt(values, dtype=np.float32)
+        if isinstance(uncertainty, InverseVariance):
+            return (1 / np.sqrt(values)).astype(np.float32)
+    return None

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from html import escape
 from typing import Any
 
 import numpy as np
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from astro_sr_plugin.data.nddata import HDUChoice, Image, iter_planes, unpack
+from astro_sr_plugin.data.nddata import HDUChoice, Image, Unpacked, iter_planes, unpack
 from astro_sr_plugin.data.pixel_kind import check_linear
-from astro_sr_plugin.exceptions import AstroSRWarning
-from astro_sr_plugin.measurement.pixels import (
-    PlanePixels,
-    describe_fill,
-    open_plane,
-    plane_name,
-)
-from astro_sr_plugin.measurement.plane import measure_sky
+from astro_sr_plugin.exceptions import InputError, warn
+from astro_sr_plugin.measurement.plane import MeasuredPlane, open_planes
 from astro_sr_plugin.measurement.psf.moffat import PSFGrid
-from astro_sr_plugin.measurement.sky.gain import estimate_gain, number, read_gain
+from astro_sr_plugin.measurement.sky.gain import number, read_gain
+from astro_sr_plugin.measurement.sky.pixels import describe_fill
 
 __all__ = ["Quality", "measure", "measure_pixel_scale"]
 
@@ -34,6 +28,9 @@ _RELIABLE, _UNCERTAIN = 0.6, 0.3
 
 Numbers = tuple[float, ...]
 Optionals = tuple[float | None, ...]
+
+_SAMPLE = 64
+"""Pixels along each axis by which two images are compared."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +84,8 @@ class Quality:
         FWHM on the sky in arcseconds.
     sampling : str
         Verdict on the sampling with advice.
+    planes : tuple of MeasuredPlane
+        What the figures come from; ``measured=`` of the verbs uses it again.
     """
 
     shape: tuple[int, ...]
@@ -113,10 +112,41 @@ class Quality:
     pixel_scale: float | None
     fwhm_arcsec: Optionals
     sampling: str
+    planes: tuple[MeasuredPlane, ...] = field(default=(), repr=False, compare=False)
+
+    def planes_of(self, parts: Unpacked, mask: object = None) -> tuple[MeasuredPlane, ...]:
+        """Return the measured planes, for an image that has to be the one that was measured.
+
+        Parameters
+        ----------
+        parts : Unpacked
+            The image.
+        mask : ndarray of bool, optional
+            What the caller would exclude: not allowed, since it went to `measure`.
+
+        Raises
+        ------
+        InputError
+            If the image is another one, or a mask comes beside the measurement.
+        """
+        if mask is not None:
+            msg = "mask and measured exclude each other: give the mask to measure()"
+            raise InputError(msg)
+        images = [plane for _, plane in iter_planes(parts.data)]
+        if len(images) != len(self.planes) or not all(
+            _same_pixels(image, plane) for image, plane in zip(images, self.planes, strict=True)
+        ):
+            msg = (
+                f"measured is of another image than the one given, of shape {parts.data.shape}: "
+                "measure that"
+            )
+            raise InputError(msg)
+        return self.planes
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, numbers and strings for JSON; NaN becomes None."""
-        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        names = [entry.name for entry in fields(self) if entry.name != "planes"]
+        return {name: _plain(getattr(self, name)) for name in names}
 
     def to_text(self) -> str:
         """Return a table for a person, one column per channel."""
@@ -228,69 +258,47 @@ def measure(
     """
     parts = unpack(image, mask=None if mask is None else np.asarray(mask), hdu=hdu)
     check_linear(parts, force=force)
-    shape = parts.data.shape
-    planes = [
-        open_plane(plane, None if parts.mask is None else parts.mask[index])
-        for index, plane in iter_planes(parts.data)
-    ]
-    fill = describe_fill(planes)
+    planes = open_planes(parts)
+    fill = describe_fill([plane.pixels for plane in planes])
     if fill is not None:
-        warnings.warn(fill, AstroSRWarning, stacklevel=2)
-    for which, plane in enumerate(planes):
+        warn(fill)
+    for plane in planes:
         if plane.unusable.all():
-            text = f"{plane_name(which, len(planes))} has no usable pixel: nothing is measured"
-            warnings.warn(text, AstroSRWarning, stacklevel=2)
-    meta = parts.meta
-    header_gain = read_gain(meta)
-    header_saturation = number(meta, "SATURATE") or number(meta, "DATAMAX")
+            warn(f"{plane.name} has no usable pixel: nothing is measured")
     results = [
-        _measure_nothing()
-        if plane.unusable.all()
-        else _measure_plane(plane, header_gain, header_saturation, psf_grid)
-        for plane in planes
+        _nothing() if plane.unusable.all() else _figures(plane, psf_grid) for plane in planes
     ]
 
     def column(name: str) -> tuple[Any, ...]:
         return tuple(result[name] for result in results)
 
-    scale = measure_pixel_scale(parts.wcs, meta)
+    scale = measure_pixel_scale(parts.wcs, parts.meta)
     fwhm: Numbers = column("fwhm")
     estimated = any(value is not None for value in column("gain"))
-    source = "header" if header_gain is not None else "estimated" if estimated else None
+    in_header = read_gain(parts.meta) is not None
     return Quality(
-        shape=tuple(int(side) for side in shape),
+        shape=tuple(int(side) for side in parts.data.shape),
         unit=None if parts.unit is None or not str(parts.unit) else str(parts.unit),
-        gain_source=source,
-        readnoise=_readnoise(meta),
+        gain_source="header" if in_header else "estimated" if estimated else None,
+        readnoise=_readnoise(parts.meta),
         pixel_scale=scale,
         fwhm_arcsec=tuple(None if scale is None else value * scale for value in fwhm),
         sampling=_judge_sampling(fwhm, column("psf_confidence")),
         **{name: column(name) for name in results[0]},
+        planes=planes,
     )
 
 
-def _measure_plane(
-    plane: PlanePixels,
-    gain: float | None,
-    saturation: float | None,
-    psf_grid: tuple[int, int] | None,
-) -> dict[str, Any]:
-    data, unusable, unit = plane.data, plane.unusable, plane.unit
-    if saturation is not None:
-        saturation /= unit
-    sky = measure_sky(data, mask=unusable, saturation=saturation, psf_grid=psf_grid, wings=False)
-    noise, psf = sky.noise, sky.psf
-    if gain is None:
-        gain = estimate_gain(data, mask=unusable, sigma=noise.sigma, correlation=noise.correlation)
-        gain = None if gain is None else gain / unit
+def _figures(plane: MeasuredPlane, psf_grid: tuple[int, int] | None) -> dict[str, Any]:
+    noise, psf, unit = plane.noise, plane.psf.moffat, plane.unit
     return {
-        "background": sky.background.level * unit,
-        "background_rms": sky.background.rms * unit,
-        "sigma": sky.sigma * unit,
+        "background": plane.background.level * unit,
+        "background_rms": plane.background.rms * unit,
+        "sigma": plane.sigma * unit,
         "noise_confidence": noise.confidence if noise.sigma > 0 else 0.0,
         "noise_correlation": noise.correlation,
-        "gain": gain,
-        "saturation": None if sky.saturation is None else sky.saturation * unit,
+        "gain": plane.gain,
+        "saturation": None if plane.saturation is None else plane.saturation * unit,
         "fwhm": psf.fwhm,
         "fwhm_error": psf.fwhm_error,
         "beta": psf.beta,
@@ -300,11 +308,11 @@ def _measure_plane(
         "n_stars": psf.n_stars,
         "psf_confidence": psf.confidence,
         "psf_confidence_value": psf.confidence_value,
-        "psf_grid": psf.grid,
+        "psf_grid": None if psf_grid is None else plane.psf_grid(psf_grid),
     }
 
 
-def _measure_nothing() -> dict[str, Any]:
+def _nothing() -> dict[str, Any]:
     """Return the figures of a plane without a usable pixel."""
     unknown = dict.fromkeys(
         (
@@ -397,3 +405,12 @@ def _plain(value: Any) -> Any:
 
 def _show(value: float | None, form: str = ".4g", missing: str = "unknown") -> str:
     return missing if value is None or not np.isfinite(value) else format(value, form)
+
+
+def _same_pixels(image: NDArray[Any], plane: MeasuredPlane) -> bool:
+    """Tell whether a sample of the pixels is the same."""
+    if image.shape != plane.shape:
+        return False
+    step = tuple(slice(None, None, max(1, side // _SAMPLE)) for side in image.shape)
+    mine = np.asarray(plane.data[step], np.float64) * plane.unit
+    return np.array_equal(np.asarray(image[step], np.float64), mine, equal_nan=True)

@@ -15,7 +15,7 @@ from astro_sr_plugin.measurement.sources.detection import detect_stars
 from astro_sr_plugin.restoration.cores import light_weight, spline_coefficients
 
 if TYPE_CHECKING:
-    from astro_sr_plugin.restoration.plane import MeasuredPlane
+    from astro_sr_plugin.restoration.plane import NormalisedPlane
 
 __all__ = ["FarLight", "fit_far_light"]
 
@@ -55,7 +55,7 @@ class FarLight:
         return canvas[side:-side, side:-side]
 
 
-def fit_far_light(source: MeasuredPlane) -> FarLight | None:
+def fit_far_light(source: NormalisedPlane) -> FarLight | None:
     """Fit the measured point-spread function to the bright stars of a plane.
 
     What the function has beside its Moffat profile, beyond one FWHM from the middle and above its
@@ -63,7 +63,7 @@ def fit_far_light(source: MeasuredPlane) -> FarLight | None:
 
     Parameters
     ----------
-    source : MeasuredPlane
+    source : NormalisedPlane
         The plane.
 
     Returns
@@ -71,22 +71,21 @@ def fit_far_light(source: MeasuredPlane) -> FarLight | None:
     FarLight or None
         None if the Moffat profile says all, or no star is bright enough to show more.
     """
-    measured = source.measured
-    if measured.psf_image is None:
+    if source.psf.image is None:
         return None
-    image = measured.psf_image.astype(np.float64)
-    beside = _beside_the_core(image, measured.fwhm, measured.beta)
+    image, moffat = source.psf.image.astype(np.float64), source.psf.moffat
+    beside = _beside_the_core(image, moffat.fwhm, moffat.beta)
     stars = detect_stars(
         source.plane,
-        fwhm=measured.fwhm,
-        beta=measured.beta,
-        sigma=measured.sigma,
+        fwhm=moffat.fwhm,
+        beta=moffat.beta,
+        sigma=source.sigma,
         mask=source.mask,
-        saturation=measured.saturation,
-        background=measured.background,
+        saturation=source.saturation,
+        background=source.background,
     )
     # Fluxes of saturated stars are too small here, but not by so much.
-    stars = stars[stars["flux"] * beside.max() > _LEAST * measured.sigma]
+    stars = stars[stars["flux"] * beside.max() > _LEAST * source.sigma]
     stars = stars[np.argsort(np.round(stars["y"]))]
     coefficients = spline_coefficients(image)
     rows, columns, stamps = [], [], []
@@ -116,9 +115,9 @@ def _beside_the_core(image: NDArray[np.float64], fwhm: float, beta: float) -> ND
     return np.asarray(beside * share**2 * (3 - 2 * share))
 
 
-def _flux_of(source: MeasuredPlane, psf: NDArray[np.float64], x: float, y: float) -> float:
+def _flux_of(source: NormalisedPlane, psf: NDArray[np.float64], x: float, y: float) -> float:
     """Fit the PSF, as spline coefficients, and a constant sky; 0 where too few pixels are left."""
-    reach, measured = psf.shape[0] // 2, source.measured
+    reach = psf.shape[0] // 2
     row, column = round(y), round(x)
     y0, y1 = max(0, row - reach), min(source.plane.shape[0], row + reach + 1)
     x0, x1 = max(0, column - reach), min(source.plane.shape[1], column + reach + 1)
@@ -128,7 +127,7 @@ def _flux_of(source: MeasuredPlane, psf: NDArray[np.float64], x: float, y: float
     model = shift(psf, (y - row, x - column), order=3, prefilter=False)[part] / noise
     rows, columns = np.indices(data.shape)
     own = saturated & (np.hypot(rows + y0 - y, columns + x0 - x) < reach / 2)
-    radius = 2 * measured.fwhm + np.sqrt(own.sum() / np.pi) + _MARGIN
+    radius = 2 * source.psf.moffat.fwhm + np.sqrt(own.sum() / np.pi) + _MARGIN
     usable = np.hypot(rows + y0 - y, columns + x0 - x) < radius
     usable &= ~(binary_dilation(saturated, iterations=_GROWN) | invalid)
     if usable.sum() < _FEWEST_PIXELS:

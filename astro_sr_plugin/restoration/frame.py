@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.io.fits import Header
-from astropy.nddata import (
-    CCDData,
-    FlagCollection,
-    InverseVariance,
-    StdDevUncertainty,
-    VarianceUncertainty,
-)
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.earlier_work import check_earlier_work
-from astro_sr_plugin.data.formats.fits_output import create_fits
-from astro_sr_plugin.data.formats.registry import read_image
-from astro_sr_plugin.data.nddata import HDUChoice, Image, Unpacked, iter_planes, repack, unpack
-from astro_sr_plugin.data.output import write_errors
+from astro_sr_plugin.data.nddata import HDUChoice, Image, Unpacked, iter_planes, unpack
 from astro_sr_plugin.data.pixel_kind import check_linear
 from astro_sr_plugin.data.provenance import add_keywords
-from astro_sr_plugin.data.wcs import scale_wcs, scale_wcs_header
-from astro_sr_plugin.exceptions import AstroSRWarning
+from astro_sr_plugin.data.wcs import scale_wcs_header
+from astro_sr_plugin.exceptions import warn
 from astro_sr_plugin.inference.runtime import Runtime
-from astro_sr_plugin.measurement.pixels import PlanePixels, open_plane
+from astro_sr_plugin.measurement.plane import open_planes
+from astro_sr_plugin.measurement.quality import Quality
+from astro_sr_plugin.measurement.sky.pixels import describe_fill
+from astro_sr_plugin.models.registry import ModelLike, default_model, load_model, with_errors
+from astro_sr_plugin.models.spec import Model, ModelSpec
+from astro_sr_plugin.restoration.plane import NormalisedPlane
+from astro_sr_plugin.restoration.psf import PSFLike, normalise_planes
 
-__all__ = ["Frame", "choose_runtime", "open_frame"]
+__all__ = ["Frame", "choose_model", "choose_runtime", "open_frame"]
+
+
+def choose_model(
+    model: ModelLike | None, task: str, scale: int = 1, *, uncertainty: bool = False
+) -> Model:
+    """Load the model that a verb works with, able to estimate its uncertainty if asked for."""
+    engine = load_model(default_model(task, scale) if model is None else model, task, scale)
+    return with_errors(engine) if uncertainty else engine
 
 
 def choose_runtime(runtime: Runtime | None, device: str | None) -> Runtime:
@@ -43,45 +42,54 @@ def choose_runtime(runtime: Runtime | None, device: str | None) -> Runtime:
     return runtime if device is None else replace(runtime, device=device)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frame:
-    """The parts of an image, plane by plane.
+    """The parts of an image, and its planes as they are restored.
 
     Attributes
     ----------
     parts : Unpacked
         Data, mask, unit, WCS and header.
+    planes : tuple of NormalisedPlane
+        The planes, each with its PSF.
     """
 
     parts: Unpacked
+    planes: tuple[NormalisedPlane, ...]
 
-    @cached_property
-    def pixels(self) -> list[PlanePixels]:
-        """The planes with their unusable pixels, found at first use."""
-        return [
-            open_plane(plane, None if self.parts.mask is None else self.parts.mask[index])
-            for index, plane in iter_planes(self.parts.data)
-        ]
+    def indexed(self) -> Iterator[tuple[tuple[int, ...], NormalisedPlane]]:
+        """Yield the index of each plane in the data, and the plane."""
+        for (index, _), plane in zip(iter_planes(self.parts.data), self.planes, strict=True):
+            yield index, plane
 
-    def planes(self) -> Iterator[tuple[tuple[int, ...], PlanePixels]]:
-        """Yield the index and the pixels of each plane."""
-        for (index, _), pixels in zip(iter_planes(self.parts.data), self.pixels, strict=True):
-            yield index, pixels
+    @property
+    def usable(self) -> list[NormalisedPlane]:
+        """The planes that hold something to restore."""
+        return [plane for plane in self.planes if plane.usable]
 
-    def error_of(self, index: tuple[int, ...]) -> NDArray | None:
-        """Give the standard deviation of a plane; NaN or infinite where its weight is 0."""
-        told = self.parts.uncertainty
-        if told is None or told.array is None:
-            return None
-        values = np.broadcast_to(told.array, self.parts.data.shape)[index]
-        if isinstance(told, StdDevUncertainty):
-            return values
-        with np.errstate(divide="ignore", invalid="ignore"):
-            if isinstance(told, VarianceUncertainty):
-                return np.sqrt(values, dtype=np.float32)
-            if isinstance(told, InverseVariance):
-                return (1 / np.sqrt(values)).astype(np.float32)
-        return None
+    @property
+    def fwhm(self) -> float:
+        """The largest FWHM of the planes in pixels; NaN if none is known."""
+        return max(plane.psf.moffat.fwhm for plane in self.planes)
+
+    @property
+    def noise_correlation(self) -> float:
+        """The largest correlation of the noise of neighbouring pixels."""
+        return max(plane.noise_correlation for plane in self.usable)
+
+    def with_typical_psf(self, fwhm: float) -> Frame:
+        """Return the frame with a profile of ``fwhm`` for planes whose PSF is not known."""
+        return replace(
+            self,
+            planes=tuple(
+                plane
+                if plane.psf.known
+                else replace(
+                    plane, psf=replace(plane.psf, moffat=replace(plane.psf.moffat, fwhm=fwhm))
+                )
+                for plane in self.planes
+            ),
+        )
 
     @property
     def dtype(self) -> np.dtype:
@@ -89,114 +97,85 @@ class Frame:
         data = self.parts.data.dtype
         return np.dtype(np.float64 if data.kind == "f" and data.itemsize > 4 else np.float32)
 
-    def header(self, scale: int, **keywords: Any) -> Header:
-        """Return the header of a result, with its grid and its provenance."""
+    def header(
+        self,
+        spec: ModelSpec,
+        *,
+        fwhm_out: float,
+        strength: float | None = None,
+        parameters: Mapping[str, Any],
+    ) -> Header:
+        """Return the header of a result, with its grid and its provenance.
+
+        Parameters
+        ----------
+        spec : ModelSpec
+            Of the model.
+        fwhm_out : float
+            FWHM of the stars in the result, in its pixels.
+        strength : float, optional
+            Share of the restored image.
+        parameters : mapping
+            Further parameters for the HISTORY.
+        """
         meta = self.parts.meta
         header = meta.copy() if isinstance(meta, Header) else Header()
         if not isinstance(meta, Header):
             for key, value in meta.items():
                 if isinstance(value, str | int | float | bool):
                     header[key] = value
-        if scale > 1:
-            header = scale_wcs_header(header, scale, shape=self.parts.data.shape)
-        return add_keywords(header, scale=scale, **keywords)
-
-    def finish(
-        self,
-        fill: Callable[[NDArray], None],
-        header: Header,
-        scale: int,
-        out: str | os.PathLike[str] | None,
-        overwrite: bool,
-        dtype: np.dtype | None = None,
-        errors: NDArray | None = None,
-    ) -> CCDData | NDArray:
-        """Make room for the result, have it filled, and put it together.
-
-        Parameters
-        ----------
-        fill : callable
-            Fills an array of the shape of the result.
-        header : fits.Header
-            Of the result.
-        scale : int
-            Output pixels per input pixel.
-        out : str, Path or None
-            FITS file to stream into; it appears when it is complete.
-        overwrite : bool
-            Whether ``out`` may exist.
-        dtype : numpy.dtype, optional
-            Type of the result; `Frame.dtype` by default.
-        errors : ndarray, optional
-            From `make_errors`, filled by ``fill``: the uncertainty of the result.
-        """
-        dtype = dtype or self.dtype
-        shape = self._shape(scale)
-        wcs = scale_wcs(self.parts.wcs, scale) if scale > 1 else self.parts.wcs
-        mask = self.parts.mask
-        if mask is not None and scale > 1:
-            mask = mask.repeat(scale, -1).repeat(scale, -2)
-        if self.parts.uncertainty is not None and errors is None:
-            text = (
-                "the uncertainty of the input does not hold for the result and is left out; "
-                "uncertainty=True gives that of the result"
-            )
-            warnings.warn(text, AstroSRWarning, stacklevel=4)
-        if out is None:
-            data = np.empty(shape, dtype)
-            fill(data)
-            return repack(
-                self.parts,
-                data,
-                mask=mask,
-                uncertainty=errors,
-                wcs=wcs,
-                meta=header,
-                flags=self._flags(scale),
-            )
-        if self.parts.unit is not None and "BUNIT" not in header:
-            header["BUNIT"] = self.parts.unit.to_string()
-        with create_fits(out, header, shape, dtype, overwrite, wcs=wcs) as stream:
-            fill(stream.data)
-            stream.mask = mask
-            stream.flags = self._flags(scale)
-            if errors is not None:
-                stream.uncertainty = StdDevUncertainty(errors, copy=False)
-        return read_image(out)
-
-    def make_errors(self, scale: int, out: str | os.PathLike[str] | None) -> NDArray[np.float32]:
-        """Make room for the standard deviation of a result.
-
-        Where the result goes to a file, so does this, until it is complete: a file without a name
-        beside it.
-        """
-        shape = self._shape(scale)
-        if out is None:
-            return np.empty(shape, np.float32)
-        with write_errors(Path(out)), tempfile.TemporaryFile(dir=Path(out).parent) as file:
-            # The map keeps the nameless file alive.
-            return np.memmap(file, np.float32, "w+", shape=shape)
-
-    def _flags(self, scale: int) -> FlagCollection | None:
-        """Give the integer masks on the grid of the result."""
-        flags = self.parts.flags
-        if flags is None:
-            return None
-        result = FlagCollection(shape=self._shape(scale))
-        for name, values in flags.items():
-            result[name] = values.repeat(scale, -1).repeat(scale, -2)
-        return result
-
-    def _shape(self, scale: int) -> tuple[int, ...]:
-        *planes, ny, nx = self.parts.data.shape
-        return (*planes, ny * scale, nx * scale)
+        if spec.scale > 1:
+            header = scale_wcs_header(header, spec.scale, shape=self.parts.data.shape)
+        if any(plane.psf.field is not None for plane in self.planes):
+            ranges = [plane.psf.fwhm_range for plane in self.planes]
+            parameters = {
+                **parameters,
+                "psf_fwhm_range": tuple((round(low, 4), round(high, 4)) for low, high in ranges),
+            }
+        return add_keywords(
+            header,
+            scale=spec.scale,
+            task=spec.task,
+            model=spec.name,
+            weights_hash=spec.sha256 or None,
+            fwhm_in=self.fwhm,
+            fwhm_out=fwhm_out,
+            strength=strength,
+            noise=max(plane.image_sigma for plane in self.usable),
+            parameters=parameters,
+        )
 
 
 def open_frame(
-    image: Image, *, mask: NDArray | None, hdu: HDUChoice, task: str, force: bool = False
+    image: Image,
+    task: str,
+    *,
+    mask: NDArray | None = None,
+    hdu: HDUChoice = None,
+    force: bool = False,
+    measured: Quality | None = None,
+    psf: PSFLike = None,
 ) -> Frame:
-    """Take an image apart for a verb; refuse what the verb is not for, unless forced."""
+    """Take an image apart for a verb; its planes are measured as far as the work needs it.
+
+    Parameters
+    ----------
+    image, mask, hdu, force, measured, psf
+        As for the verbs.
+    task : str
+        Name of the verb.
+
+    Raises
+    ------
+    InputError
+        If the image is none that the verb is for (unless forced) or holds nothing to enhance, or
+        ``measured`` is of another image.
+    """
     parts = unpack(image, mask=mask, hdu=hdu)
     check_linear(parts, force=force)
     check_earlier_work(parts.meta, task, force=force)
-    return Frame(parts)
+    planes = open_planes(parts) if measured is None else measured.planes_of(parts, mask)
+    fill = describe_fill([plane.pixels for plane in planes])
+    if fill is not None and measured is None:
+        warn(fill)
+    return Frame(parts, normalise_planes(planes, psf))

@@ -12,22 +12,17 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.data.strips import release
 from astro_sr_plugin.exceptions import InputError
-from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.inference.tiling import reflect_indices
-from astro_sr_plugin.measurement.pixels import plane_name
-from astro_sr_plugin.measurement.unusable import UnusablePixels, find_unusable
+from astro_sr_plugin.measurement.plane import MeasuredPlane
+from astro_sr_plugin.measurement.sky.pixels import PlanePixels
+from astro_sr_plugin.measurement.sky.unusable import find_unusable
 from astro_sr_plugin.models.filters import FILTER_RADIUS
-from astro_sr_plugin.models.spec import Conditions, Model
+from astro_sr_plugin.models.spec import Conditions
 from astro_sr_plugin.restoration.chroma import REACH, Chroma, match_filters
+from astro_sr_plugin.restoration.conditions import make_conditions
 from astro_sr_plugin.restoration.frame import Frame
-from astro_sr_plugin.restoration.plane import (
-    MeasuredPlane,
-    PlaneMeasurement,
-    measure_plane,
-    restore_plane,
-    row_blocks,
-)
-from astro_sr_plugin.restoration.psf import make_conditions, target_image
+from astro_sr_plugin.restoration.pipeline import Job, restore_plane, row_blocks
+from astro_sr_plugin.restoration.plane import NormalisedPlane
 
 __all__ = ["check_colour", "check_uncertainty", "restore_luminance"]
 
@@ -56,17 +51,7 @@ def check_colour(frame: Frame) -> None:
         raise InputError(msg)
 
 
-def restore_luminance(
-    frame: Frame,
-    engine: Model,
-    found: Sequence[PlaneMeasurement],
-    target: float,
-    runtime: Runtime,
-    sink: NDArray,
-    *,
-    blend: NDArray[np.float32] | float = 1.0,
-    factor: float = 1.0,
-) -> None:
+def restore_luminance(frame: Frame, job: Job, sink: NDArray) -> None:
     """Restore the luminance of a colour image, and share it out in the colours of the input.
 
     The luminance is the mean of the planes in units of their noise, at the PSF of the widest: it
@@ -74,46 +59,32 @@ def restore_luminance(
 
     Parameters
     ----------
-    frame, engine, found, target, runtime, sink, blend, factor
+    frame, job, sink
         As for `~astro_sr_plugin.restoration.pipeline.restore_planes`.
     """
-    scale = engine.spec.scale
-    planes = zip(frame.pixels, found, strict=True)
-    sources = [MeasuredPlane(p.data, p.unusable, measured) for p, measured in planes]
-    for number, figures in enumerate(found):
-        if not figures.usable:
+    target = frame.fwhm if job.target_fwhm is None else job.target_fwhm
+    for source in frame.planes:
+        if not source.usable:
             msg = (
-                f"luminance_only=True needs three planes with data, but {plane_name(number, 3)} "
+                f"luminance_only=True needs three planes with data, but {source.measured.name} "
                 "holds none: leave the option out"
             )
             raise InputError(msg)
-    conditions = [make_conditions(measured, target) for measured in found]
+    conditions = [make_conditions(source, target) for source in frame.planes]
     seen = [
-        s.with_cores(c, stars=math.isfinite(s.measured.saturation))
-        for s, c in zip(sources, conditions, strict=True)
+        s.with_cores(c, stars=math.isfinite(s.saturation))
+        for s, c in zip(frame.planes, conditions, strict=True)
     ]
     # Planes that are not yet written hold the luminance: as observed, and restored.
     ny, nx = frame.parts.data.shape[1:]
     luminance, restored = sink[0][:ny, :nx], sink[-1]
     _add_up(seen, conditions, luminance)
-    unusable = find_unusable(luminance)
-    measured = _measure(luminance, unusable, found)
-    whole = MeasuredPlane(luminance, unusable, measured)
-    reached = target_image(target, scale)
-    restore_plane(whole, engine, make_conditions(measured, target), reached, runtime, restored)
-    _share_out(seen, Chroma(conditions, target, scale), restored, sink, scale)
-    for source, told, plane in zip(sources, conditions, sink, strict=True):
-        restore_plane(
-            source,
-            engine,
-            told,
-            reached,
-            runtime,
-            plane,
-            blend=blend,
-            factor=factor,
-            strips=_stored(plane, scale),
-        )
+    restore_plane(
+        _open_luminance(luminance, frame.planes), replace(job, blend=1.0, factor=1.0), restored
+    )
+    _share_out(seen, Chroma(conditions, target, job.scale), restored, sink, job.scale)
+    for source, plane in zip(frame.planes, sink, strict=True):
+        restore_plane(source, job, plane, strips=_stored(plane, job.scale))
 
 
 def _stored(plane: NDArray, scale: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
@@ -124,7 +95,7 @@ def _stored(plane: NDArray, scale: int) -> Iterator[tuple[int, NDArray[np.float3
 
 
 def _add_up(
-    seen: Sequence[MeasuredPlane], conditions: Sequence[Conditions], luminance: NDArray
+    seen: Sequence[NormalisedPlane], conditions: Sequence[Conditions], luminance: NDArray
 ) -> None:
     """Fill ``luminance`` with the mean of the planes; NaN where one of them says nothing."""
     filters, halo = match_filters(conditions), FILTER_RADIUS
@@ -141,28 +112,18 @@ def _add_up(
         release(luminance)
 
 
-def _measure(
-    luminance: NDArray, unusable: UnusablePixels, found: Sequence[PlaneMeasurement]
-) -> PlaneMeasurement:
-    """Measure the luminance; its PSF is the given one, or the widest plane's if it shows none."""
+def _open_luminance(luminance: NDArray, planes: Sequence[NormalisedPlane]) -> NormalisedPlane:
+    """Open the luminance; its PSF is the given one, or the widest plane's if it shows none."""
+    measured = MeasuredPlane(PlanePixels(luminance, find_unusable(luminance)), name="luminance")
     # The cores of saturated stars are filled in the planes.
-    measured = replace(measure_plane(luminance, unusable), saturation=math.inf)
-    widest = max(found, key=lambda m: m.fwhm)
-    if widest.confidence != "given" and math.isfinite(measured.fwhm):
-        return measured
-    return replace(
-        widest,
-        background=measured.background,
-        sigma=measured.sigma,
-        noise_correlation=measured.noise_correlation,
-        saturation=math.inf,
-        noise_map=None,
-        unit=1.0,
-    )
+    measured.saturation = None
+    widest = max(planes, key=lambda plane: plane.psf.moffat.fwhm).psf
+    given = widest.moffat.confidence == "given"
+    return NormalisedPlane(measured, widest if given or not measured.psf.known else measured.psf)
 
 
 def _share_out(
-    seen: Sequence[MeasuredPlane], chroma: Chroma, restored: NDArray, sink: NDArray, scale: int
+    seen: Sequence[NormalisedPlane], chroma: Chroma, restored: NDArray, sink: NDArray, scale: int
 ) -> None:
     """Fill ``sink`` with the planes, in units of their noise."""
     ny, nx = seen[0].plane.shape

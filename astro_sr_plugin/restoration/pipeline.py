@@ -1,89 +1,231 @@
-"""All planes of an image through a model, with one progress count."""
+"""Planes through a model: normalise, predict in tiles, keep the flux, denormalise."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from astro_sr_plugin.data.strips import release
+from astro_sr_plugin.inference.predictor import Predictor
 from astro_sr_plugin.inference.runtime import Runtime
-from astro_sr_plugin.models.spec import Model
+from astro_sr_plugin.models.spec import Conditions, Model
+from astro_sr_plugin.restoration.conditions import make_conditions, target_image
+from astro_sr_plugin.restoration.flux import BLOCK, FluxLedger
 from astro_sr_plugin.restoration.frame import Frame
-from astro_sr_plugin.restoration.plane import (
-    MeasuredPlane,
-    PlaneMeasurement,
-    copy_plane,
-    restore_plane,
-)
-from astro_sr_plugin.restoration.psf import make_conditions, target_image
+from astro_sr_plugin.restoration.plane import ROWS, NormalisedPlane, enlarge, finer_level
 
-__all__ = ["restore_planes"]
+__all__ = ["Job", "restore_plane", "restore_planes", "row_blocks"]
+
+_SHARPER = 0.95
+"""FWHM of the result over that of the input below which a model sharpens."""
+
+Strips = Iterable[tuple[int, NDArray[np.float32]]]
+"""First output row and restored rows, as `Predictor.strips` yields them."""
 
 
-def restore_planes(
-    frame: Frame,
-    engine: Model,
-    found: Sequence[PlaneMeasurement],
-    target: float | None,
-    runtime: Runtime,
-    sink: NDArray,
-    *,
-    blend: NDArray[np.float32] | float = 1.0,
-    factor: float = 1.0,
-    keep_flux: bool = True,
-    errors: NDArray | None = None,
-    with_far_light: bool = True,
-) -> None:
+@dataclass(frozen=True)
+class Job:
+    """What a verb wants of a model.
+
+    Attributes
+    ----------
+    model : Model
+        Network or classical method.
+    target_fwhm : float or None
+        FWHM of the result in output pixels; None keeps the PSF.
+    runtime : Runtime
+        Device, tiles, progress.
+    blend : float or ndarray, shape (ny, nx)
+        Share of the restored image in the result, 0 to 1; below 1 only where the scale is 1.
+    factor : float
+        Multiplies the result at the end.
+    keep_flux : bool
+        Whether light that the model lost or made at large scales is put back.
+    """
+
+    model: Model
+    target_fwhm: float | None
+    runtime: Runtime
+    blend: NDArray[np.float32] | float = 1.0
+    factor: float = 1.0
+    keep_flux: bool = True
+
+    @property
+    def scale(self) -> int:
+        """Output pixels per input pixel."""
+        return self.model.spec.scale
+
+
+def restore_planes(frame: Frame, job: Job, sink: NDArray, *, errors: NDArray | None = None) -> None:
     """Restore every plane of an image into ``sink``.
 
     Parameters
     ----------
     frame : Frame
         The image.
-    engine : Model
-        Network or classical method.
-    found : sequence of PlaneMeasurement
-        One per plane, from `measure_planes`.
-    target : float or None
-        FWHM of the result in output pixels; None keeps the PSF.
-    runtime : Runtime
-        Device, tiles, progress.
+    job : Job
+        What is done with it.
     sink : ndarray
-        Takes the result.
-    blend, factor, keep_flux
-        As for `restore_plane`.
+        Takes the result; may be memory-mapped.
     errors : ndarray of float32, optional
-        Takes the standard deviation of the result.
-    with_far_light : bool
-        False takes halos and spikes of bright stars off before the model sees the image.
+        Takes the standard deviation of the result, if the model estimates it.
     """
-    runtimes = _over_planes(runtime, len(found))
-    for (index, pixels), measured, planned in zip(frame.planes(), found, runtimes, strict=True):
-        if not measured.usable:
-            copy_plane(frame.parts.data[index], engine.spec.scale, factor, sink[index])
+    runtimes = _over_planes(job.runtime, len(frame.planes))
+    for (index, source), runtime in zip(frame.indexed(), runtimes, strict=True):
+        if not source.usable:
+            _copy_plane(frame.parts.data[index], job, sink[index])
             if errors is not None:
                 errors[index] = np.nan
             continue
-        source = MeasuredPlane(pixels.data, pixels.unusable, measured)
-        if not with_far_light:
-            source = source.without_far_light()
-        conditions = make_conditions(source.measured, target)
-        scale = engine.spec.scale
-        target_psf = conditions.psf if target is None else target_image(target, scale)
         restore_plane(
             source,
-            engine,
-            conditions,
-            target_psf,
-            planned,
+            replace(job, runtime=runtime),
             sink[index],
-            blend=blend,
-            factor=factor,
-            keep_flux=keep_flux,
             errors=None if errors is None else errors[index],
         )
+
+
+def restore_plane(
+    source: NormalisedPlane,
+    job: Job,
+    sink: NDArray,
+    *,
+    errors: NDArray | None = None,
+    strips: Strips | None = None,
+) -> None:
+    """Restore a plane into ``sink``.
+
+    Parameters
+    ----------
+    source : NormalisedPlane
+        The plane.
+    job : Job
+        What is done with it.
+    sink : ndarray, shape (scale * ny, scale * nx)
+        Takes the result; may be memory-mapped.
+    errors : ndarray of float32, optional
+        Takes the standard deviation of the result, of its shape; NaN where no data went into it.
+    strips : iterable, optional
+        What the model makes of the plane, where it has done its work already.
+    """
+    conditions = make_conditions(source, job.target_fwhm)
+    target_psf = conditions.psf
+    if job.target_fwhm is not None:
+        target_psf = target_image(job.target_fwhm, job.scale)
+    ledger = FluxLedger(
+        source.shape, job.scale, conditions.psf, target_psf, conditions.noise_correlation
+    )
+    for first, last in row_blocks(source.shape[0]):
+        ledger.count_input(first, *source.read(first, last, 0, source.shape[1], mirrored=False))
+    _predict(source, job, conditions, sink, ledger, errors=errors, strips=strips)
+    ledger.close()
+    for first, last in row_blocks(source.shape[0], job.scale):
+        _denormalise(source, job, ledger, (first, last), sink, errors)
+
+
+def _predict(
+    source: NormalisedPlane,
+    job: Job,
+    conditions: Conditions,
+    sink: NDArray,
+    ledger: FluxLedger,
+    *,
+    errors: NDArray | None,
+    strips: Strips | None,
+) -> None:
+    """Fill ``sink`` with what the model makes of the plane, in noise sigma."""
+    sharpens = conditions.target_fwhm < _SHARPER * job.scale * conditions.fwhm
+    stars = sharpens and math.isfinite(source.saturation)
+    seen = source.with_cores(conditions, stars=stars)
+    if strips is None:
+
+        def read(*region: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            values, kinds = seen.read(*region)
+            return values[None], kinds[None]
+
+        strips = Predictor(job.model, conditions, job.runtime).strips(read, source.shape)
+    for first_row, (strip, *deviation) in strips:
+        rows = (first_row // job.scale, (first_row + len(strip)) // job.scale)
+        if errors is not None:
+            errors[first_row : first_row + len(strip)] = deviation[0]
+        if seen.cores is not None:
+            seen.cores.give_back(strip, rows[0], job.scale)
+        ledger.count_output(first_row, strip, source.saturated(*rows, job.scale))
+        sink[first_row : first_row + len(strip)] = strip
+        for array in (sink, source.plane):
+            release(array)
+
+
+def _denormalise(
+    source: NormalisedPlane,
+    job: Job,
+    ledger: FluxLedger,
+    rows: tuple[int, int],
+    sink: NDArray,
+    errors: NDArray | None,
+) -> None:
+    """Bring some rows to image units, with their flux, blended, and with what held no data."""
+    first, last = rows
+    scale, unit = job.scale, source.measured.unit
+    out = slice(first * scale, last * scale)
+    values = sink[out]
+    if job.keep_flux:
+        saturated = source.saturated(first, last, scale)
+        if saturated is not None:
+            values = values * np.where(saturated, ledger.core_factor(out.start, out.stop), 1)
+        values = values + ledger.correction(out.start, out.stop)
+    noise = source.noise(first, last, 0, source.shape[1], scale)
+    result = values.astype(np.float64)
+    result *= noise
+    result += finer_level(source.background, first, last, source.shape, scale)
+    part = job.blend[first:last] if isinstance(job.blend, np.ndarray) else job.blend
+    original = source.plane[first:last]
+    if isinstance(part, np.ndarray) or part != 1.0:
+        with np.errstate(invalid="ignore"):
+            result = original + part * (result - original)
+    invalid = enlarge(source.invalid(first, last), scale)
+    if invalid.any():
+        result[invalid] = enlarge(original, scale)[invalid]
+    with np.errstate(over="ignore"):
+        result *= job.factor * unit
+        sink[out] = result
+    release(sink)
+    if errors is not None:
+        deviation = _blended(errors[out], part) * noise * job.factor * unit
+        errors[out] = np.where(invalid, np.nan, deviation)
+        release(errors)
+
+
+def _blended(error: NDArray, part: NDArray[np.float32] | float) -> NDArray[np.float64]:
+    """Give the standard deviation of a mixture of the input and the result, in noise sigma.
+
+    The error of a mean over what may be true does not depend on the data, and so its covariance
+    with that of the data is its own variance.
+    """
+    own = np.asarray(error, np.float64) ** 2
+    noise = np.maximum(1.0, own)
+    blended: NDArray[np.float64] = np.sqrt((1 - part) ** 2 * noise + part * (2 - part) * own)
+    return blended
+
+
+def _copy_plane(plane: NDArray, job: Job, sink: NDArray) -> None:
+    """Write a plane as it is into ``sink``, its pixels repeated."""
+    for first, last in row_blocks(len(plane), job.scale):
+        rows = np.asarray(plane[first:last]) * (1 if job.factor == 1 else job.factor)
+        sink[first * job.scale : last * job.scale] = enlarge(rows, job.scale)
+        for array in (sink, plane):
+            release(array)
+
+
+def row_blocks(rows: int, scale: int = 1) -> Iterator[tuple[int, int]]:
+    """Yield the first and last-plus-one input rows of blocks that a plane is worked through in."""
+    step = ROWS // scale // BLOCK * BLOCK
+    for first in range(0, rows, step):
+        yield first, min(first + step, rows)
 
 
 def _over_planes(runtime: Runtime, planes: int) -> Iterator[Runtime]:

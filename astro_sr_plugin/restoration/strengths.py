@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from astro_sr_plugin.exceptions import InputError
-from astro_sr_plugin.measurement.pixels import PlanePixels
+from astro_sr_plugin.measurement.plane import MeasuredPlane
 from astro_sr_plugin.stars.mask import mask_planes
 
 __all__ = ["check_strength", "make_blend"]
@@ -23,13 +23,13 @@ def check_strength(name: str, value: float) -> None:
 
 
 def make_blend(
-    planes: Sequence[PlanePixels], stars: float, extended: float, fwhm: float
+    planes: Sequence[MeasuredPlane], stars: float, extended: float, fwhm: float
 ) -> NDArray[np.float32] | float:
     """Share of the restored image per pixel: ``stars`` on stars, ``extended`` elsewhere.
 
     Parameters
     ----------
-    planes : sequence of PlanePixels
+    planes : sequence of MeasuredPlane
         The image.
     stars, extended : float
         Strengths, 0 to 1.

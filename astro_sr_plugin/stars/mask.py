@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_dilation
 
-from astro_sr_plugin.data.nddata import HDUChoice, Image, iter_planes, unpack
+from astro_sr_plugin.data.nddata import HDUChoice, Image, unpack
 from astro_sr_plugin.data.pixel_kind import check_linear
-from astro_sr_plugin.exceptions import AstroSRWarning, InputError
-from astro_sr_plugin.measurement.pixels import PlanePixels, describe_fill, open_plane
-from astro_sr_plugin.measurement.psf.moffat import measure_psf
+from astro_sr_plugin.exceptions import InputError, warn
+from astro_sr_plugin.measurement.plane import MeasuredPlane, open_planes
 from astro_sr_plugin.measurement.psf.profiles import StarProfile
-from astro_sr_plugin.measurement.sky.background import Background, measure_background
-from astro_sr_plugin.measurement.sky.noise import measure_noise
-from astro_sr_plugin.measurement.sky.saturation import find_saturation
+from astro_sr_plugin.measurement.quality import Quality
+from astro_sr_plugin.measurement.sky.pixels import describe_fill
+from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.measurement.sky.windows import Window, cut_window, iterate_strips
 from astro_sr_plugin.measurement.sources.detection import detect_stars
-from astro_sr_plugin.measurement.unusable import UnusablePixels
 from astro_sr_plugin.stars.spikes import follow_halo, follow_spikes, sample_rays
 
 __all__ = ["mask_planes", "star_mask"]
 
 _DEFAULT_FWHM = 3.0
 _DEFAULT_BETA = 3.5
+_LEAST_CONFIDENCE = 0.02
+"""Confidence of a PSF below which the default profile is as good."""
 # Peaks over the noise from which halos and spikes are looked for.
 _BRIGHT = 100.0
 _FARTHEST = 400
@@ -43,6 +42,7 @@ def star_mask(
     halo: bool = True,
     spikes: bool = True,
     saturation: float | None = None,
+    measured: Quality | None = None,
     force: bool = False,
     hdu: HDUChoice = None,
 ) -> NDArray[np.bool_]:
@@ -67,6 +67,8 @@ def star_mask(
         False leaves out the halos or the spikes of bright stars.
     saturation : float, optional
         Pixels from this value up are saturated; looked for if not given.
+    measured : Quality, optional
+        What `measure` found on this image, to be used again.
     force : bool
         Take pixels that are no linear light (mosaics, magnitudes, stretched images) as they are.
     hdu : int, str or (str, int), optional
@@ -88,20 +90,20 @@ def star_mask(
         if not value > 0:
             msg = f"{name} is {value}, but it must be above 0"
             raise InputError(msg)
-    parts = unpack(image, mask=None if mask is None else np.asarray(mask), hdu=hdu)
-    check_linear(parts, force=force)
-    planes = [
-        open_plane(plane, None if parts.mask is None else parts.mask[index])
-        for index, plane in iter_planes(parts.data)
-    ]
-    fill = describe_fill(planes)
-    if fill is not None:
-        warnings.warn(fill, AstroSRWarning, stacklevel=2)
+    if measured is None:
+        parts = unpack(image, mask=None if mask is None else np.asarray(mask), hdu=hdu)
+        check_linear(parts, force=force)
+        planes = open_planes(parts)
+        fill = describe_fill([plane.pixels for plane in planes])
+        if fill is not None:
+            warn(fill)
+    else:
+        planes = measured.planes_of(unpack(image, hdu=hdu), mask)
     return mask_planes(planes, nsigma, radius_factor, saturation, halo=halo, spikes=spikes)
 
 
 def mask_planes(
-    planes: Iterable[PlanePixels],
+    planes: Sequence[MeasuredPlane],
     nsigma: float = 5.0,
     radius_factor: float = 1.0,
     saturation: float | None = None,
@@ -109,32 +111,18 @@ def mask_planes(
     halo: bool = True,
     spikes: bool = True,
 ) -> NDArray[np.bool_]:
-    """Mark the stars of opened planes, all of one shape; parameters as for `star_mask`."""
-    result: NDArray[np.bool_] | None = None
+    """Mask the stars of measured planes, all of one shape; parameters as for `star_mask`."""
+    result = np.zeros(planes[0].shape, dtype=bool)
     for plane in planes:
-        if result is None:
-            result = np.zeros(plane.unusable.shape, dtype=bool)
-        if not plane.unusable.all():
-            _mask_plane(
-                result,
-                plane.data,
-                plane.unusable,
-                nsigma,
-                radius_factor,
-                None if saturation is None else saturation / plane.unit,
-                halo=halo,
-                spikes=spikes,
-            )
-    if result is None:
-        msg = "there is no plane to look for stars in"
-        raise InputError(msg)
+        if plane.fault is None:
+            level = plane.saturation if saturation is None else saturation / plane.unit
+            _mask_plane(result, plane, nsigma, radius_factor, level, halo=halo, spikes=spikes)
     return result
 
 
 def _mask_plane(
     result: NDArray[np.bool_],
-    plane: NDArray[Any],
-    excluded: UnusablePixels,
+    plane: MeasuredPlane,
     nsigma: float,
     radius_factor: float,
     saturation: float | None,
@@ -143,38 +131,21 @@ def _mask_plane(
     spikes: bool,
 ) -> None:
     """Add the stars of one plane to `result`."""
-    background = measure_background(plane, mask=excluded)
-    noise = measure_noise(plane, mask=excluded, background=background)
-    sigma = noise.detection_sigma
-    if not sigma > 0:
-        sigma = background.rms if background.rms > 0 else 0.0
-    if not sigma > 0:
-        return
-    if saturation is None:
-        saturation = find_saturation(
-            plane, mask=excluded, level=background.level, rms=background.rms, step=noise.step
-        )
-    psf = measure_psf(
-        plane,
-        mask=excluded,
-        background=background,
-        noise=noise,
-        saturation=np.inf if saturation is None else saturation,
-    )
-    known = np.isfinite(psf.fwhm) and psf.confidence_value > 0.02
+    sigma, psf = plane.detection_sigma, plane.psf.moffat
+    known = np.isfinite(psf.fwhm) and psf.confidence_value > _LEAST_CONFIDENCE
     profile = StarProfile(
         psf.fwhm if known else _DEFAULT_FWHM,
         float(np.clip(psf.beta, 1.5, 20)) if known else _DEFAULT_BETA,
     )
     stars = detect_stars(
-        plane,
+        plane.data,
         fwhm=profile.fwhm,
         beta=profile.beta,
-        sigma=sigma * max(1.0, noise.correlated_sigma_ratio / 1.5),
+        sigma=sigma * max(1.0, plane.noise.correlated_sigma_ratio / 1.5),
         nsigma=nsigma,
-        mask=excluded,
+        mask=plane.unusable,
         saturation=np.inf if saturation is None else saturation,
-        background=background,
+        background=plane.background,
     )
     radii = _radii(stars, profile, sigma) * radius_factor
     amplitude = profile.amplitude(stars["flux"]) / sigma
@@ -182,21 +153,12 @@ def _mask_plane(
     for i in np.flatnonzero(bright)[:_MOST_BRIGHT]:
         if halo or spikes:
             radii[i] = _mask_bright(
-                result,
-                plane,
-                excluded,
-                background,
-                stars[i],
-                radii[i],
-                sigma,
-                profile,
-                halo=halo,
-                spikes=spikes,
+                result, plane, stars[i], radii[i], profile, halo=halo, spikes=spikes
             )
     for star, radius in zip(stars, radii, strict=True):
         _fill_disc(result, star["x"], star["y"], radius)
     if saturation is not None:
-        _add_saturated(result, plane, excluded, saturation, profile)
+        _add_saturated(result, plane.data, plane.unusable, saturation, profile)
 
 
 def _radii(stars: NDArray[Any], profile: StarProfile, sigma: float) -> NDArray[np.float64]:
@@ -212,12 +174,9 @@ def _radii(stars: NDArray[Any], profile: StarProfile, sigma: float) -> NDArray[n
 
 def _mask_bright(
     result: NDArray[np.bool_],
-    plane: NDArray[Any],
-    excluded: UnusablePixels,
-    background: Background,
+    plane: MeasuredPlane,
     star: NDArray[Any],
     radius: float,
-    sigma: float,
     profile: StarProfile,
     *,
     halo: bool,
@@ -232,9 +191,10 @@ def _mask_bright(
         max(int(x) - reach, 0),
         min(int(x) + reach + 1, plane.shape[1]),
     )
-    values, bad = cut_window(plane, excluded, window)
+    sigma = plane.detection_sigma
+    values, bad = cut_window(plane.data, plane.unusable, window)
     row, column = int(np.clip(y, 0, plane.shape[0] - 1)), int(np.clip(x, 0, plane.shape[1] - 1))
-    values -= background.level_at(row, row + 1, column, column + 1)
+    values -= plane.background.level_at(row, row + 1, column, column + 1)
     values[bad] = np.nan
     rays = sample_rays(values, x - window.x0, y - window.y0, reach)
     if halo:

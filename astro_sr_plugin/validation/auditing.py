@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from astro_sr_plugin.data.formats.registry import read_image
 from astro_sr_plugin.data.nddata import HDUChoice, Unpacked, iter_planes, unpack
 from astro_sr_plugin.exceptions import InputError
-from astro_sr_plugin.measurement.pixels import PlanePixels, open_plane
-from astro_sr_plugin.measurement.plane import measure_sky
+from astro_sr_plugin.measurement.plane import MeasuredPlane, open_planes
 from astro_sr_plugin.measurement.psf.extended import moffat_stamp
 from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement, measure_psf
+from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.measurement.sky.background import Background
-from astro_sr_plugin.measurement.sky.gain import estimate_gain, read_gain
+from astro_sr_plugin.measurement.sky.pixels import open_plane
 from astro_sr_plugin.measurement.sources.hot_pixels import find_hot_pixels
 from astro_sr_plugin.metrics import aperture_photometry
 from astro_sr_plugin.validation.comparison import compare_images
@@ -28,9 +28,7 @@ from astro_sr_plugin.validation.reconvolution import REACH, Reblur
 from astro_sr_plugin.validation.regions import Stars, find_stars
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["audit"]
 
@@ -46,6 +44,7 @@ def audit(
     *,
     target_fwhm: float | None = None,
     conserve_flux: bool = False,
+    measured: Quality | None = None,
     hdu: HDUChoice = None,
 ) -> Audit:
     """Hold a denoised, deconvolved or upscaled image against the image it was made from.
@@ -63,6 +62,8 @@ def audit(
         else that measured on it. Taken as a Gaussian if it is sharper than the input.
     conserve_flux : bool
         Whether a larger result keeps the sum of the pixels instead of the surface brightness.
+    measured : Quality, optional
+        What `measure` found on ``before``, to be used again.
     hdu : int, str or (str, int), optional
         Which image of the file `before`.
 
@@ -88,30 +89,27 @@ def audit(
     pair = compare_images(before, after)
     factor = pair.scale**2 if conserve_flux else 1
     fwhm = target_fwhm or _header_fwhm(second)
-    planes = [
-        (index, open_plane(plane, None if first.mask is None else first.mask[index]))
-        for index, plane in iter_planes(first.data)
-    ]
-    measured = [_measure(plane, first) for _, plane in planes]
-    if all(sky is None for sky in measured):
+    planes = open_planes(first) if measured is None else measured.planes_of(first)
+    references = [_reference(plane) for plane in planes]
+    if all(reference is None for reference in references):
         msg = "the input shows no noise; there is nothing to hold a result against"
         raise InputError(msg)
     stars = find_stars(pair)
     tallies = []
-    for number, (index, plane) in enumerate(planes):
-        sky = _with_psf(number, measured)
+    for number, (_, result) in enumerate(iter_planes(second.data)):
+        sky = _with_psf(number, references)
         if sky is None:
             tallies.append((_Tally(number, stars), float("nan")))
             continue
-        target = fwhm or measure_psf(open_plane(second.data[index]).data).fwhm
+        target = fwhm or measure_psf(open_plane(result).data).fwhm
         if not target > 0:
             msg = "the result shows no star to measure; give target_fwhm, in its pixels"
             raise InputError(msg)
-        _check_strength(second, sharper=target < _SAME_PSF * pair.scale * sky.profile.fwhm)
+        _check_strength(second, sharper=target < _SAME_PSF * pair.scale * sky.moffat.fwhm)
         tally = _Tally(number, stars)
-        for piece in _pieces(plane, second.data[index], sky, target, factor):
+        for piece in _pieces(sky, result, target, factor):
             tally.add(*piece)
-        tallies.append((tally, sky.correlation))
+        tallies.append((tally, sky.plane.noise.correlation))
     differences = np.concatenate([tally.differences for tally, _ in tallies])
     middle = float(np.median(differences)) if differences.size else float("nan")
     sources = [source for tally, _ in tallies for source in tally.sources]
@@ -138,52 +136,45 @@ def audit(
     )
 
 
-@dataclass(frozen=True)
-class _Sky:
-    """What is measured on a plane of the input."""
+class _Reference(NamedTuple):
+    """A plane of the input, with the PSF that its sources have."""
 
-    background: Background
-    sigma: float
-    correlation: float
-    profile: PSFMeasurement
+    plane: MeasuredPlane
+    moffat: PSFMeasurement
     psf: NDArray[np.float64]
-    saturation: float | None
-    photons: float | None
 
 
-def _measure(plane: PlanePixels, image: Unpacked) -> _Sky | None:
-    """Measure a plane; None if it holds no data or no noise."""
-    if plane.unusable.all():
+def _reference(plane: MeasuredPlane) -> _Reference | None:
+    """Take the measurement of a plane; None if it holds no data or no noise."""
+    if plane.unusable.all() or not plane.noise.sigma > 0:
         return None
-    sky = measure_sky(plane.data, mask=plane.unusable)
-    sigma, correlation = sky.noise.sigma, sky.noise.correlation
-    if not sigma > 0:
-        return None
-    gain = read_gain(image.meta)
-    if gain is not None:
-        gain *= plane.unit
-    else:
-        gain = estimate_gain(plane.data, mask=plane.unusable, sigma=sigma, correlation=correlation)
-    photons = None if gain is None else 1.0 / (gain * sigma)
-    psf = np.empty((0, 0)) if sky.wings is None else sky.wings.astype(np.float64)
-    return _Sky(sky.background, sigma, correlation, sky.psf, psf, sky.saturation, photons)
+    image = plane.psf.image
+    psf = np.empty((0, 0)) if image is None else image.astype(np.float64)
+    return _Reference(plane, plane.psf.moffat, psf)
 
 
-def _with_psf(number: int, measured: list[_Sky | None]) -> _Sky | None:
+def _with_psf(number: int, references: Sequence[_Reference | None]) -> _Reference | None:
     """Return a plane with its PSF, or that of the plane with most stars if it shows none."""
-    sky = measured[number]
-    if sky is None:
+    reference = references[number]
+    if reference is None:
         return None
-    if not np.isfinite(sky.profile.fwhm):
-        known = [m for m in measured if m is not None]
-        best = max(known, key=lambda m: (np.isfinite(m.profile.fwhm), m.profile.n_stars))
-        if not np.isfinite(best.profile.fwhm):
+    if not np.isfinite(reference.moffat.fwhm):
+        known = [other for other in references if other is not None]
+        best = max(known, key=lambda m: (np.isfinite(m.moffat.fwhm), m.moffat.n_stars))
+        if not np.isfinite(best.moffat.fwhm):
             msg = "the input shows no star to measure; a result cannot be held against it"
             raise InputError(msg)
-        sky = replace(sky, profile=best.profile, psf=best.psf)
-    if sky.psf.size == 0:
-        sky = replace(sky, psf=moffat_stamp(sky.profile, 0.0, 0.0))
-    return sky
+        reference = reference._replace(moffat=best.moffat, psf=best.psf)
+    if reference.psf.size == 0:
+        reference = reference._replace(psf=moffat_stamp(reference.moffat, 0.0, 0.0))
+    return reference
+
+
+def _photons(plane: MeasuredPlane) -> float | None:
+    """Return the variance that light of one noise sigma adds, in sigma squared."""
+    if plane.gain is None:
+        return None
+    return 1.0 / (plane.gain * plane.unit * plane.noise.sigma)
 
 
 def _header_fwhm(image: Unpacked) -> float | None:
@@ -202,36 +193,35 @@ def _check_strength(image: Unpacked, *, sharper: bool) -> None:
 
 
 def _pieces(
-    plane: PlanePixels,
+    sky: _Reference,
     after: NDArray[Any],
-    sky: _Sky,
     target: float,
     factor: float,
 ) -> Iterator[tuple[Evidence, NDArray[np.bool_], tuple[int, int]]]:
     """Yield evidence on overlapping pieces, which of their pixels count, and their first one."""
     from scipy.ndimage import maximum_filter
 
-    before = plane.data
-    ny, nx = before.shape
+    plane, sigma = sky.plane, sky.plane.noise.sigma
+    ny, nx = plane.shape
     scale = after.shape[0] // ny
-    sharper = target < _SAME_PSF * scale * sky.profile.fwhm
+    sharper = target < _SAME_PSF * scale * sky.moffat.fwhm
     reblur = Reblur(sky.psf, target if sharper else None, scale)
-    optics = Optics(sky.psf, sky.profile, target, scale, sky.correlation, sky.photons)
-    border = int(np.ceil(2 * sky.profile.fwhm))
+    optics = Optics(sky.psf, sky.moffat, target, scale, plane.noise.correlation, _photons(plane))
+    border = int(np.ceil(2 * sky.moffat.fwhm))
     for y0, x0 in product(range(0, ny, _CORE), range(0, nx, _CORE)):
         y1, x1 = min(y0 + _CORE, ny), min(x0 + _CORE, nx)
         box = (y0 - REACH, y1 + REACH, x0 - REACH, x1 + REACH)
-        raw = _cut(before, box)
+        raw = _cut(plane.data, box)
         missing = _cut(plane.unusable, box) != 0
         bad = missing.copy()
-        if sky.saturation is not None:
-            bad |= raw >= sky.saturation
-        level = _cut_level(sky.background, box)
-        observed = np.where(missing, 0.0, (raw - level) / sky.sigma)
+        if plane.saturation is not None:
+            bad |= raw >= plane.saturation
+        level = _cut_level(plane.background, box)
+        observed = np.where(missing, 0.0, (raw - level) / sigma)
         _mark_hot_pixels(observed, bad, sky.psf)
         fine = level.repeat(scale, axis=0).repeat(scale, axis=1)
         result = _cut(after, tuple(scale * side for side in box)) / plane.unit * factor
-        result = np.nan_to_num((result - fine) / sky.sigma)
+        result = np.nan_to_num((result - fine) / sigma)
         result[missing.repeat(scale, axis=0).repeat(scale, axis=1)] = 0.0
         counted = np.zeros(raw.shape, dtype=bool)
         low_y, low_x = max(y0, border) - box[0], max(x0, border) - box[2]

@@ -13,7 +13,7 @@ from astropy.wcs import WCS
 import astro_sr_plugin as asr
 from astro_sr_plugin.models.filters import make_moffat_psf
 from astro_sr_plugin.restoration.frame import open_frame
-from astro_sr_plugin.restoration.reduce import reduce_frame
+from astro_sr_plugin.restoration.reduce import reduce_image
 
 SKY, SIGMA = 100.0, 1.0
 
@@ -73,8 +73,7 @@ def test_blocks_use_what_is_usable():
     mask = np.zeros(data.shape, bool)
     mask[0, 2] = True
     mask[4, 4:6] = mask[5, 4] = True
-    parts = reduce_frame(open_frame(CCDData(data, unit="adu", mask=mask), mask=None, hdu=None), 2)
-    reduced = parts.parts.data
+    reduced = reduce_image(open_frame(CCDData(data, unit="adu", mask=mask), "denoise"), 2).data
     assert reduced.dtype == np.float32
     assert reduced[0, 0] == pytest.approx(np.nanmean(data[:2, :2]))
     assert reduced[0, 1] == pytest.approx((data[0, 3] + data[1, 2] + data[1, 3]) / 3)

@@ -269,7 +269,7 @@ def test_a_streamed_result_is_the_same(corner, tmp_path):
 @pytest.mark.parametrize("verb", [asr.deconvolve, asr.super_resolve])
 def test_blocks_leave_no_seams(corner, by_luminance, verb, monkeypatch):
     whole = by_luminance(verb)
-    monkeypatch.setattr("astro_sr_plugin.restoration.plane._ROWS", 40)
+    monkeypatch.setattr("astro_sr_plugin.restoration.pipeline.ROWS", 40)
     monkeypatch.setattr(luminance, "_COLUMNS", 70)
     assert np.abs(verb(corner, luminance_only=True) - whole).max() < 1e-5 * whole.max()
 

@@ -8,9 +8,10 @@ import torch
 from astropy.nddata import CCDData
 
 import astro_sr_plugin as asr
-from astro_sr_plugin.measurement.unusable import find_unusable
+from astro_sr_plugin.measurement.plane import MeasuredPlane
+from astro_sr_plugin.measurement.sky.pixels import open_plane
 from astro_sr_plugin.models.filters import make_moffat_psf
-from astro_sr_plugin.restoration.plane import MeasuredPlane, measure_plane
+from astro_sr_plugin.restoration.psf import normalise_planes
 
 SIDE, SIGMA, SKY, REACH = 192, 5.0, 300.0, 32
 OUTSIDE = [(60, -3, 2e4), (SIDE + 2, 90, 2e4), (130, SIDE + 1, 3e3), (-2, 130, 3e3)]
@@ -76,7 +77,7 @@ def test_the_sum_stays_that_of_the_input(field):
 def test_what_a_network_sees_tells_where_the_frame_ends(field):
     image = field[0].copy()
     image[40, 2] = np.nan
-    source = MeasuredPlane(image, find_unusable(image), measure_plane(image, None))
+    (source,) = normalise_planes([MeasuredPlane(open_plane(image))])
     values, kinds = source.read(-8, 50, SIDE - 20, SIDE + 12)
     assert values.shape == kinds.shape == (58, 32)
     assert (kinds[:8] == -1).all()

@@ -74,21 +74,17 @@ def test_uncertainty_does_not_depend_on_tiles(scene):
 def test_a_less_certain_profile_makes_stars_less_certain(scene):
     from dataclasses import replace
 
-    from astro_sr_plugin.measurement.unusable import find_unusable
     from astro_sr_plugin.models.registry import load_model, with_errors
-    from astro_sr_plugin.restoration.plane import MeasuredPlane, measure_plane, restore_plane
-    from astro_sr_plugin.restoration.psf import make_conditions, target_image
+    from astro_sr_plugin.restoration.frame import open_frame
+    from astro_sr_plugin.restoration.pipeline import Job, restore_plane
 
-    measured = measure_plane(scene[1], None)
+    (plane,) = open_frame(scene[1], "deconvolve").planes
     model = with_errors(load_model("deconvolve-fast"))
     errors = []
     for fwhm_error in (0.01, 0.10):
-        told = make_conditions(replace(measured, fwhm_error=fwhm_error), 2.0)
         result, error = np.empty((2, SIZE, SIZE), np.float32)
-        source = MeasuredPlane(scene[1], find_unusable(scene[1]), measured)
-        restore_plane(
-            source, model, told, target_image(2.0, 1), asr.Runtime(), result, errors=error
-        )
+        source = replace(plane, psf=replace(plane.psf, relative_error=fwhm_error))
+        restore_plane(source, Job(model, 2.0, asr.Runtime()), result, errors=error)
         errors.append(error)
     bright = scene[0] > 100 + 30 * 5.0
     assert np.median(errors[1][bright] / errors[0][bright]) > 1.2

@@ -10,11 +10,13 @@ from astropy.io import fits
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from astro_sr_plugin.measurement.plane import measure_sky
+from astro_sr_plugin.measurement.plane import MeasuredPlane
 from astro_sr_plugin.measurement.sky.background import measure_background
 from astro_sr_plugin.measurement.sky.coarse import ROUNDING, find_steps
 from astro_sr_plugin.measurement.sky.noise import measure_noise
+from astro_sr_plugin.measurement.sky.pixels import PlanePixels
 from astro_sr_plugin.measurement.sky.saturation import find_saturation
+from astro_sr_plugin.measurement.sky.unusable import find_unusable
 from astro_sr_plugin.measurement.sky.windows import check_plane
 from astro_sr_plugin.measurement.sources.detection import detect_stars
 
@@ -38,14 +40,14 @@ def starlight(field) -> NDArray[np.float64]:
 def test_photon_counts(starlight, mean: float, unit: float) -> None:
     counts = np.random.default_rng(3).poisson(starlight + mean)
     image = counts if unit == 1 else (counts * unit).astype(np.float32)
-    sky = measure_sky(image, wings=False)
+    sky = measured(image)
     # The outermost light of the stars adds some thousandths of a count.
     assert sky.background.level / unit == pytest.approx(mean, rel=0.06, abs=0.003)
     assert sky.noise.sigma / unit == pytest.approx(np.sqrt(mean), rel=0.06, abs=0.02)
     assert sky.sigma == sky.noise.sigma
     assert sky.noise.correlation == pytest.approx(0, abs=0.03)
-    assert sky.psf.n_stars > STARS / 2
-    assert sky.psf.fwhm == pytest.approx(FWHM, rel=0.08)
+    assert sky.psf.moffat.n_stars > STARS / 2
+    assert sky.psf.moffat.fwhm == pytest.approx(FWHM, rel=0.08)
     assert sky.saturation is None
 
 
@@ -53,7 +55,7 @@ def test_photon_counts(starlight, mean: float, unit: float) -> None:
 @pytest.mark.parametrize("sigma", [0.05, 0.25, 1.2])
 def test_8_bits(starlight, phase: float, sigma: float) -> None:
     noise = np.random.default_rng(4).normal(0, sigma, SHAPE)
-    sky = measure_sky(round_to_8_bits(starlight, phase, noise), wings=False)
+    sky = measured(round_to_8_bits(starlight, phase, noise))
     # Where the noise is below a step, the sky is known no better than that.
     tolerance = 0.5 if sigma < 0.3 else 0.05
     assert sky.background.level == pytest.approx(10 + phase, abs=tolerance)
@@ -62,8 +64,8 @@ def test_8_bits(starlight, phase: float, sigma: float) -> None:
         assert sky.noise.sigma == pytest.approx(np.hypot(sigma, ROUNDING), rel=0.03)
     else:
         assert sky.noise.sigma < 0.52  # the most that rounding to two values can give
-    assert sky.psf.n_stars >= 10
-    assert sky.psf.fwhm == pytest.approx(FWHM, rel=0.08)
+    assert sky.psf.moffat.n_stars >= 10
+    assert sky.psf.moffat.fwhm == pytest.approx(FWHM, rel=0.08)
     assert (sky.noise.confidence <= 0.3) == (sky.noise.sigma == ROUNDING)
 
 
@@ -74,10 +76,14 @@ def test_8_bits(starlight, phase: float, sigma: float) -> None:
 def test_steps_of_any_size(starlight, step: float, zero: float, dtype: type) -> None:
     noise = np.random.default_rng(4).normal(0, 0.5, SHAPE)
     rounded = round_to_8_bits(starlight, 0.3, noise)
-    sky = measure_sky((zero + step * rounded.astype(float)).astype(dtype), wings=False)
+    sky = measured((zero + step * rounded.astype(float)).astype(dtype))
     assert (sky.background.level - zero) / step == pytest.approx(10.3, abs=0.05)
     assert sky.noise.sigma / step == pytest.approx(np.hypot(0.5, ROUNDING), rel=0.03)
-    assert sky.psf.n_stars >= 10
+    assert sky.psf.moffat.n_stars >= 10
+
+
+def measured(image):
+    return MeasuredPlane(PlanePixels(image, find_unusable(image)))
 
 
 def round_to_8_bits(
@@ -120,10 +126,10 @@ def test_quantised_tiles_of_compressed_images(starlight, method: int) -> None:
     stream.seek(0)
     with fits.open(stream) as hdus:
         image = np.array(hdus[1].data)
-    sky = measure_sky(image, wings=False)
+    sky = measured(image)
     assert sky.background.level == pytest.approx(100.3, abs=0.05)
     assert sky.noise.sigma == pytest.approx(np.hypot(0.6, ROUNDING), rel=0.03)
-    assert sky.psf.n_stars >= 10
+    assert sky.psf.moffat.n_stars >= 10
 
 
 def test_steps_are_found_only_where_there_are_some() -> None:
@@ -152,7 +158,7 @@ def test_few_counts_are_no_saturation() -> None:
 
 def test_groups_of_photons_are_no_stars() -> None:
     counts = np.random.default_rng(10).poisson(0.02, (256, 256))
-    assert measure_sky(counts, wings=False).psf.n_stars == 0
+    assert measured(counts).psf.moffat.n_stars == 0
     assert len(detect_stars(counts)) == 0
 
 
@@ -163,8 +169,8 @@ def test_clusters_in_integers(field) -> None:
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     glow = 15 * np.exp(-((x - 96) ** 2 + (y - 96) ** 2) / 50**2)
     cluster = glow + field(12, FWHM, shape=SHAPE, stars=300, snr=(3, 100), noise=noise)
-    sky = measure_sky(np.round(cluster).astype(np.uint16), wings=False)
-    continuous = measure_sky(cluster, wings=False)
+    sky = measured(np.round(cluster).astype(np.uint16))
+    continuous = measured(cluster)
     assert sky.background.level == pytest.approx(continuous.background.level, abs=0.3)
     assert sky.noise.sigma == pytest.approx(np.hypot(continuous.noise.sigma, ROUNDING), rel=0.05)
     assert sky.psf.n_stars > 30

@@ -14,7 +14,7 @@ from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.quality import Quality, measure
 from astro_sr_plugin.measurement.sky.gain import estimate_gain, read_gain
 from astro_sr_plugin.measurement.sky.saturation import find_saturation
-from astro_sr_plugin.restoration.plane import measure_plane
+from astro_sr_plugin.restoration.frame import open_frame
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_confidence_in_the_noise_is_said(colour: Quality) -> None:
 def test_the_noise_is_the_one_that_the_verbs_use(field) -> None:
     y, x = np.mgrid[:96, :96]
     for plane in (field(1, 3.0, shape=(96, 96)), np.exp(-np.hypot(y - 48, x - 48) / 9)):
-        assert measure(plane).sigma == (measure_plane(plane, None).sigma,)
+        assert measure(plane).sigma == (open_frame(plane, "denoise").planes[0].image_sigma,)
 
 
 def test_no_stars_is_said() -> None:

@@ -7,8 +7,8 @@ import pytest
 from scipy.ndimage import gaussian_filter, rotate
 
 import astro_sr_plugin as asr
-from astro_sr_plugin.measurement.pixels import open_plane
-from astro_sr_plugin.measurement.unusable import find_unusable
+from astro_sr_plugin.measurement.sky.pixels import open_plane
+from astro_sr_plugin.measurement.sky.unusable import find_unusable
 
 SIDE, SKY, SIGMA = 256, 2000.0, 10.0
 Y, X = np.mgrid[:SIDE, :SIDE]

@@ -14,9 +14,9 @@ from astro_sr_plugin.measurement.psf.selection import find_stars, sky_is_curved
 from astro_sr_plugin.measurement.sky.background import Background, measure_background
 from astro_sr_plugin.measurement.sky.noise import Noise, measure_noise
 from astro_sr_plugin.measurement.sky.saturation import find_saturation
+from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.measurement.sky.windows import Window, check_plane, spread_windows
 from astro_sr_plugin.measurement.sources.candidates import CandidateFinder, Candidates, cut_stamps
-from astro_sr_plugin.measurement.unusable import UnusablePixels
 
 __all__ = [
     "PSFGrid",

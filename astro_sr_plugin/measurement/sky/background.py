@@ -25,8 +25,8 @@ from astro_sr_plugin.measurement.sky.coarse import (
     find_steps,
     mask_sources,
 )
+from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.measurement.sky.windows import Window, check_plane, cut_window, iterate_strips
-from astro_sr_plugin.measurement.unusable import UnusablePixels
 
 __all__ = ["Background", "lower_background", "measure_background", "measure_noise_map"]
 

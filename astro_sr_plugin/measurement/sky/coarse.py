@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter
 
+from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.measurement.sky.windows import cut_window, spread_windows
-from astro_sr_plugin.measurement.unusable import UnusablePixels
 
 __all__ = ["ROUNDING", "Steps", "clip_limit", "dither", "find_steps", "mask_sources"]
 

@@ -13,13 +13,13 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 from astro_sr_plugin.measurement.sky.background import Background, measure_background
 from astro_sr_plugin.measurement.sky.coarse import ROUNDING, clip_limit, find_steps, mask_sources
 from astro_sr_plugin.measurement.sky.separation import REACH, make_surfaces, separate_noise
+from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.measurement.sky.windows import (
     Window,
     check_plane,
     cut_window,
     spread_windows,
 )
-from astro_sr_plugin.measurement.unusable import UnusablePixels
 
 __all__ = ["Noise", "measure_noise"]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.measurement.sky.windows import check_plane, cut_window, iterate_strips
 
-__all__ = ["find_saturation"]
+__all__ = ["find_highest", "find_saturation"]
 
 # The pile-up is looked for in the top 4 % of the range, against the 12 % below it.
 _TOP = 0.04
@@ -18,13 +19,25 @@ _LEAST_PIXELS = 8
 _FEWEST_STEPS = 25
 
 
+def find_highest(plane: ArrayLike, mask: ArrayLike | UnusablePixels | None = None) -> float:
+    """Return the largest usable value of a plane; -infinity if there is none."""
+    data, excluded = check_plane(plane, mask)
+    highest = -np.inf
+    for strip in iterate_strips(data.shape):
+        values, bad = cut_window(data, excluded, strip)
+        values[bad] = -np.inf
+        highest = max(highest, float(values.max()))
+    return highest
+
+
 def find_saturation(
     plane: ArrayLike,
     *,
-    mask: ArrayLike | None = None,
+    mask: ArrayLike | UnusablePixels | None = None,
     level: float = 0.0,
     rms: float = 0.0,
     step: float = 0.0,
+    highest: float | None = None,
 ) -> float | None:
     """Find the value from which pixels are saturated, from a pile-up at the maximum.
 
@@ -42,6 +55,8 @@ def find_saturation(
         Sky level and scatter in image units; nothing below ``level + 50 * rms`` counts.
     step : float
         Step between the values of a coarse image; nothing below ``level + 25 * step`` counts.
+    highest : float, optional
+        The largest usable value, of `find_highest`.
 
     Returns
     -------
@@ -54,11 +69,8 @@ def find_saturation(
         If the plane is unusable.
     """
     data, excluded = check_plane(plane, mask)
-    highest = -np.inf
-    for strip in iterate_strips(data.shape):
-        values, bad = cut_window(data, excluded, strip)
-        values[bad] = -np.inf
-        highest = max(highest, float(values.max()))
+    if highest is None:
+        highest = find_highest(data, excluded)
     span = highest - level
     if not np.isfinite(span) or span <= max(50 * rms, _FEWEST_STEPS * step, 0):
         return None

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astro_sr_plugin.exceptions import InputError
-from astro_sr_plugin.measurement.unusable import UnusablePixels, find_unusable
+from astro_sr_plugin.measurement.sky.unusable import UnusablePixels, find_unusable
 
 __all__ = ["Window", "check_plane", "cut_window", "iterate_strips", "spread_windows"]
 

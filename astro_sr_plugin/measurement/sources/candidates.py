@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from astro_sr_plugin.measurement.sky.background import Background
+from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.measurement.sky.windows import Window, cut_window
-from astro_sr_plugin.measurement.unusable import UnusablePixels
 
 __all__ = ["CandidateFinder", "Candidates", "cut_stamps", "extract_sources"]
 

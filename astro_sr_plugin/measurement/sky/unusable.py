@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, binary_propagation
 
 from astro_sr_plugin.data.strips import release
-from astro_sr_plugin.measurement.fill import FillArea, constant_blocks, find_fill_areas, nearly
+from astro_sr_plugin.measurement.sky.fill import FillArea, constant_blocks, find_fill_areas, nearly
 
 __all__ = ["UnusablePixels", "find_unusable", "sample_spread"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from astro_sr_plugin.measurement.unusable import UnusablePixels, find_unusable, sample_spread
+from astro_sr_plugin.measurement.sky.unusable import UnusablePixels, find_unusable, sample_spread
 
 __all__ = ["PlanePixels", "ScaledPlane", "describe_fill", "open_plane", "plane_name"]
 

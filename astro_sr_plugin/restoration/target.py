@@ -1,0 +1,128 @@
+"""The width that the stars of a result get, and what speaks against it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from astro_sr_plugin.exceptions import InputError, warn
+from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement
+from astro_sr_plugin.models.spec import ModelSpec
+from astro_sr_plugin.restoration.plane import NormalisedPlane
+from astro_sr_plugin.restoration.psf import join_names
+
+__all__ = ["choose_target"]
+
+_SHARPEST = 2.3
+"""Factor by which the networks can make stars narrower: they were trained for 2."""
+_IMPOSSIBLE = 6.0
+"""Factor beyond which noise is all that would be left."""
+_FEW_STARS = 3
+_ILL_SHAPED = (0.22, 0.3)
+"""Misfit of the Moffat profile from which stars are out of focus or badly guided; the second where
+they agree well, because then the image of the PSF describes them."""
+
+
+def choose_target(
+    planes: Sequence[NormalisedPlane], target_fwhm: float | None, spec: ModelSpec
+) -> float:
+    """Choose the FWHM of the result in output pixels: one for all planes, so that colours agree.
+
+    Parameters
+    ----------
+    planes : sequence of NormalisedPlane
+        The planes of the image.
+    target_fwhm : float or None
+        What the user wants; by default half of the widest plane, at least 2 pixels and what the
+        model can reach, and not so narrow that the widest stars of a field would be made more than
+        2.3 times narrower.
+    spec : ModelSpec
+        The model.
+
+    Raises
+    ------
+    InputError
+        If no PSF is known, or the wanted one cannot be.
+    """
+    if not all(plane.psf.known for plane in planes):
+        stars = min(plane.psf.moffat.n_stars for plane in planes)
+        msg = (
+            f"the width of the stars cannot be measured ({stars} usable stars); "
+            "give it by psf=(fwhm, beta)"
+        )
+        raise InputError(msg)
+    widest = max(plane.psf.fwhm_range[1] for plane in planes) * spec.scale
+    _warn_of_stars([plane.psf.moffat for plane in planes], spec)
+    if target_fwhm is None:
+        half = max(plane.psf.moffat.fwhm for plane in planes) * spec.scale / 2
+        return max(2.0, half, widest / _SHARPEST, spec.finest_target)
+    if not (math.isfinite(target_fwhm) and target_fwhm >= spec.finest_target):
+        msg = (
+            f"target_fwhm={target_fwhm} cannot be sampled by model {spec.name!r}; "
+            f"allowed is {spec.finest_target:g} px or more"
+        )
+        raise InputError(msg)
+    if widest / target_fwhm > _IMPOSSIBLE:
+        msg = (
+            f"target_fwhm={target_fwhm:g} px is {widest / target_fwhm:.1f} times narrower than the "
+            f"stars ({widest:.2f} output px); allowed is {widest / _IMPOSSIBLE:.1f} px or more"
+        )
+        raise InputError(msg)
+    if widest / target_fwhm > _SHARPEST:
+        warn(
+            f"target_fwhm={target_fwhm:g} px is {widest / target_fwhm:.1f} times narrower than the "
+            f"stars ({widest:.2f} output px); the models were made for 2 times: expect artefacts"
+        )
+    return float(target_fwhm)
+
+
+def _warn_of_stars(measured: Sequence[PSFMeasurement], spec: ModelSpec) -> None:
+    low, high = spec.fwhm_range
+    for m in measured:
+        if m.confidence == "low" and m.n_stars <= _FEW_STARS and m.fwhm > high:
+            msg = (
+                f"the width of the stars cannot be measured ({m.n_stars} sources of FWHM "
+                f"{m.fwhm:.1f} px, which may be none); give it by psf=(fwhm, beta)"
+            )
+            raise InputError(msg)
+    _warn_once(
+        measured,
+        lambda m: m.confidence == "low",
+        lambda m: f"FWHM {m.fwhm:.2f} px from {m.n_stars} stars",
+        "the PSF is uncertain ({}); give a better one by psf=(fwhm, beta)",
+    )
+    _warn_once(
+        measured,
+        # Stars that agree well are what the measured image of the profile says.
+        lambda m: m.misfit > _ILL_SHAPED[m.confidence == "high"],
+        lambda m: f"{100 * m.misfit:.0f} % of their light is missed",
+        "the stars are no Moffat profiles ({}): out of focus or badly guided? Expect rings and "
+        "false pairs; give their profile by psf=file",
+    )
+    for outside, advice in (
+        (lambda m: m.fwhm > high, "reduce the image by auto_scale=True"),
+        (lambda m: m.fwhm < low, "use drizzled data"),
+    ):
+        _warn_once(
+            measured,
+            outside,
+            lambda m: f"FWHM {m.fwhm:.2f} px",
+            f"the stars ({{}}) are outside the range of model {spec.name!r}, {low:g} to {high:g} "
+            f"px; {advice}",
+        )
+
+
+def _warn_once(
+    measured: Sequence[PSFMeasurement],
+    concerned: Callable[[PSFMeasurement], bool],
+    figures: Callable[[PSFMeasurement], str],
+    text: str,
+) -> None:
+    """Warn of all planes that something concerns in one sentence, ``{}`` in it for the figures."""
+    found = [k for k, m in enumerate(measured) if concerned(m)]
+    if not found:
+        return
+    names = [join_names([k], len(measured)) for k in found]
+    said = [figures(measured[k]) for k in found]
+    parts = said if len(measured) == 1 else [f"{n}: {s}" for n, s in zip(names, said, strict=True)]
+    warn(text.format("; ".join(parts)))
