@@ -64,7 +64,7 @@ def _write(rows: Sequence[dict[str, Any]], size: int, seeds: Sequence[int], out:
         " asinh(I / 3 sigma) against the truth; the mean is that over scenes in which no chain"
         " fails. bias, scatter: magnitudes of isolated stars of SNR >= 30. dark rims: part of the"
         f" stars of SNR >= {BRIGHT_SNR:g} with a ring that is darker than the truth by 1 sigma and"
-        " by 2 % of the star's mean light. audit: results in which the audit finds a broken promise."
+        " by 2 % of the star's mean light. audit: results in which the audit finds a fault."
     )
     return write_results(
         out,

@@ -16,7 +16,7 @@ from benchmarks.figures.results import made_with, say, write_results
 from benchmarks.figures.tables import figures_table
 from benchmarks.peers.verbs import enhance
 from benchmarks.truth.colour import SKIES, make_colour_scene
-from benchmarks.truth.scene import TASKS, Scene
+from benchmarks.truth.scene import Scene
 
 METHODS = ("input", "per plane", "luminance only")
 """The last one is for the verbs that sharpen."""

@@ -22,7 +22,7 @@ from benchmarks.figures.results import made_with, plain, say, write_results
 from benchmarks.figures.tables import figures_table
 from benchmarks.peers.verbs import VERBS, options_of
 from benchmarks.truth.hard_cases import CASES, make_case
-from benchmarks.truth.scene import TASKS, Scene, reduced
+from benchmarks.truth.scene import Scene, reduced
 
 __all__ = ["Outcome", "run_case"]
 

@@ -178,7 +178,12 @@ def _write(
     sections = [f"- {text}" for text in missing]
     for name, about in pairs.items():
         own = [row for row in rows if row.kind == name]
-        sections += [f"## {name}", about["what"] + f" ({about['note']}).", _before(own), _table(own)]
+        sections += [
+            f"## {name}",
+            about["what"] + f" ({about['note']}).",
+            _before(own),
+            _table(own),
+        ]
         sections += [f"- {row.method}: {row.note}" for row in own if row.note]
     write_results(
         folder,

@@ -70,9 +70,7 @@ def main(options: argparse.Namespace) -> int:
             rows.append({"sky": sky, "method": method, **measure_removal(starry, result)})
             shown.insert(len(shown) - 1, (method, result))
             say(*rows[-1].items())
-        greys = [
-            (label, (image - scene.background) / float(scene.sigma)) for label, image in shown
-        ]
+        greys = [(label, (image - scene.background) / float(scene.sigma)) for label, image in shown]
         save_greys(greys, crops / f"star-removal-{sky}.png", span=5.0)
     text = write_results(
         options.out,

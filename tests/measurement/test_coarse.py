@@ -173,4 +173,4 @@ def test_clusters_in_integers(field) -> None:
     continuous = measured(cluster)
     assert sky.background.level == pytest.approx(continuous.background.level, abs=0.3)
     assert sky.noise.sigma == pytest.approx(np.hypot(continuous.noise.sigma, ROUNDING), rel=0.05)
-    assert sky.psf.n_stars > 30
+    assert sky.psf.moffat.n_stars > 30
