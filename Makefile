@@ -25,6 +25,7 @@ demo: $(base)
 	$(bin)/astro-sr demo --output $(OUTPUT) --overwrite
 
 test: $(dev)
+	$(bin)/python -m pytest --doctest-modules astro_sr_plugin
 	$(bin)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(dev)
