@@ -56,7 +56,7 @@ def test_every_verb_is_a_function_of_the_package() -> None:
 
 
 def test_every_verb_of_the_package_can_be_a_step() -> None:
-    functions = {name: getattr(asr, name) for name in asr.__all__ if name != "__version__"}
+    functions = {name: getattr(asr, name) for name in asr.__all__}
     verbs = {
         name
         for name, function in functions.items()
