@@ -6,8 +6,8 @@ from .batch.run import run_batch as run_batch
 from .batch.summary import BatchSummary as BatchSummary
 from .batch.work import FrameResult as FrameResult
 from .data.debayer import debayer as debayer
-from .data.every_image import list_images as list_images
-from .data.every_image import map_images as map_images
+from .data.formats.every_image import list_images as list_images
+from .data.formats.every_image import map_images as map_images
 from .data.formats.registry import read_image as read_image
 from .data.formats.registry import write_image as write_image
 from .enhancement.deconvolve import deconvolve as deconvolve

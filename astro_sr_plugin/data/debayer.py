@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +13,7 @@ from scipy.ndimage import convolve
 from astro_sr_plugin.data.cfa import CFA_KEYWORDS, ColorFilterArray, find_cfa, parse_pattern
 from astro_sr_plugin.data.nddata import HDUChoice, Image, Unpacked, repack, unpack
 from astro_sr_plugin.data.wcs import scale_wcs, scale_wcs_header
-from astro_sr_plugin.exceptions import AstroSRWarning, InputError
+from astro_sr_plugin.exceptions import InputError, warn
 
 __all__ = ["METHODS", "debayer"]
 
@@ -82,7 +81,7 @@ def debayer(
     cfa = _filters_of(parts, pattern)
     if parts.uncertainty is not None:
         msg = "the uncertainty of the mosaic is left out: that of the colours is another one"
-        warnings.warn(msg, AstroSRWarning, stacklevel=2)
+        warn(msg)
     data = parts.data
     if not (data.dtype.kind == "f" and data.dtype.itemsize >= 4):
         data = data.astype(np.float32 if data.dtype.itemsize <= 2 else np.float64)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from astro_sr_plugin.exceptions import AstroSRWarning, InputError
+from astro_sr_plugin.exceptions import InputError, warn
 
 __all__ = ["Work", "check_earlier_work", "check_order", "find_earlier_work"]
 
@@ -90,7 +89,7 @@ def check_earlier_work(meta: Mapping[str, Any], task: str, *, force: bool = Fals
     if not reason and task != "remove-stars":
         reason = _judge_foreign(meta, task)
     if reason:
-        warnings.warn(reason, AstroSRWarning, stacklevel=4)
+        warn(reason)
 
 
 def check_order(steps: Sequence[Work], forced: Sequence[bool]) -> None:

@@ -19,7 +19,7 @@ from astropy.units import Quantity, UnitBase
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from astro_sr_plugin.data.bitmask import named_flags
+from astro_sr_plugin.data.formats.bitmask import named_flags
 from astro_sr_plugin.data.formats.fits import HDUChoice
 from astro_sr_plugin.data.formats.registry import read_image
 from astro_sr_plugin.data.strips import iter_strips

@@ -9,7 +9,6 @@ Pan-STARRS stacks are turned back to light when they are read, by the formula of
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +20,7 @@ from astropy.units.function import FunctionUnitBase
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.strips import iter_strips
-from astro_sr_plugin.exceptions import AstroSRWarning
+from astro_sr_plugin.exceptions import warn
 
 __all__ = ["find_curved_unit", "is_asinh_compressed", "undo_asinh"]
 
@@ -102,7 +101,7 @@ def undo_asinh(image: CCDData, source: str) -> CCDData:
         meta.remove(keyword, ignore_missing=True)
     meta["ASRDTYPE"] = data.dtype.name
     msg = f"{source}: the pixels are compressed by asinh ({text}); they were made linear"
-    warnings.warn(msg, AstroSRWarning, stacklevel=3)
+    warn(msg)
     return CCDData(
         data,
         unit=image.unit,

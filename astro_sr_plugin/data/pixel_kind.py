@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-
 from astro_sr_plugin.data.cfa import find_cfa, has_mosaic_steps, looks_like_mosaic
 from astro_sr_plugin.data.nddata import Unpacked
 from astro_sr_plugin.data.nonlinear import find_curved_unit, is_asinh_compressed
 from astro_sr_plugin.data.stretch_signs import find_stretch_signs
-from astro_sr_plugin.exceptions import AstroSRWarning, InputError
+from astro_sr_plugin.exceptions import InputError, warn
 
 __all__ = ["check_linear"]
 
@@ -70,7 +68,7 @@ def _check_mosaic(parts: Unpacked) -> None:
                 "the pixels look like the raw mosaic of a colour camera, though no keyword says "
                 f"so; if they are, give {_DEBAYER} and --cfa-pattern (pattern=)"
             )
-            warnings.warn(msg, AstroSRWarning, stacklevel=4)
+            warn(msg)
         return
     if not has_mosaic_steps(parts.data, cfa):
         return
@@ -99,4 +97,4 @@ def _check_stretch(parts: Unpacked) -> None:
             "images only: use the image from before the stretch, and stretch the result; "
             "force=True takes it as linear"
         )
-        warnings.warn(msg, AstroSRWarning, stacklevel=4)
+        warn(msg)

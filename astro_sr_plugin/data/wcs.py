@@ -7,7 +7,6 @@ pixel centres at whole numbers): the outer edges of the image stay where they ar
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +15,7 @@ from astropy.wcs import WCS, DistortionLookupTable, Sip
 
 from astro_sr_plugin.data.formats.header import quiet, without
 from astro_sr_plugin.data.wcs_keywords import LOOKUP_KEYWORDS, WCS_KEYWORDS
-from astro_sr_plugin.exceptions import AstroSRWarning, InputError
+from astro_sr_plugin.exceptions import InputError, warn
 
 __all__ = ["scale_wcs", "scale_wcs_header"]
 
@@ -65,7 +64,7 @@ def scale_wcs_header(header: Header, scale: float, *, shape: Sequence[int] | Non
     if any(LOOKUP_KEYWORDS.fullmatch(key) for key in keys):
         result = without(result, LOOKUP_KEYWORDS)
         msg = "distortion tables (CPDIS, D2IM) lie outside the header and are not scaled with it"
-        warnings.warn(msg, AstroSRWarning, stacklevel=2)
+        warn(msg)
     systems = {m[1] or m[2] or "" for key in keys if (m := _SYSTEM.fullmatch(key)) is not None}
     for letter in sorted(systems):
         _scale_system(result, letter, scale)
@@ -112,7 +111,7 @@ def scale_wcs(wcs: WCS | None, scale: float) -> WCS | None:
         return None
     if not _is_finite(wcs):
         msg = "the WCS of the image holds numbers that are not finite and is left out"
-        warnings.warn(msg, AstroSRWarning, stacklevel=2)
+        warn(msg)
         return None
     with quiet():
         result = wcs.deepcopy()
@@ -198,7 +197,7 @@ def _scale_system(header: Header, letter: str, scale: float) -> None:
         if f"CTYPE1{letter}" in header:
             _drop_system(header, letter)
             msg = f"{unusable[0]} is no finite number: the world coordinates are left out"
-            warnings.warn(msg, AstroSRWarning, stacklevel=3)
+            warn(msg)
         return
     for axis in "12":
         reference = _number(header, f"CRPIX{axis}{letter}") or 0.0

@@ -7,7 +7,6 @@ the WCS of the image says something else, for example after slicing.
 from __future__ import annotations
 
 import re
-import warnings
 
 import numpy as np
 from astropy.io import fits
@@ -18,7 +17,7 @@ from astropy.wcs import WCS, WcsError
 from astropy.wcs.wcsapi import BaseLowLevelWCS, HighLevelWCSWrapper, SlicedLowLevelWCS
 
 from astro_sr_plugin.data.formats.header import quiet, without
-from astro_sr_plugin.exceptions import AstroSRWarning
+from astro_sr_plugin.exceptions import warn
 
 __all__ = [
     "LOOKUP_KEYWORDS",
@@ -126,7 +125,7 @@ def read_wcs(
         return wcs
     if source:
         msg = f"{source}: the WCS of the image is invalid and is not used ({reason[:200]})"
-        warnings.warn(msg, AstroSRWarning, stacklevel=2)
+        warn(msg)
     return None
 
 
@@ -218,7 +217,7 @@ def as_fits_wcs(image: NDData) -> WCS | None:
         pass
     kind = "FITS WCS" if isinstance(wcs, BaseLowLevelWCS) else type(wcs).__name__
     msg = f"the coordinates of the image cannot be written as a two-axis {kind} and are not used"
-    warnings.warn(msg, AstroSRWarning, stacklevel=3)
+    warn(msg)
     return None
 
 

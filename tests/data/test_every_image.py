@@ -9,7 +9,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.cli import main
-from astro_sr_plugin.data.every_image import list_images, map_images
+from astro_sr_plugin.data.formats.every_image import list_images, map_images
 from astro_sr_plugin.data.formats.registry import read_image
 
 RNG = np.random.default_rng(11)

@@ -14,7 +14,6 @@ import lzma
 import math
 import re
 import shutil
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,8 +25,8 @@ from astropy.io.fits import Header
 from astropy.nddata import CCDData, FlagCollection, NDUncertainty
 from numpy.typing import NDArray
 
-from astro_sr_plugin.data.bitmask import PLANE_KEYWORDS, exclude_flags
-from astro_sr_plugin.data.companions import (
+from astro_sr_plugin.data.formats.bitmask import PLANE_KEYWORDS, exclude_flags
+from astro_sr_plugin.data.formats.companions import (
     Extension,
     find_companions,
     is_image,
@@ -39,7 +38,7 @@ from astro_sr_plugin.data.formats.pixels import PixelCoding
 from astro_sr_plugin.data.strips import release
 from astro_sr_plugin.data.units import parse_unit
 from astro_sr_plugin.data.wcs_keywords import LOOKUP_KEYWORDS, WCS_KEYWORDS, read_wcs
-from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError
+from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError, warn
 
 __all__ = [
     "FitsFile",
@@ -298,7 +297,7 @@ class FitsFile:
                 f"{self.path}: HDU {index} {self.label(index)} is used, and {len(others)} more "
                 f"images are not: {shown}; hdu=NAME chooses one"
             )
-            warnings.warn(msg, AstroSRWarning, stacklevel=2)
+            warn(msg)
 
     def check_tiles(self, hdu: fits.CompImageHDU) -> None:
         """Make sure that the tiles of a compressed image are there, before room is made for it."""
@@ -413,7 +412,7 @@ class FitsFile:
                 own, note = exclude_flags(values, full)
                 if note:
                     msg = f"{self.path}, extension {self.label(number)}: {note}"
-                    warnings.warn(msg, AstroSRWarning, stacklevel=2)
+                    warn(msg)
                 if flags is None and int(values.max()) > 1:
                     flags = FlagCollection(shape=values.shape)
                     flags[self.extensions[number].name] = values

@@ -19,7 +19,7 @@ from astropy.nddata import FlagCollection, NDUncertainty
 from astropy.wcs import WCS
 from numpy.typing import DTypeLike, NDArray
 
-from astro_sr_plugin.data.bitmask import PLANE_KEYWORDS, exclude_flags
+from astro_sr_plugin.data.formats.bitmask import PLANE_KEYWORDS, exclude_flags
 from astro_sr_plugin.data.formats.checksum import RunningSum, encode_checksum
 from astro_sr_plugin.data.formats.header import MEMORY_KEYWORDS, clean_header, quiet
 from astro_sr_plugin.data.formats.pixels import PixelCoding, choose_coding

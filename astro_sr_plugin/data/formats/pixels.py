@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +10,7 @@ from astropy.io.fits.card import Undefined
 from numpy.typing import DTypeLike, NDArray
 
 from astro_sr_plugin.data.strips import iter_strips
-from astro_sr_plugin.exceptions import AstroSRWarning, InputError
+from astro_sr_plugin.exceptions import InputError, warn
 
 __all__ = ["FACTOR_KEYWORD", "PixelCoding", "choose_coding", "read_factor", "stored_dtype"]
 
@@ -355,7 +354,7 @@ def _with_finer_steps(coding: PixelCoding, data: NDArray, name: str, *, fits: bo
     if fits:
         how = f"with BSCALE = {fine.scale:.8g} and BZERO = {fine.zero:.8g}, which readers undo"
     msg = f"the values {low:.6g} to {high:.6g} do not fill dtype={name!r}: they are stored {how}"
-    warnings.warn(msg, AstroSRWarning, stacklevel=4)
+    warn(msg)
     return fine
 
 

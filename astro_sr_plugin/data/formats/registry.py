@@ -17,8 +17,8 @@ from astropy.wcs import WCS
 from numpy.typing import DTypeLike, NDArray
 
 from astro_sr_plugin.data import output
-from astro_sr_plugin.data.bitmask import named_flags
 from astro_sr_plugin.data.formats import fits, tiff, xisf
+from astro_sr_plugin.data.formats.bitmask import named_flags
 from astro_sr_plugin.data.formats.header import clean_header
 from astro_sr_plugin.data.formats.pixels import PixelCoding, choose_coding, stored_dtype
 from astro_sr_plugin.data.nonlinear import undo_asinh

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +34,7 @@ from astro_sr_plugin.data.formats.tiff_tags import SampleTags, find_full_size, s
 from astro_sr_plugin.data.strips import iter_strips
 from astro_sr_plugin.data.units import parse_unit
 from astro_sr_plugin.data.wcs_keywords import WCS_KEYWORDS, read_wcs
-from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError, InputError
+from astro_sr_plugin.exceptions import ImageReadError, InputError, warn
 
 __all__ = ["read", "write"]
 
@@ -95,16 +94,16 @@ def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CC
         reason = " ".join(str(error).split())
         raise _error(path, f"the TIFF file is damaged or not supported ({reason})") from error
     if note:
-        warnings.warn(f"{path}: {note}", AstroSRWarning, stacklevel=4)
+        warn(f"{path}: {note}")
     if tags.orientation:
         msg = (
             f"{path}: by its orientation tag the image is stored {tags.orientation}; it was turned "
             "upright, as viewers show it"
         )
-        warnings.warn(msg, AstroSRWarning, stacklevel=4)
+        warn(msg)
     if extra == tifffile.EXTRASAMPLE.UNSPECIFIED:
         msg = f"{path}: the last sample of each pixel is of unspecified kind and is left out"
-        warnings.warn(msg, AstroSRWarning, stacklevel=4)
+        warn(msg)
     header = _header(description)
     if tags.orientation:
         header = without(header, WCS_KEYWORDS)
@@ -162,7 +161,7 @@ def write(
         raise InputError(msg)
     if mask is not None or uncertainty is not None:
         msg = "TIFF files take no mask and no uncertainty along; FITS does"
-        warnings.warn(msg, AstroSRWarning, stacklevel=4)
+        warn(msg)
     colour = data.ndim == 3 and data.shape[0] == 3
     stored = np.empty(data.shape, coding.dtype.newbyteorder("="))
     for source, target in zip(iter_strips(data), iter_strips(stored), strict=True):

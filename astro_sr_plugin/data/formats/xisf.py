@@ -14,7 +14,6 @@ import hashlib
 import math
 import re
 import struct
-import warnings
 import zlib
 from collections.abc import Callable
 from importlib import import_module
@@ -43,7 +42,7 @@ from astro_sr_plugin.data.formats.xisf_properties import add_astrometry, add_fil
 from astro_sr_plugin.data.strips import iter_strips, release
 from astro_sr_plugin.data.units import parse_unit
 from astro_sr_plugin.data.wcs_keywords import read_wcs
-from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError, InputError
+from astro_sr_plugin.exceptions import ImageReadError, InputError, warn
 
 __all__ = ["read", "write"]
 
@@ -159,7 +158,7 @@ def write(
         raise InputError(msg)
     if mask is not None or uncertainty is not None:
         msg = "XISF files take no mask and no uncertainty along; FITS does"
-        warnings.warn(msg, AstroSRWarning, stacklevel=4)
+        warn(msg)
     rule = PixelCoding(coding.dtype.newbyteorder("<"), coding.scale)
     if coding.scale != 1:
         header = header.copy()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import warnings
 import zlib
 from collections.abc import Callable
 from xml.etree import ElementTree
@@ -18,7 +17,7 @@ from astropy.io.fits import Header
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.cfa import CFA_KEYWORDS
-from astro_sr_plugin.exceptions import AstroSRWarning
+from astro_sr_plugin.exceptions import warn
 
 __all__ = ["add_astrometry", "add_filters"]
 
@@ -87,7 +86,7 @@ def add_astrometry(
     except (KeyError, ValueError, IndexError, binascii.Error, zlib.error) as error:
         reason = f"{type(error).__name__} {error}".strip()
         msg = f"{source}: its astrometric solution cannot be read and is left out ({reason})"
-        warnings.warn(msg, AstroSRWarning, stacklevel=4)
+        warn(msg)
         return
     header["CTYPE1"], header["CTYPE2"] = f"RA---{code}", f"DEC--{code}"
     header["CRVAL1"], header["CRVAL2"] = (float(v) for v in sky)
@@ -102,7 +101,7 @@ def add_astrometry(
             f"{source}: the linear part of the astrometric solution is used; its distortions "
             "(splines) are left out"
         )
-        warnings.warn(msg, AstroSRWarning, stacklevel=4)
+        warn(msg)
 
 
 def add_filters(header: Header, image: ElementTree.Element) -> None:
