@@ -199,12 +199,14 @@ def looks_like_mosaic(data: NDArray) -> bool:
     """
     if data.ndim != 2 or min(data.shape) < 32:
         return False
-    means, errors, sigma = _steps(data, 2)
-    if not sigma > 0:
-        return False
-    (a, b), (c, d) = means
-    diagonals = abs(a + d - b - c) / 2
-    green, red_and_blue = sorted((abs(a - d), abs(b - c)))
+    # Sums of values near the end of float64 are infinite, and no pattern.
+    with np.errstate(over="ignore", invalid="ignore"):
+        means, errors, sigma = _steps(data, 2)
+        if not sigma > 0:
+            return False
+        (a, b), (c, d) = means
+        diagonals = abs(a + d - b - c) / 2
+        green, red_and_blue = sorted((abs(a - d), abs(b - c)))
     significant = _SIGNIFICANT * float(errors.max())
     return bool(
         diagonals > max(_CLEAR_STEP * sigma, significant)

@@ -168,7 +168,7 @@ def _denormalise(
     sink: NDArray,
     errors: NDArray | None,
 ) -> None:
-    """Bring some rows to image units, with their flux, blended, and with what held no data."""
+    """Bring some rows to image units, with their flux, blended; what held no data stays as it is."""
     first, last = rows
     scale, unit = job.scale, source.measured.unit
     out = slice(first * scale, last * scale)
@@ -188,10 +188,13 @@ def _denormalise(
         with np.errstate(invalid="ignore"):
             result = original + part * (result - original)
     invalid = enlarge(source.invalid(first, last), scale)
-    if invalid.any():
-        result[invalid] = enlarge(original, scale)[invalid]
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         result *= job.factor * unit
+        # So does what is too large for the type of the result.
+        unchanged = invalid | ~np.isfinite(result)
+        if unchanged.any():
+            recorded = enlarge(source.recorded(first, last), scale)
+            result[unchanged] = recorded[unchanged] * job.factor
         sink[out] = result
     release(sink)
     if errors is not None:

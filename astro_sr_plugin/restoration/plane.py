@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from astro_sr_plugin.inference.tiling import reflect_indices
 from astro_sr_plugin.measurement.plane import MeasuredPlane
 from astro_sr_plugin.measurement.psf.model import PlanePSF
 from astro_sr_plugin.measurement.sky.background import Background
+from astro_sr_plugin.measurement.sky.pixels import ScaledPlane
 from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.models.spec import Conditions
 from astro_sr_plugin.restoration.cores import Cores, fit_cores
@@ -140,6 +142,12 @@ class NormalisedPlane:
     def invalid(self, y0: int, y1: int) -> NDArray[np.bool_]:
         """Tell which pixels of rows ``y0:y1`` were not used."""
         return self.mask[y0:y1]
+
+    def recorded(self, y0: int, y1: int) -> NDArray:
+        """Give rows ``y0:y1`` in the unit of the image, as they are in it."""
+        plane: Any = self.plane
+        plane = plane.base if isinstance(plane, ScaledPlane) else plane
+        return np.asarray(plane[y0:y1])
 
     def noise(
         self, y0: int, y1: int, x0: int, x1: int, scale: int = 1

@@ -262,9 +262,8 @@ def lower_background(
         used = _block_sums((~bad).astype(np.float32))
         depth[rows] = _block_sums(values) / np.maximum(used, 1.0)
         empty[rows] = used < _BLOCK**2 / 2
-    # The most negative float32 values of a nearly noiseless image overflow to a depth without end.
-    with np.errstate(over="ignore"):
-        depth = gaussian_filter(depth / sigma, _BLOCK_SMOOTHING)
+    # In float64: noise near the ends of float32 would make depths of 0 and without end.
+    depth = gaussian_filter(depth.astype(np.float64) / sigma, _BLOCK_SMOOTHING)
     depth[binary_dilation(empty)] = 0.0
     darkest = np.array(
         [

@@ -19,6 +19,8 @@ __all__ = ["CandidateFinder", "Candidates", "cut_stamps", "extract_sources"]
 
 # A single hot pixel has its whole flux in its peak; a star of FWHM 1 px has 1.7 peaks.
 _LEAST_SPREAD = 1.45
+# Values in noise sigma whose moments do not fit into float32; no star is as bright.
+_ENDLESS = 1e25
 # Box of the fine sky mesh in pixels.
 _FINE = 32
 _FEWEST_WINDOWS = 5
@@ -205,7 +207,11 @@ def _find_in(plane: CandidateFinder, window: Window, fine: bool) -> Candidates:
     values = raw - plane.background.level_at(*window)
     values[bad] = 0
     # In units of the noise, so that an image of any unit is treated alike.
-    values /= np.float32(sigma)
+    with np.errstate(over="ignore"):
+        values /= np.float32(sigma)
+    endless = ~(np.abs(values) < _ENDLESS)
+    if endless.any():
+        bad, values[endless] = bad | endless, 0
     detected, threshold = values, np.float32(3)
     if fine:
         local = sep.Background(values, mask=bad, bw=_FINE, bh=_FINE, fw=3, fh=3)
