@@ -168,7 +168,7 @@ def _denormalise(
     sink: NDArray,
     errors: NDArray | None,
 ) -> None:
-    """Bring some rows to image units, with their flux, blended; what held no data stays as it is."""
+    """Bring some rows to image units, with their flux, blended; what held no data stays."""
     first, last = rows
     scale, unit = job.scale, source.measured.unit
     out = slice(first * scale, last * scale)

@@ -358,9 +358,7 @@ def fits_files(draw: Draw) -> Case:
             content, how = draw(damaged(content, _BLOCK))
             content = _PACKERS[packing](content) if packing else content
         # Which image is read by default depends on names, which damage may change.
-        comparable = all(part.comparable for part in parts) and len(parts) <= 1 + (
-            parts[0] is _EMPTY
-        )
+        comparable = all(part.comparable for part in parts) and len(images) == 1
         return Case(f".fits{packing}", content, f"{note}; {how}", comparable=comparable)
     if packing:
         content = _PACKERS[packing](content)
