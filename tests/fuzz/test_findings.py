@@ -220,3 +220,23 @@ def test_extreme_values_are_measured_or_refused(image):
         result = denoise(image, model="wiener")
         assert result.shape == image.shape
         assert np.isfinite(result[np.isfinite(image)]).all()
+
+
+def test_truncated_tiff_does_not_lose_planes(tmp_path):
+    path = tmp_path / "a.tif"
+    planes = np.arange(96, dtype="f4").reshape(4, 4, 6)
+    tifffile.imwrite(path, planes, photometric="minisblack", metadata=None)
+    with tifffile.TiffFile(path) as file:
+        second = file.pages[1].offset
+    content = path.read_bytes()
+    path.write_bytes(content[:second])
+    with pytest.raises(ImageReadError, match="missing"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("largest", [np.finfo("f8").max, 1e300])
+def test_values_at_the_end_of_float64_come_back_as_they_were(largest):
+    rng = np.random.default_rng(2)
+    image = np.array([0, 1e-45, 1, largest, -largest])[rng.integers(0, 5, (3, 9, 7))]
+    result = denoise(image, model="wiener")
+    assert np.isfinite(result).all()

@@ -69,8 +69,13 @@ def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CC
         if stream.read(10)[8:] == b"CR":
             raise _error(path, "it is a raw file of a Canon camera; convert it to FITS or DNG")
     try:
-        with _silent(), tifffile.TiffFile(path) as file:
+        with _silent() as remarks, tifffile.TiffFile(path) as file:
             source, note = _choose(path, file, hdu)
+            if hdu is None and any("invalid page offset" in remark for remark in remarks):
+                reason = (
+                    "a page of it is missing, as in truncated files; hdu= (--hdu) reads another"
+                )
+                raise _error(path, reason)
             _check_segments(path, source)
             stored = source.asarray()
             axes = source.axes
@@ -184,15 +189,20 @@ def _error(path: Path, reason: str) -> ImageReadError:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """Keep the remarks of tifffile on odd tags from the user."""
+def _silent() -> Iterator[list[str]]:
+    """Collect the remarks of tifffile on odd tags, and keep them from the user."""
+    remarks: list[str] = []
+
+    def collect(record: logging.LogRecord) -> bool:
+        remarks.append(record.getMessage())
+        return False
+
     logger = logging.getLogger("tifffile")
-    before = logger.disabled
-    logger.disabled = True
+    logger.addFilter(collect)
     try:
-        yield
+        yield remarks
     finally:
-        logger.disabled = before
+        logger.removeFilter(collect)
 
 
 def _check_segments(
