@@ -428,7 +428,7 @@ def test_uncertainty_follows_the_slope(member):
 
 def test_apply_stretch_parameters():
     image = sky()
-    shown = apply_stretch(image, "MTF", target=0.1, white=2.0)
+    shown = apply_stretch(CCDData(image, unit="adu"), "MTF", target=0.1, white=2.0)
     assert shown.header["ASRSTRW0"] == 2.0
     np.testing.assert_allclose(undo_stretch(shown).data, image, rtol=1e-6)
     with pytest.raises(InputError, match="one of"):
@@ -437,3 +437,27 @@ def test_apply_stretch_parameters():
         apply_stretch(image, "mtf", blackpoint=0.0)
     with pytest.raises(InputError, match="must be one of"):
         GHSStretch.from_header(shown.header)
+
+
+def test_an_array_is_stretched_to_an_array():
+    image = sky()
+    stretch = AsinhStretch.fit(image)
+    shown = apply_stretch(image, stretch)
+    assert type(shown) is np.ndarray
+    np.testing.assert_array_equal(shown, stretch(image))
+    np.testing.assert_array_equal(apply_stretch(image, "asinh"), shown)
+    with pytest.raises(InputError, match="an array, which has no header"):
+        undo_stretch(shown)
+
+
+def test_files_and_their_extensions_are_stretched(tmp_path):
+    image = sky()
+    path = tmp_path / "two.fits"
+    fits.HDUList(
+        [fits.PrimaryHDU(), fits.ImageHDU(image, name="A"), fits.ImageHDU(2 * image, name="B")]
+    ).writeto(path)
+    shown = apply_stretch(path, "asinh", hdu="B")
+    np.testing.assert_allclose(shown.data, AsinhStretch.fit(2 * image)(2 * image))
+    np.testing.assert_allclose(undo_stretch(shown).data, 2 * image, rtol=1e-6)
+    fits.writeto(tmp_path / "shown.fits", shown.data, shown.header)
+    np.testing.assert_allclose(undo_stretch(tmp_path / "shown.fits").data, 2 * image, rtol=1e-6)

@@ -9,7 +9,7 @@ import copy
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from astropy import units as u
@@ -21,15 +21,43 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.data.formats.bitmask import named_flags
 from astro_sr_plugin.data.formats.fits import HDUChoice
+from astro_sr_plugin.data.formats.hdus import HDU_TYPES, HDUs, read_hdus
 from astro_sr_plugin.data.formats.registry import read_image
 from astro_sr_plugin.data.strips import iter_strips
 from astro_sr_plugin.data.wcs_keywords import as_fits_wcs
 from astro_sr_plugin.exceptions import InputError
 
-__all__ = ["HDUChoice", "Image", "Unpacked", "check_pixels", "iter_planes", "repack", "unpack"]
+__all__ = [
+    "ArrayImage",
+    "FileImage",
+    "HDUChoice",
+    "Image",
+    "Unpacked",
+    "check_pixels",
+    "iter_planes",
+    "repack",
+    "unpack",
+]
 
-#: What every verb takes first.
-Image: TypeAlias = CCDData | NDData | NDArray | str | os.PathLike[str]
+
+@runtime_checkable
+class ArrayObject(Protocol):
+    """An array of another library that NumPy can convert, such as one of dask or xarray."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+
+    def __array__(self, *args: Any, **options: Any) -> NDArray:
+        """Return the values."""
+
+
+ArrayImage: TypeAlias = NDArray | ArrayObject
+"""Images whose result is a NumPy array."""
+FileImage: TypeAlias = CCDData | NDData | HDUs | str | os.PathLike[str]
+"""Images whose result is a CCDData."""
+Image: TypeAlias = FileImage | ArrayImage
+"""What every verb takes first."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +82,7 @@ class Unpacked:
     flags : FlagCollection or None
         Integer masks, as in the image.
     container : {"array", "nddata", "ccddata"}
-        The kind of image it was; files count as CCDData.
+        The kind of image it was; files and HDUs count as CCDData.
     """
 
     data: NDArray
@@ -72,12 +100,13 @@ def unpack(image: Image, *, mask: NDArray | None = None, hdu: HDUChoice = None) 
 
     Parameters
     ----------
-    image : CCDData, NDData, Quantity, ndarray, str or Path
-        The image. A path is read by `read_image`. The mask of a masked array counts.
+    image : CCDData, NDData, HDUList, HDU, Quantity, array, str or Path
+        The image. A path is read by `read_image`, and HDUs by the same rules. Arrays of other
+        libraries (dask, xarray) become NumPy arrays. The mask of a masked array counts.
     mask : ndarray, optional
         Further pixels to exclude, of shape (ny, nx) or that of the image; not zero = excluded.
     hdu : int, str or (str, int), optional
-        Which image of a file.
+        Which image of a file or HDUList.
 
     Returns
     -------
@@ -91,8 +120,13 @@ def unpack(image: Image, *, mask: NDArray | None = None, hdu: HDUChoice = None) 
     """
     if isinstance(image, str | os.PathLike):
         image = read_image(image, hdu=hdu)
+    elif isinstance(image, HDU_TYPES):
+        image = read_hdus(image, hdu=hdu)
     elif hdu is not None:
-        msg = f"hdu={hdu!r} is only for files; the image given is a {type(image).__name__}"
+        msg = (
+            f"hdu={hdu!r} is only for files and HDULists; the image given is a "
+            f"{type(image).__name__}"
+        )
         raise InputError(msg)
     parts = _parts(image)
     check_pixels(parts.data)
@@ -222,9 +256,11 @@ def _parts(image: object) -> Unpacked:
         return Unpacked(np.asarray(image.data), own, None, None, None, Header(), "array")
     if isinstance(image, np.ndarray):
         return Unpacked(image, None, None, None, None, Header(), "array")
+    if isinstance(image, ArrayObject) and not isinstance(image, np.generic):
+        return Unpacked(np.asarray(image), None, None, None, None, Header(), "array")
     msg = (
-        f"the image is a {type(image).__name__}; allowed are a numpy array, NDData, CCDData "
-        "and the path of a file"
+        f"the image is a {type(image).__name__}; allowed are arrays, NDData, CCDData, HDUs of "
+        "astropy.io.fits and the path of a file"
     )
     raise InputError(msg)
 

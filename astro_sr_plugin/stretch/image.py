@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import warnings
-from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from inspect import signature
+from typing import Any
 
 import numpy as np
+from astropy.io.fits import Header
+from astropy.nddata import (
+    CCDData,
+    InverseVariance,
+    NDData,
+    NDUncertainty,
+    StdDevUncertainty,
+    VarianceUncertainty,
+)
+from numpy.typing import NDArray
 
-from astro_sr_plugin.exceptions import AstroSRWarning, InputError
+from astro_sr_plugin.data.nddata import HDUChoice, Image, Unpacked, repack, unpack
+from astro_sr_plugin.exceptions import InputError, warn
 from astro_sr_plugin.stretch.base import Stretch
-
-if TYPE_CHECKING:
-    from astropy.nddata import CCDData
-    from numpy.typing import NDArray
-
-    from astro_sr_plugin.data.nddata import HDUChoice
 
 __all__ = ["apply_stretch", "undo_stretch"]
 
@@ -24,19 +27,19 @@ _DTYPE_KEY = "ASRSTRDT"
 
 
 def apply_stretch(
-    image: Any,
+    image: Image,
     name: str | Stretch = "mtf",
     *,
     mask: NDArray[np.bool_] | None = None,
     linked: bool = True,
     hdu: HDUChoice = None,
     **parameters: Any,
-) -> CCDData:
+) -> CCDData | NDArray:
     """Stretch an image, and write the curve into its header.
 
     Parameters
     ----------
-    image : `~astropy.nddata.CCDData`, `~astropy.nddata.NDData`, array_like or path
+    image : CCDData, NDData, HDUList, HDU, array, str or Path
         Mono (ny, nx) or colour (3, ny, nx), in linear units. Not changed.
     name : str or Stretch, optional
         ``"mtf"``, ``"asinh"``, ``"ghs"``, ``"log"``, ``"gamma"``: fitted to the image; or a
@@ -46,26 +49,40 @@ def apply_stretch(
     linked : bool, optional
         One curve for all channels, or one each.
     hdu : int, str or (str, int), optional
-        Which image of a file.
+        Which image of a file or HDUList.
     **parameters
         Keywords of the `fit` of the stretch, such as ``target`` or ``black``.
 
     Returns
     -------
-    CCDData
+    CCDData or ndarray
         The stretched image in float64, so that `undo_stretch` is exact: save it in float64 too.
         Mask, WCS, unit and meta are kept. A standard-deviation, variance or inverse-variance
-        uncertainty becomes a standard deviation of the stretched values, by the slope.
+        uncertainty becomes a standard deviation of the stretched values, by the slope. An array
+        comes back as an array, which has no header for the curve: fit the stretch first, and give
+        it as `name`, where that has to be undone.
 
     Raises
     ------
     InputError
         For an unknown name or keyword, or an image that is stretched already.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> import astro_sr_plugin as asr
+    >>> image = CCDData(np.random.default_rng(1).normal(100, 5, (32, 32)), unit="adu")
+    >>> shown = asr.apply_stretch(image, "asinh")
+    >>> shown.meta["ASRSTR"]
+    'asinh'
+    >>> np.allclose(asr.undo_stretch(shown).data, image.data)
+    True
     """
-    image = _opened(image, hdu)
-    data, meta = _parts(image)
-    if "ASRSTR" in meta:
-        msg = f"image is stretched already (keyword ASRSTR = {meta['ASRSTR']!r}); undo that first"
+    parts = unpack(image, hdu=hdu)
+    if "ASRSTR" in parts.meta:
+        done = parts.meta["ASRSTR"]
+        msg = f"image is stretched already (keyword ASRSTR = {done!r}); undo that first"
         raise InputError(msg)
     if isinstance(name, Stretch):
         if parameters:
@@ -73,23 +90,23 @@ def apply_stretch(
             raise InputError(msg)
         stretch = name
     else:
-        stretch = _fitted(image, name, mask, linked, parameters)
-    stretch.to_header(meta)
-    meta[_DTYPE_KEY] = data.dtype.name
-    _note(meta, f"stretched: {stretch!r}")
-    slope = stretch.derivative(data) if getattr(image, "uncertainty", None) is not None else None
-    return _image(image, stretch(data), meta, slope)
+        stretch = _fit(parts, name, mask, linked, parameters)
+    stretch.to_header(parts.meta)
+    parts.meta[_DTYPE_KEY] = parts.data.dtype.name
+    _add_history(parts.meta, f"stretched: {stretch!r}")
+    slope = None if parts.uncertainty is None else stretch.derivative(parts.data)
+    return _result(parts, stretch(parts.data), slope)
 
 
-def undo_stretch(image: Any, *, hdu: HDUChoice = None) -> CCDData:
-    """Undo the stretch that the header tells of.
+def undo_stretch(image: Image, *, hdu: HDUChoice = None) -> CCDData | NDArray:
+    """Undo the stretch whose numbers are in the header.
 
     Parameters
     ----------
-    image : `~astropy.nddata.CCDData`, `~astropy.nddata.NDData` or path
+    image : CCDData, NDData, HDUList, HDU, str or Path
         An image made by `apply_stretch`, perhaps saved and read again. Not changed.
     hdu : int, str or (str, int), optional
-        Which image of a file.
+        Which image of a file or HDUList.
 
     Returns
     -------
@@ -100,27 +117,41 @@ def undo_stretch(image: Any, *, hdu: HDUChoice = None) -> CCDData:
     Raises
     ------
     InputError
-        If the header holds no stretch.
+        If the header holds no stretch, or the image is an array, which has no header.
+
+    Examples
+    --------
+    See `apply_stretch`; an array is stretched back by the stretch itself:
+
+    >>> import astro_sr_plugin as asr
+    >>> stretch = asr.AsinhStretch(black=0.0, white=1.0, softening=0.01)
+    >>> float(stretch.inverse(stretch(0.25)))
+    0.25
     """
-    image = _opened(image, hdu)
-    data, meta = _parts(image)
-    stretch = Stretch.from_header(meta)
-    dtype = np.dtype(np.float32 if meta.get(_DTYPE_KEY) == "float32" else np.float64)
-    stretch.clear_header(meta)
-    if _DTYPE_KEY in meta:
-        del meta[_DTYPE_KEY]
-    _note(meta, f"unstretched: {stretch!r}")
-    linear = stretch.inverse(data)
-    uncertain = getattr(image, "uncertainty", None) is not None
-    slope = 1.0 / stretch.derivative(linear) if uncertain else None
-    return _image(image, linear.astype(dtype, copy=False), meta, slope)
+    parts = unpack(image, hdu=hdu)
+    if parts.container == "array":
+        msg = (
+            "the image is an array, which has no header with the numbers of its stretch; give a "
+            "CCDData or a file, or call the inverse of the stretch itself"
+        )
+        raise InputError(msg)
+    stretch = Stretch.from_header(parts.meta)
+    dtype = np.dtype(np.float32 if parts.meta.get(_DTYPE_KEY) == "float32" else np.float64)
+    stretch.clear_header(parts.meta)
+    parts.meta.pop(_DTYPE_KEY, None)
+    _add_history(parts.meta, f"unstretched: {stretch!r}")
+    linear = stretch.inverse(parts.data)
+    slope = None if parts.uncertainty is None else 1.0 / stretch.derivative(linear)
+    return _result(parts, linear.astype(dtype, copy=False), slope)
 
 
-def _fitted(
-    image: Any, name: str, mask: NDArray[np.bool_] | None, linked: bool, parameters: dict[str, Any]
+def _fit(
+    parts: Unpacked,
+    name: str,
+    mask: NDArray[np.bool_] | None,
+    linked: bool,
+    parameters: dict[str, Any],
 ) -> Stretch:
-    from inspect import signature
-
     member = Stretch.members.get(str(name).lower())
     if member is None:
         msg = f"name is {name!r}; it must be one of {sorted(Stretch.members)}"
@@ -130,66 +161,33 @@ def _fitted(
     if unknown:
         msg = f"stretch {name!r} has no parameter {unknown[0]!r}; it takes {allowed}"
         raise InputError(msg)
+    image = NDData(parts.data, mask=parts.mask)
     return member.fit(image, mask=mask, linked=linked, **parameters)
 
 
-def _opened(image: Any, hdu: HDUChoice) -> Any:
-    """Read the image if it is the path of a file."""
-    if isinstance(image, str | os.PathLike):
-        from astro_sr_plugin.data.formats.registry import read_image
-
-        return read_image(image, hdu=hdu)
-    return image
-
-
-def _parts(image: Any) -> tuple[NDArray[Any], Any]:
-    """Return the pixels and a copy of the header."""
-    from astropy.nddata import NDData
-
-    if isinstance(image, NDData):
-        data, meta = np.asarray(image.data), image.meta
-        meta = meta.copy() if hasattr(meta, "comments") else deepcopy(dict(meta))
-        return data, meta
-    return np.asarray(image), {}
-
-
-def _note(meta: Any, text: str) -> None:
+def _add_history(meta: Any, text: str) -> None:
     """Add a line to the history of a FITS header."""
-    if hasattr(meta, "add_history"):
+    if isinstance(meta, Header):
         meta.add_history(f"astro_sr_plugin: {text}")
 
 
-def _image(image: Any, data: NDArray[Any], meta: Any, slope: NDArray[Any] | None) -> CCDData:
-    from astropy.nddata import CCDData
-    from astropy.units import dimensionless_unscaled
-
-    unit = getattr(image, "unit", None)
-    mask = getattr(image, "mask", None) if hasattr(image, "meta") else None
-    return CCDData(
+def _result(parts: Unpacked, data: NDArray, slope: NDArray | None) -> CCDData | NDArray:
+    return repack(
+        parts,
         data,
-        unit=dimensionless_unscaled if unit is None else unit,
-        mask=None if mask is None else np.array(mask),
-        wcs=getattr(image, "wcs", None),
-        meta=meta,
-        uncertainty=None if slope is None else _uncertainty(image, slope),
+        mask=None if parts.mask is None else parts.mask.copy(),
+        uncertainty=None if slope is None else _propagate(parts.uncertainty, slope),
+        wcs=parts.wcs,
+        meta=parts.meta,
+        flags=parts.flags,
     )
 
 
-def _uncertainty(image: Any, slope: NDArray[Any]) -> Any:
-    from astropy.nddata import (
-        InverseVariance,
-        StdDevUncertainty,
-        VarianceUncertainty,
-    )
-
-    known = (StdDevUncertainty, VarianceUncertainty, InverseVariance)
-    if not isinstance(image.uncertainty, known):
-        kind = type(image.uncertainty).__name__
-        warnings.warn(
-            f"the uncertainty of type {kind} is dropped: a stretch cannot carry it",
-            AstroSRWarning,
-            stacklevel=4,
-        )
+def _propagate(uncertainty: NDUncertainty, slope: NDArray) -> StdDevUncertainty | None:
+    """Return the standard deviation of values mapped by a curve of this slope."""
+    if not isinstance(uncertainty, StdDevUncertainty | VarianceUncertainty | InverseVariance):
+        kind = type(uncertainty).__name__
+        warn(f"the uncertainty of type {kind} is dropped: a stretch cannot carry it")
         return None
-    sigma = image.uncertainty.represent_as(StdDevUncertainty).array
+    sigma = uncertainty.represent_as(StdDevUncertainty).array
     return StdDevUncertainty(np.asarray(sigma, dtype=np.float64) * np.abs(slope))

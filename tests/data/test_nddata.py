@@ -10,7 +10,7 @@ from astropy.wcs.wcsapi import SlicedLowLevelWCS
 
 from astro_sr_plugin.data.formats.registry import write_image
 from astro_sr_plugin.data.nddata import iter_planes, repack, unpack
-from astro_sr_plugin.exceptions import AstroSRWarning, InputError
+from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError, InputError
 
 RNG = np.random.default_rng(2)
 DATA = RNG.normal(size=(6, 8)).astype("f4")
@@ -90,6 +90,70 @@ def test_files(tmp_path):
         assert parts.unit == u.electron
     with pytest.raises(InputError, match="hdu=0 is only for files"):
         unpack(DATA, hdu=0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda data, header: fits.PrimaryHDU(data, header),
+        lambda data, header: fits.ImageHDU(data, header),
+        lambda data, header: fits.CompImageHDU(data, header),
+        lambda data, header: fits.HDUList([fits.PrimaryHDU(data, header)]),
+        lambda data, header: fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(data, header)]),
+    ],
+)
+def test_hdus_are_read_as_their_file_would_be(make):
+    header = sky().to_header()
+    header["BUNIT"], header["OBJECT"] = "electron", "M 1"
+    given = make(DATA.copy(), header)
+    parts = unpack(given)
+    assert parts.container == "ccddata"
+    np.testing.assert_array_equal(parts.data, DATA)
+    assert (parts.unit, parts.meta["OBJECT"]) == (u.electron, "M 1")
+    np.testing.assert_allclose(parts.wcs.all_pix2world([[3, 2]], 0), [[10, 20]])
+    image = given[-1] if isinstance(given, fits.HDUList) else given
+    np.testing.assert_array_equal(image.data, DATA)
+    assert type(repack(parts, DATA)) is CCDData
+
+
+def test_an_extension_of_an_hdulist_is_chosen_with_its_mask():
+    hdus = fits.HDUList(
+        [
+            fits.PrimaryHDU(),
+            fits.BinTableHDU.from_columns([fits.Column("a", "J", array=[1, 2])]),
+            fits.ImageHDU(DATA * 2, name="OTHER"),
+            fits.ImageHDU(DATA, name="SCI"),
+            fits.ImageHDU((DATA > 1).astype("u1"), name="MASK"),
+        ]
+    )
+    parts = unpack(hdus, hdu="SCI")
+    np.testing.assert_array_equal(parts.data, DATA)
+    np.testing.assert_array_equal(parts.mask, DATA > 1)
+    np.testing.assert_array_equal(unpack(hdus, hdu=2).data, DATA * 2)
+    assert len(hdus) == 5
+    with pytest.raises(ImageReadError, match="cannot read the HDUs: .*'NONE'"):
+        unpack(hdus, hdu="NONE")
+    with pytest.raises(InputError, match="hdu=3 is only for files and HDULists"):
+        unpack(hdus[3], hdu=3)
+    with pytest.raises(ImageReadError, match="cannot read the HDUs"):
+        unpack(fits.HDUList([fits.PrimaryHDU()]))
+
+
+def test_integers_of_hdus_are_the_pixels_that_the_file_would_give():
+    counts = np.arange(48, dtype="u2").reshape(6, 8) + 40000
+    hdu = fits.PrimaryHDU(counts)
+    np.testing.assert_array_equal(unpack(hdu).data, counts)
+    np.testing.assert_array_equal(hdu.data, counts)
+
+
+@pytest.mark.parametrize("library", ["dask.array", "xarray"])
+def test_arrays_of_other_libraries_become_arrays(library):
+    module = pytest.importorskip(library)
+    given = module.DataArray(DATA) if library == "xarray" else module.from_array(DATA, chunks=4)
+    parts = unpack(given)
+    assert type(parts.data) is np.ndarray
+    np.testing.assert_array_equal(parts.data, DATA)
+    assert type(repack(parts, parts.data)) is np.ndarray
 
 
 def test_coordinates_of_ndata_slices_and_others():
