@@ -284,7 +284,7 @@ def _error_of(
     values: NDArray[Any] = np.broadcast_to(uncertainty.array, shape)[index]
     if isinstance(uncertainty, StdDevUncertainty):
         return values
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         if isinstance(uncertainty, VarianceUncertainty):
             return np.sqrt(values, dtype=np.float32)
         if isinstance(uncertainty, InverseVariance):
