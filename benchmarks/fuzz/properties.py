@@ -200,7 +200,7 @@ def assert_same_pixels(data: NDArray, truth: NDArray) -> None:
         )
         # One step of either type, and where the file has a finite number there has to be one.
         step = np.abs(np.spacing(wanted.astype(data.dtype)))
-        if truth.dtype == np.float32:
+        if truth.dtype.itemsize == 4:
             step = np.maximum(step, np.abs(np.spacing(wanted)))
         near = np.abs(found.astype(np.longdouble) - wanted) <= step
         wrong = ~((found == wanted) | (near & np.isfinite(found)))
