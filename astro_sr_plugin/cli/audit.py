@@ -36,7 +36,19 @@ def add_commands(commands: Commands) -> None:
     )
     parser.add_argument("before", metavar="BEFORE", type=Path, help="image file, linear")
     parser.add_argument("after", metavar="AFTER", type=Path, help="result, may be larger")
-    parser.add_argument("--hdu", type=hdu_argument, metavar="N|NAME", help="FITS extension to read")
+    parser.add_argument(
+        "--hdu",
+        type=hdu_argument,
+        metavar="N|NAME",
+        help="FITS extension of BEFORE (default: the first that holds an image)",
+    )
+    parser.add_argument(
+        "--after-hdu",
+        type=hdu_argument,
+        metavar="N|NAME",
+        help="FITS extension of AFTER, such as of a result of --hdu all (default: the first that "
+        "holds an image)",
+    )
     parser.add_argument(
         "--target-fwhm",
         type=float,
@@ -74,7 +86,8 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
 
 def _audit(args: argparse.Namespace, console: Console) -> int:
     check_inputs([args.before, args.after])
-    before, after = (asr.read_image(path, hdu=args.hdu) for path in (args.before, args.after))
+    before = asr.read_image(args.before, hdu=args.hdu)
+    after = asr.read_image(args.after, hdu=args.after_hdu)
     figures = {"before": args.before, "after": args.after}
     options = {"target_fwhm": args.target_fwhm, "conserve_flux": args.conserve_flux}
     kept = report_on(before, after, console, figures, everything=args.all, **options)

@@ -24,10 +24,13 @@ def wants_all(args: argparse.Namespace) -> bool:
     Raises
     ------
     InputError
-        With ``--report`` or ``--strict``, which check one image.
+        With ``--mask``, ``--report`` or ``--strict``, which are for one image.
     """
     if str(args.hdu).lower() != "all":
         return False
+    if getattr(args, "mask", None) is not None:
+        msg = "--mask is for one image; with --hdu all, run the command on each of them"
+        raise InputError(msg)
     for name in ("report", "strict"):
         if getattr(args, name, False):
             msg = f"--{name} checks one image; with --hdu all, run 'astro-sr audit' on each"

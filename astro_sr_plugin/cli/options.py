@@ -125,8 +125,15 @@ def add_image_options(
 
 
 def add_pixel_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--debayer --cfa-pattern --force``, for commands that need linear light."""
+    """Add ``--mask --debayer --cfa-pattern --force``, for commands that need linear light."""
     group = parser.add_argument_group("kind of pixels")
+    group.add_argument(
+        "--mask",
+        type=Path,
+        metavar="FILE",
+        help="mask in a file of its own, for instruments whose bits are known read by their "
+        "meanings; otherwise pixels that are not 0 are excluded",
+    )
     group.add_argument(
         "--debayer",
         choices=("superpixel", "bilinear"),
@@ -147,10 +154,18 @@ def add_pixel_options(parser: argparse.ArgumentParser) -> None:
 
 
 def open_image(path: Path, args: argparse.Namespace, *, hdu: int | str | None = None) -> CCDData:
-    """Read an image as ``--hdu`` (or `hdu`), ``--debayer`` and ``--cfa-pattern`` say."""
+    """Read an image as ``--hdu`` (or `hdu`), ``--mask``, ``--debayer``, ``--cfa-pattern`` say."""
     import astro_sr_plugin as asr
 
-    image = asr.read_image(path, hdu=args.hdu if hdu is None else hdu)
+    hdu = args.hdu if hdu is None else hdu
+    image = asr.read_image(path, hdu=hdu)
+    mask = getattr(args, "mask", None)
+    if mask is not None:
+        from astro_sr_plugin.data.formats.masks import read_mask
+        from astro_sr_plugin.data.nddata import unpack
+
+        excluded = read_mask(mask, meta=image.meta, hdu=hdu)
+        image.mask = unpack(image, mask=excluded).mask
     if getattr(args, "debayer", None) is None:
         return image
     return asr.debayer(image, args.debayer, pattern=args.cfa_pattern)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from astro_sr_plugin.data.formats.bitmask import named_flags
 from astro_sr_plugin.data.formats.fits import HDUChoice
 from astro_sr_plugin.data.formats.hdus import HDU_TYPES, HDUs, read_hdus
+from astro_sr_plugin.data.formats.masks import MaskLike, read_mask
 from astro_sr_plugin.data.formats.registry import read_image
 from astro_sr_plugin.data.strips import iter_strips
 from astro_sr_plugin.data.wcs_keywords import as_fits_wcs
@@ -32,6 +33,7 @@ __all__ = [
     "FileImage",
     "HDUChoice",
     "Image",
+    "MaskLike",
     "Unpacked",
     "check_pixels",
     "iter_planes",
@@ -95,7 +97,7 @@ class Unpacked:
     flags: FlagCollection | None = None
 
 
-def unpack(image: Image, *, mask: NDArray | None = None, hdu: HDUChoice = None) -> Unpacked:
+def unpack(image: Image, *, mask: MaskLike | None = None, hdu: HDUChoice = None) -> Unpacked:
     """Take an image apart and check that it can be worked with.
 
     Parameters
@@ -103,8 +105,9 @@ def unpack(image: Image, *, mask: NDArray | None = None, hdu: HDUChoice = None) 
     image : CCDData, NDData, HDUList, HDU, Quantity, array, str or Path
         The image. A path is read by `read_image`, and HDUs by the same rules. Arrays of other
         libraries (dask, xarray) become NumPy arrays. The mask of a masked array counts.
-    mask : ndarray, optional
-        Further pixels to exclude, of shape (ny, nx) or that of the image; not zero = excluded.
+    mask : ndarray, str or Path, optional
+        Further pixels to exclude, of shape (ny, nx) or that of the image; not zero = excluded. The
+        bits of a file are read by their meanings (see `read_mask`).
     hdu : int, str or (str, int), optional
         Which image of a file or HDUList.
 
@@ -130,6 +133,8 @@ def unpack(image: Image, *, mask: NDArray | None = None, hdu: HDUChoice = None) 
         raise InputError(msg)
     parts = _parts(image)
     check_pixels(parts.data)
+    if isinstance(mask, str | os.PathLike):
+        mask = read_mask(mask, meta=parts.meta, hdu=hdu)
     masks = [_shaped(m, parts.data.shape) for m in (parts.mask, mask) if m is not None]
     merged = None
     if masks:

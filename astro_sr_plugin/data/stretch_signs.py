@@ -16,9 +16,9 @@ __all__ = ["find_stretch_signs"]
 # What Siril, PixInsight and others write into the history when they change the tone curve.
 _WORDS = re.compile(
     r"auto-?\s?stretch|histogram ?transf|midtones? transfer|\bMTF\b|\bSTF applied|\bGHS\b"
-    r"|hyperbolic ?stretch|a(rc)?sinh ?(stretch|transf)|masked ?stretch|statistical ?stretch"
-    r"|star ?stretch|curves? ?transf|exponential ?transf|gamma ?(correction|transf)|veralux"
-    r"|local ?histogram ?equal|\bCLAHE\b",
+    r"|hyperbolic ?stretch|a(rc)?sinh ?(stretch|transf)|masked ?stretch|adaptive ?stretch"
+    r"|statistical ?stretch|star ?stretch|curves? ?transf|exponential ?transf"
+    r"|gamma ?(correction|transf)|veralux|local ?histogram ?equal|\bCLAHE\b",
     re.IGNORECASE,
 )
 _OWN = "astro_sr_plugin"
@@ -57,7 +57,7 @@ def find_stretch_signs(meta: Mapping[str, Any], data: NDArray) -> str:
     str
         Empty where nothing speaks of a stretch.
     """
-    if meta.get(DISPLAY_KEYWORD):
+    if meta.get(DISPLAY_KEYWORD) and not _is_dark(meta, data):
         return "its file holds values for display: 8-bit colours, or a profile with a tone curve"
     for line in _history(meta):
         if _WORDS.search(line) and not line.startswith(_OWN):
@@ -70,19 +70,38 @@ def _history(meta: Mapping[str, Any]) -> list[str]:
     return [entries] if isinstance(entries, str) else [str(line) for line in entries or ()]
 
 
-def _histogram_sign(meta: Mapping[str, Any], data: NDArray) -> str:
-    """Compare the noise of the sky with the range of values above it."""
+def _is_dark(meta: Mapping[str, Any], data: NDArray) -> bool:
+    """Whether 16-bit samples have a sky as dark as only linear images do.
+
+    Programs for linear images embed the profile of the screen too.
+    """
+    if _stored_type(meta, data) != "uint16":
+        return False
+    sample = _sample(data)
+    return sample.size > 0 and float(np.median(sample)) < _LOWEST_SKY * _INTEGER_TOPS["uint16"]
+
+
+def _stored_type(meta: Mapping[str, Any], data: NDArray) -> str:
+    return str(meta.get("ASRDTYPE", data.dtype.name))
+
+
+def _sample(data: NDArray) -> NDArray[np.float64]:
+    """Give finite pixels from whole rows, so that little of a mapped file is read."""
     # Green of colour images, the first plane of cubes.
     plane = data if data.ndim == 2 else data[1 if len(data) == 3 else 0]
-    # Whole rows, so that little of a mapped file is read.
     step = max(1, min(len(plane) // _FEWEST_ROWS, plane.size // _SAMPLE))
     sample = plane[::step].astype(np.float64)
-    sample = sample[np.isfinite(sample)]
+    found: NDArray[np.float64] = sample[np.isfinite(sample)]
+    return found
+
+
+def _histogram_sign(meta: Mapping[str, Any], data: NDArray) -> str:
+    """Compare the noise of the sky with the range of values above it."""
+    sample = _sample(data)
     if sample.size == 0:
         return ""
     low, high, brightest = np.percentile(sample, (*_TAILS, 100.0))
-    stored = str(meta.get("ASRDTYPE", data.dtype.name))
-    top = _INTEGER_TOPS.get(stored, 1.0)
+    top = _INTEGER_TOPS.get(_stored_type(meta, data), 1.0)
     if low < _LOWEST_FLOAT * top or high > _HIGHEST_FLOAT * top or brightest < _LEAST_TOP * top:
         return ""
     sky = float(np.median(sample))

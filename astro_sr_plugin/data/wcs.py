@@ -13,7 +13,7 @@ import numpy as np
 from astropy.io.fits import Header
 from astropy.wcs import WCS, DistortionLookupTable, Sip
 
-from astro_sr_plugin.data.formats.header import quiet, without
+from astro_sr_plugin.data.formats.header import INVALID_WCS_KEYWORD, quiet, without
 from astro_sr_plugin.data.wcs_keywords import LOOKUP_KEYWORDS, WCS_KEYWORDS
 from astro_sr_plugin.exceptions import InputError, warn
 
@@ -196,8 +196,8 @@ def _scale_system(header: Header, letter: str, scale: float) -> None:
     if unusable:
         if f"CTYPE1{letter}" in header:
             _drop_system(header, letter)
-            msg = f"{unusable[0]} is no finite number: the world coordinates are left out"
-            warn(msg)
+            if letter or INVALID_WCS_KEYWORD not in header:
+                warn(f"{unusable[0]} is no finite number: the world coordinates are left out")
         return
     for axis in "12":
         reference = _number(header, f"CRPIX{axis}{letter}") or 0.0

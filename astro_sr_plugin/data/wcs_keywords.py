@@ -16,7 +16,7 @@ from astropy.nddata import NDData
 from astropy.wcs import WCS, WcsError
 from astropy.wcs.wcsapi import BaseLowLevelWCS, HighLevelWCSWrapper, SlicedLowLevelWCS
 
-from astro_sr_plugin.data.formats.header import quiet, without
+from astro_sr_plugin.data.formats.header import INVALID_WCS_KEYWORD, quiet, without
 from astro_sr_plugin.exceptions import warn
 
 __all__ = [
@@ -87,7 +87,7 @@ def read_wcs(
     Parameters
     ----------
     header : fits.Header
-        Left as it is.
+        Gets the keyword ASRNOWCS, which is never written to a file, where the warning is given.
     shape : tuple of int
         Shape of the image, (ny, nx) or (n, ny, nx).
     hdus : HDUList, optional
@@ -103,6 +103,7 @@ def read_wcs(
     """
     if not any(re.fullmatch(r"CTYPE\d+|AMDX1", key) for key in header):
         return None
+    given = header
     has_tables = any(LOOKUP_KEYWORDS.fullmatch(key.split(".")[0]) for key in header if key)
     if has_tables and hdus is None:
         header = without(header, LOOKUP_KEYWORDS)
@@ -124,6 +125,7 @@ def read_wcs(
     if not reason:
         return wcs
     if source:
+        given[INVALID_WCS_KEYWORD] = (True, "the user was warned of invalid coordinates")
         msg = f"{source}: the WCS of the image is invalid and is not used ({reason[:200]})"
         warn(msg)
     return None

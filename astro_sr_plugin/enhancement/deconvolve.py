@@ -8,7 +8,7 @@ import os
 from astropy.nddata import CCDData
 from numpy.typing import NDArray
 
-from astro_sr_plugin.data.nddata import HDUChoice, Image
+from astro_sr_plugin.data.nddata import HDUChoice, Image, MaskLike
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.models.registry import ModelLike
@@ -36,7 +36,7 @@ def deconvolve(
     luminance_only: bool = False,
     model: ModelLike | None = None,
     measured: Quality | None = None,
-    mask: NDArray | None = None,
+    mask: MaskLike | None = None,
     device: str | None = None,
     runtime: Runtime | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -75,8 +75,9 @@ def deconvolve(
         file, or what `load_model` returned.
     measured : Quality, optional
         What `measure` found on this image, to be used again.
-    mask : ndarray of bool, optional
-        True = excluded, in addition to the image's own mask.
+    mask : ndarray of bool, str or Path, optional
+        True = excluded, in addition to the image's own mask. Of a file with a mask of bits, those
+        exclude that mark a value as wrong or missing.
     device : {'auto', 'cpu', 'cuda', 'mps'}, optional
         Shorthand for ``runtime=Runtime(device=...)``.
     runtime : Runtime, optional

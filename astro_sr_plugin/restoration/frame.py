@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 from astropy.io.fits import Header
-from numpy.typing import NDArray
 
 from astro_sr_plugin.data.earlier_work import check_earlier_work
-from astro_sr_plugin.data.nddata import HDUChoice, Image, Unpacked, iter_planes, unpack
+from astro_sr_plugin.data.nddata import HDUChoice, Image, MaskLike, Unpacked, iter_planes, unpack
 from astro_sr_plugin.data.pixel_kind import check_linear
 from astro_sr_plugin.data.provenance import add_keywords
 from astro_sr_plugin.data.wcs import scale_wcs_header
@@ -150,7 +149,7 @@ def open_frame(
     image: Image,
     task: str,
     *,
-    mask: NDArray | None = None,
+    mask: MaskLike | None = None,
     hdu: HDUChoice = None,
     force: bool = False,
     measured: Quality | None = None,

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from astropy.io.fits import Header
 from astropy.nddata import block_reduce
-from numpy.typing import NDArray
 
-from astro_sr_plugin.data.nddata import HDUChoice, Image, Unpacked
+from astro_sr_plugin.data.nddata import HDUChoice, Image, MaskLike, Unpacked
 from astro_sr_plugin.data.wcs import scale_wcs, scale_wcs_header
 from astro_sr_plugin.exceptions import InputError, warn
 from astro_sr_plugin.measurement.plane import open_planes
@@ -29,7 +28,7 @@ def open_reduced(
     image: Image,
     task: str,
     *,
-    mask: NDArray | None,
+    mask: MaskLike | None,
     hdu: HDUChoice,
     force: bool,
     measured: Quality | None,

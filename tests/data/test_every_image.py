@@ -11,6 +11,7 @@ import astro_sr_plugin as asr
 from astro_sr_plugin.cli import main
 from astro_sr_plugin.data.formats.every_image import list_images, map_images
 from astro_sr_plugin.data.formats.registry import read_image
+from astro_sr_plugin.exceptions import AstroSRWarning
 
 RNG = np.random.default_rng(11)
 SHAPE = (32, 40)
@@ -124,3 +125,20 @@ def test_a_stretch_of_a_file_is_undone_on_its_file(mef, tmp_path):
     asr.write_image(asr.apply_stretch(mef, hdu=("SCI", 2)), tmp_path / "s.fits")
     again = asr.undo_stretch(tmp_path / "s.fits")
     np.testing.assert_allclose(again.data, read_image(mef, hdu="SCI,2").data, rtol=1e-6)
+
+
+def test_distortion_tables_of_finer_pixels_are_left_out_with_a_warning(mef, tmp_path):
+    with fits.open(mef) as hdus:
+        header = hdus["SCI", 2].header
+        header["CPDIS1"], header["D2IMDIS1"] = "LOOKUP", "LOOKUP"
+        hdus.writeto(tmp_path / "tables.fits")
+
+    def enlarge(image):
+        data = image.data.repeat(2, -1).repeat(2, -2)
+        return CCDData(data, unit=image.unit, meta=image.meta)
+
+    with pytest.warns(AstroSRWarning, match=r"SCI,2: the world .* leave out the distortion tables"):
+        map_images(enlarge, tmp_path / "tables.fits", tmp_path / "out.fits")
+    assert "CPDIS1" not in fits.getheader(tmp_path / "out.fits", ("SCI", 2))
+    map_images(lambda image: image, tmp_path / "tables.fits", tmp_path / "same.fits")
+    assert fits.getheader(tmp_path / "same.fits", ("SCI", 2))["CPDIS1"] == "LOOKUP"

@@ -14,6 +14,7 @@ from PIL import Image, ImageCms, ImageOps
 from astro_sr_plugin import debayer, star_mask
 from astro_sr_plugin.data.formats.registry import read_image, write_image
 from astro_sr_plugin.data.formats.tiff_tags import has_linear_profile
+from astro_sr_plugin.data.stretch_signs import find_stretch_signs
 from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError
 
 RNG = np.random.default_rng(8)
@@ -240,7 +241,8 @@ def test_tone_curves_of_profiles():
 )
 def test_values_for_display_are_pointed_out(tmp_path, dtype, profile, photometric, display):
     shape = (48, 48, 3) if photometric == "rgb" else (48, 48)
-    stored = RNG.normal(40, 4, shape).astype(dtype)
+    level = 9000 if dtype == "u2" else 40
+    stored = RNG.normal(level, 4, shape).astype(dtype)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, stored, photometric=photometric, iccprofile=profile)
     image = read_image(path)
@@ -251,6 +253,15 @@ def test_values_for_display_are_pointed_out(tmp_path, dtype, profile, photometri
     assert len(told) == display
     again = write_image(image, tmp_path / "b.fits")
     assert "ASRDISPL" not in fits.getheader(again)
+
+
+def test_a_dark_sky_in_16_bits_is_linear_whatever_the_profile(tmp_path):
+    path = tmp_path / "a.tif"
+    stored = RNG.normal(700, 20, (48, 48, 3)).astype("u2")
+    stored[20, 30] = 60_000
+    tifffile.imwrite(path, stored, photometric="rgb", iccprofile=SRGB)
+    image = read_image(path)
+    assert find_stretch_signs(image.meta, image.data) == ""
 
 
 def test_colour_jpeg_inside_a_tiff_is_read_as_rgb_for_display(tmp_path):

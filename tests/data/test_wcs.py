@@ -6,6 +6,7 @@ from astropy.io import fits
 from astropy.wcs import WCS, DistortionLookupTable
 
 from astro_sr_plugin.data.formats.header import quiet
+from astro_sr_plugin.data.formats.registry import read_image, write_image
 from astro_sr_plugin.data.wcs import scale_wcs, scale_wcs_header
 from astro_sr_plugin.data.wcs_keywords import store_wcs
 from astro_sr_plugin.exceptions import AstroSRWarning, InputError
@@ -251,3 +252,15 @@ def test_pixels_that_are_not_square_stay_so(scale):
     np.testing.assert_allclose(WCS(result).all_pix2world(there, 0), expected, atol=1e-10)
     scaled = scale_wcs(before, scale)
     np.testing.assert_allclose(scaled.all_pix2world(there, 0), expected, atol=1e-10)
+
+
+def test_invalid_coordinates_of_a_file_are_pointed_out_once(tmp_path):
+    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 1.0, "CRVAL2": 2.0})
+    header["CRPIX1"] = "NaN"
+    fits.writeto(tmp_path / "a.fits", np.zeros((8, 9), np.float32), header)
+    with pytest.warns(AstroSRWarning, match="CRPIX1"):
+        image = read_image(tmp_path / "a.fits")
+    # A second warning would be an error.
+    assert "CTYPE1" not in scale_wcs_header(image.meta, 2)
+    write_image(image, tmp_path / "b.fits")
+    assert "ASRNOWCS" not in fits.getheader(tmp_path / "b.fits")

@@ -4,6 +4,7 @@ import base64
 import struct
 import warnings
 import zlib
+from xml.sax.saxutils import escape
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from astropy.wcs import WCS
 
 from astro_sr_plugin.data.cfa import find_cfa
 from astro_sr_plugin.data.formats.registry import read_image, write_image
+from astro_sr_plugin.data.stretch_signs import find_stretch_signs
 from astro_sr_plugin.exceptions import AstroSRWarning
 
 HEIGHT, WIDTH = 40, 50
@@ -139,3 +141,43 @@ def test_filters_count_from_the_uppermost_row_and_other_elements_are_ignored(tmp
         image = read_image(xisf_file(tmp_path / "a.xisf", inside, stored))
     filters = np.tile(find_cfa(image.meta, image.shape).filters, (20, 25))
     np.testing.assert_array_equal(filters == "R", image.data == 1)
+
+
+def history(*processes, where="text"):
+    """Give the processing history as PixInsight writes it: a document inside of the header."""
+    instances = "".join(f'<instance class="{name}" version="256" id="x"/>' for name in processes)
+    document = f'<?xml version="1.0"?><xpsm version="1.0">{instances}</xpsm>'
+    name = '<Property id="PixInsight:ProcessingHistory" type="String"'
+    if where == "text":
+        return f"{name}>{escape(document)}</Property>"
+    raw = zlib.compress(document.encode())
+    size = f'compression="zlib:{len(document)}"'
+    return f'{name} {size} location="inline:base64">{base64.b64encode(raw).decode()}</Property>'
+
+
+@pytest.mark.parametrize("where", ["text", "packed"])
+@pytest.mark.parametrize(
+    ("processes", "stretched"),
+    [
+        (["ImageIntegration", "HistogramTransformation"], True),
+        (["GeneralizedHyperbolicStretch"], True),
+        (["CurvesTransformation", "PixelMath"], True),
+        (["ImageIntegration", "GradientCorrection", "ImageIntegration"], False),
+        # It changes what is shown, and no pixel.
+        (["ScreenTransferFunction"], False),
+    ],
+)
+def test_the_processing_history_tells_a_stretch(tmp_path, processes, stretched, where):
+    image = read_image(xisf_file(tmp_path / "a.xisf", history(*processes, where=where)))
+    found = [f"PixInsight process {name}" for name in dict.fromkeys(processes)]
+    assert list(image.meta["HISTORY"]) == found
+    assert bool(find_stretch_signs(image.meta, image.data)) == stretched
+
+
+def test_a_damaged_processing_history_is_passed_over(tmp_path):
+    text = (
+        '<Property id="PixInsight:ProcessingHistory" type="String" compression="zlib:9" '
+        'location="inline:base64">AAAA</Property>'
+    )
+    image = read_image(xisf_file(tmp_path / "a.xisf", text))
+    assert "HISTORY" not in image.meta

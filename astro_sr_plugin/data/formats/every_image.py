@@ -20,7 +20,7 @@ from astro_sr_plugin.data.formats.header import clean_header, quiet
 from astro_sr_plugin.data.formats.pixels import choose_coding, stored_dtype
 from astro_sr_plugin.data.units import store_unit
 from astro_sr_plugin.data.wcs_keywords import LOOKUP_KEYWORDS
-from astro_sr_plugin.exceptions import ImageReadError, OutputError
+from astro_sr_plugin.exceptions import ImageReadError, OutputError, warn
 
 __all__ = ["list_images", "map_images"]
 
@@ -158,8 +158,15 @@ class _Work:
     def _own(self, index: int, header: Header, result: CCDData) -> Header:
         """Leave out what the header of an extension has from the primary header."""
         source = self.file.own_header(index)
+        tables = [c for c in source.cards if LOOKUP_KEYWORDS.fullmatch(c.keyword.split(".")[0])]
         if result.data.shape == self.file.extensions[index].shape:
-            header.extend([c for c in source.cards if LOOKUP_KEYWORDS.fullmatch(c.keyword)])
+            header.extend(tables)
+        elif tables:
+            warn(
+                f"{self.file.path}, {self.file.label(index) or index}: the world coordinates of "
+                "the result leave out the distortion tables (CPDIS, D2IM), which are for the "
+                "pixels of the input"
+            )
         if index == 0:
             return header
         own = {card.keyword for card in source.cards}

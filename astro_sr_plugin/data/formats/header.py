@@ -22,6 +22,7 @@ from astropy.utils.exceptions import AstropyWarning
 
 __all__ = [
     "DISPLAY_KEYWORD",
+    "INVALID_WCS_KEYWORD",
     "MEMORY_KEYWORDS",
     "card_value",
     "clean_header",
@@ -33,9 +34,13 @@ __all__ = [
 
 #: Keywords that describe the stored pixels of the file an image came from. They live in the
 #: header in memory only (`write_image` reads them for ``dtype="original"``, and never writes them).
-MEMORY_KEYWORDS = ("ASRDTYPE", "ASRBSCAL", "ASRBZERO", "ASRBLANK", "ASRBOUND", "ASRDISPL")
+MEMORY_KEYWORDS = (
+    *("ASRDTYPE", "ASRBSCAL", "ASRBZERO", "ASRBLANK", "ASRBOUND", "ASRDISPL", "ASRNOWCS"),
+)
 #: The one of them that marks values with a curve for display, by the tags of the file.
 DISPLAY_KEYWORD = "ASRDISPL"
+#: The one that says that the user was warned of invalid world coordinates.
+INVALID_WCS_KEYWORD = "ASRNOWCS"
 
 # What describes the layout of the file rather than the image; every writer makes its own.
 _STRUCTURAL = re.compile(

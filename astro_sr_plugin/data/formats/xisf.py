@@ -3,8 +3,8 @@
 Values are those of the file. The file begins with the uppermost row, while its FITS keywords count
 rows from the lowest one, as FITS does; the rows are turned over here, so that the first row of an
 array is that of FITS and the world coordinates are right. FITS keywords travel; of other properties
-the astrometric solution and the colour filter array are read. Written images are planar and
-little-endian, checked by SHA-1.
+the astrometric solution, the colour filter array and the processing history are read. Written
+images are planar and little-endian, checked by SHA-1.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from astro_sr_plugin.data.formats.header import (
     without,
 )
 from astro_sr_plugin.data.formats.pixels import FACTOR_KEYWORD, PixelCoding, read_factor
-from astro_sr_plugin.data.formats.xisf_properties import add_astrometry, add_filters
+from astro_sr_plugin.data.formats.xisf_properties import add_astrometry, add_filters, add_history
 from astro_sr_plugin.data.strips import iter_strips, release
 from astro_sr_plugin.data.units import parse_unit
 from astro_sr_plugin.data.wcs_keywords import read_wcs
@@ -102,6 +102,7 @@ def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CC
     with quiet():
         header = _header(element)
     add_filters(header, element)
+    add_history(header, element, _reader(path))
     add_astrometry(header, element, _reader(path), height=stored.shape[-2], source=str(path))
     coding = PixelCoding(stored.dtype, read_factor(header, stored.dtype))
     data = coding.decode(stored)[0]

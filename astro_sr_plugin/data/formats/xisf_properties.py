@@ -1,13 +1,15 @@
 """Properties of XISF images that PixInsight writes instead of FITS keywords.
 
 The astrometric solution, with coordinates of the image from the upper left corner of the uppermost
-row, y downwards, becomes FITS keywords; so does the colour filter array.
+row, y downwards, becomes FITS keywords; so does the colour filter array. The names of the processes
+in the processing history become one HISTORY card each.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import re
 import zlib
 from collections.abc import Callable
 from xml.etree import ElementTree
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 from astro_sr_plugin.data.cfa import CFA_KEYWORDS
 from astro_sr_plugin.exceptions import warn
 
-__all__ = ["add_astrometry", "add_filters"]
+__all__ = ["add_astrometry", "add_filters", "add_history"]
 
 _SOLUTION = "AstrometricSolution:"
 _TYPES = {"F32": "f4", "F64": "f8", "I32": "i4", "I16": "i2", "UI8": "u1"}
@@ -33,6 +35,10 @@ _PROJECTIONS = {
     "mercator": "MER",
     "hammeraitoff": "AIT",
 }
+
+# PixInsight writes its processes as an XML document, <instance class="CurvesTransformation" ...>.
+_HISTORY = "PixInsight:ProcessingHistory"
+_PROCESS = re.compile(r"<instance\b[^>]*?\bclass=\"(\w+)\"")
 
 #: Gives the bytes at a position of the file.
 ReadBytes = Callable[[int, int], bytes]
@@ -127,6 +133,30 @@ def add_filters(header: Header, image: ElementTree.Element) -> None:
             header["CFAIMAGE"] = (True, f"filters {pattern}"[:40])
 
 
+def add_history(header: Header, image: ElementTree.Element, read_bytes: ReadBytes) -> None:
+    """Write the processes of PixInsight's processing history into the HISTORY of a header.
+
+    Parameters
+    ----------
+    header : fits.Header
+        Changed in place; each process is named once, in the order of the history. A history that
+        cannot be read adds nothing.
+    image : Element
+        The image in the XML header.
+    read_bytes : callable
+        ``read_bytes(position, size)`` of the file, for an attached history.
+    """
+    for child in image:
+        if child.tag.rpartition("}")[2] == "Property" and child.get("id", "") == _HISTORY:
+            attached = child.get("location", "")
+            try:
+                text = _bytes(child, read_bytes).decode() if attached else _text(child)
+            except (ValueError, IndexError, binascii.Error, zlib.error):
+                continue
+            for process in dict.fromkeys(_PROCESS.findall(text)):
+                header.add_history(f"PixInsight process {process}")
+
+
 def _text(element: ElementTree.Element) -> str:
     return (element.get("value") or element.text or "").strip()
 
@@ -143,7 +173,15 @@ def _numbers(element: ElementTree.Element, read_bytes: ReadBytes) -> NDArray[np.
     """Give the numbers of a vector or matrix, row by row."""
     kind = element.attrib["type"].replace("Vector", "").replace("Matrix", "")
     order = ">" if element.get("byteOrder") == "big" else "<"
-    dtype = np.dtype(order + _TYPES[kind])
+    values = np.frombuffer(_bytes(element, read_bytes), order + _TYPES[kind]).astype(np.float64)
+    if not np.all(np.isfinite(values)):
+        msg = "values that are not finite"
+        raise ValueError(msg)
+    return values
+
+
+def _bytes(element: ElementTree.Element, read_bytes: ReadBytes) -> bytes:
+    """Give the bytes of a property: attached, embedded or inline, plain or compressed by zlib."""
     form, *place = element.get("location", "inline:base64").split(":")
     if form == "attachment":
         raw = read_bytes(int(place[0]), int(place[1]))
@@ -159,8 +197,4 @@ def _numbers(element: ElementTree.Element, read_bytes: ReadBytes) -> NDArray[np.
     elif element.get("compression"):
         msg = f"compression {element.get('compression')!r} of a property"
         raise ValueError(msg)
-    values = np.frombuffer(raw, dtype).astype(np.float64)
-    if not np.all(np.isfinite(values)):
-        msg = "values that are not finite"
-        raise ValueError(msg)
-    return values
+    return raw
