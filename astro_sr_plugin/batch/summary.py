@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from dataclasses import dataclass
-from html import escape
 from typing import Any
+
+from astropy.table import QTable
+from astropy.units import Quantity
 
 from astro_sr_plugin.batch.recipe import Recipe
 from astro_sr_plugin.batch.work import FrameResult
+from astro_sr_plugin.data.records import align_rows, as_html
 
 __all__ = ["BatchSummary"]
 
@@ -50,19 +54,42 @@ class BatchSummary:
             "results": [_entry(frame) for frame in self.frames],
         }
 
+    def to_table(self) -> QTable:
+        """Return one row per image.
+
+        The columns are input, output, status and message as text, the seconds of work, the FWHM of
+        the stars before and after in pixels of each, and the noise in units of the image; what is
+        not known is NaN. ``meta`` holds the recipe and the counts.
+        """
+        frames = self.frames
+        numbers = {
+            "seconds": [frame.seconds if frame.status == "done" else None for frame in frames],
+            "fwhm_in": [frame.figure("ASRFWHMI") for frame in frames],
+            "fwhm_out": [frame.figure("ASRFWHMO", last=True) for frame in frames],
+            "noise": [frame.figure("ASRNOISE") for frame in frames],
+        }
+        units = {"seconds": "s", "fwhm_in": "pix", "fwhm_out": "pix"}
+        table = QTable(
+            {
+                "input": [os.fspath(frame.input) for frame in frames],
+                "output": [os.fspath(frame.output) for frame in frames],
+                "status": [frame.status for frame in frames],
+                "message": [frame.message for frame in frames],
+            }
+        )
+        for name, values in numbers.items():
+            column = [math.nan if value is None else float(value) for value in values]
+            table[name] = Quantity(column, units[name]) if name in units else column
+        table.meta = {"recipe": self.recipe.to_list(), "counts": self.counts}
+        return table
+
     def to_text(self) -> str:
         """Return a table for a person."""
-        rows = [_HEAD, *map(_row, self.frames)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
-        lines = ["  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)) for row in rows]
-        told = ", ".join(f"{count} {status}" for status, count in self.counts.items() if count)
-        return "\n".join([*(line.rstrip() for line in lines), told])
+        counts = ", ".join(f"{count} {status}" for status, count in self.counts.items() if count)
+        return f"{align_rows([_HEAD, *map(_row, self.frames)])}\n{counts}"
 
     def _repr_html_(self) -> str:
-        rows = [f"<th>{escape(cell)}</th>" for cell in _HEAD]
-        body = ["".join(rows)]
-        body += ["".join(f"<td>{escape(c)}</td>" for c in _row(frame)) for frame in self.frames]
-        return f"<table>{''.join(f'<tr>{row}</tr>' for row in body)}</table>"
+        return as_html([_HEAD, *map(_row, self.frames)], header=True)
 
 
 def _entry(frame: FrameResult) -> dict[str, Any]:

@@ -7,7 +7,6 @@ what cannot be written to stdout where the result is a file.
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 import warnings
@@ -16,6 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from astro_sr_plugin.cli.wording import in_options
+from astro_sr_plugin.data.records import as_plain
 from astro_sr_plugin.exceptions import AstroSRWarning, UnchangedWarning
 from astro_sr_plugin.progress import ProgressBar
 
@@ -174,7 +174,7 @@ class Console:
         if self.json_output and self._records:
             result = self._records[0] if len(self._records) == 1 else {"results": self._records}
             result = {**result, "warnings": self._warned}
-            self._print(json.dumps(_plain(result), indent=2))
+            self._print(json.dumps(as_plain(result), indent=2))
 
     def _print(self, text: str) -> None:
         try:
@@ -212,18 +212,3 @@ class Console:
         own = issubclass(category, AstroSRWarning)
         self.unchanged |= issubclass(category, UnchangedWarning)
         self.warn(str(message) if own else f"{category.__name__}: {message}")
-
-
-def _plain(value: Any) -> Any:
-    """Turn a result into what JSON can hold; NaN and infinity become null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return str(value)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from html import escape
 from typing import Any
 
 import numpy as np
+from astropy import units as u
+from astropy.table import QTable
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 from numpy.typing import ArrayLike, NDArray
 
 from astro_sr_plugin.data.nddata import HDUChoice, Image, Unpacked, iter_planes, unpack
 from astro_sr_plugin.data.pixel_kind import check_linear
+from astro_sr_plugin.data.records import align_rows, as_html, as_plain
 from astro_sr_plugin.exceptions import InputError, warn
 from astro_sr_plugin.measurement.plane import MeasuredPlane, open_planes
 from astro_sr_plugin.measurement.psf.moffat import PSFGrid
@@ -146,40 +148,58 @@ class Quality:
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, numbers and strings for JSON; NaN becomes None."""
         names = [entry.name for entry in fields(self) if entry.name != "planes"]
-        return {name: _plain(getattr(self, name)) for name in names}
+        return {name: as_plain(getattr(self, name)) for name in names}
+
+    def to_table(self) -> QTable:
+        """Return the figures with their units, one row per plane.
+
+        The columns have the names of the attributes; what is unknown is NaN. ``meta`` holds what is
+        one for the whole image.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import astro_sr_plugin as asr
+        >>> sky = np.random.default_rng(1).normal(100.0, 5.0, (2, 64, 64))
+        >>> table = asr.measure(sky).to_table()
+        >>> len(table), table.meta["shape"], int(table["n_stars"].sum())
+        (2, (2, 64, 64), 0)
+        """
+        unit = u.Unit(self.unit or "", parse_strict="silent")
+        if isinstance(unit, u.UnrecognizedUnit):
+            unit = u.dimensionless_unscaled
+        units = dict.fromkeys(("background", "background_rms", "sigma", "saturation"), unit)
+        units |= {"gain": u.electron / unit, "fwhm": u.pix, "fwhm_error": u.pix, "theta": u.rad}
+        units |= {"fwhm_arcsec": u.arcsec}
+        table = QTable({"plane": np.arange(len(self.fwhm))})
+        for entry in fields(self):
+            values = getattr(self, entry.name)
+            if entry.name in ("shape", "planes", "psf_grid"):
+                continue
+            if not isinstance(values, tuple):
+                table.meta[entry.name] = values
+                continue
+            column = np.array([np.nan if value is None else value for value in values])
+            known = units.get(entry.name)
+            table[entry.name] = column if known is None else u.Quantity(column, known)
+        table.meta["shape"] = self.shape
+        return table
 
     def to_text(self) -> str:
         """Return a table for a person, one column per channel."""
-        rows = self._rows()
-        labels = max(len(label) for label, _ in rows)
-        widths = [
-            max(len(cells[i]) for _, cells in rows if len(cells) > i)
-            for i in range(max(len(cells) for _, cells in rows if len(cells) > 1 or self._single))
-        ]
-        lines = []
-        for label, cells in rows:
-            if len(cells) == 1:
-                lines.append(f"{label:<{labels}}  {cells[0]}")
-                continue
-            padded = (f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-            lines.append(f"{label:<{labels}}  " + "  ".join(padded))
-        return "\n".join(lines)
+        return align_rows(self._rows(), ">" if not self._single else "<")
 
     def _repr_html_(self) -> str:
-        rows = self._rows()
-        columns = max(len(cells) for _, cells in rows)
-        body = []
-        for label, cells in rows:
-            span = f' colspan="{columns}"' if len(cells) < columns else ""
-            inner = "".join(f"<td{span}>{escape(cell)}</td>" for cell in cells)
-            body.append(f"<tr><th>{escape(label)}</th>{inner}</tr>")
-        return f"<table>{''.join(body)}</table>"
+        return as_html(self._rows())
 
     @property
     def _single(self) -> bool:
         return len(self.fwhm) == 1
 
-    def _rows(self) -> list[tuple[str, list[str]]]:
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [(label, *cells) for label, cells in self._cells()]
+
+    def _cells(self) -> list[tuple[str, list[str]]]:
         unit = f" [{self.unit}]" if self.unit else ""
         rows = [("Image", [" x ".join(str(side) for side in self.shape[::-1]) + " pixels"])]
         if len(self.fwhm) == 3:
@@ -389,18 +409,6 @@ def _judge_sampling(fwhm: Numbers, confidence: tuple[str, ...]) -> str:
         f"strongly oversampled: {size}, wider than the 8 pixels that the models are trained for; "
         f"bin by {factor} first"
     )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, PSFGrid):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value
 
 
 def _show(value: float | None, form: str = ".4g", missing: str = "unknown") -> str:

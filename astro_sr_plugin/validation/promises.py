@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from html import escape
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from astropy.table import Table
 
+from astro_sr_plugin.data.records import align_rows, as_html, as_plain
 from astro_sr_plugin.validation.evidence import Source
 
 __all__ = ["Audit"]
@@ -93,8 +94,24 @@ class Audit:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, numbers and strings for JSON; NaN becomes None."""
-        found = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
-        return {"kept": not self.broken, "broken": list(self.broken), **found}
+        return {"kept": not self.broken, "broken": list(self.broken), **as_plain(self)}
+
+    def to_table(self) -> Table:
+        """Return the sources that input and result do not agree on, one a row.
+
+        The columns are those of `Source`; ``meta`` holds the other figures by name.
+        """
+        rows = [tuple(source) for source in self._sources]
+        types = (str, int, float, float, float, float)
+        table = Table(rows=rows or None, names=Source._fields, dtype=types)
+        table["x"].unit = table["y"].unit = "pix"
+        lists = ("new", "lost", "split", "ringed")
+        table.meta = {key: value for key, value in self.to_dict().items() if key not in lists}
+        return table
+
+    @property
+    def _sources(self) -> tuple[Source, ...]:
+        return (*self.new, *self.lost, *self.split, *self.ringed)
 
     def to_text(self, *, everything: bool = False) -> str:
         """Return a table for a person.
@@ -104,21 +121,15 @@ class Audit:
         everything : bool
             List all sources that input and result do not agree on, not only the first 20.
         """
-        rows = self._rows()
-        width = max(len(label) for label, _ in rows)
-        lines = [f"{label:<{width}}  {text}" for label, text in rows]
-        found = (*self.new, *self.lost, *self.split, *self.ringed)
+        lines = [align_rows(self._rows())]
+        found = self._sources
         lines += [_describe(source) for source in (found if everything else found[:_ROWS])]
         if not everything and len(found) > _ROWS:
             lines.append(f"  and {len(found) - _ROWS} more")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        body = (
-            f"<tr><th>{escape(label)}</th><td>{escape(text)}</td></tr>"
-            for label, text in self._rows()
-        )
-        return f"<table>{''.join(body)}</table>"
+        return as_html(self._rows())
 
     def _rows(self) -> list[tuple[str, str]]:
         rows = [
@@ -156,13 +167,3 @@ def _describe(source: Source) -> str:
 
 def _join(values: tuple[float, ...], form: str) -> str:
     return "  ".join(format(value, form) if np.isfinite(value) else "unknown" for value in values)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Source):
-        return {name: _plain(part) for name, part in value._asdict().items()}
-    if isinstance(value, tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value

@@ -191,6 +191,10 @@ def test_the_summary_for_people_and_programs(lights: Path, done: Path) -> None:
     assert record["counts"]["failed"] == 1
     assert record["recipe"] == [{"verb": "denoise"}]
     assert [entry["status"] for entry in record["results"]] == statuses(summary)
+    table = summary.to_table()
+    assert list(table["status"]) == statuses(summary)
+    assert table.meta["counts"] == summary.counts
+    assert np.isnan(table["seconds"]).all()
 
 
 @pytest.mark.slow

@@ -64,6 +64,18 @@ def test_text_and_html(colour: Quality) -> None:
     assert len({len(line) for line in text.splitlines() if line.startswith("FWHM")}) == 1
 
 
+def test_table_has_a_row_per_plane_and_units(colour: Quality) -> None:
+    table = colour.to_table()
+    assert len(table) == 3
+    np.testing.assert_array_equal(table["fwhm"].value, colour.fwhm)
+    np.testing.assert_allclose(table["fwhm_arcsec"].to_value("arcmin") * 60, colour.fwhm_arcsec)
+    assert table["background"].unit == "adu"
+    assert table["gain"].unit == "electron / adu"
+    assert table.meta["readnoise"] == 3.5
+    unknown = measure(np.full((50, 50), 3.0)).to_table()
+    assert np.isnan(unknown["saturation"][0])
+
+
 @pytest.mark.parametrize(
     ("fwhm", "verdict"), [(1.5, "undersampled"), (3.0, "well sampled"), (6.5, "oversampled")]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -195,6 +196,12 @@ def test_table_and_json(scene):
     assert record["new"][0]["kind"] == "new"
     assert f"({found.new[0].x:.1f}, {found.new[0].y:.1f})" in found.to_text()
     assert found.broken[0] in found._repr_html_()
+    table = found.to_table()
+    assert len(table) == sum(map(len, (found.new, found.lost, found.split, found.ringed)))
+    assert table["x"][0] == found.new[0].x
+    assert table.meta["flux_ratio"] == found.flux_ratio
+    agreed = dataclasses.replace(found, new=(), lost=(), split=(), ringed=()).to_table()
+    assert (len(agreed), agreed.colnames) == (0, table.colnames)
 
 
 @pytest.mark.parametrize("scale", [1, 2])
