@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from astro_sr_plugin.measurement.psf.field import PSFField
+from astro_sr_plugin.measurement.psf.profiles import MoffatProfile
 from astro_sr_plugin.models.filters import FILTER_RADIUS, gaussian_kernel, make_moffat_psf
 from astro_sr_plugin.models.spec import Conditions, PSFNodes
 from astro_sr_plugin.restoration.plane import NormalisedPlane
@@ -57,9 +58,8 @@ def target_image(target_fwhm: float, scale: int) -> NDArray[np.float32]:
 
 
 def _enclosed(fwhm: float, beta: float) -> float:
-    """Return the part of the light of a Moffat profile within the radius of the filters."""
-    alpha = fwhm / (2 * math.sqrt(2 ** (1 / beta) - 1))
-    return 1 - (1 + (FILTER_RADIUS / alpha) ** 2) ** (1 - beta)
+    """Fraction of the flux of a Moffat profile within the radius of the filters."""
+    return MoffatProfile(fwhm, beta, 0.0, 0.0).enclosed(FILTER_RADIUS)
 
 
 def _nodes(field: PSFField, image: NDArray[np.float32] | None) -> PSFNodes:

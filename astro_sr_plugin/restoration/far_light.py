@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, shift
 
-from astro_sr_plugin.measurement.psf.extended import moffat_stamp
-from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement
+from astro_sr_plugin.measurement.psf.profiles import MoffatProfile, moffat_stamp
 from astro_sr_plugin.measurement.sources.detection import detect_stars
 from astro_sr_plugin.restoration.cores import light_weight, spline_coefficients
 
@@ -105,8 +104,7 @@ def _beside_the_core(image: NDArray[np.float64], fwhm: float, beta: float) -> ND
     reach = image.shape[0] // 2
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     radius = np.hypot(x, y)
-    profile = PSFMeasurement(fwhm, beta, 0.0, 0.0, 0, 0.0, "given", 1.0)
-    core = moffat_stamp(profile, 0.0, 0.0, reach)
+    core = moffat_stamp(MoffatProfile(fwhm, beta, 0.0, 0.0), 0.0, 0.0, reach)
     near = radius < fwhm
     beside = image - core * (image * core)[near].sum() / (core**2)[near].sum()
     # Halos that reach further fade into what is left of them, and leave no hole with an edge.

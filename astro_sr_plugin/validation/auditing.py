@@ -13,8 +13,8 @@ from astro_sr_plugin.data.formats.registry import read_image
 from astro_sr_plugin.data.nddata import HDUChoice, Unpacked, iter_planes, unpack
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.plane import MeasuredPlane, open_planes
-from astro_sr_plugin.measurement.psf.extended import moffat_stamp
 from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement, measure_psf
+from astro_sr_plugin.measurement.psf.profiles import moffat_stamp
 from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.measurement.sky.background import Background
 from astro_sr_plugin.measurement.sky.pixels import open_plane

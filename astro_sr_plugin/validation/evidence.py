@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from astro_sr_plugin.measurement.psf.extended import moffat_stamp
+from astro_sr_plugin.measurement.psf.profiles import moffat_stamp
 from astro_sr_plugin.validation.rings import find_rings
 
 if TYPE_CHECKING:

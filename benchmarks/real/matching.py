@@ -9,8 +9,8 @@ from astropy.stats import gaussian_fwhm_to_sigma
 from numpy.typing import NDArray
 from scipy import fft, ndimage, signal
 
-from astro_sr_plugin.measurement.psf.extended import moffat_stamp
 from astro_sr_plugin.measurement.psf.moffat import measure_psf
+from astro_sr_plugin.measurement.psf.profiles import moffat_stamp
 from astro_sr_plugin.measurement.sky.background import measure_background
 from astro_sr_plugin.measurement.sky.noise import measure_noise
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from astro_sr_plugin.measurement.psf.extended import measure_wings, moffat_stamp
+from astro_sr_plugin.measurement.psf.extended import measure_wings
 from astro_sr_plugin.measurement.psf.moffat import measure_psf
+from astro_sr_plugin.measurement.psf.profiles import moffat_stamp
 from astro_sr_plugin.measurement.sky.background import measure_background
 from astro_sr_plugin.measurement.sky.noise import measure_noise
 from astro_sr_plugin.measurement.sky.saturation import find_saturation

@@ -14,14 +14,14 @@ from scipy.ndimage import binary_dilation, gaussian_filter1d, map_coordinates, s
 
 from astro_sr_plugin.measurement.psf.field import PSFField
 from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement
+from astro_sr_plugin.measurement.psf.profiles import STAMP_RADIUS, moffat_stamp
 from astro_sr_plugin.measurement.psf.seeing import kolmogorov_stamp
 from astro_sr_plugin.measurement.sky.background import Background
 from astro_sr_plugin.measurement.sky.windows import check_plane, cut_window, spread_windows
 
-__all__ = ["measure_wings", "moffat_stamp"]
+__all__ = ["measure_wings"]
 
-_RADIUS = 32
-_Y, _X = np.mgrid[-_RADIUS : _RADIUS + 1, -_RADIUS : _RADIUS + 1]
+_Y, _X = np.mgrid[-STAMP_RADIUS : STAMP_RADIUS + 1, -STAMP_RADIUS : STAMP_RADIUS + 1]
 _DISTANCE, _ANGLE = np.hypot(_X, _Y), np.arctan2(_Y, _X)
 """Of the pixels of a stamp from its middle."""
 _WINDOW, _WINDOW_COUNT = 1024, 4
@@ -56,40 +56,6 @@ their part in the width; more, and the Moffat profile has wings of its own.
 _SEEING_ERROR = 0.35
 _FEWEST_FOR_CORE = 15
 _RINGS = (0.8, 1.2, 1.6, 2.1, 2.7, 3.5, 4.5, 6.0, 8.0, 10.5)
-_NODES = np.array([-0.3873, 0.0, 0.3873])
-_WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18
-
-
-def moffat_stamp(
-    psf: PSFMeasurement, x: float, y: float, radius: int = _RADIUS
-) -> NDArray[np.float64]:
-    """Render a Moffat profile integrated over the pixel.
-
-    Parameters
-    ----------
-    psf : PSFMeasurement
-        The shape.
-    x, y : float
-        Offset of the star from the middle of the stamp in pixels.
-    radius : int
-        The stamp has ``2 * radius + 1`` pixels a side.
-
-    Returns
-    -------
-    numpy.ndarray
-        Surface brightness of a star whose light out to infinity is 1.
-    """
-    alpha = psf.fwhm / (2 * np.sqrt(2 ** (1 / psf.beta) - 1))
-    cos, sin = np.cos(psf.theta), np.sin(psf.theta)
-    q = np.sqrt(1 - psf.ellipticity)
-    grid = np.arange(-radius, radius + 1.0)
-    total = np.zeros((grid.size, grid.size))
-    for dy, wy in zip(_NODES, _WEIGHTS, strict=True):
-        for dx, wx in zip(_NODES, _WEIGHTS, strict=True):
-            u, v = grid[None, :] + dx - x, grid[:, None] + dy - y
-            square = ((u * cos + v * sin) * q) ** 2 + ((v * cos - u * sin) / q) ** 2
-            total += wx * wy * (1 + square / alpha**2) ** -psf.beta
-    return total * (psf.beta - 1) / (np.pi * alpha**2)
 
 
 def measure_wings(
@@ -187,7 +153,7 @@ def _fit_stars(
     psf_at: Callable[[float, float], PSFMeasurement] | None,
 ) -> list[_Residual]:
     # A frame of unusable pixels lets stars near the edge tell what they can.
-    r = _RADIUS + 1
+    r = STAMP_RADIUS + 1
     values, bad, saturated = (
         np.pad(values, r),
         np.pad(bad, r, constant_values=True),
@@ -302,7 +268,8 @@ def _outer_halo(
     if strength <= 0:
         return np.zeros_like(radius), 0.0
     strength *= max(0.0, 1 - 1 / (weight * strength**2))
-    return strength * np.maximum(radius, places[-1]) ** -3.0, strength * _BEYOND_SQUARE / _RADIUS
+    outside = strength * np.maximum(radius, places[-1]) ** -3.0
+    return outside, strength * _BEYOND_SQUARE / STAMP_RADIUS
 
 
 def _rings(
@@ -310,7 +277,7 @@ def _rings(
 ) -> Iterator[tuple[float, NDArray[np.bool_]]]:
     """Yield the inner radius in FWHM, and the pixels, of the rings that the stamp holds."""
     for low, high in itertools.pairwise(_RINGS):
-        if high * psf.fwhm <= _RADIUS + 1:
+        if high * psf.fwhm <= STAMP_RADIUS + 1:
             yield low, (radius >= low * psf.fwhm) & (radius < high * psf.fwhm)
 
 
@@ -332,7 +299,7 @@ def _scale_seeing(stars: list[_Residual], psf: PSFMeasurement) -> tuple[NDArray[
     radius = _DISTANCE
     near = radius <= 1.5 * psf.fwhm + 2
     moffat = moffat_stamp(replace(psf, ellipticity=0.0), 0.0, 0.0)
-    halo = kolmogorov_stamp(_SEEING_WIDTH * psf.fwhm, _RADIUS)
+    halo = kolmogorov_stamp(_SEEING_WIDTH * psf.fwhm, STAMP_RADIUS)
     share = (halo * moffat)[near].sum() / (moffat**2)[near].sum()
     beyond = float(1 - halo.sum() - share * (1 - moffat.sum()))
     halo -= share * moffat
@@ -403,7 +370,7 @@ def _measure_spikes(
     if len(stars) < _FEWEST_FOR_SPIKES:
         return np.zeros_like(halo)
     # What the rim shows is a nebula under the star as likely as its light.
-    rim = np.abs(_DISTANCE - _RADIUS + 2) <= 2
+    rim = np.abs(_DISTANCE - STAMP_RADIUS + 2) <= 2
     values = np.stack([star.values - halo for star in stars])
     weights = np.stack([star.weight for star in stars])
     for own, weight in zip(values, weights, strict=True):
@@ -417,7 +384,7 @@ def _measure_spikes(
         scatter = _scatter_in_rings(median, beyond=_STRUCTURED * psf.fwhm)
         strength = np.abs(median) / np.hypot(np.maximum(error, scatter), company)
     strength[(weights > 0).sum(axis=0) < _FEWEST_FOR_SPIKES] = 0.0
-    fade = np.clip((_DISTANCE / _RADIUS - 0.9) / 0.1, 0, 1)
+    fade = np.clip((_DISTANCE / STAMP_RADIUS - 0.9) / 0.1, 0, 1)
     share = np.clip((strength - 2) / 2, 0, 1)
     rays = _measure_rays(median, error)
     return (share * median + (1 - share) * rays) * (0.5 + 0.5 * np.cos(np.pi * fade))
@@ -439,10 +406,10 @@ def _measure_rays(image: NDArray[np.float64], error: NDArray[np.float64]) -> NDA
     A mean along the ray knows fainter light than a pixel, and the light of faint neighbours, which
     is alike in all directions, is in the median of the ring.
     """
-    radii = np.arange(0, _RADIUS + 1)
+    radii = np.arange(0, STAMP_RADIUS + 1)
     angles = np.linspace(0, 2 * np.pi, _RAYS, endpoint=False)
-    polar = np.stack(
-        [_RADIUS + np.outer(radii, np.sin(angles)), _RADIUS + np.outer(radii, np.cos(angles))]
+    polar = STAMP_RADIUS + np.stack(
+        [np.outer(radii, np.sin(angles)), np.outer(radii, np.cos(angles))]
     )
     known = np.isfinite(error)
     light, variance, weight = (

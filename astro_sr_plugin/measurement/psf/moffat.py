@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.psf.fitting import MoffatFit, fit_moffat
+from astro_sr_plugin.measurement.psf.profiles import MoffatProfile
 from astro_sr_plugin.measurement.psf.selection import find_stars, sky_is_curved
 from astro_sr_plugin.measurement.sky.background import Background, measure_background
 from astro_sr_plugin.measurement.sky.noise import Noise, measure_noise
@@ -67,7 +68,7 @@ class PSFGrid:
 
 
 @dataclass(frozen=True)
-class PSFMeasurement:
+class PSFMeasurement(MoffatProfile):
     """Point-spread function of one plane as an elliptical Moffat profile.
 
     Attributes
@@ -98,10 +99,6 @@ class PSFMeasurement:
         but out of focus or badly guided. NaN if unknown.
     """
 
-    fwhm: float
-    beta: float
-    ellipticity: float
-    theta: float
     n_stars: int
     fwhm_error: float
     confidence: str

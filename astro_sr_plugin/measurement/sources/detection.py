@@ -243,7 +243,7 @@ def _detect_window(
         stars, flux_inner, flux_whole, error, level, objects["peak"], profile
     )
     # A star has at most this share of its flux in one pixel, a hot pixel has all of it.
-    share = min(1.5 * profile.largest_share / float(profile.enclosed(whole)), 0.8)
+    share = min(1.5 * profile.peak_fraction / float(profile.enclosed(whole)), 0.8)
     sharp = (objects["peak"] - 3 > share * (flux_whole + 2 * error)) & ~stars["saturated"]
     return stars[inside & ~sharp]
 
