@@ -106,14 +106,16 @@ def test_nothing_outside_is_changed(verb: str, image: CCDData) -> None:
     assert dict(image.meta) == meta
 
 
-def test_what_sep_is_told_is_never_lowered(image: CCDData) -> None:
+@pytest.mark.parametrize("limits", [(7_000_000, 50_000), (30_000, 100)])
+def test_the_limits_of_sep_stay_as_the_host_has_set_them(
+    image: CCDData, limits: tuple[int, int]
+) -> None:
     stack, limit = sep.get_extract_pixstack(), sep.get_sub_object_limit()
     try:
-        sep.set_extract_pixstack(7_000_000)
-        sep.set_sub_object_limit(50_000)
+        sep.set_extract_pixstack(limits[0])
+        sep.set_sub_object_limit(limits[1])
         asr.measure(image)
-        assert sep.get_extract_pixstack() == 7_000_000
-        assert sep.get_sub_object_limit() == 50_000
+        assert (sep.get_extract_pixstack(), sep.get_sub_object_limit()) == limits
     finally:
         sep.set_extract_pixstack(stack)
         sep.set_sub_object_limit(limit)

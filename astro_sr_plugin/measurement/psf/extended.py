@@ -18,6 +18,7 @@ from astro_sr_plugin.measurement.psf.profiles import STAMP_RADIUS, moffat_stamp
 from astro_sr_plugin.measurement.psf.seeing import kolmogorov_stamp
 from astro_sr_plugin.measurement.sky.background import Background
 from astro_sr_plugin.measurement.sky.windows import check_plane, cut_window, spread_windows
+from astro_sr_plugin.measurement.sources.extraction import extract_sources
 
 __all__ = ["measure_wings"]
 
@@ -160,9 +161,8 @@ def _fit_stars(
         np.pad(saturated, r),
     )
     clean = np.ascontiguousarray(np.where(bad, 0, values), dtype=np.float32)
-    sep.set_extract_pixstack(max(300_000, 2 * clean.size))
-    objects, segments = sep.extract(
-        clean, _THRESHOLD, minarea=4, filter_kernel=None, clean=False, segmentation_map=True
+    objects, segments = extract_sources(
+        clean, None, _THRESHOLD, kernel=None, minimum_area=4, levels=32
     )
     order = np.argsort(-objects["flux"])[:_MOST_STARS]
     order = order[objects["flux"][order] > 0.5 * _FAINTEST]

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import sep
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter
 
@@ -20,6 +19,7 @@ from astro_sr_plugin.measurement.sky.windows import (
     cut_window,
     spread_windows,
 )
+from astro_sr_plugin.measurement.sources.extraction import extract_sources
 
 __all__ = ["Noise", "measure_noise"]
 
@@ -194,15 +194,8 @@ def _cut_patches(
         bad |= mask_sources(values, bad, step)
     elif scale > 0:
         values[bad] = 0
-        objects, segments = sep.extract(
-            values,
-            4 * scale,
-            mask=bad,
-            minarea=4,
-            deblend_nthresh=1,
-            deblend_cont=1.0,
-            clean=False,
-            segmentation_map=True,
+        objects, segments = extract_sources(
+            values, bad, 4 * scale, minimum_area=4, levels=1, contrast=1.0
         )
         strong = objects[(objects["peak"] > 12 * scale) & (objects["flag"] == 0)]
         sizes = np.sqrt(strong["flux"] / strong["peak"] / 1.133)

@@ -14,8 +14,9 @@ from scipy.spatial import KDTree
 from astro_sr_plugin.measurement.sky.background import Background
 from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.measurement.sky.windows import Window, cut_window
+from astro_sr_plugin.measurement.sources.extraction import extract_sources
 
-__all__ = ["CandidateFinder", "Candidates", "cut_stamps", "extract_sources"]
+__all__ = ["CandidateFinder", "Candidates", "cut_stamps"]
 
 # A single hot pixel has its whole flux in its peak; a star of FWHM 1 px has 1.7 peaks.
 _LEAST_SPREAD = 1.45
@@ -75,63 +76,6 @@ class Candidates:
             self.cutouts,
             self.segments,
         )
-
-
-def extract_sources(
-    values: NDArray[np.float32],
-    bad: NDArray[np.bool_],
-    threshold: NDArray[np.float32] | np.float32,
-    *,
-    kernel: NDArray[np.float32] | None = None,
-    minimum_area: int = 5,
-    contrast: float = 0.005,
-    levels: int = 16,
-) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """Run sep on a sky-subtracted window, with limits that a crowded window does not exceed.
-
-    Parameters
-    ----------
-    values : numpy.ndarray of float32
-        Sky-subtracted pixels.
-    bad : numpy.ndarray of bool
-        True marks unusable pixels.
-    threshold : float or numpy.ndarray
-        Detection threshold on the filtered window, in image units.
-    kernel : numpy.ndarray, optional
-        Filter; by default the 3 x 3 pyramid of SExtractor.
-    minimum_area : int
-        Smallest number of pixels above the threshold.
-    contrast : float
-        Share of the flux that a blended part must have to be split off.
-    levels : int
-        Number of levels at which blends are looked for.
-
-    Returns
-    -------
-    objects : numpy.ndarray
-        Structured array of `sep.extract`.
-    segments : numpy.ndarray of int32
-        Number of the source of each pixel, counted from 1, 0 for the sky.
-    """
-    # These belong to the whole process: raised only, so that nobody else's are lowered.
-    sep.set_extract_pixstack(max(sep.get_extract_pixstack(), 2 * values.size))
-    sep.set_sub_object_limit(max(sep.get_sub_object_limit(), 20_000))
-    if kernel is None:
-        kernel = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=np.float32)
-    objects, segments = sep.extract(
-        values,
-        1.0,
-        err=threshold,
-        mask=bad,
-        minarea=minimum_area,
-        filter_kernel=kernel,
-        filter_type="conv",
-        deblend_nthresh=levels,
-        deblend_cont=contrast,
-        clean=False,
-        segmentation_map=True,
-    )
-    return objects, segments
 
 
 class CandidateFinder:

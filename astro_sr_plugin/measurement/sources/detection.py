@@ -18,7 +18,7 @@ from astro_sr_plugin.measurement.sky.noise import measure_noise
 from astro_sr_plugin.measurement.sky.saturation import find_saturation
 from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.measurement.sky.windows import Window, check_plane, cut_window
-from astro_sr_plugin.measurement.sources.candidates import extract_sources
+from astro_sr_plugin.measurement.sources.extraction import extract_sources
 
 __all__ = ["STAR_DTYPE", "detect_stars"]
 
