@@ -8,11 +8,30 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["iter_strips", "release"]
+__all__ = ["iter_rows", "iter_strips", "release"]
 
 _STRIP_BYTES = 16 * 2**20
 # Reclaims clean pages and keeps changed ones (Linux 5.4 and later); Python has no name for it yet.
 _MADV_PAGEOUT = 21
+
+
+def iter_rows(rows: int, step: int) -> Iterator[tuple[int, int]]:
+    """Walk down the rows of a plane in strips.
+
+    Parameters
+    ----------
+    rows : int
+        Number of rows.
+    step : int
+        Rows of a strip; the last may have fewer.
+
+    Yields
+    ------
+    first, last : int
+        First row of a strip, and the one after its last.
+    """
+    for first in range(0, rows, step):
+        yield first, min(first + step, rows)
 
 
 def iter_strips(array: NDArray, *, max_bytes: int = _STRIP_BYTES) -> Iterator[NDArray]:
@@ -33,8 +52,8 @@ def iter_strips(array: NDArray, *, max_bytes: int = _STRIP_BYTES) -> Iterator[ND
     planes = [array] if array.ndim < 3 else array
     for plane in planes:
         rows = max(1, max_bytes // max(1, plane[:1].size * 8))
-        for start in range(0, len(plane), rows):
-            yield plane[start : start + rows]
+        for first, last in iter_rows(len(plane), rows):
+            yield plane[first:last]
 
 
 def release(array: NDArray) -> None:

@@ -19,8 +19,6 @@ from astro_sr_plugin.restoration.strengths import check_strength
 
 __all__ = ["denoise"]
 
-_TYPICAL_FWHM = 3.0
-
 
 def denoise(
     image: Image,
@@ -101,7 +99,7 @@ def denoise(
         parameters={"noise_correlation": frame.noise_correlation},
     )
     # Where no stars show the PSF, a typical one serves: it only sets how far the filters reach.
-    frame = frame.with_typical_psf(_TYPICAL_FWHM)
+    frame = frame.with_typical_psf()
     job = Job(engine, None, choose_runtime(runtime, device), blend=strength)
 
     def fill(sink: NDArray, errors: NDArray | None) -> None:

@@ -10,19 +10,18 @@ from astropy.nddata import CCDData
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import HDUChoice, Image, MaskLike, iter_planes
-from astro_sr_plugin.data.strips import release
+from astro_sr_plugin.data.strips import iter_rows, release
 from astro_sr_plugin.exceptions import UnchangedWarning, warn
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.models.registry import ModelLike
 from astro_sr_plugin.restoration.frame import Frame, choose_model, choose_runtime, open_frame
 from astro_sr_plugin.restoration.pipeline import Job, restore_planes
+from astro_sr_plugin.restoration.plane import ROWS
 from astro_sr_plugin.restoration.result import write_result
 
 __all__ = ["remove_stars"]
 
-_TYPICAL_FWHM = 3.0
-_ROWS = 256
 _CLEAR = 5.0
 """Light of a star's brightest pixel in noise sigma; what is less is the noise of the sky."""
 
@@ -105,11 +104,11 @@ def remove_stars(
         parameters={"noise_correlation": frame.noise_correlation},
     )
     # Where no stars show the PSF, a typical one serves: it only sets how far the filters reach.
-    typical = frame.with_typical_psf(_TYPICAL_FWHM)
+    typical = frame.with_typical_psf()
     bare = replace(
         typical,
         planes=tuple(
-            plane.without_far_light() if plane.usable else plane for plane in typical.planes
+            plane.without_extended_light() if plane.usable else plane for plane in typical.planes
         ),
     )
     job = Job(engine, None, choose_runtime(runtime, device), keep_flux=False)
@@ -155,8 +154,8 @@ def _subtract(frame: Frame, starless: NDArray, sink: NDArray) -> int:
         frame.indexed(), iter_planes(frame.parts.data), strict=True
     ):
         threshold = _CLEAR * source.image_sigma if source.usable else np.inf
-        for first in range(0, len(plane), _ROWS):
-            rows = slice(first, first + _ROWS)
+        for strip in iter_rows(len(plane), ROWS):
+            rows = slice(*strip)
             original = np.asarray(plane[rows], dtype=np.float64)
             with np.errstate(invalid="ignore", over="ignore"):
                 difference = original - starless[index][rows]

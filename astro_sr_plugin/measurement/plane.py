@@ -16,15 +16,19 @@ from astropy.nddata import (
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import Unpacked, iter_planes
-from astro_sr_plugin.measurement.psf.extended import measure_wings
+from astro_sr_plugin.measurement.psf.extended import measure_extended_psf
 from astro_sr_plugin.measurement.psf.field import PSFField, fit_psf_field
 from astro_sr_plugin.measurement.psf.model import PlanePSF
 from astro_sr_plugin.measurement.psf.moffat import (
+    DEFAULT_BETA,
+    DEFAULT_FWHM,
+    LEAST_CONFIDENCE,
     PSFGrid,
     PSFMeasurement,
     detection_sigma,
     fit_psf,
 )
+from astro_sr_plugin.measurement.psf.profiles import StarProfile
 from astro_sr_plugin.measurement.sky.background import (
     Background,
     lower_background,
@@ -38,9 +42,17 @@ from astro_sr_plugin.measurement.sky.saturation import find_highest, find_satura
 from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.measurement.sky.windows import iterate_strips
 from astro_sr_plugin.measurement.sources.candidates import CandidateFinder
+from astro_sr_plugin.measurement.sources.detection import detect_stars
 
-__all__ = ["MeasuredPlane", "open_planes"]
+__all__ = ["DETECTION_NSIGMA", "MeasuredPlane", "open_planes"]
 
+DETECTION_NSIGMA = 5.0
+"""Detection threshold of `MeasuredPlane.sources`, in standard deviations of the filtered noise."""
+_BETA_RANGE = (1.5, 20.0)
+"""Moffat exponents with which stars are detected: beyond them the profile hardly changes."""
+_CORRELATED = 1.5
+"""Factor by which correlated noise raises the error of a flux from which the detection threshold
+rises with it; below, the matched filter copes with it."""
 _FAINTEST_TONE = 1e-4
 """Noise of a picture that has none, as a part of its range."""
 _LEAST_SIGMA = 1e-25
@@ -212,6 +224,38 @@ class MeasuredPlane:
             moffat = self._field.mean()
         return PlanePSF(moffat, self._psf_image, self._field, moffat.fwhm_error / moffat.fwhm)
 
+    @cached_property
+    def star_profile(self) -> StarProfile:
+        """Round profile with which stars are detected: the measured one, or a typical one."""
+        psf = self.psf.moffat
+        if np.isfinite(psf.fwhm) and psf.confidence_value > LEAST_CONFIDENCE:
+            return StarProfile(psf.fwhm, float(np.clip(psf.beta, *_BETA_RANGE)))
+        return StarProfile(DEFAULT_FWHM, DEFAULT_BETA)
+
+    @cached_property
+    def sources(self) -> NDArray[Any]:
+        """Catalogue of the sources above 5 sigma, stars and galaxies, brightest first.
+
+        The columns are those of `~astro_sr_plugin.measurement.sources.detection.STAR_DTYPE`; the
+        column ``extended`` tells galaxies and nebulosity from stars.
+        """
+        return self.find_sources(DETECTION_NSIGMA, self.saturation)
+
+    def find_sources(self, nsigma: float, saturation: float | None) -> NDArray[Any]:
+        """Detect sources with another threshold or saturation level than `sources` has."""
+        factor = max(1.0, self.noise.correlated_sigma_ratio / _CORRELATED)
+        return detect_stars(
+            self.data,
+            fwhm=self.star_profile.fwhm,
+            beta=self.star_profile.beta,
+            sigma=self.detection_sigma * factor,
+            nsigma=nsigma,
+            mask=self.unusable,
+            saturation=np.inf if saturation is None else saturation,
+            background=self.background,
+            galaxies=True,
+        )
+
     def psf_grid(self, grid: tuple[int, int]) -> PSFGrid | None:
         """Measure the shape of the stars on a grid (gy, gx) over the field."""
         return fit_psf(self.candidates, self.noise, grid).grid
@@ -226,7 +270,7 @@ class MeasuredPlane:
 
     @cached_property
     def _psf_image(self) -> NDArray[np.float32] | None:
-        return measure_wings(
+        return measure_extended_psf(
             self.data,
             self._moffat if self._field is None else self._field,
             background=self.background,

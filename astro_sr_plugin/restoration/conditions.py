@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from astro_sr_plugin.measurement.psf.field import PSFField
+from astro_sr_plugin.measurement.psf.moffat import DEFAULT_BETA
 from astro_sr_plugin.measurement.psf.profiles import MoffatProfile
 from astro_sr_plugin.models.filters import FILTER_RADIUS, gaussian_kernel, make_moffat_psf
 from astro_sr_plugin.models.spec import Conditions, PSFNodes
 from astro_sr_plugin.restoration.plane import NormalisedPlane
-from astro_sr_plugin.restoration.psf import DEFAULT_BETA
 
 __all__ = ["make_conditions", "target_image"]
 

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, gaussian_filter, shift, spline_filter
+from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from astro_sr_plugin.data.strips import iter_rows
+from astro_sr_plugin.measurement.psf.star_fit import SplinePSF, cut_around, fit_star, light_weight
 from astro_sr_plugin.measurement.sources.hot_pixels import Window, find_hot_pixels
 
-__all__ = ["Cores", "fit_cores", "light_weight", "spline_coefficients"]
+__all__ = ["Cores", "fit_cores"]
 
 PSFSource = NDArray[np.float32] | Callable[[float, float], NDArray[np.float32]]
 """PSF on the pixels of the plane, odd sides, sum 1 or less; or what gives it at a place."""
@@ -125,19 +127,19 @@ def fit_cores(
     """
     places = np.concatenate(
         [
-            np.argwhere(window(first, min(first + rows, shape[0]), 0, shape[1])[2]) + (first, 0)
-            for first in range(0, shape[0] if stars else 0, rows)
+            np.argwhere(window(first, last, 0, shape[1])[2]) + (first, 0)
+            for first, last in iter_rows(shape[0] if stars else 0, rows)
         ]
         or [np.empty((0, 2), dtype=np.int64)]
     )
     centre = psf((shape[0] - 1) / 2, (shape[1] - 1) / 2) if callable(psf) else psf
     hot = find_hot_pixels(window, shape, centre, rows)
     parts = [] if hot is None else [hot]
-    coefficients = spline_coefficients(centre)
+    spline = SplinePSF(centre)
     for blob in _connected(places) if 0 < len(places) <= _MOST_PIXELS else ():
         if callable(psf):
-            coefficients = spline_coefficients(psf(*blob.mean(axis=0)))
-        part = _fit_star(window, shape, blob, coefficients, fwhm)
+            spline = SplinePSF(psf(*blob.mean(axis=0)))
+        part = _fit_core(window, shape, blob, spline, fwhm)
         if part is None:
             part = _smooth_over(window, shape, blob, fwhm)
         if part is not None:
@@ -150,19 +152,6 @@ def fit_cores(
     return Cores(pixels[first, 0], pixels[first, 1], values[first], aside[first])
 
 
-def spline_coefficients(psf: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Prepare a PSF for `scipy.ndimage.shift` with ``prefilter=False``: many stars share it."""
-    return np.asarray(spline_filter(psf.astype(np.float64), order=3, mode="constant"))
-
-
-def light_weight(data: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Weights of pixels, in noise sigma, for the fit of a star.
-
-    Noise of the sky and of the light, and errors of the PSF.
-    """
-    return 1 / (1 + 0.1 * np.maximum(data, 0) + (0.03 * data) ** 2)
-
-
 def _connected(places: NDArray[np.int64]) -> Iterable[NDArray[np.int64]]:
     """Group pixels that touch, diagonally too."""
     pairs = cKDTree(places).query_pairs(1.5, output_type="ndarray")
@@ -172,46 +161,39 @@ def _connected(places: NDArray[np.int64]) -> Iterable[NDArray[np.int64]]:
     return np.split(places[order], np.searchsorted(label[order], np.arange(1, count)))
 
 
-def _fit_star(
+def _fit_core(
     window: Window,
     shape: tuple[int, int],
     blob: NDArray[np.int64],
-    coefficients: NDArray[np.float64],
+    psf: SplinePSF,
     fwhm: float,
 ) -> _Part | None:
     """Let a fitted star take the place of ``blob``; None if none fits."""
-    reach = coefficients.shape[0] // 2
     y, x = blob.mean(axis=0)
     row, column = round(y), round(x)
     around = 2 * fwhm + np.sqrt(len(blob) / np.pi)
     furthest = np.abs(blob - (row, column)).max() + 2
-    radius = min(math.ceil(max(around, furthest)), reach - 2)
-    y0, y1 = max(0, row - radius), min(shape[0], row + radius + 1)
-    x0, x1 = max(0, column - radius), min(shape[1], column + radius + 1)
-    own = blob - (y0, x0)
-    if np.any(own < 0) or np.any(own >= (y1 - y0, x1 - x0)):
+    radius = min(math.ceil(max(around, furthest)), psf.reach - 2)
+    place, part = cut_around(row, column, radius, psf.reach, shape)
+    own = blob - (place.y0, place.x0)
+    if np.any(own < 0) or np.any(own >= place.shape):
         return None
-    data, invalid, saturated = window(y0, y1, x0, x1)
+    data, invalid, saturated = window(*place)
     usable = ~binary_dilation(saturated | invalid)
     if usable.sum() < _FEWEST_PIXELS:
         return None
-    part = np.s_[reach + y0 - row : reach + y1 - row, reach + x0 - column : reach + x1 - column]
     weight = light_weight(data[usable])
     # A nebula may lie under the star: what is left at the rim says how bright.
     rows, columns = np.indices(data.shape)
-    rim = usable & (np.hypot(rows - (y - y0), columns - (x - x0)) > _RIM * radius)
-    doubt = _LEAST_SKY + (abs(float(np.median(data[rim]))) if rim.any() else 0.0)
+    rim = usable & (np.hypot(rows - (y - place.y0), columns - (x - place.x0)) > _RIM * radius)
+    sky_error = _LEAST_SKY + (abs(float(np.median(data[rim]))) if rim.any() else 0.0)
     for _ in range(_STEPS):
-        moved = shift(coefficients, (y - row, x - column), order=3, prefilter=False)
-        slopes = np.gradient(moved)
-        model = moved[part]
-        shapes = (model, slopes[0][part], slopes[1][part], np.ones_like(model))
-        basis = np.stack([shape[usable] for shape in shapes])
-        normal = (basis * weight) @ basis.T
-        normal[3, 3] += doubt**-2
-        if not np.linalg.cond(normal) < 1e12:
+        moved = psf.moved(y - row, x - column)
+        terms = (image[part][usable] for image in (moved, *np.gradient(moved)))
+        fit = fit_star(data[usable], weight, *terms, sky_error=sky_error)
+        if fit is None:
             return None
-        flux, along_y, along_x, sky = np.linalg.solve(normal, (basis * weight) @ data[usable])
+        (flux, along_y, along_x), sky = fit
         if not flux > 0:
             return None
         # A star that moves by d changes by -d times its slope.
@@ -219,7 +201,7 @@ def _fit_star(
         x -= np.clip(along_x / flux, -_LARGEST_STEP, _LARGEST_STEP)
         if max(abs(y - row), abs(x - column)) > 0.5 * radius:
             return None
-    model = shift(coefficients, (y - row, x - column), order=3, prefilter=False)[part] * flux
+    model = psf.moved(y - row, x - column)[part] * flux
     left = np.abs(data - sky - model)[usable] @ model[usable]
     left /= np.abs(data - sky)[usable] @ model[usable]
     inside = model[own[:, 0], own[:, 1]] + sky

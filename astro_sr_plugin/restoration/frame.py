@@ -17,6 +17,7 @@ from astro_sr_plugin.data.wcs import scale_wcs_header
 from astro_sr_plugin.exceptions import warn
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.measurement.plane import open_planes
+from astro_sr_plugin.measurement.psf.moffat import DEFAULT_FWHM
 from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.measurement.sky.pixels import describe_fill
 from astro_sr_plugin.models.registry import ModelLike, default_model, load_model, with_errors
@@ -76,19 +77,14 @@ class Frame:
         """The largest correlation of the noise of neighbouring pixels."""
         return max(plane.noise_correlation for plane in self.usable)
 
-    def with_typical_psf(self, fwhm: float) -> Frame:
-        """Return the frame with a profile of ``fwhm`` for planes whose PSF is not known."""
-        return replace(
-            self,
-            planes=tuple(
-                plane
-                if plane.psf.known
-                else replace(
-                    plane, psf=replace(plane.psf, moffat=replace(plane.psf.moffat, fwhm=fwhm))
-                )
-                for plane in self.planes
-            ),
-        )
+    def with_typical_psf(self) -> Frame:
+        """Return the frame with the FWHM of a typical star for planes whose PSF is not known."""
+        planes = list(self.planes)
+        for k, plane in enumerate(planes):
+            if not plane.psf.known:
+                typical = replace(plane.psf.moffat, fwhm=DEFAULT_FWHM)
+                planes[k] = replace(plane, psf=replace(plane.psf, moffat=typical))
+        return replace(self, planes=tuple(planes))
 
     @property
     def dtype(self) -> np.dtype:

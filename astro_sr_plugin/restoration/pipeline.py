@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from astro_sr_plugin.data.strips import release
+from astro_sr_plugin.data.strips import iter_rows, release
 from astro_sr_plugin.inference.predictor import Predictor
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.models.spec import Conditions, Model
@@ -225,10 +225,8 @@ def _copy_plane(plane: NDArray, job: Job, sink: NDArray) -> None:
 
 
 def row_blocks(rows: int, scale: int = 1) -> Iterator[tuple[int, int]]:
-    """Yield the first and last-plus-one input rows of blocks that a plane is worked through in."""
-    step = ROWS // scale // BLOCK * BLOCK
-    for first in range(0, rows, step):
-        yield first, min(first + step, rows)
+    """Walk down the input rows of a plane in strips of whole blocks of `FluxLedger`."""
+    return iter_rows(rows, ROWS // scale // BLOCK * BLOCK)
 
 
 def _over_planes(runtime: Runtime, planes: int) -> Iterator[Runtime]:

@@ -18,7 +18,7 @@ from astro_sr_plugin.measurement.sky.pixels import ScaledPlane
 from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.models.spec import Conditions
 from astro_sr_plugin.restoration.cores import Cores, fit_cores
-from astro_sr_plugin.restoration.far_light import FarLight, fit_far_light
+from astro_sr_plugin.restoration.extended_light import ExtendedLight, fit_extended_light
 from astro_sr_plugin.restoration.missing import (
     HOLE_RADIUS,
     MISSING_MARGIN,
@@ -49,15 +49,15 @@ class NormalisedPlane:
         False for a plane without data, or constant: it comes back as it is.
     cores : Cores or None
         What stands for saturated and hot pixels.
-    far_light : FarLight or None
-        Halos and spikes of bright stars, which are taken off.
+    extended_light : ExtendedLight or None
+        Halos and spikes of bright stars, which are subtracted.
     """
 
     measured: MeasuredPlane
     psf: PlanePSF
     usable: bool = True
     cores: Cores | None = None
-    far_light: FarLight | None = None
+    extended_light: ExtendedLight | None = None
 
     @property
     def plane(self) -> NDArray:
@@ -173,9 +173,10 @@ class NormalisedPlane:
         cores = fit_cores(self.window, self.shape, psf, conditions.fwhm, ROWS, stars=stars)
         return replace(self, cores=cores)
 
-    def without_far_light(self) -> NormalisedPlane:
+    def without_extended_light(self) -> NormalisedPlane:
         """Return the plane without halos and spikes; its PSF is then the Moffat profile alone."""
-        return replace(self, psf=replace(self.psf, image=None), far_light=fit_far_light(self))
+        light = fit_extended_light(self)
+        return replace(self, psf=replace(self.psf, image=None), extended_light=light)
 
     def window(
         self, y0: int, y1: int, x0: int, x1: int
@@ -186,8 +187,8 @@ class NormalisedPlane:
             raw = raw.astype(np.float64 if raw.dtype.itemsize > 4 else np.float32)
         invalid = self.mask[y0:y1, x0:x1]
         level = self.background.level_at(y0, y1, x0, x1)
-        if self.far_light is not None:
-            level = level + self.far_light.on(y0, y1, x0, x1)
+        if self.extended_light is not None:
+            level = level + self.extended_light.on(y0, y1, x0, x1)
         with np.errstate(invalid="ignore", over="ignore"):
             values = ((raw - level) / self.noise(y0, y1, x0, x1)).astype(np.float32)
             saturated = raw >= self.saturation

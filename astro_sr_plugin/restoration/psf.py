@@ -15,18 +15,16 @@ from astro_sr_plugin.data.formats.registry import read_image
 from astro_sr_plugin.exceptions import InputError, UnchangedWarning, warn
 from astro_sr_plugin.measurement.plane import MeasuredPlane
 from astro_sr_plugin.measurement.psf.model import PlanePSF
-from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement
+from astro_sr_plugin.measurement.psf.moffat import DEFAULT_BETA, PSFMeasurement
 from astro_sr_plugin.models.filters import FILTER_RADIUS
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 
-__all__ = ["DEFAULT_BETA", "PSFLike", "join_names", "make_given_psf", "normalise_planes"]
+__all__ = ["PSFLike", "join_names", "make_given_psf", "normalise_planes"]
 
 PSFLike = float | Sequence[float] | NDArray | str | os.PathLike[str] | None
 """``fwhm``, ``(fwhm, beta)``, ``(fwhm, beta, ellipticity, theta)``, an image of the PSF, or its
 file."""
 
-DEFAULT_BETA = 3.5
-"""Moffat beta where none is known; the atmosphere makes 2.5 to 4.8 (Trujillo et al. 2001)."""
 _GIVEN_ERROR, _BORROWED_ERROR = 0.01, 0.05
 """Relative errors of a FWHM that the user gives, and of one that another plane shows."""
 

@@ -12,21 +12,16 @@ from scipy.ndimage import binary_dilation
 from astro_sr_plugin.data.nddata import HDUChoice, Image, unpack
 from astro_sr_plugin.data.pixel_kind import check_linear
 from astro_sr_plugin.exceptions import InputError, warn
-from astro_sr_plugin.measurement.plane import MeasuredPlane, open_planes
+from astro_sr_plugin.measurement.plane import DETECTION_NSIGMA, MeasuredPlane, open_planes
 from astro_sr_plugin.measurement.psf.profiles import StarProfile
 from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.measurement.sky.pixels import describe_fill
 from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.measurement.sky.windows import Window, cut_window, iterate_strips
-from astro_sr_plugin.measurement.sources.detection import detect_stars
 from astro_sr_plugin.stars.spikes import follow_halo, follow_spikes, sample_rays
 
 __all__ = ["mask_planes", "star_mask"]
 
-_DEFAULT_FWHM = 3.0
-_DEFAULT_BETA = 3.5
-_LEAST_CONFIDENCE = 0.02
-"""Confidence of a PSF below which the default profile is as good."""
 # Peaks over the noise from which halos and spikes are looked for.
 _BRIGHT = 100.0
 _FARTHEST = 400
@@ -104,7 +99,7 @@ def star_mask(
 
 def mask_planes(
     planes: Sequence[MeasuredPlane],
-    nsigma: float = 5.0,
+    nsigma: float = DETECTION_NSIGMA,
     radius_factor: float = 1.0,
     saturation: float | None = None,
     *,
@@ -131,22 +126,12 @@ def _mask_plane(
     spikes: bool,
 ) -> None:
     """Add the stars of one plane to `result`."""
-    sigma, psf = plane.detection_sigma, plane.psf.moffat
-    known = np.isfinite(psf.fwhm) and psf.confidence_value > _LEAST_CONFIDENCE
-    profile = StarProfile(
-        psf.fwhm if known else _DEFAULT_FWHM,
-        float(np.clip(psf.beta, 1.5, 20)) if known else _DEFAULT_BETA,
-    )
-    stars = detect_stars(
-        plane.data,
-        fwhm=profile.fwhm,
-        beta=profile.beta,
-        sigma=sigma * max(1.0, plane.noise.correlated_sigma_ratio / 1.5),
-        nsigma=nsigma,
-        mask=plane.unusable,
-        saturation=np.inf if saturation is None else saturation,
-        background=plane.background,
-    )
+    sigma, profile = plane.detection_sigma, plane.star_profile
+    if nsigma == DETECTION_NSIGMA and saturation == plane.saturation:
+        sources = plane.sources
+    else:
+        sources = plane.find_sources(nsigma, saturation)
+    stars = sources[~sources["extended"]]
     radii = _radii(stars, profile, sigma) * radius_factor
     amplitude = profile.amplitude(stars["flux"]) / sigma
     bright = (amplitude > _BRIGHT) | stars["saturated"]

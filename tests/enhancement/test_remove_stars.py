@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.models.filters import make_moffat_psf
-from astro_sr_plugin.restoration.far_light import FarLight
+from astro_sr_plugin.restoration.extended_light import ExtendedLight
 from benchmarks.figures.star_removal import measure_removal
 from benchmarks.truth.star_removal import make_starry
 
@@ -175,10 +175,12 @@ def test_halos_do_not_depend_on_tiles(with_halos):
     np.testing.assert_array_equal(again.astype(np.float64) + stars, image.astype(np.float64))
 
 
-def test_far_light_is_the_same_in_any_window():
+def test_extended_light_is_the_same_in_any_window():
     rng = np.random.default_rng(3)
     rows = np.sort(rng.integers(0, 90, 12))
-    light = FarLight(rows, rng.integers(0, 70, 12), rng.random((12, 21, 21)).astype(np.float32))
+    light = ExtendedLight(
+        rows, rng.integers(0, 70, 12), rng.random((12, 21, 21)).astype(np.float32)
+    )
     whole = light.on(-15, 105, -15, 85)
     assert whole.sum() == pytest.approx(light.stamps.sum(), rel=1e-5)
     for y0, y1, x0, x1 in ((0, 90, 0, 70), (3, 4, 5, 6), (40, 77, 60, 85), (-15, -10, 0, 9)):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from astro_sr_plugin.measurement.psf.extended import measure_wings
+from astro_sr_plugin.measurement.psf.extended import measure_extended_psf
 from astro_sr_plugin.measurement.psf.moffat import measure_psf
 from astro_sr_plugin.measurement.psf.profiles import moffat_stamp
 from astro_sr_plugin.measurement.sky.background import measure_background
@@ -52,7 +52,7 @@ def measure(image):
     noise = measure_noise(image, background=background)
     saturation = find_saturation(image, level=background.level, rms=background.rms)
     psf = measure_psf(image, background=background, noise=noise, saturation=saturation)
-    return psf, measure_wings(
+    return psf, measure_extended_psf(
         image, psf, background=background, sigma=noise.sigma, saturation=saturation
     )
 
@@ -87,7 +87,7 @@ def test_a_halo_of_which_only_the_inner_rings_are_seen_ends_there():
     bright = plane > 0.3 * np.sort(plane.ravel())[-200]
     bright |= gaussian_filter(plane, 1.0) > 200 * noise.sigma
     far = distance_transform_edt(~bright) > 11
-    image = measure_wings(plane, psf, background=background, sigma=noise.sigma, mask=far)
+    image = measure_extended_psf(plane, psf, background=background, sigma=noise.sigma, mask=far)
     assert image is not None
     assert np.isfinite(image).all()
     assert 0.9 < image.sum() <= 1.001

@@ -12,8 +12,10 @@ from astropy.nddata import CCDData
 import astro_sr_plugin as asr
 from astro_sr_plugin.measurement import plane as measurement
 
-PARTS = ("open_plane", "measure_background", "measure_noise", "fit_psf", "measure_wings")
-ALL = dict.fromkeys(PARTS, 1)
+MEASURED = ("open_plane", "measure_background", "measure_noise", "fit_psf", "measure_extended_psf")
+PARTS = (*MEASURED, "detect_stars")
+ALL = dict.fromkeys(MEASURED, 1)
+WITH_SOURCES = dict.fromkeys(PARTS, 1)
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +50,9 @@ def calls(monkeypatch):
         (lambda image: asr.measure(image), ALL),
         (lambda image: asr.denoise(image, model="wiener"), ALL),
         (lambda image: asr.deconvolve(image, model="wiener"), ALL),
-        (lambda image: asr.deconvolve(image, model="wiener", stars=0.5), ALL),
+        (lambda image: asr.deconvolve(image, model="wiener", stars=0.5), WITH_SOURCES),
         (lambda image: asr.super_resolve(image, model="wiener"), ALL),
-        (lambda image: asr.star_mask(image), ALL),
+        (lambda image: asr.star_mask(image), WITH_SOURCES),
     ],
     ids=["measure", "denoise", "deconvolve", "two strengths", "super-resolve", "star mask"],
 )
@@ -62,7 +64,7 @@ def test_each_part_is_measured_once(work, parts, image, calls):
 def test_a_given_psf_is_not_measured(image, calls):
     asr.deconvolve(image, model="wiener", psf=(3.0, 3.5))
     assert calls["measure_noise"] == 1
-    assert calls["fit_psf"] == calls["measure_wings"] == 0
+    assert calls["fit_psf"] == calls["measure_extended_psf"] == 0
 
 
 def test_a_measurement_serves_again(image, calls):
@@ -70,7 +72,8 @@ def test_a_measurement_serves_again(image, calls):
     calls.clear()
     sharp = asr.deconvolve(image, model="wiener", measured=measured)
     mask = asr.star_mask(image, measured=measured)
-    assert not calls
+    asr.star_mask(image, measured=measured, radius_factor=2.0)
+    assert calls == {"detect_stars": 1}
     np.testing.assert_array_equal(sharp.data, asr.deconvolve(image, model="wiener").data)
     np.testing.assert_array_equal(mask, asr.star_mask(image))
 

@@ -16,11 +16,12 @@ from astro_sr_plugin.measurement.psf.field import PSFField
 from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement
 from astro_sr_plugin.measurement.psf.profiles import STAMP_RADIUS, moffat_stamp
 from astro_sr_plugin.measurement.psf.seeing import kolmogorov_stamp
+from astro_sr_plugin.measurement.psf.star_fit import fit_star
 from astro_sr_plugin.measurement.sky.background import Background
 from astro_sr_plugin.measurement.sky.windows import check_plane, cut_window, spread_windows
 from astro_sr_plugin.measurement.sources.extraction import extract_sources
 
-__all__ = ["measure_wings"]
+__all__ = ["measure_extended_psf"]
 
 _Y, _X = np.mgrid[-STAMP_RADIUS : STAMP_RADIUS + 1, -STAMP_RADIUS : STAMP_RADIUS + 1]
 _DISTANCE, _ANGLE = np.hypot(_X, _Y), np.arctan2(_Y, _X)
@@ -59,7 +60,7 @@ _FEWEST_FOR_CORE = 15
 _RINGS = (0.8, 1.2, 1.6, 2.1, 2.7, 3.5, 4.5, 6.0, 8.0, 10.5)
 
 
-def measure_wings(
+def measure_extended_psf(
     plane: ArrayLike,
     psf: PSFMeasurement | PSFField,
     *,
@@ -202,8 +203,11 @@ def _fit_star(
     if near.sum() < 12 or ring.sum() < 8:
         return None
     profile = moffat_stamp(psf, x, y, r)
-    weight = near / (1 + np.maximum(stamp, 0))
-    flux = float((weight * profile * stamp).sum() / (weight * profile**2).sum())
+    weight = 1 / (1 + np.maximum(stamp[near], 0))
+    found = fit_star(stamp[near], weight, profile[near], sky_error=0.0)
+    if found is None:
+        return None
+    flux = float(found[0][0])
     # A galaxy is not a star: its light does not fall off as the profile does.
     if not flux > 0 or np.median(stamp[ring]) > 2 * flux * np.median(profile[ring]) + 3:
         return None

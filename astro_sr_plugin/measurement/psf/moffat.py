@@ -20,6 +20,9 @@ from astro_sr_plugin.measurement.sky.windows import Window, check_plane, spread_
 from astro_sr_plugin.measurement.sources.candidates import CandidateFinder, Candidates, cut_stamps
 
 __all__ = [
+    "DEFAULT_BETA",
+    "DEFAULT_FWHM",
+    "LEAST_CONFIDENCE",
     "PSFGrid",
     "PSFMeasurement",
     "detection_sigma",
@@ -28,6 +31,11 @@ __all__ = [
     "small_windows",
 ]
 
+DEFAULT_FWHM, DEFAULT_BETA = 3.0, 3.5
+"""FWHM in pixels and Moffat exponent of a typical star, where the PSF is not known; the atmosphere
+makes beta 2.5 to 4.8 (Trujillo et al. 2001)."""
+LEAST_CONFIDENCE = 0.02
+"""Confidence of a measured PSF below which the typical star is as good a guess."""
 _SMALL_WINDOW, _SMALL_WINDOW_COUNT = 512, 16
 _WINDOW, _WINDOW_COUNT = 1024, 12
 _MOST_IN_WINDOW = 80

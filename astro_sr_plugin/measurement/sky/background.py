@@ -17,6 +17,7 @@ from scipy.ndimage import (
     median_filter,
 )
 
+from astro_sr_plugin.data.strips import iter_rows
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.sky.coarse import (
     ROUNDING,
@@ -248,9 +249,7 @@ def lower_background(
     ny, nx = background.shape
     depth = np.zeros((-(-ny // _BLOCK), -(-nx // _BLOCK)), np.float32)
     empty = np.zeros(depth.shape, dtype=bool)
-    height = 64 * _BLOCK
-    for y0 in range(0, ny, height):
-        y1 = min(y0 + height, ny)
+    for y0, y1 in iter_rows(ny, 64 * _BLOCK):
         values, bad = cut_window(data, excluded, Window(y0, y1, 0, nx))
         values -= background.level_at(y0, y1, 0, nx)
         values[bad] = 0.0

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from astro_sr_plugin.data.strips import iter_rows
 from astro_sr_plugin.measurement.sky.unusable import UnusablePixels, find_unusable, sample_spread
 
 __all__ = ["PlanePixels", "ScaledPlane", "describe_fill", "open_plane", "plane_name"]
@@ -93,8 +94,8 @@ def open_plane(plane: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> Pl
 def _largest(plane: NDArray[Any]) -> float:
     """Return the largest finite distance from 0 of a plane most of whose pixels are 0."""
     largest = 0.0
-    for y0 in range(0, len(plane), 256):
-        rows = np.asarray(plane[y0 : y0 + 256], dtype=np.float64)
+    for y0, y1 in iter_rows(len(plane), 256):
+        rows = np.asarray(plane[y0:y1], dtype=np.float64)
         largest = max(largest, float(np.abs(rows[np.isfinite(rows)]).max(initial=0.0)))
     return largest
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, binary_propagation
 
-from astro_sr_plugin.data.strips import release
+from astro_sr_plugin.data.strips import iter_rows, release
 from astro_sr_plugin.measurement.sky.fill import FillArea, constant_blocks, find_fill_areas, nearly
 
 __all__ = ["UnusablePixels", "find_unusable", "sample_spread"]
@@ -214,10 +214,8 @@ def _scan(plane: Any, mask: NDArray[np.bool_] | None, limits: tuple[float, float
 
 
 def _strips(shape: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """Yield the first and last-plus-one rows of strips that begin at whole blocks."""
-    height = max(_BLOCK, _STRIP_PIXELS // shape[1] // _BLOCK * _BLOCK)
-    for y0 in range(0, shape[0], height):
-        yield y0, min(y0 + height, shape[0])
+    """Walk down a plane in strips of whole blocks."""
+    return iter_rows(shape[0], max(_BLOCK, _STRIP_PIXELS // shape[1] // _BLOCK * _BLOCK))
 
 
 def _mark_fill(plane: Any, areas: list[FillArea]) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from astro_sr_plugin.data.strips import iter_rows
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.sky.unusable import UnusablePixels, find_unusable
 
@@ -109,9 +110,8 @@ def cut_window(
 def iterate_strips(shape: tuple[int, int], pixels: int = 4_000_000) -> Iterator[Window]:
     """Yield full-width windows of about `pixels` pixels that together cover the plane."""
     ny, nx = shape
-    height = max(1, pixels // nx)
-    for y0 in range(0, ny, height):
-        yield Window(y0, min(y0 + height, ny), 0, nx)
+    for y0, y1 in iter_rows(ny, max(1, pixels // nx)):
+        yield Window(y0, y1, 0, nx)
 
 
 def spread_windows(shape: tuple[int, int], size: int = 1024, count: int = 12) -> list[Window]:

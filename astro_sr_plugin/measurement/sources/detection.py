@@ -11,7 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import KDTree
 
 from astro_sr_plugin.exceptions import InputError
-from astro_sr_plugin.measurement.psf.moffat import measure_psf
+from astro_sr_plugin.measurement.psf.moffat import (
+    DEFAULT_FWHM,
+    LEAST_CONFIDENCE,
+    measure_psf,
+)
 from astro_sr_plugin.measurement.psf.profiles import StarProfile
 from astro_sr_plugin.measurement.sky.background import Background, measure_background
 from astro_sr_plugin.measurement.sky.noise import measure_noise
@@ -42,7 +46,6 @@ STAR_DTYPE = np.dtype(
 
 _WINDOW = 1536
 _MARGIN = 128
-_DEFAULT_FWHM = 3.0
 _SATURATED_PIXELS = 3
 # Where stars are wider than this in pixels, a filter of this share of their width comes second.
 _WIDE = 2.5
@@ -126,8 +129,8 @@ def detect_stars(
             psf = measure_psf(
                 data, mask=excluded, background=background, noise=noise, saturation=saturation
             )
-            usable = np.isfinite(psf.fwhm) and psf.confidence_value > 0.02
-            fwhm = psf.fwhm if usable else _DEFAULT_FWHM
+            usable = np.isfinite(psf.fwhm) and psf.confidence_value > LEAST_CONFIDENCE
+            fwhm = psf.fwhm if usable else DEFAULT_FWHM
             beta = psf.beta if usable else beta
     if not np.isfinite(sigma) or sigma <= 0:
         sigma = max(background.rms, 1e-6 * float(abs(background.level)), 1e-30)

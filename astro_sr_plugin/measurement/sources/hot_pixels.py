@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from astro_sr_plugin.data.strips import iter_rows
+
 __all__ = ["find_hot_pixels"]
 
 Window = Callable[
@@ -51,8 +53,7 @@ def find_hot_pixels(
     around = psf[y - 1, x] + psf[y + 1, x] + psf[y, x - 1] + psf[y, x + 1]
     least = _SHARE * float(around / 4 / psf[y, x])
     found = []
-    for first in range(0, shape[0], rows):
-        last = min(first + rows, shape[0])
+    for first, last in iter_rows(shape[0], rows):
         low, high = max(0, first - _PASSES), min(shape[0], last + _PASSES)
         values, invalid, saturated = window(low, high, 0, shape[1])
         recorded = values.copy()

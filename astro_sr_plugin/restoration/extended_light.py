@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, shift
 
 from astro_sr_plugin.measurement.psf.profiles import MoffatProfile, moffat_stamp
-from astro_sr_plugin.measurement.sources.detection import detect_stars
-from astro_sr_plugin.restoration.cores import light_weight, spline_coefficients
+from astro_sr_plugin.measurement.psf.star_fit import SplinePSF, cut_around, fit_star, light_weight
 
 if TYPE_CHECKING:
     from astro_sr_plugin.restoration.plane import NormalisedPlane
 
-__all__ = ["FarLight", "fit_far_light"]
+__all__ = ["ExtendedLight", "fit_extended_light"]
 
 _LEAST = 0.2  # sigma, of the brightest pixel of a star's halo and spikes
 _RIM = 12  # pixels
@@ -26,7 +25,7 @@ _FEWEST_PIXELS = 30
 
 
 @dataclass(frozen=True, eq=False)
-class FarLight:
+class ExtendedLight:
     """What bright stars have beside the profile of their cores.
 
     Attributes
@@ -54,7 +53,7 @@ class FarLight:
         return canvas[side:-side, side:-side]
 
 
-def fit_far_light(source: NormalisedPlane) -> FarLight | None:
+def fit_extended_light(source: NormalisedPlane) -> ExtendedLight | None:
     """Fit the measured point-spread function to the bright stars of a plane.
 
     What the function has beside its Moffat profile, beyond one FWHM from the middle and above its
@@ -67,36 +66,29 @@ def fit_far_light(source: NormalisedPlane) -> FarLight | None:
 
     Returns
     -------
-    FarLight or None
+    ExtendedLight or None
         None if the Moffat profile says all, or no star is bright enough to show more.
     """
     if source.psf.image is None:
         return None
     image, moffat = source.psf.image.astype(np.float64), source.psf.moffat
     beside = _beside_the_core(image, moffat.fwhm, moffat.beta)
-    stars = detect_stars(
-        source.plane,
-        fwhm=moffat.fwhm,
-        beta=moffat.beta,
-        sigma=source.sigma,
-        mask=source.mask,
-        saturation=source.saturation,
-        background=source.background,
-    )
+    sources = source.measured.sources
+    stars = sources[~sources["extended"]]
     # Fluxes of saturated stars are too small here, but not by so much.
     stars = stars[stars["flux"] * beside.max() > _LEAST * source.sigma]
     stars = stars[np.argsort(np.round(stars["y"]))]
-    coefficients = spline_coefficients(image)
+    spline = SplinePSF(image)
     rows, columns, stamps = [], [], []
     for x, y in zip(stars["x"].tolist(), stars["y"].tolist(), strict=True):
-        flux = _flux_of(source, coefficients, x, y)
+        flux = _fit_flux(source, spline, x, y)
         if flux > 0:
             rows.append(round(y))
             columns.append(round(x))
             stamps.append(flux * shift(beside, (y - round(y), x - round(x)), order=1))
     if not stamps:
         return None
-    return FarLight(np.array(rows), np.array(columns), np.array(stamps, dtype=np.float32))
+    return ExtendedLight(np.array(rows), np.array(columns), np.array(stamps, dtype=np.float32))
 
 
 def _beside_the_core(image: NDArray[np.float64], fwhm: float, beta: float) -> NDArray[np.float64]:
@@ -113,24 +105,19 @@ def _beside_the_core(image: NDArray[np.float64], fwhm: float, beta: float) -> ND
     return np.asarray(beside * share**2 * (3 - 2 * share))
 
 
-def _flux_of(source: NormalisedPlane, psf: NDArray[np.float64], x: float, y: float) -> float:
-    """Fit the PSF, as spline coefficients, and a constant sky; 0 where too few pixels are left."""
-    reach = psf.shape[0] // 2
+def _fit_flux(source: NormalisedPlane, psf: SplinePSF, x: float, y: float) -> float:
+    """Fit the flux of a star over a constant sky, in image units; 0 if too few pixels are left."""
     row, column = round(y), round(x)
-    y0, y1 = max(0, row - reach), min(source.plane.shape[0], row + reach + 1)
-    x0, x1 = max(0, column - reach), min(source.plane.shape[1], column + reach + 1)
-    data, invalid, saturated = source.window(y0, y1, x0, x1)
-    noise = source.noise(y0, y1, x0, x1)
-    part = np.s_[reach + y0 - row : reach + y1 - row, reach + x0 - column : reach + x1 - column]
-    model = shift(psf, (y - row, x - column), order=3, prefilter=False)[part] / noise
+    place, part = cut_around(row, column, psf.reach, psf.reach, source.shape)
+    data, invalid, saturated = source.window(*place)
+    model = psf.moved(y - row, x - column)[part] / source.noise(*place)
     rows, columns = np.indices(data.shape)
-    own = saturated & (np.hypot(rows + y0 - y, columns + x0 - x) < reach / 2)
+    distance = np.hypot(rows + place.y0 - y, columns + place.x0 - x)
+    own = saturated & (distance < psf.reach / 2)
     radius = 2 * source.psf.moffat.fwhm + np.sqrt(own.sum() / np.pi) + _MARGIN
-    usable = np.hypot(rows + y0 - y, columns + x0 - x) < radius
+    usable = distance < radius
     usable &= ~(binary_dilation(saturated, iterations=_GROWN) | invalid)
     if usable.sum() < _FEWEST_PIXELS:
         return 0.0
-    weight = light_weight(data[usable])
-    basis = np.stack([model[usable], np.ones(len(weight))])
-    flux, _ = np.linalg.solve((basis * weight) @ basis.T, (basis * weight) @ data[usable])
-    return float(flux)
+    fit = fit_star(data[usable], light_weight(data[usable]), model[usable])
+    return 0.0 if fit is None else float(fit[0][0])
