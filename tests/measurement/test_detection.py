@@ -9,11 +9,12 @@ from scipy.spatial import KDTree
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.psf.profiles import StarProfile
 from astro_sr_plugin.measurement.sources.detection import STAR_DTYPE, detect_stars
+from tests.stars.conftest import make_scene
 
 
 @pytest.mark.parametrize("fwhm", [1.6, 2.2, 3.2, 5.0])
-def test_completeness_purity_and_flux(scene, fwhm: float) -> None:
-    truth = scene(1, fwhm, stars=60, galaxies=8)
+def test_completeness_purity_and_flux(fwhm: float) -> None:
+    truth = make_scene(1, fwhm, stars=60, galaxies=8)
     stars = detect_stars(truth.image)
     near = max(1.5, 0.5 * fwhm)
     distance, match = KDTree(np.c_[stars["x"], stars["y"]]).query(np.c_[truth.x, truth.y])
@@ -28,8 +29,8 @@ def test_completeness_purity_and_flux(scene, fwhm: float) -> None:
     assert (np.diff(stars["flux"]) <= 0).all()
 
 
-def test_galaxies_are_told_apart(scene) -> None:
-    truth = scene(2, 2.5, stars=0, galaxies=30, snr=(60, 600))
+def test_galaxies_are_told_apart() -> None:
+    truth = make_scene(2, 2.5, stars=0, galaxies=30, snr=(60, 600))
     kept = detect_stars(truth.image, fwhm=2.5)
     everything = detect_stars(truth.image, fwhm=2.5, galaxies=True)
     assert everything.dtype == STAR_DTYPE
@@ -37,8 +38,8 @@ def test_galaxies_are_told_apart(scene) -> None:
     assert len(kept) <= 0.25 * len(everything)
 
 
-def test_window_borders_neither_lose_nor_double(scene) -> None:
-    tile = scene(3, 2.4, stars=60, shape=(460, 460), snr=(20, 1000))
+def test_window_borders_neither_lose_nor_double() -> None:
+    tile = make_scene(3, 2.4, stars=60, shape=(460, 460), snr=(20, 1000))
     plane = np.tile(tile.image, (5, 4))
     stars = detect_stars(plane, fwhm=2.4, sigma=1.0)
     positions = np.c_[stars["x"], stars["y"]]
@@ -51,8 +52,8 @@ def test_window_borders_neither_lose_nor_double(scene) -> None:
     assert np.ptp(counts) <= 1
 
 
-def test_saturated_stars_are_flagged(scene) -> None:
-    truth = scene(4, 3.0, stars=20, giants=2, saturation=2000)
+def test_saturated_stars_are_flagged() -> None:
+    truth = make_scene(4, 3.0, stars=20, giants=2, saturation=2000)
     stars = detect_stars(truth.image, saturation=1999)
     saturated = stars[stars["saturated"]]
     distance, _ = KDTree(np.c_[saturated["x"], saturated["y"]]).query(
