@@ -339,7 +339,7 @@ def test_colours_of_stars_stay():
 def test_a_plane_without_stars_takes_the_psf_of_another(field):
     blank = np.random.default_rng(8).normal(SKY, SIGMA, field[0].shape).astype(np.float32)
     image = np.stack([field[0], blank, field[0]])
-    with pytest.warns(asr.AstroSRWarning, match=r"planes \[1\]"):
+    with pytest.warns(asr.AstroSRWarning, match="no star can be measured in G"):
         out = asr.deconvolve(image)
     assert np.isfinite(out).all()
 
