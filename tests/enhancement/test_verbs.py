@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -50,17 +52,32 @@ def make_header():
     return header, wcs
 
 
-@pytest.fixture(scope="session")
-def field():
+@cache
+def shared_field():
     pixels, stars = make_field()
     pixels.setflags(write=False)
     return pixels, stars
 
 
-@pytest.fixture
-def ccd(field):
+def make_ccd():
     header, wcs = make_header()
-    return CCDData(field[0].copy(), unit=u.adu, wcs=wcs, meta=header)
+    return CCDData(shared_field()[0].copy(), unit=u.adu, wcs=wcs, meta=header)
+
+
+@pytest.fixture
+def field():
+    return shared_field()
+
+
+@pytest.fixture
+def ccd():
+    return make_ccd()
+
+
+@pytest.fixture
+def corner():
+    """A part of the field that still shows stars enough."""
+    return make_ccd()[:144, :160]
 
 
 VERBS = {"denoise": asr.denoise, "deconvolve": asr.deconvolve, "super_resolve": asr.super_resolve}
@@ -84,17 +101,21 @@ def run(verb, image, model=None, **options):
     return VERBS[verb](image, model=model, device="cpu", **options)
 
 
+@cache
+def result(verb, model=None):
+    """Return what a verb makes of the whole field; no test changes it."""
+    return run(verb, make_ccd(), model)
+
+
 @pytest.mark.parametrize(("verb", "model"), ALL)
 def test_the_result_is_an_image_of_the_same_kind(verb, model, ccd):
-    before = ccd.data.copy()
-    out = run(verb, ccd, model)
+    out = result(verb, model)
     scale = SCALES[verb]
     assert isinstance(out, CCDData)
     assert out.shape == tuple(scale * n for n in ccd.shape)
     assert out.unit == u.adu
     assert out.data.dtype == np.float32
     assert np.isfinite(out.data).all()
-    np.testing.assert_array_equal(ccd.data, before)
     assert out.meta["OBJECT"] == "test field"
     assert out.meta["ASRTASK"] == verb.replace("_", "-")
     assert out.meta["ASRSCALE"] == scale
@@ -107,7 +128,7 @@ def test_the_result_is_an_image_of_the_same_kind(verb, model, ccd):
 @pytest.mark.parametrize(("verb", "model"), ALL)
 def test_flux_stays(verb, model, ccd, field):
     _, stars = field
-    out = run(verb, ccd, model)
+    out = result(verb, model)
     scale = SCALES[verb]
     assert out.data.sum(dtype=float) / scale**2 == pytest.approx(
         ccd.data.sum(dtype=float), rel=2e-4
@@ -123,30 +144,32 @@ def test_flux_stays(verb, model, ccd, field):
 
 
 @pytest.mark.parametrize(("verb", "model"), ALL)
-def test_units_and_pedestals_do_not_matter(verb, model, field):
-    pixels = field[0].astype(np.float64)
+def test_units_and_pedestals_do_not_matter(verb, model, corner):
+    pixels = corner.data.astype(np.float64)
+    before = pixels.copy()
     out = run(verb, pixels, model)
     other = run(verb, pixels * 2.5e-5 - 7.0, model)
     assert out.dtype == np.float64
+    np.testing.assert_array_equal(pixels, before)
     difference = (other + 7.0) / 2.5e-5 - out
     assert np.abs(difference).max() < 0.02 * SIGMA + 3e-4 * out.max()
 
 
 @pytest.mark.parametrize(("verb", "model"), ALL)
-def test_holes_come_back_as_they_were(verb, model, ccd):
+def test_holes_come_back_as_they_were(verb, model, corner):
     scale = SCALES[verb]
-    ccd.data[50:54, 60:63] = np.nan
-    mask = np.zeros(ccd.shape, bool)
+    corner.data[50:54, 60:63] = np.nan
+    mask = np.zeros(corner.shape, bool)
     mask[100, 120] = True
-    ccd.data[100, 120] = 1e6
-    ccd.mask = mask
-    out = run(verb, ccd, model)
-    holes = np.isnan(ccd.data).repeat(scale, 0).repeat(scale, 1)
+    corner.data[100, 120] = 1e6
+    corner.mask = mask
+    out = run(verb, corner, model)
+    holes = np.isnan(corner.data).repeat(scale, 0).repeat(scale, 1)
     np.testing.assert_array_equal(np.isnan(out.data), holes)
     np.testing.assert_array_equal(out.mask, mask.repeat(scale, 0).repeat(scale, 1))
     assert (out.data[out.mask] == 1e6).all()
-    ccd.data[100, 120] = -3e5
-    other = run(verb, ccd, model)
+    corner.data[100, 120] = -3e5
+    other = run(verb, corner, model)
     unused = ~(out.mask | holes)
     np.testing.assert_array_equal(other.data[unused], out.data[unused])
 
@@ -154,18 +177,18 @@ def test_holes_come_back_as_they_were(verb, model, ccd):
 @pytest.mark.parametrize(("verb", "model"), NETWORKS)
 def test_tiles_and_planes_do_not_matter(verb, model, field):
     pixels = field[0]
-    whole = run(verb, pixels, model)
-    tiled = run(verb, pixels, model, runtime=asr.Runtime(tile_size=48, device="cpu"))
-    np.testing.assert_allclose(tiled, whole, atol=2e-3 * SIGMA, rtol=1e-5)
-    cube = run(verb, np.stack([pixels, pixels, pixels]), model)
-    np.testing.assert_allclose(cube[1], whole, atol=2e-3 * SIGMA, rtol=1e-5)
+    whole = result(verb, model).data
+    cube = np.stack([pixels, pixels])
+    tiled = run(verb, cube, model, runtime=asr.Runtime(tile_size=136, device="cpu"))
+    for plane in tiled:
+        np.testing.assert_allclose(plane, whole, atol=2e-3 * SIGMA, rtol=1e-5)
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_orientation_stays(verb, field):
-    pixels, stars = field
+    _, stars = field
     x, y, _ = stars[np.argmax(stars[:, 2])].astype(int)
-    out = run(verb, pixels)
+    out = result(verb).data
     scale = SCALES[verb]
     place = np.unravel_index(np.argmax(out), out.shape)
     assert abs((place[0] + 0.5) / scale - 0.5 - y) <= 0.75
@@ -174,7 +197,7 @@ def test_orientation_stays(verb, field):
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_sky_positions_stay(verb, ccd):
-    out = run(verb, ccd)
+    out = result(verb)
     scale = SCALES[verb]
     x, y = np.array([0.0, 31.25, 199.0]), np.array([5.5, 100.0, -0.5])
     sky = ccd.wcs.pixel_to_world(x, y)
@@ -188,8 +211,7 @@ def test_streaming_equals_memory(verb, ccd, tmp_path):
     asr.write_image(ccd, tmp_path / "in.fits")
     path = tmp_path / "out.fits"
     streamed = run(verb, tmp_path / "in.fits", out=path)
-    kept = run(verb, ccd)
-    np.testing.assert_array_equal(np.asarray(streamed.data), kept.data)
+    np.testing.assert_array_equal(np.asarray(streamed.data), result(verb).data)
     with fits.open(path, checksum=True) as hdus:
         hdus.verify("exception")
         assert hdus[0].header["ASRVERS"] == asr.__version__
@@ -199,15 +221,20 @@ def test_streaming_equals_memory(verb, ccd, tmp_path):
         run(verb, tmp_path / "in.fits", out=path)
 
 
-@pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("dtype", [">f4", ">f8", "u2", ">i2", "i4"])
-def test_any_pixel_type_is_taken(verb, dtype, field):
-    pixels = field[0].round().astype(dtype)
-    pixels.setflags(write=False)
-    out = run(verb, pixels)
-    assert out.dtype == (np.float64 if dtype == ">f8" else np.float32)
-    reference = run(verb, pixels.astype(np.float32))
-    np.testing.assert_allclose(out, reference, atol=2e-3 * SIGMA, rtol=1e-5)
+@pytest.mark.parametrize(
+    ("verb", "model"),
+    [("denoise", "wiener"), ("deconvolve", "wiener"), ("super_resolve", "bicubic")],
+)
+def test_any_pixel_type_is_taken(verb, model, corner):
+    """The networks see the same numbers as these models: all pixels go through one door."""
+    whole_numbers = corner.data.round()
+    reference = run(verb, whole_numbers.astype(np.float32), model)
+    for dtype in (">f4", ">f8", "u2", ">i2", "i4"):
+        pixels = whole_numbers.astype(dtype)
+        pixels.setflags(write=False)
+        out = run(verb, pixels, model)
+        assert out.dtype == (np.float64 if dtype == ">f8" else np.float32)
+        np.testing.assert_allclose(out, reference, atol=2e-3 * SIGMA, rtol=1e-5)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -228,7 +255,7 @@ def test_bad_images_are_refused(verb, image, told):
 
 def test_absurd_numbers_stand_for_no_value(field):
     pixels = field[0].copy()
-    clean = asr.denoise(pixels)
+    clean = result("denoise").data
     pixels[5, 5], pixels[100, 7], pixels[150, 150] = 1e30, -3.4e38, np.inf
     out = asr.denoise(pixels)
     same = np.isclose(pixels, field[0])
@@ -243,14 +270,14 @@ def test_strength_zero_is_the_input_exactly(ccd):
 
 
 def test_strength_is_continuous(ccd):
-    full, half = asr.denoise(ccd).data, asr.denoise(ccd, strength=0.5).data
+    full, half = result("denoise").data, asr.denoise(ccd, strength=0.5).data
     np.testing.assert_allclose(half, (full + ccd.data) / 2, rtol=1e-5)
 
 
 def test_stars_and_background_have_strengths_of_their_own(ccd, field):
     _, stars = field
     out = asr.deconvolve(ccd, stars=0, extended=1).data
-    full = asr.deconvolve(ccd).data
+    full = result("deconvolve").data
     x, y, _ = stars[np.argmax(stars[:, 2])].astype(int)
     assert out[y, x] == pytest.approx(ccd.data[y, x], rel=0.02)
     assert full[y, x] > 1.3 * ccd.data[y, x]
@@ -312,7 +339,7 @@ def test_without_stars_the_user_is_asked_for_the_psf():
 
 
 def test_surface_brightness_or_flux_is_kept(ccd):
-    level = asr.super_resolve(ccd)
+    level = result("super_resolve")
     total = asr.super_resolve(ccd, conserve_flux=True)
     np.testing.assert_allclose(total.data * 4, level.data, rtol=1e-5)
     assert np.median(level.data) == pytest.approx(SKY, rel=0.01)
@@ -344,18 +371,19 @@ def test_a_plane_without_stars_takes_the_psf_of_another(field):
     assert np.isfinite(out).all()
 
 
-def test_other_containers_are_taken(field):
-    pixels = field[0]
-    assert isinstance(asr.denoise(pixels), np.ndarray)
-    out = asr.denoise(NDData(pixels, unit="electron", meta={"EXPTIME": 30.0}))
+def test_other_containers_are_taken(corner):
+    pixels = corner.data
+    assert isinstance(asr.denoise(pixels, model="wiener"), np.ndarray)
+    image = NDData(pixels, unit="electron", meta={"EXPTIME": 30.0})
+    out = asr.denoise(image, model="wiener")
     assert out.unit == u.electron
     assert out.meta["EXPTIME"] == 30.0
 
 
-def test_an_uncertainty_that_no_longer_holds_is_dropped_with_a_word(ccd):
-    ccd.uncertainty = StdDevUncertainty(np.full(ccd.shape, SIGMA))
+def test_an_uncertainty_that_no_longer_holds_is_dropped_with_a_word(corner):
+    corner.uncertainty = StdDevUncertainty(np.full(corner.shape, SIGMA))
     with pytest.warns(asr.AstroSRWarning, match="uncertainty"):
-        assert asr.denoise(ccd).uncertainty is None
+        assert asr.denoise(corner).uncertainty is None
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 40), (17, 16), (40, 3)])
