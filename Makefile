@@ -13,20 +13,23 @@ CACHE       ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/astro_sr_plugin
 SIRIL_ROOT  ?= $(CACHE)/siril-root
 
 bin   := $(VENV)/bin
-pip   := $(bin)/python -m pip install --quiet --disable-pip-version-check
+# Python compiles what it imports; of most files nothing is ever imported.
+pip   := $(bin)/python -m pip install --quiet --disable-pip-version-check --no-compile
+# A worker for each core, and one thread for each worker. Tests of a file share what they restore.
+pytest := OMP_NUM_THREADS=1 $(bin)/python -m pytest --numprocesses auto
 venv  := $(VENV)/.made
 base  := $(VENV)/.installed
 dev   := $(VENV)/.installed-dev
 
-.PHONY: demo test lint docs e2e-siril bench pixinsight-repository clean
+.PHONY: demo test lint docs siril-root e2e-siril bench pixinsight-repository clean
 .DEFAULT_GOAL := demo
 
 demo: $(base)
 	$(bin)/astro-sr demo --output $(OUTPUT) --overwrite
 
 test: $(dev)
-	$(bin)/python -m pytest --doctest-modules astro_sr_plugin
-	$(bin)/python -m pytest --numprocesses auto --dist loadfile
+	$(pytest) --doctest-modules astro_sr_plugin
+	$(pytest) --dist loadfile --no-loadscope-reorder
 
 lint: $(dev)
 	$(bin)/ruff check .
@@ -39,11 +42,14 @@ docs: $(dev)
 	@echo "Documentation: docs/_build/html/index.html"
 
 # Where the root cannot be built (code 77), the reason is printed and nothing fails.
+siril-root:
+	@tests/e2e/siril_root.sh make $(SIRIL_ROOT) || [ $$? = 77 ]
+
 e2e-siril: $(dev)
 	@tests/e2e/siril_root.sh make $(SIRIL_ROOT); code=$$?; \
 	if [ $$code = 77 ]; then echo "SKIPPED: the end-to-end tests with Siril" >&2; \
 	elif [ $$code != 0 ]; then exit $$code; \
-	else SIRIL_ROOT=$(abspath $(SIRIL_ROOT)) $(bin)/python -m pytest tests/e2e; fi
+	else SIRIL_ROOT=$(abspath $(SIRIL_ROOT)) $(pytest) --dist loadgroup tests/e2e; fi
 
 bench: $(dev)
 	for run in speed memory quality blank coverage limits colour hard_cases star_removal ablations; \
@@ -67,9 +73,9 @@ $(base): $(venv) pyproject.toml
 	$(pip) -e .
 	touch $@
 
-$(dev): $(base) pyproject.toml
+$(dev): $(venv) pyproject.toml
 	$(pip) -e ".[test,docs,dev]"
-	touch $@
+	touch $(base) $@
 
 clean:
 	rm -rf build docs/_build docs/api/generated demo_output pixinsight_repository

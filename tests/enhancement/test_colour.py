@@ -12,7 +12,7 @@ from astro_sr_plugin.batch.recipe import Step
 from astro_sr_plugin.metrics import aperture_photometry
 from astro_sr_plugin.restoration import luminance
 
-SIDE, SPACING, BETA, FINE = 288, 32, 3.2, 5
+SIDE, SPACING, BETA, FINE = 288, 32, 3.2, 3
 SKY = np.array([400.0, 900.0, 150.0])
 SIGMA = np.array([5.0, 8.0, 3.0])
 SEEING = (3.6, 3.0, 2.6)
@@ -21,11 +21,16 @@ TARGET = 2.0
 SKIES = {"seeing": (SEEING, (0, 0, 0)), "dispersion": (SEEING, DISPERSION)}
 VERBS = {"denoise": asr.denoise, "deconvolve": asr.deconvolve, "super-resolve": asr.super_resolve}
 RUNS = [
-    (task, sky, only)
-    for task in VERBS
-    for sky in SKIES
-    for only in ((False,) if task == "denoise" else (False, True))
+    ("denoise", "seeing", False),
+    ("denoise", "dispersion", False),
+    ("deconvolve", "seeing", False),
+    ("deconvolve", "seeing", True),
+    ("deconvolve", "dispersion", False),
+    ("deconvolve", "dispersion", True),
+    ("super-resolve", "seeing", True),
+    ("super-resolve", "dispersion", False),
 ]
+"""Task, sky, and whether the luminance alone is restored: every pair of two of them."""
 
 
 def make_stars(seed=3):
@@ -179,11 +184,11 @@ def test_each_plane_keeps_its_flux(task, sky, only):
     np.testing.assert_allclose(after, light, rtol=2e-3)
 
 
-@pytest.mark.parametrize("task", VERBS)
-@pytest.mark.parametrize("only", [False, True])
+@pytest.mark.parametrize(
+    ("task", "only"),
+    [("denoise", False), ("deconvolve", False), ("deconvolve", True), ("super-resolve", True)],
+)
 def test_grey_stays_grey(task, only):
-    if task == "denoise" and only:
-        return
     plane = observe("seeing")[1, :160, :160]
     options = {} if task == "denoise" else {"luminance_only": only}
     out = VERBS[task](np.stack([plane] * 3), device="cpu", **options)

@@ -241,7 +241,7 @@ def test_any_pixel_type_is_taken(verb, model, corner):
 @pytest.mark.parametrize(
     ("image", "told"),
     [
-        (np.full((64, 64), 7.0), "constant"),
+        (np.full((64, 64), 7.0), r"every usable pixel is 7\b"),
         (np.full((64, 64), np.nan), "finite"),
         (np.zeros((0, 5)), "no pixels|zero|empty"),
         (np.zeros(12), "1"),
@@ -347,7 +347,7 @@ def test_surface_brightness_or_flux_is_kept(ccd):
 
 def test_colours_of_stars_stay():
     planes, stars = zip(
-        *(make_field(fwhm=f, seed=4, sigma=SIGMA) for f in (3.0, 3.3, 3.6)), strict=True
+        *(make_field(144, 160, fwhm=f, seed=4, sigma=SIGMA) for f in (3.0, 3.3, 3.6)), strict=True
     )
     image = np.stack([p * factor for p, factor in zip(planes, (1.0, 0.6, 1.7), strict=True)])
     out = asr.deconvolve(image)
@@ -367,7 +367,7 @@ def test_a_plane_without_stars_takes_the_psf_of_another(field):
     blank = np.random.default_rng(8).normal(SKY, SIGMA, field[0].shape).astype(np.float32)
     image = np.stack([field[0], blank, field[0]])
     with pytest.warns(asr.AstroSRWarning, match="no star can be measured in G"):
-        out = asr.deconvolve(image)
+        out = asr.deconvolve(image, model="wiener")
     assert np.isfinite(out).all()
 
 
@@ -391,7 +391,7 @@ def test_images_smaller_than_a_tile(shape):
     rng = np.random.default_rng(2)
     image = rng.normal(10, 1, shape).astype(np.float32)
     if image.size == 1:
-        with pytest.raises(asr.InputError, match="constant"):
+        with pytest.raises(asr.InputError, match="every usable pixel is"):
             asr.denoise(image)
         return
     assert asr.denoise(image).shape == shape

@@ -80,7 +80,7 @@ def test_a_network_is_told_of_edges_if_it_was_trained_with_them(sees_edges):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("shape", [(96, 96), (101, 67), (33, 250), (5, 9), (1, 1)])
+@pytest.mark.parametrize("shape", [(101, 67), (33, 250), (5, 9), (1, 1)])
 def test_tiles_equal_the_whole(name, shape):
     model = MODELS[name]
     rng = np.random.default_rng(3)
@@ -89,7 +89,8 @@ def test_tiles_equal_the_whole(name, shape):
     mask = (rng.random(shape) < 0.01).astype(np.float32)
     whole = predict(model, image, mask, tile_size=4096)
     assert whole.shape == (shape[0] * model.spec.scale, shape[1] * model.spec.scale)
-    for knobs in ({"tile_size": 16}, {"tile_size": 40, "overlap": 150}, {"tile_size": 64}):
+    # With its halo, a tile of 40 pixels already costs as much as one of 250.
+    for knobs in ({"tile_size": 40, "overlap": 150}, {"tile_size": 64}):
         # Rounding in a Fourier transform is relative to the brightest pixel.
         atol = 1e-5 * np.abs(whole).max() + 1e-5
         np.testing.assert_allclose(predict(model, image, mask, **knobs), whole, atol=atol)
