@@ -12,6 +12,7 @@ from scipy.ndimage import convolve
 
 from astro_sr_plugin.data.cfa import CFA_KEYWORDS, ColorFilterArray, find_cfa, parse_pattern
 from astro_sr_plugin.data.nddata import HDUChoice, Image, Unpacked, repack, unpack
+from astro_sr_plugin.data.signatures import image_function
 from astro_sr_plugin.data.wcs import scale_wcs, scale_wcs_header
 from astro_sr_plugin.exceptions import InputError, warn
 
@@ -27,6 +28,7 @@ _WEIGHTS = {2: np.array([1.0, 2.0, 1.0]), 6: np.array([1.0, 2.0, 3.0, 2.0, 1.0])
 _BLOCKS = {2: 2, 6: 3}
 
 
+@image_function
 def debayer(
     image: Image,
     method: str = "bilinear",
@@ -48,8 +50,6 @@ def debayer(
         missing colours.
     pattern : str, optional
         Filters row by row from ``data[0, 0]``, such as ``'RGGB'``, instead of those of the header.
-    hdu : int, str or (str, int), optional
-        Which image of a file.
 
     Returns
     -------

@@ -9,6 +9,7 @@ from astropy.nddata import CCDData
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import HDUChoice, Image, MaskLike
+from astro_sr_plugin.data.signatures import image_function
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.models.registry import ModelLike
@@ -24,6 +25,7 @@ from astro_sr_plugin.restoration.target import choose_target
 __all__ = ["deconvolve"]
 
 
+@image_function
 def deconvolve(
     image: Image,
     *,
@@ -51,7 +53,7 @@ def deconvolve(
 
     Parameters
     ----------
-    image : CCDData, NDData, ndarray, str or Path
+    image : CCDData, NDData, HDUList, HDU, array, str or Path
         Linear image, shape (ny, nx), (3, ny, nx) or (n, ny, nx), in any unit and range. Never
         changed.
     stars, extended : float
@@ -73,24 +75,6 @@ def deconvolve(
     model : str, Path or Model, optional
         Name from `list_models` (``"richardson-lucy"``, ``"wiener"`` are classical), a weights
         file, or what `load_model` returned.
-    measured : Quality, optional
-        What `measure` found on this image, to be used again.
-    mask : ndarray of bool, str or Path, optional
-        True = excluded, in addition to the image's own mask. Of a file with a mask of bits, those
-        exclude that mark a value as wrong or missing.
-    device : {'auto', 'cpu', 'cuda', 'mps'}, optional
-        Shorthand for ``runtime=Runtime(device=...)``.
-    runtime : Runtime, optional
-        Device, tiles, progress.
-    out : str or Path, optional
-        FITS file to stream the result into, for images larger than the memory.
-    overwrite : bool
-        Whether ``out`` may replace a file.
-    hdu : int, str or (str, int), optional
-        Which image of a file.
-    force : bool
-        Take an image as it is that the verb is not for: a mosaic, magnitudes, a stretched image,
-        one that was denoised or sharpened before.
 
     Returns
     -------

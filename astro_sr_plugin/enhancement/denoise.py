@@ -8,6 +8,7 @@ from astropy.nddata import CCDData
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import HDUChoice, Image, MaskLike
+from astro_sr_plugin.data.signatures import image_function
 from astro_sr_plugin.exceptions import UnchangedWarning, warn
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.measurement.quality import Quality
@@ -20,6 +21,7 @@ from astro_sr_plugin.restoration.strengths import check_strength
 __all__ = ["denoise"]
 
 
+@image_function
 def denoise(
     image: Image,
     *,
@@ -39,7 +41,7 @@ def denoise(
 
     Parameters
     ----------
-    image : CCDData, NDData, ndarray, str or Path
+    image : CCDData, NDData, HDUList, HDU, array, str or Path
         Linear image, shape (ny, nx), (3, ny, nx) or (n, ny, nx), in any unit and range; each plane
         is treated with its own noise. Never changed.
     strength : float
@@ -47,27 +49,6 @@ def denoise(
     uncertainty : bool
         Whether the standard deviation of every pixel comes along, as StdDevUncertainty; also for
         arrays the result is then a CCDData. NaN where a pixel of the input was NaN or masked.
-    model : str, Path or Model, optional
-        Name from `list_models`, a weights file, or what `load_model` returned; by default the
-        shipped network.
-    measured : Quality, optional
-        What `measure` found on this image, to be used again.
-    mask : ndarray of bool, str or Path, optional
-        True = excluded, in addition to the image's own mask. Of a file with a mask of bits, those
-        exclude that mark a value as wrong or missing.
-    device : {'auto', 'cpu', 'cuda', 'mps'}, optional
-        Shorthand for ``runtime=Runtime(device=...)``.
-    runtime : Runtime, optional
-        Device, tiles, progress.
-    out : str or Path, optional
-        FITS file to stream the result into, for images larger than the memory.
-    overwrite : bool
-        Whether ``out`` may replace a file.
-    hdu : int, str or (str, int), optional
-        Which image of a file.
-    force : bool
-        Take an image as it is that the verb is not for: a mosaic, magnitudes, a stretched image,
-        one that was denoised or sharpened before.
 
     Returns
     -------

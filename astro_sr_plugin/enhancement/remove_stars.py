@@ -10,6 +10,7 @@ from astropy.nddata import CCDData
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import HDUChoice, Image, MaskLike, iter_planes
+from astro_sr_plugin.data.signatures import pair_function
 from astro_sr_plugin.data.strips import iter_rows, release
 from astro_sr_plugin.exceptions import UnchangedWarning, warn
 from astro_sr_plugin.inference.runtime import Runtime
@@ -26,6 +27,7 @@ _CLEAR = 5.0
 """Light of a star's brightest pixel in noise sigma; what is less is the noise of the sky."""
 
 
+@pair_function
 def remove_stars(
     image: Image,
     *,
@@ -51,34 +53,17 @@ def remove_stars(
 
     Parameters
     ----------
-    image : CCDData, NDData, ndarray, str or Path
+    image : CCDData, NDData, HDUList, HDU, array, str or Path
         Linear image, shape (ny, nx), (3, ny, nx) or (n, ny, nx), in any unit and range. Never
         changed.
     uncertainty : bool
         Whether ``starless`` carries the standard deviation of every pixel, noise included, as
         StdDevUncertainty; also for arrays it is then a CCDData. NaN where a pixel of the input was
         NaN or masked.
-    model : str, Path or Model, optional
-        Name from `list_models`, a weights file, or what `load_model` returned; by default the
-        shipped network.
-    measured : Quality, optional
-        What `measure` found on this image, to be used again.
-    mask : ndarray of bool, str or Path, optional
-        True = excluded, in addition to the image's own mask. Of a file with a mask of bits, those
-        exclude that mark a value as wrong or missing.
-    device : {'auto', 'cpu', 'cuda', 'mps'}, optional
-        Shorthand for ``runtime=Runtime(device=...)``.
-    runtime : Runtime, optional
-        Device, tiles, progress.
     out, stars_out : str or Path, optional
         FITS files to stream both results into, for images larger than the memory.
     overwrite : bool
         Whether these may replace files.
-    hdu : int, str or (str, int), optional
-        Which image of a file.
-    force : bool
-        Take an image as it is that the verb is not for: a mosaic, magnitudes, a stretched image,
-        one that was denoised or sharpened before.
 
     Returns
     -------

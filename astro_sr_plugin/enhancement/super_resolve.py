@@ -8,6 +8,7 @@ from astropy.nddata import CCDData
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import HDUChoice, Image, MaskLike
+from astro_sr_plugin.data.signatures import image_function
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.measurement.quality import Quality
@@ -27,6 +28,7 @@ SCALES = TASKS["super-resolve"].scales
 """Scales that are offered."""
 
 
+@image_function
 def super_resolve(
     image: Image,
     *,
@@ -54,7 +56,7 @@ def super_resolve(
 
     Parameters
     ----------
-    image : CCDData, NDData, ndarray, str or Path
+    image : CCDData, NDData, HDUList, HDU, array, str or Path
         Linear image, shape (ny, nx), (3, ny, nx) or (n, ny, nx), in any unit and range. Never
         changed.
     scale : {2, 4}
@@ -80,24 +82,6 @@ def super_resolve(
     model : str, Path or Model, optional
         Name from `list_models` (``"bicubic"`` and ``"wiener"`` are classical), a weights file,
         or what `load_model` returned.
-    measured : Quality, optional
-        What `measure` found on this image, to be used again.
-    mask : ndarray of bool, str or Path, optional
-        True = excluded, in addition to the image's own mask. Of a file with a mask of bits, those
-        exclude that mark a value as wrong or missing.
-    device : {'auto', 'cpu', 'cuda', 'mps'}, optional
-        Shorthand for ``runtime=Runtime(device=...)``.
-    runtime : Runtime, optional
-        Device, tiles, progress.
-    out : str or Path, optional
-        FITS file to stream the result into, for images larger than the memory.
-    overwrite : bool
-        Whether ``out`` may replace a file.
-    hdu : int, str or (str, int), optional
-        Which image of a file.
-    force : bool
-        Take an image as it is that the verb is not for: a mosaic, magnitudes, a stretched image,
-        one that was denoised or sharpened before.
 
     Returns
     -------

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from astro_sr_plugin.data.nddata import HDUChoice, Image, Unpacked, iter_planes, unpack
 from astro_sr_plugin.data.pixel_kind import check_linear
 from astro_sr_plugin.data.records import align_rows, as_html, as_plain
+from astro_sr_plugin.data.signatures import shared_parameters
 from astro_sr_plugin.exceptions import InputError, warn
 from astro_sr_plugin.measurement.plane import MeasuredPlane, open_planes
 from astro_sr_plugin.measurement.psf.moffat import PSFGrid
@@ -241,6 +242,7 @@ class Quality:
         return rows
 
 
+@shared_parameters
 def measure(
     image: Image,
     *,
@@ -253,16 +255,10 @@ def measure(
 
     Parameters
     ----------
-    image : CCDData, NDData, array_like or path, shape (ny, nx) or (n, ny, nx)
+    image : CCDData, NDData, HDUList, HDU, array or path, shape (ny, nx) or (n, ny, nx)
         Linear image; (3, ny, nx) is colour. It is not changed.
-    mask : array_like of bool, shape (ny, nx) or that of the image, optional
-        True marks pixels to leave out.
     psf_grid : tuple of int, optional
         Number of cells (gy, gx) of a map of the stars' shape over the field.
-    force : bool
-        Take pixels that are no linear light (mosaics, magnitudes, stretched images) as they are.
-    hdu : int, str or (str, int), optional
-        Which image of a file.
 
     Returns
     -------

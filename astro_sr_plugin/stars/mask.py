@@ -11,6 +11,7 @@ from scipy.ndimage import binary_dilation
 
 from astro_sr_plugin.data.nddata import HDUChoice, Image, unpack
 from astro_sr_plugin.data.pixel_kind import check_linear
+from astro_sr_plugin.data.signatures import shared_parameters
 from astro_sr_plugin.exceptions import InputError, warn
 from astro_sr_plugin.measurement.plane import DETECTION_NSIGMA, MeasuredPlane, open_planes
 from astro_sr_plugin.measurement.psf.profiles import StarProfile
@@ -28,6 +29,7 @@ _FARTHEST = 400
 _MOST_BRIGHT = 2000
 
 
+@shared_parameters
 def star_mask(
     image: Image,
     *,
@@ -50,10 +52,8 @@ def star_mask(
 
     Parameters
     ----------
-    image : CCDData, NDData, array_like or path, shape (ny, nx) or (n, ny, nx)
+    image : CCDData, NDData, HDUList, HDU, array or path, shape (ny, nx) or (n, ny, nx)
         Linear image; it is not changed.
-    mask : array_like of bool, shape (ny, nx) or that of the image, optional
-        True marks pixels to leave out.
     nsigma : float
         Signal-to-noise ratio, above 0, of the faintest stars to mask.
     radius_factor : float
@@ -62,12 +62,6 @@ def star_mask(
         False leaves out the halos or the spikes of bright stars.
     saturation : float, optional
         Pixels from this value up are saturated; looked for if not given.
-    measured : Quality, optional
-        What `measure` found on this image, to be used again.
-    force : bool
-        Take pixels that are no linear light (mosaics, magnitudes, stretched images) as they are.
-    hdu : int, str or (str, int), optional
-        Which image of a file.
 
     Returns
     -------

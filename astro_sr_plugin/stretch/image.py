@@ -18,6 +18,7 @@ from astropy.nddata import (
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import HDUChoice, Image, Unpacked, repack, unpack
+from astro_sr_plugin.data.signatures import image_function
 from astro_sr_plugin.exceptions import InputError, warn
 from astro_sr_plugin.stretch.base import Stretch
 
@@ -26,6 +27,7 @@ __all__ = ["apply_stretch", "undo_stretch"]
 _DTYPE_KEY = "ASRSTRDT"
 
 
+@image_function
 def apply_stretch(
     image: Image,
     name: str | Stretch = "mtf",
@@ -48,8 +50,6 @@ def apply_stretch(
         True = not used for the fit, beside the image's own mask.
     linked : bool, optional
         One curve for all channels, or one each.
-    hdu : int, str or (str, int), optional
-        Which image of a file or HDUList.
     **parameters
         Keywords of the `fit` of the stretch, such as ``target`` or ``black``.
 
@@ -98,6 +98,7 @@ def apply_stretch(
     return _result(parts, stretch(parts.data), slope)
 
 
+@image_function
 def undo_stretch(image: Image, *, hdu: HDUChoice = None) -> CCDData | NDArray:
     """Undo the stretch whose numbers are in the header.
 
@@ -105,8 +106,6 @@ def undo_stretch(image: Image, *, hdu: HDUChoice = None) -> CCDData | NDArray:
     ----------
     image : CCDData, NDData, HDUList, HDU, str or Path
         An image made by `apply_stretch`, perhaps saved and read again. Not changed.
-    hdu : int, str or (str, int), optional
-        Which image of a file or HDUList.
 
     Returns
     -------
