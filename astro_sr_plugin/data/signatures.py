@@ -23,8 +23,9 @@ _SHARED = {
     network.""",
     "measured": """Quality, optional
     What `measure` found on this image, to be used again.""",
-    "mask": """ndarray of bool, optional
-    True = excluded, in addition to the image's own mask; shape (ny, nx) or that of the image.""",
+    "mask": """ndarray of bool, str or Path, optional
+    True = excluded, in addition to the image's own mask; shape (ny, nx) or that of the image. The
+    bits of a file are read by their meanings, not zero = excluded otherwise.""",
     "device": """{'auto', 'cpu', 'cuda', 'mps'}, optional
     Shorthand for ``runtime=Runtime(device=...)``.""",
     "runtime": """Runtime, optional

@@ -11,9 +11,9 @@ from astropy import units as u
 from astropy.table import QTable
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from astro_sr_plugin.data.nddata import HDUChoice, Image, Unpacked, iter_planes, unpack
+from astro_sr_plugin.data.nddata import HDUChoice, Image, MaskLike, Unpacked, iter_planes, unpack
 from astro_sr_plugin.data.pixel_kind import check_linear
 from astro_sr_plugin.data.records import align_rows, as_html, as_plain
 from astro_sr_plugin.data.signatures import shared_parameters
@@ -246,7 +246,7 @@ class Quality:
 def measure(
     image: Image,
     *,
-    mask: ArrayLike | None = None,
+    mask: MaskLike | None = None,
     psf_grid: tuple[int, int] | None = None,
     force: bool = False,
     hdu: HDUChoice = None,
@@ -272,7 +272,7 @@ def measure(
     ImageReadError
         If a path cannot be read.
     """
-    parts = unpack(image, mask=None if mask is None else np.asarray(mask), hdu=hdu)
+    parts = unpack(image, mask=mask, hdu=hdu)
     check_linear(parts, force=force)
     planes = open_planes(parts)
     fill = describe_fill([plane.pixels for plane in planes])

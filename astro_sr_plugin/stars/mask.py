@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
-from astro_sr_plugin.data.nddata import HDUChoice, Image, unpack
+from astro_sr_plugin.data.nddata import HDUChoice, Image, MaskLike, unpack
 from astro_sr_plugin.data.pixel_kind import check_linear
 from astro_sr_plugin.data.signatures import shared_parameters
 from astro_sr_plugin.exceptions import InputError, warn
@@ -33,7 +33,7 @@ _MOST_BRIGHT = 2000
 def star_mask(
     image: Image,
     *,
-    mask: ArrayLike | None = None,
+    mask: MaskLike | None = None,
     nsigma: float = 5.0,
     radius_factor: float = 1.0,
     halo: bool = True,
@@ -80,7 +80,7 @@ def star_mask(
             msg = f"{name} is {value}, but it must be above 0"
             raise InputError(msg)
     if measured is None:
-        parts = unpack(image, mask=None if mask is None else np.asarray(mask), hdu=hdu)
+        parts = unpack(image, mask=mask, hdu=hdu)
         check_linear(parts, force=force)
         planes = open_planes(parts)
         fill = describe_fill([plane.pixels for plane in planes])
