@@ -31,7 +31,7 @@ def images(ccd: CCDData, array: NDArray[np.float32], path: Path, hdus: fits.HDUL
     assert_type(asr.debayer(ccd), CCDData)
     asr.denoise(array).mean()
     asr.measure(array).to_table()
-    asr.denoise(ccd, strenght=0.5)  # a misspelt keyword
+    asr.denoise(ccd, vigour=0.5)  # no such keyword
     asr.denoise(array).header  # an array has no header
 """
 CONFIG = """
