@@ -63,8 +63,14 @@ var AstroSR = ( function()
          "Width of the stars in the result, in its pixels; 0: by the measured width.", 0 ),
       text( "psf", "--psf", "Star profile",
          "FWHM, or FWHM,BETA, or FWHM,BETA,ELLIPTICITY,THETA of the stars in the image, or a " +
-         "FITS image of a star. Empty: measured in the image." )
+         "FITS image of a star. Empty: measured in the image." ),
+      flag( "autoScale", "--auto-scale", "Reduce wide stars", false,
+         "If stars are wider than 6 pixels, reduce the image by a whole number first." )
    ];
+
+   const FORCE_PARAMETER = flag( "force", "--force", "Use the pixels as they are", false,
+      "Work on an image that the script is not for: a mosaic, magnitudes, a stretched image, one " +
+      "that was denoised or sharpened before." );
 
    const REPLACE_PARAMETER = flag( "replace", null, "Replace the image", false,
       "Put the result into the view itself, as one step that can be undone, instead of opening " +
@@ -125,6 +131,30 @@ var AstroSR = ( function()
       return options;
    }
 
+   // What astro-sr says, in the words of the script: parameters by their labels, and no files.
+   function inScriptWords( spec, message )
+   {
+      let labels = {};
+      // A report of the measurement recommends parameters of other scripts.
+      for ( let p of [ ...PSF_PARAMETERS, ...parametersOf( spec ) ] )
+         if ( p.option )
+            labels[p.option] = "'" + p.label + "'";
+      return message
+         .replace( /\bastro-sr ([a-z-]+) .+? -o \S+( (?=--))?/g,
+            ( found, verb, more ) => titleOf( verb ) + ( more ? " with " : "" ) )
+         .replace( "(astro-sr unstretch, undo_stretch)", "(" + titleOf( "unstretch" ) + ")" )
+         .replace( /--debayer superpixel or --debayer bilinear( \(in Python [^;]*\)\))?/g,
+            "the process Debayer" )
+         .replace( /(^|[^\w-])(--[a-z][a-z-]*)/g, ( found, before, option ) => before +
+            ( labels[option] || "the option " + option + " of the command astro-sr" ) );
+   }
+
+   // The script that stands for a verb of astro-sr.
+   function titleOf( verb )
+   {
+      return "AstroSR " + verb.replace( /(^|-)[a-z]/g, start => start.toUpperCase() );
+   }
+
    // ------------------------------------------------------------------------------------------
    // The command
 
@@ -177,7 +207,7 @@ var AstroSR = ( function()
    }
 
    // Run astro-sr and report on the Console. `names` says what stands for a temporary file there.
-   function runAstroSR( command, options, names )
+   function runAstroSR( spec, command, options, names )
    {
       let last = "", error = "", progress = false;
       let exitCode = run( command, options, ( line ) =>
@@ -196,6 +226,8 @@ var AstroSR = ( function()
          for ( let path in names )
             for ( let written of [ path, path.replace( /\//g, "\\" ) ] ) // as Windows prints it
                line = line.split( written ).join( names[path] );
+         line = line.replace( /^(astro-sr: (?:error|warning): )?(.*)$/,
+            ( found, start, rest ) => ( start || "" ) + inScriptWords( spec, rest ) );
          last = line;
          let message = /^astro-sr: (error|warning): (.*)$/.exec( line );
          let write = ( kind, what ) => console[kind]( "<end><cbr><raw>" + what + "</raw>" );
@@ -423,7 +455,7 @@ var AstroSR = ( function()
          options.push( ...optionsOf( spec, values ), "--progress", "line" );
 
          saveCopy( view, input );
-         runAstroSR( command, options, names );
+         runAstroSR( spec, command, options, names );
          outputs.forEach( ( path, i ) => results.push( openResult( path, ids[i] ) ) );
          deliver( spec, values, view, results );
       }
@@ -645,5 +677,6 @@ var AstroSR = ( function()
          reporting( () => execute( spec, values, dialog.view ) );
    }
 
-   return { main, real, integer, choice, flag, text, words, MODEL_PARAMETERS, PSF_PARAMETERS };
+   return { main, real, integer, choice, flag, text, words,
+      FORCE_PARAMETER, MODEL_PARAMETERS, PSF_PARAMETERS };
 } )();

@@ -20,6 +20,7 @@ AstroSR.main( {
       AstroSR.real( "extended", "--extended", "Everything else", 1, 0, 1,
          "How far nebulae and galaxies are sharpened." ),
       ...AstroSR.PSF_PARAMETERS,
-      ...AstroSR.MODEL_PARAMETERS
+      ...AstroSR.MODEL_PARAMETERS,
+      AstroSR.FORCE_PARAMETER
    ]
 } );

@@ -18,6 +18,7 @@ AstroSR.main( {
    parameters: [
       AstroSR.real( "strength", "--strength", "Strength", 1, 0, 1,
          "0 leaves the image as it is, 1 is the full effect." ),
-      ...AstroSR.MODEL_PARAMETERS
+      ...AstroSR.MODEL_PARAMETERS,
+      AstroSR.FORCE_PARAMETER
    ]
 } );

@@ -15,5 +15,5 @@ AstroSR.main( {
    outputs: [],
    replaceable: false,
    keepStretch: false,
-   parameters: []
+   parameters: [ AstroSR.FORCE_PARAMETER ]
 } );

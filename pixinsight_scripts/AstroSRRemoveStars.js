@@ -15,5 +15,5 @@ AstroSR.main( {
    outputs: [ { option: "-o", suffix: "starless" }, { option: "--stars-output", suffix: "stars" } ],
    replaceable: true,
    keepStretch: true,
-   parameters: AstroSR.MODEL_PARAMETERS
+   parameters: [ ...AstroSR.MODEL_PARAMETERS, AstroSR.FORCE_PARAMETER ]
 } );

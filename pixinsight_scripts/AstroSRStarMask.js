@@ -15,5 +15,5 @@ AstroSR.main( {
    outputs: [ { option: "-o", suffix: "star_mask" } ],
    replaceable: false,
    keepStretch: false,
-   parameters: []
+   parameters: [ AstroSR.FORCE_PARAMETER ]
 } );

@@ -21,6 +21,7 @@ AstroSR.main( {
       AstroSR.flag( "conserveFlux", "--conserve-flux", "Conserve flux", false,
          "Keep the sum of the pixels instead of the surface brightness." ),
       ...AstroSR.PSF_PARAMETERS,
-      ...AstroSR.MODEL_PARAMETERS
+      ...AstroSR.MODEL_PARAMETERS,
+      AstroSR.FORCE_PARAMETER
    ]
 } );

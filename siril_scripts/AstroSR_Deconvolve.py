@@ -16,7 +16,7 @@ import sirilpy as s
 
 s.ensure_installed("numpy", "astropy")
 
-from astro_sr_siril import Number, Slider, Switch, Verb, run  # noqa: E402
+from astro_sr_siril import FORCE, PSF, Number, Slider, Switch, Verb, run  # noqa: E402
 
 VERSION = "0.1.0"
 
@@ -35,11 +35,13 @@ DECONVOLVE = Verb(
             "FWHM of the stars in the result, in pixels; by default half the measured one",
             low=1,
         ),
+        PSF,
         Switch(
             "luminance-only",
             "Luminance only",
             help="colour images: sharpen the luminance, and take the colours as they are",
         ),
+        FORCE,
     ),
 )
 

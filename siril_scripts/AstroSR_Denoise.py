@@ -16,7 +16,7 @@ import sirilpy as s
 
 s.ensure_installed("numpy", "astropy")
 
-from astro_sr_siril import Slider, Verb, run  # noqa: E402
+from astro_sr_siril import FORCE, Slider, Verb, run  # noqa: E402
 
 VERSION = "0.1.0"
 
@@ -27,6 +27,7 @@ DENOISE = Verb(
     about="Takes the noise out of a linear image. Stars and structure keep their shape and flux.",
     options=(
         Slider("strength", "Strength", 1.0, "0 leaves the image as it is, 1 is the full effect"),
+        FORCE,
     ),
 )
 

@@ -16,7 +16,7 @@ import sirilpy as s
 
 s.ensure_installed("numpy", "astropy")
 
-from astro_sr_siril import Verb, run  # noqa: E402
+from astro_sr_siril import FORCE, Verb, run  # noqa: E402
 
 VERSION = "0.1.0"
 
@@ -26,6 +26,7 @@ MEASURE = Verb(
     version=VERSION,
     about="Measures star widths, background, noise, number of stars and sampling of the image or "
     "of the selection. The image stays as it is.",
+    options=(FORCE,),
     result="report",
     network=False,
 )

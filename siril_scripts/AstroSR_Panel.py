@@ -16,7 +16,7 @@ import sirilpy as s
 
 s.ensure_installed("numpy", "astropy")
 
-from astro_sr_siril import ScriptError, Slider, Switch, Verb, run  # noqa: E402
+from astro_sr_siril import FORCE, ScriptError, Slider, Switch, Verb, run  # noqa: E402
 
 VERSION = "0.1.0"
 
@@ -38,7 +38,7 @@ def steps(values: dict) -> list[list[str]]:
             "the noise and the blur, and one after the other makes rings around stars"
         )
         raise ScriptError(msg)
-    return lines
+    return [[*line, "--force"] for line in lines] if values["force"] else lines
 
 
 PANEL = Verb(
@@ -58,6 +58,7 @@ PANEL = Verb(
             "Super-resolve",
             help="double the pixels, sharpen, and take the noise out",
         ),
+        FORCE,
     ),
     steps=steps,
 )

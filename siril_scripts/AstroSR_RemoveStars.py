@@ -16,7 +16,7 @@ import sirilpy as s
 
 s.ensure_installed("numpy", "astropy")
 
-from astro_sr_siril import Verb, run  # noqa: E402
+from astro_sr_siril import FORCE, Verb, run  # noqa: E402
 
 VERSION = "0.1.0"
 
@@ -26,6 +26,7 @@ REMOVE_STARS = Verb(
     version=VERSION,
     about="Takes the stars out of a linear image. They are saved beside it, as ..._stars.fit; "
     "both added up are the image again.",
+    options=(FORCE,),
     beside="stars",
     beside_flag="--stars-output",
 )

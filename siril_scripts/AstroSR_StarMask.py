@@ -16,7 +16,7 @@ import sirilpy as s
 
 s.ensure_installed("numpy", "astropy")
 
-from astro_sr_siril import Verb, run  # noqa: E402
+from astro_sr_siril import FORCE, Verb, run  # noqa: E402
 
 VERSION = "0.1.0"
 
@@ -26,6 +26,7 @@ STAR_MASK = Verb(
     version=VERSION,
     about="Saves a mask of the stars beside the image, as ..._starmask.fit: 1 in stars, 0 "
     "elsewhere. The image stays as it is.",
+    options=(FORCE,),
     result="file",
     beside="starmask",
     network=False,

@@ -16,7 +16,7 @@ import sirilpy as s
 
 s.ensure_installed("numpy", "astropy")
 
-from astro_sr_siril import Choice, Number, Switch, Verb, run  # noqa: E402
+from astro_sr_siril import FORCE, PSF, Choice, Number, Switch, Verb, run  # noqa: E402
 
 VERSION = "0.1.0"
 
@@ -36,11 +36,13 @@ SUPER_RESOLVE = Verb(
             "FWHM of the stars in the result, in its pixels; by default that of the image",
             low=1,
         ),
+        PSF,
         Switch(
             "luminance-only",
             "Luminance only",
             help="colour images: sharpen the luminance, and take the colours as they are",
         ),
+        FORCE,
     ),
 )
 

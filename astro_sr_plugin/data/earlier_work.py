@@ -16,7 +16,7 @@ _MILD = 0.3
 0.1 and 0.9 dB after 0.5, and 0.5 and 1.8 dB after full strength."""
 
 _SHARPENING = ("deconvolve", "super-resolve")
-_FORCE = "--force (force=True) does it all the same"
+_FORCE = "force=True does it all the same"
 _OWN = re.compile(r"astro_sr_plugin \S+ ([a-z-]+): ")
 _STRENGTH = re.compile(r"\bstrength=([0-9.]+)")
 _UNSHARPENED = re.compile(r"\bmodel=bicubic\b")

@@ -66,7 +66,7 @@ def _check_mosaic(parts: Unpacked) -> None:
         if looks_like_mosaic(parts.data):
             msg = (
                 "the pixels look like the raw mosaic of a colour camera, though no keyword says "
-                f"so; if they are, give {_DEBAYER} and --cfa-pattern (pattern=)"
+                f"so; if they are, make a colour image of them by {_DEBAYER}"
             )
             warn(msg)
         return

@@ -6,6 +6,16 @@ astropy; the window needs PyQt6, which Siril's Python provides.
 
 from astro_sr_siril.errors import ScriptError
 from astro_sr_siril.program import run
-from astro_sr_siril.verb import Choice, Number, Slider, Switch, Verb
+from astro_sr_siril.verb import FORCE, PSF, Choice, Number, Slider, Switch, Verb
 
-__all__ = ["Choice", "Number", "ScriptError", "Slider", "Switch", "Verb", "run"]
+__all__ = [
+    "FORCE",
+    "PSF",
+    "Choice",
+    "Number",
+    "ScriptError",
+    "Slider",
+    "Switch",
+    "Verb",
+    "run",
+]

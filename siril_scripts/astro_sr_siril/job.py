@@ -25,6 +25,7 @@ from astro_sr_siril.frame import (
     write_input,
 )
 from astro_sr_siril.verb import Values, Verb
+from astro_sr_siril.words import in_script_words
 
 __all__ = ["MARGIN", "Job", "Outcome", "paste"]
 
@@ -78,10 +79,21 @@ class Job:
         Who does it.
     extra : list of str
         Further options of every step, such as the device.
+    window : bool
+        Whether messages name the fields of the window, or options as they are typed.
     """
 
-    def __init__(self, verb: Verb, values: Values, command: Command, extra: list[str]) -> None:
+    def __init__(
+        self,
+        verb: Verb,
+        values: Values,
+        command: Command,
+        extra: list[str],
+        *,
+        window: bool = False,
+    ) -> None:
         verb.check(values)
+        self._window = window
         self._verb = verb
         self._lines = [[*line, *extra] for line in verb.command_lines(values)]
         self._command = command
@@ -124,6 +136,10 @@ class Job:
         if not reports:
             pixels = as_float(pixels)
         folder = Path(tempfile.mkdtemp(prefix="astro_sr_", dir=_place()))
+
+        def plain(text: str) -> str:
+            return in_script_words(text, self._verb, folder, window=self._window)
+
         try:
             source = folder / "0.fits"
             write_input(source, pixels, shift_grid(frame.header, outer.x, outer.y))
@@ -141,14 +157,16 @@ class Job:
                     words += ["-o", str(target)]
                 if self._verb.beside_flag:
                     words += [self._verb.beside_flag, str(folder / "beside.fits")]
-                said = self._command.run(words, folder, progress=tell, warn=warn)
-                report.append(said.replace(f"{target}: ", f"{verb}: "))
+                said = self._command.run(
+                    words, folder, progress=tell, warn=lambda text: warn(plain(text))
+                )
+                report.append(plain(said.replace(f"{target}: ", f"{verb}: ")))
                 source = target
             if reports:
-                # The name of the file that stands for Siril's image means nothing to the user.
-                said = said.replace(str(folder / "0.fits"), "stack.fits")
-                return Outcome(as_float(pixels), Header(), region, said, self._label)
+                return Outcome(as_float(pixels), Header(), region, report[-1], self._label)
             return self._collect(frame, folder, region, outer, "\n".join(report))
+        except ScriptError as error:
+            raise ScriptError(plain(str(error))) from error
         except OSError as error:
             msg = f"the image could not be handed over through {folder}: {error.strerror or error}"
             raise ScriptError(msg) from error

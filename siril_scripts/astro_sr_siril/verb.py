@@ -8,7 +8,19 @@ from typing import Any, Literal
 
 from astro_sr_siril.errors import ScriptError
 
-__all__ = ["Choice", "Number", "Option", "Slider", "Switch", "Values", "Verb", "flags"]
+__all__ = [
+    "FORCE",
+    "PSF",
+    "Choice",
+    "Number",
+    "Option",
+    "Slider",
+    "Switch",
+    "Text",
+    "Values",
+    "Verb",
+    "flags",
+]
 
 Values = dict[str, Any]
 
@@ -81,6 +93,13 @@ class Switch(Option):
 
 
 @dataclass(frozen=True)
+class Text(Option):
+    """A text; the field of the window may be empty."""
+
+    default: str = ""
+
+
+@dataclass(frozen=True)
 class Choice(Option):
     """One of several words."""
 
@@ -91,6 +110,20 @@ class Choice(Option):
         if value not in self.choices:
             msg = f"-{self.name} {value} is not allowed; it is one of {', '.join(self.choices)}"
             raise ScriptError(msg)
+
+
+FORCE = Switch(
+    "force",
+    "Use the pixels as they are",
+    help="work on an image that the script is not for: a mosaic, magnitudes, a stretched image, "
+    "one that was denoised or sharpened before",
+)
+PSF = Text(
+    "psf",
+    "Star profile",
+    help="FWHM or FWHM,BETA or FWHM,BETA,ELLIPTICITY,THETA of the stars, in pixels (theta in "
+    "radians), or a FITS image of a star, instead of what is measured",
+)
 
 
 @dataclass(frozen=True)

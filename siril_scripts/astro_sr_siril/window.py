@@ -39,7 +39,7 @@ from astro_sr_siril.frame import Frame, Region, as_float
 from astro_sr_siril.job import Job, Outcome
 from astro_sr_siril.picture import ScreenStretch, to_bytes
 from astro_sr_siril.session import Session
-from astro_sr_siril.verb import Choice, Number, Option, Slider, Switch, Values, Verb
+from astro_sr_siril.verb import Choice, Number, Option, Slider, Switch, Text, Values, Verb
 
 __all__ = ["Window", "show"]
 
@@ -159,6 +159,11 @@ class Field:
             combo.setCurrentText(str(value))
             self.widget = combo
             self._read = combo.currentText
+        elif isinstance(option, Text):
+            text = QLineEdit(str(value))
+            text.setPlaceholderText("automatic")
+            self.widget = text
+            self._read = lambda: text.text().strip()
         else:
             line = QLineEdit("" if value is None else f"{value:g}")
             line.setPlaceholderText("automatic")
@@ -404,7 +409,7 @@ class Window(QMainWindow):
             command = choose_command(self._session)
             device = self.device.currentText() if self._verb.network else "auto"
             extra = [] if device == "auto" else ["--device", device]
-            job = Job(self._verb, values, command, extra)
+            job = Job(self._verb, values, command, extra, window=True)
         except ScriptError as problem:
             self._tell_failure(str(problem))
             return

@@ -47,7 +47,7 @@ def test_pixels_doubled_by_a_spline_are_not_sharpened() -> None:
     ],
 )
 def test_what_harms_is_refused(steps, task) -> None:
-    with pytest.raises(asr.InputError, match="as it was before.*--force"):
+    with pytest.raises(asr.InputError, match="as it was before.*force=True"):
         check_earlier_work(done(*steps), task)
     check_earlier_work(done(*steps), task, force=True)
 

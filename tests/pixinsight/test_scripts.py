@@ -262,6 +262,21 @@ def test_values_outside_0_to_1_are_kept_and_told(pixinsight: Callable, m31: dict
     assert "to 1.200 are kept" in state.lines("noteln")
 
 
+def test_messages_are_in_the_words_of_the_script(
+    pixinsight: Callable, m31: dict[str, Any], tmp_path: Path
+) -> None:
+    state = pixinsight("Measure", images=[m31], target="M31", parameters={})
+    assert re.search("To run next: AstroSR (Denoise|Deconvolve|Super-Resolve) ", state.text)
+    cards = [*keywords(72, 96), ("BUNIT", "'mag'", "")]
+    path = write_pixinsight_xisf(tmp_path / "mag.xisf", make_field(), cards)
+    image = {"path": str(path), "id": "mag"}
+    state = pixinsight("Measure", images=[image], target="mag", parameters={})
+    assert "; 'Use the pixels as they are' uses them" in state.error["message"]
+    assert "--" not in state.error["message"]
+    state = pixinsight("Measure", images=[image], target="mag", parameters={"force": "true"})
+    assert state.error is None
+
+
 def test_replacing_is_one_step(pixinsight: Callable, m31: dict[str, Any]) -> None:
     parameters = {"model": "richardson-lucy", "stars": "0.8", "extended": "0.4", "replace": "true"}
     parameters |= {"psf": "3.4,2.8", "targetFwhm": "2.5", "tileSize": "64"}

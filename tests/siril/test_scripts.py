@@ -79,6 +79,8 @@ def test_arguments_have_one_dash() -> None:
         "extended": 1.0,
         "target_fwhm": 2.5,
         "luminance_only": False,
+        "psf": "",
+        "force": False,
     }
     assert found.whole
     assert verb.command_lines(values) == [
