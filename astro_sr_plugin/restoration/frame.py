@@ -28,6 +28,11 @@ from astro_sr_plugin.restoration.psf import PSFLike, normalise_planes
 __all__ = ["Frame", "choose_model", "choose_runtime", "open_frame"]
 
 
+_SMOOTH = 0.78
+"""Correlation of the noise of neighbours beyond that of stacks and drizzled images: of 172 real
+linear frames the smoothest, a 2MASS mosaic, has 0.70; a Gaussian of 1.5 pixels makes 0.85."""
+
+
 def choose_model(
     model: ModelLike | None, task: str, scale: int = 1, *, uncertainty: bool = False
 ) -> Model:
@@ -173,4 +178,18 @@ def open_frame(
     fill = describe_fill([plane.pixels for plane in planes])
     if fill is not None and measured is None:
         warn(fill)
-    return Frame(parts, normalise_planes(planes, psf))
+    frame = Frame(parts, normalise_planes(planes, psf))
+    if not force:
+        _check_noise(frame)
+    return frame
+
+
+def _check_noise(frame: Frame) -> None:
+    """Warn where neighbouring pixels have nearly the same noise, as after a smoothing."""
+    correlation = max(plane.measured.noise.correlation for plane in frame.usable)
+    if correlation > _SMOOTH:
+        warn(
+            f"the noise is smooth (neighbouring pixels correlate by {correlation:.2f}), as in an "
+            "image that was smoothed, denoised or enlarged before: the result may be wrong; start "
+            "from the image as it was stacked (force=True leaves this warning out)"
+        )
