@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-from astropy.io.fits import Header
-from astropy.wcs import WCS, DistortionLookupTable, Sip
+from astropy.io.fits import HDUList, Header, ImageHDU, PrimaryHDU
+from astropy.wcs import WCS
 
 from astro_sr_plugin.data.formats.header import INVALID_WCS_KEYWORD, quiet, without
 from astro_sr_plugin.data.wcs_keywords import LOOKUP_KEYWORDS, WCS_KEYWORDS
@@ -60,25 +60,11 @@ def scale_wcs_header(header: Header, scale: float, *, shape: Sequence[int] | Non
     _check(scale)
     with quiet():
         result = header.copy()
-    keys = {card.keyword.split(".")[0] for card in result.cards}
-    if any(LOOKUP_KEYWORDS.fullmatch(key) for key in keys):
+    if any(LOOKUP_KEYWORDS.fullmatch(card.keyword.split(".")[0]) for card in result.cards):
         result = without(result, LOOKUP_KEYWORDS)
         msg = "distortion tables (CPDIS, D2IM) lie outside the header and are not scaled with it"
         warn(msg)
-    systems = {m[1] or m[2] or "" for key in keys if (m := _SYSTEM.fullmatch(key)) is not None}
-    for letter in sorted(systems):
-        _scale_system(result, letter, scale)
-    for key in sorted(keys):
-        polynomial = _POLYNOMIAL.fullmatch(key)
-        if polynomial is not None:
-            _multiply(result, key, scale ** (1 - int(polynomial[1]) - int(polynomial[2])))
-        elif re.fullmatch(r"(A|B|AP|BP)_DMAX|CNPIX[12]", key):
-            _multiply(result, key, scale)
-        elif _SIZES.fullmatch(key):
-            _multiply(result, key, 1 / scale)
-        elif _SECTIONS.fullmatch(key):
-            _scale_section(result, key, scale)
-    _scale_physical(result, keys, scale)
+    _scale_keywords(result, scale)
     if shape is not None:
         for axis, length in ((1, shape[-1]), (2, shape[-2])):
             if f"NAXIS{axis}" in result:
@@ -114,28 +100,11 @@ def scale_wcs(wcs: WCS | None, scale: float) -> WCS | None:
         warn(msg)
         return None
     with quiet():
-        result = wcs.deepcopy()
-        inner = result.wcs
-        inner.crpix = [_position(value, scale) for value in inner.crpix[:2]] + [*inner.crpix[2:]]
-        per_axis = np.where(np.arange(wcs.naxis) < 2, 1 / scale, 1.0)
-        if inner.has_cd():
-            inner.cd = inner.cd * per_axis
-        else:
-            # Not CDELT: distortions (TPV, the DSS plate solutions) act between PC and CDELT.
-            inner.set()
-            matrix = inner.get_pc()
-            if inner.has_crota():
-                del inner.crota
-            inner.pc = matrix * per_axis
-        if wcs.sip is not None:
-            polynomials = (wcs.sip.a, wcs.sip.b, wcs.sip.ap, wcs.sip.bp)
-            scaled = [_scale_polynomial(p, scale) for p in polynomials]
-            result.sip = Sip(*scaled, inner.crpix[:2])
-        for name in ("cpdis1", "cpdis2", "det2im1", "det2im2"):
-            table = getattr(wcs, name)
-            if table is not None:
-                setattr(result, name, _scale_table(table, scale))
-        inner.set()
+        primary, *tables = wcs.to_fits(relax=True)
+        for table in tables:
+            _scale_table(table, scale)
+        _scale_keywords(primary.header, scale)
+        result = WCS(primary.header, HDUList([PrimaryHDU(), *tables]), key=wcs.wcs.alt or " ")
         if wcs.pixel_shape is not None:
             # ``WCS(header, naxis=2)`` of a cube keeps the sides of all its axes.
             sides = wcs.pixel_shape[: wcs.naxis]
@@ -147,6 +116,25 @@ def _check(scale: float) -> None:
     if not (np.isfinite(scale) and scale > 0):
         msg = f"scale={scale!r} is not allowed; it has to be a finite number greater than zero"
         raise InputError(msg)
+
+
+def _scale_keywords(header: Header, scale: float) -> None:
+    """Scale the keywords that depend on the pixel grid, in place."""
+    keys = {card.keyword.split(".")[0] for card in header.cards}
+    systems = {m[1] or m[2] or "" for key in keys if (m := _SYSTEM.fullmatch(key)) is not None}
+    for letter in sorted(systems):
+        _scale_system(header, letter, scale)
+    for key in sorted(keys):
+        polynomial = _POLYNOMIAL.fullmatch(key)
+        if polynomial is not None:
+            _multiply(header, key, scale ** (1 - int(polynomial[1]) - int(polynomial[2])))
+        elif re.fullmatch(r"(A|B|AP|BP)_DMAX|CNPIX[12]", key):
+            _multiply(header, key, scale)
+        elif _SIZES.fullmatch(key):
+            _multiply(header, key, 1 / scale)
+        elif _SECTIONS.fullmatch(key):
+            _scale_section(header, key, scale)
+    _scale_physical(header, keys, scale)
 
 
 def _is_finite(wcs: WCS) -> bool:
@@ -248,6 +236,9 @@ def _rotation_to_matrix(header: Header, letter: str) -> None:
 
 
 def _is_distorted(header: Header, letter: str) -> bool:
+    """Whether a distortion acts between PC and CDELT: TPV and its like, plate solutions of DSS."""
+    if f"CQDIS1{letter}" in header:
+        return True
     return str(header.get(f"CTYPE1{letter}", ""))[-3:] in ("TPV", "TPD", "TNX", "ZPX")
 
 
@@ -258,21 +249,12 @@ def _mixes_cube_axes(keyword: str, letter: str) -> bool:
     return (entry[1] in "12") != (entry[2] in "12")
 
 
-def _scale_polynomial(coefficients: np.ndarray | None, scale: float) -> np.ndarray | None:
-    if coefficients is None:
-        return None
-    p, q = np.indices(coefficients.shape)
-    return coefficients * scale ** (1.0 - p - q)
-
-
-def _scale_table(table: DistortionLookupTable, scale: float) -> DistortionLookupTable:
-    """Scale a table of shifts in pixels, and the grid of pixels that it is given on."""
-    return DistortionLookupTable(
-        np.asarray(table.data, dtype=np.float32) * np.float32(scale),
-        tuple(table.crpix),
-        tuple(_position(value, scale) for value in table.crval),
-        tuple(value * scale for value in table.cdelt),
-    )
+def _scale_table(table: ImageHDU, scale: float) -> None:
+    """Scale a table of shifts in pixels, and the grid of pixels that it is given on, in place."""
+    table.data = np.asarray(table.data, dtype=np.float32) * np.float32(scale)
+    for axis in "12":
+        table.header[f"CRVAL{axis}"] = _position(table.header[f"CRVAL{axis}"], scale)
+        table.header[f"CDELT{axis}"] *= scale
 
 
 def _scale_section(header: Header, keyword: str, scale: float) -> None:

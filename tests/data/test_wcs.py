@@ -107,7 +107,15 @@ def test_alternate_systems_and_missing_crpix():
     header.update({"CRVAL2B": 68.0, "CD1_1B": -3e-4, "CD2_2B": 3e-4, "CRPIX1B": 11.0})
     with quiet():
         before, after = WCS(header, key="B"), WCS(scale_wcs_header(header, 2), key="B")
-    assert largest_error(before, after, 2) < 1e-6
+        assert largest_error(before, after, 2) < 1e-6
+        assert largest_error(before, scale_wcs(before, 2), 2) < 1e-6
+
+
+def test_coordinates_that_are_no_sky():
+    wcs = WCS(naxis=2)
+    assert largest_error(wcs, scale_wcs(wcs, 2), 2) < 1e-6
+    wcs.wcs.crpix, wcs.wcs.cdelt, wcs.wcs.crval = (3, 4), (0.5, 2.0), (100, -7)
+    assert largest_error(wcs, scale_wcs(wcs, 2), 2) < 1e-6
 
 
 def test_spectral_axis_of_a_cube_is_untouched():
