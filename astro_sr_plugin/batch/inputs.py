@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from astro_sr_plugin.data.formats.registry import FORMATS
+from astro_sr_plugin.data.formats.registry import FORMATS, find_suffix, name_result
 from astro_sr_plugin.exceptions import ImageReadError, InputError, OutputError
 
 __all__ = ["find_inputs", "name_outputs"]
@@ -23,8 +23,7 @@ _MARKS = {
 """Encodings by their byte order mark; UTF-32 is left out, since nothing saves lists so."""
 _ZERO_BYTES = 0.25
 """Part of every other byte that is 0 in UTF-16 without a byte order mark, at least."""
-# The longest first: of "a.fits.fz" both parts are the suffix.
-_SUFFIXES = sorted((s for form in FORMATS for s in form.suffixes), key=len, reverse=True)
+_SUFFIXES = sorted(suffix for form in FORMATS for suffix in form.suffixes)
 
 
 def find_inputs(words: Iterable[str | os.PathLike[str]]) -> list[Path]:
@@ -57,8 +56,8 @@ def find_inputs(words: Iterable[str | os.PathLike[str]]) -> list[Path]:
 def _expand(word: str) -> list[Path]:
     path = Path(word)
     if path.is_dir():
-        images = [p for p in sorted(path.iterdir()) if _suffix(p) and not p.name.startswith(".")]
-        return _some([p for p in images if p.is_file()], word, "holds no images")
+        shown = [p for p in sorted(path.iterdir()) if p.is_file() and not p.name.startswith(".")]
+        return _some([p for p in shown if find_suffix(p)], word, "holds no images")
     if word == "-" or word.startswith("@") or path.suffix.lower() in _LISTS:
         return _some(_read_list(word), word, "names no images")
     if path.is_file():
@@ -154,13 +153,11 @@ def name_outputs(
         raise InputError(msg)
     suffix = f".{suffix.lower().lstrip('.')}" if suffix else None
     if suffix is not None and suffix not in _SUFFIXES:
-        msg = f"format {suffix!r} cannot be written; allowed are {', '.join(sorted(_SUFFIXES))}"
+        msg = f"format {suffix!r} cannot be written; allowed are {', '.join(_SUFFIXES)}"
         raise OutputError(msg)
     outputs = []
     for path in inputs:
-        own = _suffix(path) or path.suffix
-        stem = path.name[: len(path.name) - len(own)]
-        outputs.append(folder / f"{stem}_{ending}{suffix or own or '.fits'}")
+        outputs.append(folder / name_result(path, ending, suffix))
     taken: dict[Path, Path] = {}
     sources = {path.absolute() for path in inputs}
     for source, target in zip(inputs, outputs, strict=True):
@@ -172,8 +169,3 @@ def name_outputs(
             raise OutputError(msg)
         taken[target] = source
     return outputs
-
-
-def _suffix(path: Path) -> str:
-    name = path.name.lower()
-    return next((s for s in _SUFFIXES if name.endswith(s) and len(name) > len(s)), "")

@@ -21,7 +21,8 @@ from astro_sr_plugin.batch.journal import Journal, job_of
 from astro_sr_plugin.batch.recipe import Recipe, Step, make_recipe
 from astro_sr_plugin.batch.summary import BatchSummary
 from astro_sr_plugin.batch.work import FrameResult, Task, work
-from astro_sr_plugin.exceptions import InputError, OutputError
+from astro_sr_plugin.data.output import make_folder
+from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.inference.runtime import Runtime
 
 __all__ = ["run_batch"]
@@ -110,7 +111,7 @@ def run_batch(
         raise InputError(msg)
     targets = name_outputs(sources, folder, ending=ending or plan.ending, suffix=suffix)
     if not dry_run:
-        _make_folder(folder)
+        make_folder(folder)
     identity = plan.identity()
 
     results: dict[Path, FrameResult] = {}
@@ -183,16 +184,6 @@ def _finish(
         text = f"cannot write {result.output}: {(error.strerror or str(error)).lower()}"
         return replace(result, status="failed", message=text)
     return result
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        msg = f"the output folder {str(folder)!r} cannot be written: {error.strerror}"
-        raise OutputError(msg) from error
 
 
 def _run(tasks: list[Task], jobs: int, scheduler: Any) -> Generator[Finished, None, None]:

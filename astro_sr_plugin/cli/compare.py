@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.cli.options import Commands, add_command, check_inputs, hdu_argument
-from astro_sr_plugin.cli.outputs import check_output
+from astro_sr_plugin.data.output import check_place
 from astro_sr_plugin.exceptions import OutputError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _compare(args: argparse.Namespace, console: Console) -> None:
     outputs = _outputs(args.output, args.after)
     check_inputs([args.before, args.after])
     for output in outputs:
-        check_output(output, overwrite=args.overwrite)
+        check_place(output, overwrite=args.overwrite)
     before, after = (asr.read_image(path, hdu=args.hdu) for path in (args.before, args.after))
     from astro_sr_plugin.report.page import write_before_after_html
     from astro_sr_plugin.report.picture import write_before_after_png

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import astro_sr_plugin as asr
 from astro_sr_plugin.cli.enhance import enhance_file
 from astro_sr_plugin.cli.options import Commands, add_command, check_inputs, hdu_argument
-from astro_sr_plugin.cli.outputs import check_folder, check_output
+from astro_sr_plugin.data.output import check_place, make_folder
 
 if TYPE_CHECKING:
     from astro_sr_plugin.cli.console import Console
@@ -83,10 +83,7 @@ def _run(source: Path, args: argparse.Namespace, console: Console) -> None:
 
 
 def _prepare(folder: Path, *, overwrite: bool) -> None:
-    if not folder.exists():
-        check_folder(folder.absolute().parent)
-        folder.mkdir()
-    check_folder(folder)
+    make_folder(folder)
     for name, _ in _STEPS.values():
-        check_output(folder / name, overwrite=overwrite)
-    check_output(folder / "before_after.png", overwrite=overwrite)
+        check_place(folder / name, overwrite=overwrite)
+    check_place(folder / "before_after.png", overwrite=overwrite)

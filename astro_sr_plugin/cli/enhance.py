@@ -22,7 +22,8 @@ from astro_sr_plugin.cli.options import (
     open_image,
     psf_argument,
 )
-from astro_sr_plugin.cli.outputs import PLAIN_FITS, plan_outputs
+from astro_sr_plugin.cli.outputs import plan_outputs
+from astro_sr_plugin.data.output import PLAIN_FITS
 from astro_sr_plugin.exceptions import InputError, OutputError
 
 if TYPE_CHECKING:

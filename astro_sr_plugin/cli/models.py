@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.cli.options import Commands, add_command, add_reporting_options
-from astro_sr_plugin.cli.outputs import check_folder, check_output
+from astro_sr_plugin.data.output import check_folder, check_place
 
 if TYPE_CHECKING:
     from astro_sr_plugin.cli.console import Console
@@ -83,7 +83,7 @@ def _export(args: argparse.Namespace, console: Console) -> None:
     check_folder(args.output)
     target = args.output / f"{config.name}.safetensors"
     for path in (target, target.with_suffix(".toml")):
-        check_output(path, overwrite=args.overwrite)
+        check_place(path, overwrite=args.overwrite)
     from astro_sr_plugin.training.evaluate import evaluate_patches, export_model
 
     figures = evaluate_patches(config, args.run_folder)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from astro_sr_plugin.exceptions import InputError, OutputError
 
-__all__ = ["PLAIN_FITS", "check_folder", "check_output", "plan_outputs"]
-
-PLAIN_FITS = (".fits", ".fit", ".fts")
-_COMPRESSION = (".fz", ".gz", ".bz2")
+__all__ = ["plan_outputs"]
 
 
 def plan_outputs(
@@ -52,7 +48,7 @@ def plan_outputs(
             raise InputError(msg)
         outputs = [output]
     else:
-        outputs = [output / _name(path, ending, suffix) for path in inputs]
+        outputs = [output / formats.name_result(path, ending, suffix) for path in inputs]
         doubled = {path for path in outputs if outputs.count(path) > 1}
         if doubled:
             msg = f"two inputs would both be written to {str(min(doubled))!r}"
@@ -62,50 +58,5 @@ def plan_outputs(
             if path.exists() and path.samefile(source):
                 msg = f"output {str(path)!r} is an input; inputs are never changed"
                 raise OutputError(msg)
-        check_output(path, overwrite=overwrite)
-        formats.check_output(path, overwrite=True)
+        formats.check_output(path, overwrite=overwrite)
     return outputs
-
-
-def check_output(path: Path, *, overwrite: bool) -> None:
-    """Check that a file can be written.
-
-    Raises
-    ------
-    OutputError
-        It exists and may not be replaced, or its folder is missing or cannot be written.
-    """
-    if path.is_dir():
-        msg = f"output {str(path)!r} is a folder, not a file"
-        raise OutputError(msg)
-    if path.exists() and not overwrite:
-        msg = f"output {str(path)!r} exists already; give --overwrite to replace it"
-        raise OutputError(msg)
-    check_folder(path.absolute().parent)
-
-
-def check_folder(folder: Path) -> None:
-    """Check that a folder exists and that files can be made in it.
-
-    Raises
-    ------
-    OutputError
-        It does not exist, or nothing can be written there.
-    """
-    if not folder.is_dir():
-        msg = f"the output folder {str(folder)!r} does not exist"
-        raise OutputError(msg)
-    try:
-        # Permission bits say nothing about read-only or full file systems, nor to the superuser.
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(bytes(2880))
-    except OSError as error:
-        msg = f"nothing can be written in the output folder {str(folder)!r}: {error.strerror}"
-        raise OutputError(msg) from error
-
-
-def _name(path: Path, ending: str, suffix: str | None) -> str:
-    stem, own = path.stem, path.suffix
-    if own.lower() in _COMPRESSION:
-        stem, own = Path(stem).stem, Path(stem).suffix + own
-    return f"{stem}_{ending}{suffix or own}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.cli.options import Commands, add_command
-from astro_sr_plugin.cli.outputs import check_folder, check_output
+from astro_sr_plugin.data.output import check_place, make_folder
 from astro_sr_plugin.exceptions import InputError, OutputError
 from astro_sr_plugin.tasks import TASKS
 
@@ -99,7 +99,7 @@ def _train(args: argparse.Namespace, console: Console) -> None:
     config = read_config(args.config)
     if args.steps is not None:
         config = dataclasses.replace(config, steps=_positive("--steps", args.steps))
-    _prepare(args.out)
+    make_folder(args.out)
     used = any(args.out.glob("checkpoint*")) or any(args.out.glob("errors.pt"))
     if used and not args.resume:
         msg = f"output folder {str(args.out)!r} holds a run already; give --resume to go on with it"
@@ -193,10 +193,10 @@ def _device(name: str) -> str:
 
 def _simulate(args: argparse.Namespace, console: Console) -> None:
     count, size = _positive("--count", args.count), _positive("--size", args.size)
-    _prepare(args.output)
+    make_folder(args.output)
     names = [(f"observed_{i:04d}.fits", f"truth_{i:04d}.fits") for i in range(1, count + 1)]
     for name in (name for pair in names for name in pair):
-        check_output(args.output / name, overwrite=args.overwrite)
+        check_place(args.output / name, overwrite=args.overwrite)
 
     import torch
 
@@ -231,13 +231,6 @@ def _write(pixels: Tensor, seen: Observation, args: argparse.Namespace, path: Pa
     header["SIMCORR"] = (float(seen.noise_correlation), "lag-1 correlation of the noise")
     image = CCDData(pixels[0, 0].cpu().numpy(), unit="", meta=header)
     asr.write_image(image, path, overwrite=args.overwrite)
-
-
-def _prepare(folder: Path) -> None:
-    if not folder.exists():
-        check_folder(folder.absolute().parent)
-        folder.mkdir()
-    check_folder(folder)
 
 
 def _positive(name: str, value: int) -> int:

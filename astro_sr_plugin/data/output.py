@@ -1,21 +1,35 @@
-"""Output files that appear only when they are complete."""
+"""Where files may be written, and output files that appear only when they are complete."""
 
 from __future__ import annotations
 
 import errno
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from astro_sr_plugin.exceptions import OutputError
 
-__all__ = ["check_place", "finish", "part_of", "write_errors", "writing"]
+__all__ = [
+    "PLAIN_FITS",
+    "check_folder",
+    "check_place",
+    "finish",
+    "make_folder",
+    "part_of",
+    "write_errors",
+    "writing",
+]
 
+#: Endings of FITS files that are not compressed.
+PLAIN_FITS = (".fits", ".fit", ".fts")
 # Bytes of the final name that a part file repeats; common file systems allow 255 in all, and some
 # that encrypt names 143.
 _NAME_BYTES = 120
+# Length of the shortest FITS file, one block.
+_PROBE_BYTES = 2880
 
 
 def check_place(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -43,20 +57,59 @@ def check_place(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pat
     with write_errors(target):
         if target.is_symlink():
             target = target.resolve()
-        folder = target.parent
-        if not folder.is_dir():
-            msg = f"cannot write {target}: the folder {folder} does not exist"
-            raise OutputError(msg)
         if target.is_dir():
             msg = f"cannot write {target}: it is a folder, not a file"
             raise OutputError(msg)
         if target.exists() and not overwrite:
-            msg = f"cannot write {target}: it exists already (overwriting has to be asked for)"
+            msg = f"cannot write {target}: it exists already; overwrite=True replaces it"
             raise OutputError(msg)
-        if not os.access(folder, os.W_OK):
-            msg = f"cannot write {target}: the folder {folder} is not writable"
-            raise OutputError(msg)
+        check_folder(target.parent)
     return target
+
+
+def check_folder(folder: Path) -> None:
+    """Check that a folder exists and that files can be made in it.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+
+    Raises
+    ------
+    OutputError
+        If it does not exist, or nothing can be written there.
+    """
+    if not folder.is_dir():
+        msg = f"the output folder {folder} does not exist"
+        raise OutputError(msg)
+    try:
+        # Permission bits say nothing about read-only or full file systems, nor to the superuser.
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(_PROBE_BYTES))
+    except OSError as error:
+        msg = f"nothing can be written in the output folder {folder}: {error.strerror}"
+        raise OutputError(msg) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, unless it exists, and check that files can be made in it.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder; the one above it exists.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made, or nothing can be written there.
+    """
+    if not folder.exists():
+        check_folder(folder.absolute().parent)
+        with write_errors(folder):
+            folder.mkdir()
+    check_folder(folder)
 
 
 def part_of(target: Path) -> Path:

@@ -24,8 +24,6 @@ from astro_sr_plugin.exceptions import ImageReadError, OutputError, warn
 
 __all__ = ["list_images", "map_images"]
 
-_PLAIN = (".fits", ".fit", ".fts")
-
 
 def list_images(path: str | os.PathLike[str]) -> dict[int, str]:
     """List the images of a FITS file.
@@ -89,7 +87,7 @@ def map_images(
         If the target cannot be written.
     """
     source, target = Path(source), Path(target)
-    if target.suffix.lower() not in _PLAIN:
+    if target.suffix.lower() not in output.PLAIN_FITS:
         msg = f"cannot write {target}: all images of a file go to a name in .fits, .fit or .fts"
         raise OutputError(msg)
     with unpacked(source) as stream:

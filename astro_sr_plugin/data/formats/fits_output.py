@@ -23,7 +23,7 @@ from astro_sr_plugin.data.formats.bitmask import PLANE_KEYWORDS, exclude_flags
 from astro_sr_plugin.data.formats.checksum import RunningSum, encode_checksum
 from astro_sr_plugin.data.formats.header import MEMORY_KEYWORDS, clean_header, quiet
 from astro_sr_plugin.data.formats.pixels import PixelCoding, choose_coding
-from astro_sr_plugin.data.output import check_place, finish, part_of, write_errors
+from astro_sr_plugin.data.output import PLAIN_FITS, check_place, finish, part_of, write_errors
 from astro_sr_plugin.data.strips import iter_strips, release
 from astro_sr_plugin.data.wcs_keywords import lookup_tables, store_wcs
 from astro_sr_plugin.exceptions import InputError, OutputError
@@ -176,7 +176,7 @@ def create_fits(
     if len(shape) not in (2, 3) or min(shape) < 1:
         msg = f"shape={shape} cannot be written; allowed are (ny, nx) and (n, ny, nx), no zeros"
         raise InputError(msg)
-    if not str(path).lower().endswith((".fits", ".fit", ".fts")):
+    if not str(path).lower().endswith(PLAIN_FITS):
         msg = f"cannot write {path} piece by piece; the name has to end in .fits, .fit or .fts"
         raise OutputError(msg)
     target = check_place(path, overwrite=overwrite)

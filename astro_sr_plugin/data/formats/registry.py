@@ -27,7 +27,15 @@ from astro_sr_plugin.data.units import store_unit
 from astro_sr_plugin.data.wcs_keywords import as_fits_wcs, store_wcs
 from astro_sr_plugin.exceptions import ImageReadError, InputError, OutputError
 
-__all__ = ["FORMATS", "FileFormat", "check_output", "read_image", "write_image"]
+__all__ = [
+    "FORMATS",
+    "FileFormat",
+    "check_output",
+    "find_suffix",
+    "name_result",
+    "read_image",
+    "write_image",
+]
 
 
 @dataclass(frozen=True)
@@ -56,13 +64,12 @@ class FileFormat:
 
 
 _CHUNK = 16 * 2**20
-_PLAIN = (".fits", ".fit", ".fts")
 
 #: The formats, in the order in which they are tried.
 FORMATS = (
     FileFormat(
         "FITS",
-        tuple(f"{s}{c}" for s in _PLAIN for c in ("", ".gz", ".bz2", ".xz", ".fz")),
+        tuple(f"{s}{c}" for s in output.PLAIN_FITS for c in ("", ".gz", ".bz2", ".xz", ".fz")),
         (b"SIMPLE  =", b"\x1f\x8b", b"BZh", b"\xfd7zXZ"),
         fits.read,
         fits.write,
@@ -76,6 +83,36 @@ FORMATS = (
         tiff.write,
     ),
 )
+
+
+def find_suffix(path: Path) -> str:
+    """Give the ending of a file name that says its format, such as ``.fits.fz``; empty if none."""
+    name = path.name.lower()
+    # The longest one: of "a.fits.fz" both parts are the ending.
+    known = (s for form in FORMATS for s in form.suffixes if name.endswith(s) and name != s)
+    return max(known, key=len, default="")
+
+
+def name_result(path: Path, ending: str, suffix: str | None = None) -> str:
+    """Name the file of a result: ``stack.fits`` becomes ``stack_<ending>.fits``.
+
+    Parameters
+    ----------
+    path : Path
+        The input.
+    ending : str
+        What was done.
+    suffix : str, optional
+        The format, such as ``.xisf``; that of the input by default.
+
+    Returns
+    -------
+    str
+        A file name.
+    """
+    own = find_suffix(path) or path.suffix
+    stem = path.name[: len(path.name) - len(own)]
+    return f"{stem}_{ending}{suffix or own or '.fits'}"
 
 
 def read_image(
@@ -280,7 +317,8 @@ def _format_of(path: Path) -> tuple[FileFormat, str]:
         for suffix in form.suffixes:
             if name.endswith(suffix) and len(name) > len(suffix):
                 return form, Path(suffix).suffix
-    allowed = ", ".join((*_PLAIN, ".fits.gz", ".fits.bz2", ".fits.fz", ".xisf", ".tif", ".tiff"))
+    packed = (".fits.gz", ".fits.bz2", ".fits.fz")
+    allowed = ", ".join((*output.PLAIN_FITS, *packed, ".xisf", ".tif", ".tiff"))
     msg = f"cannot write {path}: the name has to end in one of {allowed}"
     raise OutputError(msg)
 
