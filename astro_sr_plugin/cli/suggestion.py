@@ -43,10 +43,10 @@ def suggest(quality: Quality, meta: Mapping[str, Any], path: Path) -> str:
     denoise = f"astro-sr denoise {path} -o clean.fits"
     if not widths or not {"high", "medium"} & set(quality.psf_confidence):
         return f"{denoise} (too few stars, {max(quality.n_stars)}, to sharpen without --psf)"
-    width, misfit = float(np.median(widths)), float(np.nanmax(quality.misfit))
+    width, residual = float(np.median(widths)), float(np.nanmax(quality.residual_fraction))
     stars = f"stars of {width:.1f} px from {max(quality.n_stars)}"
-    if misfit > _ILL_SHAPED:
-        return f"{denoise} (stars out of focus or trailed: {misfit:.0%} is no Moffat profile)"
+    if residual > _ILL_SHAPED:
+        return f"{denoise} (stars out of focus or trailed: {residual:.0%} is no Moffat profile)"
     if width < _NARROW:
         return f"{denoise} ({stars}: too narrow to sharpen; drizzle dithered frames)"
     if width < _FINE:

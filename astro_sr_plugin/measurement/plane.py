@@ -75,8 +75,8 @@ class MeasuredPlane:
     name : str
         What messages call the plane.
     error : ndarray, shape (ny, nx), optional
-        Standard deviation of each pixel in image units. Its run over the plane, stars left out,
-        says where the noise is larger; how large it is, the plane itself tells better.
+        Standard deviation of each pixel in image units. Only its variation over the
+        plane, without the stars, is used; the level of the noise is measured on the plane itself.
     saturation : float, optional
         Level of saturation in the header, in image units.
     gain : float, optional
@@ -237,7 +237,7 @@ class MeasuredPlane:
         """Catalogue of the sources above 5 sigma, stars and galaxies, brightest first.
 
         The columns are those of `~astro_sr_plugin.measurement.sources.detection.STAR_DTYPE`; the
-        column ``extended`` tells galaxies and nebulosity from stars.
+        column ``extended`` is True for galaxies and nebulosity.
         """
         return self.find_sources(DETECTION_NSIGMA, self.saturation)
 

@@ -25,9 +25,9 @@ from astro_sr_plugin.measurement.sky.pixels import describe_fill
 
 __all__ = ["Quality", "measure", "measure_pixel_scale"]
 
-# Confidence in the noise from which it is right to some 5 %, and below which it may be off by a
-# factor of 2.
 _RELIABLE, _UNCERTAIN = 0.6, 0.3
+"""Confidence in the noise from which it is right to some 5 %, and below which it may be off by a
+factor of 2."""
 
 Numbers = tuple[float, ...]
 Optionals = tuple[float | None, ...]
@@ -54,7 +54,7 @@ class Quality:
     noise_confidence : tuple of float
         0..1: how much `sigma` can be relied on; below 0.3 it may be off by a factor of 2, and 0
         means that no noise was found. It falls with few pixels of empty sky, and where faint stars
-        or nebulosity cannot be told from the noise.
+        or nebulosity cannot be separated from the noise.
     noise_correlation : tuple of float
         Correlation coefficient of the noise of neighbouring pixels; 0 is white.
     gain : tuple of float or None
@@ -70,9 +70,9 @@ class Quality:
         position angle in radians counter-clockwise from +x. NaN if unknown.
     fwhm_error : tuple of float
         1-sigma error of `fwhm` in pixels.
-    misfit : tuple of float
-        Part of the stars that the profile does not describe; above 0.22 they are out of focus or
-        badly guided. NaN if unknown.
+    residual_fraction : tuple of float
+        Fraction of the light of the brighter stars that the Moffat profile does not describe (root
+        mean square); above 0.22 they are out of focus or badly guided. NaN if unknown.
     n_stars : tuple of int
         Number of stars measured.
     psf_confidence : tuple of str
@@ -107,7 +107,7 @@ class Quality:
     beta: Numbers
     ellipticity: Numbers
     theta: Numbers
-    misfit: Numbers
+    residual_fraction: Numbers
     n_stars: tuple[int, ...]
     psf_confidence: tuple[str, ...]
     psf_confidence_value: Numbers
@@ -230,7 +230,7 @@ class Quality:
             rows.append(("Pixel scale [arcsec]", [_show(self.pixel_scale, ".4g")]))
         rows += [
             ("Moffat beta", [_show(value, ".1f") for value in self.beta]),
-            ("Misfit of profile", [_show(value, ".3f") for value in self.misfit]),
+            ("Residual of profile", [_show(value, ".3f") for value in self.residual_fraction]),
             ("Ellipticity", [_show(value, ".3f") for value in self.ellipticity]),
             (
                 "Position angle [deg]",
@@ -320,7 +320,7 @@ def _figures(plane: MeasuredPlane, psf_grid: tuple[int, int] | None) -> dict[str
         "beta": psf.beta,
         "ellipticity": psf.ellipticity,
         "theta": psf.theta,
-        "misfit": psf.misfit,
+        "residual_fraction": psf.residual_fraction,
         "n_stars": psf.n_stars,
         "psf_confidence": psf.confidence,
         "psf_confidence_value": psf.confidence_value,
@@ -333,7 +333,7 @@ def _nothing() -> dict[str, Any]:
     unknown = dict.fromkeys(
         (
             *("background", "background_rms", "sigma", "noise_correlation", "fwhm", "fwhm_error"),
-            *("beta", "ellipticity", "theta", "misfit"),
+            *("beta", "ellipticity", "theta", "residual_fraction"),
         ),
         float("nan"),
     )
@@ -372,7 +372,7 @@ def measure_pixel_scale(wcs: WCS | None, meta: Mapping[str, Any]) -> float | Non
     wcs : astropy.wcs.WCS or None
         World coordinates of the image.
     meta : mapping
-        Header, whose FOCALLEN (mm) and XPIXSZ (micrometres) serve where the WCS says nothing.
+        Header, whose FOCALLEN (mm) and XPIXSZ (micrometres) serve where the WCS gives no scale.
     """
     if wcs is not None and wcs.has_celestial:
         sides = proj_plane_pixel_scales(wcs.celestial)
@@ -390,8 +390,8 @@ def _judge_sampling(fwhm: Numbers, confidence: tuple[str, ...]) -> str:
     if not known:
         return "unknown: the image has no stars that could be measured"
     width = float(np.median(known))
-    doubt = "" if {"high", "medium"} & set(confidence) else " (uncertain, few stars)"
-    size = f"stars are {width:.1f} pixels wide{doubt}"
+    remark = "" if {"high", "medium"} & set(confidence) else " (uncertain, few stars)"
+    size = f"stars are {width:.1f} pixels wide{remark}"
     if width < 2:
         return f"undersampled: {size}; drizzle dithered frames to gain resolution"
     if width <= 4:
@@ -412,7 +412,7 @@ def _show(value: float | None, form: str = ".4g", missing: str = "unknown") -> s
 
 
 def _same_pixels(image: NDArray[Any], plane: MeasuredPlane) -> bool:
-    """Tell whether a sample of the pixels is the same."""
+    """Whether a sample of the pixels is the same."""
     if image.shape != plane.shape:
         return False
     step = tuple(slice(None, None, max(1, side // _SAMPLE)) for side in image.shape)

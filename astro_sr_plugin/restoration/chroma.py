@@ -24,15 +24,18 @@ from astro_sr_plugin.models.wiener_unet.flux import FLUX_RADIUS, FluxStep
 __all__ = ["REACH", "Chroma", "match_filters"]
 
 Region = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Values in noise sigma, and 1 where they say nothing."""
+"""Values in noise sigma, and 1 where they are not usable."""
 
 _GRID = 128
+"""Side in pixels of the grid on which the matching filters are computed."""
 _LEAST_POWER = 1e-4
+"""Power of the transfer function below which a filter does not amplify further."""
 _SOURCE = 2.0
 """Width above which light is not that of a source, in that of the common profile."""
-_DOUBT = 4.0
+_COLOUR_ERROR = 4.0
 """Light of a source, in noise of the luminance, below which it has no colour of its own."""
 _FLUX_STEPS = 2
+"""Rounds of the correction of the flux of sources."""
 REACH = _FLUX_STEPS * FLUX_RADIUS
 """Input pixels around a pixel of the result whose luminance matters."""
 
@@ -42,7 +45,7 @@ class Chroma:
 
     Each plane is brought to one common Gaussian profile by a linear filter and interpolated. Its
     morphological opening is what lies under the sources; of what stands out of it, each plane takes
-    the share that it has there. The luminance, which is far sharper, is divided in these shares:
+    the fraction that it has there. The luminance, which is far sharper, is divided alike:
     a star is as sharp in all planes as in the luminance, and where it has faded, so have its
     colours - there are no fringes of the width of the input. At last the flux of each source is
     compared with the data of the plane and put right.
@@ -67,14 +70,14 @@ class Chroma:
         self._margin = math.ceil(1.5 * self._side / scale) + math.ceil(3 * self._sigma / scale)
         self._matching = []
         variance = 0.0
-        for told in conditions:
-            kernel = prepare_kernels(told, common * scale, scale, "cpu")[:, 0]
-            self._matching.append(prepare_filters([kernel], told.nodes))
+        for plane in conditions:
+            kernel = prepare_kernels(plane, common * scale, scale, "cpu")[:, 0]
+            self._matching.append(prepare_filters([kernel], plane.nodes))
             variance += float((kernel[0, 0] ** 2).sum()) * (
-                1 + 3 * max(0.0, told.noise_correlation)
+                1 + 3 * max(0.0, plane.noise_correlation)
             )
-        self._doubt = _DOUBT * math.sqrt(variance) / len(conditions)
-        self._steps = [FluxStep(told, scale, False, "cpu") for told in conditions]
+        self._colour_error = _COLOUR_ERROR * math.sqrt(variance) / len(conditions)
+        self._steps = [FluxStep(plane, scale, False, "cpu") for plane in conditions]
         self._apertures = [Filters(step.kernels[None]) for step in self._steps]
 
     @property
@@ -107,7 +110,7 @@ class Chroma:
         )
         ground = np.stack([_without_sources(plane, self._side) for plane in matched])
         sources = np.maximum(matched - ground, 0.0)
-        shares = (sources + self._doubt) / (sources.mean(0) + self._doubt)
+        shares = (sources + self._colour_error) / (sources.mean(0) + self._colour_error)
         # What is too faint for a colour of its own has that of its surroundings.
         faint = matched - ground - shares * (matched - ground).mean(0)
         width = (0, self._sigma, self._sigma)
@@ -115,7 +118,7 @@ class Chroma:
         detail = luminance - self._inner(ground.mean(0))
         unknown = ~np.isfinite(detail)
         if unknown.any():
-            # Not known in all planes: that of the input serves those that do know.
+            # Not known in all planes: the input is used in the planes that are known.
             detail[unknown] = self._inner((matched - ground).mean(0))[unknown]
         planes = self._inner(base) + self._inner(shares) * detail
         return [self._with_flux(k, plane, regions[k], origin) for k, plane in enumerate(planes)]
@@ -155,20 +158,20 @@ def match_filters(conditions: Sequence[Conditions]) -> list[Filters | None]:
 
     The sum of the planes then has one PSF, whatever the colour of a star.
     """
-    widest = max(conditions, key=lambda told: told.fwhm)
-    spectra = [_spectrum(told) for told in (*conditions, widest)]
+    widest = max(conditions, key=lambda plane: plane.fwhm)
+    spectra = [_spectrum(plane) for plane in (*conditions, widest)]
     filters: list[Filters | None] = []
-    for told, spectrum in zip(conditions, spectra, strict=False):
+    for plane, spectrum in zip(conditions, spectra, strict=False):
         ratio = spectra[-1] * spectrum.conj() / (spectrum.abs() ** 2 + _LEAST_POWER)
         kernel = torch.fft.fftshift(torch.fft.irfft2(ratio, s=(_GRID, _GRID)))
         c, r = _GRID // 2, FILTER_RADIUS
         kernel = kernel[c - r : c + r + 1, c - r : c + r + 1]
-        filters.append(None if told is widest else Filters((kernel / kernel.sum())[None, None]))
+        filters.append(None if plane is widest else Filters((kernel / kernel.sum())[None, None]))
     return filters
 
 
-def _spectrum(told: Conditions) -> Tensor:
-    return filter_spectra(torch.from_numpy(told.psf), (_GRID, _GRID))
+def _spectrum(plane: Conditions) -> Tensor:
+    return filter_spectra(torch.from_numpy(plane.psf), (_GRID, _GRID))
 
 
 def _without_sources(plane: NDArray[np.float32], side: int) -> NDArray[np.float32]:

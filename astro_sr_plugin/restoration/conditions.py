@@ -1,4 +1,4 @@
-"""What a model has to know of a plane, in the form in which it takes it."""
+"""The conditions of a plane, PSF and noise, in the form in which a model takes them."""
 
 from __future__ import annotations
 

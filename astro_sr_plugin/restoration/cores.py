@@ -1,4 +1,4 @@
-"""Saturated cores of stars, and hot pixels: what the light around them says was there."""
+"""Saturated cores of stars and hot pixels, replaced by what is fitted to the light around them."""
 
 from __future__ import annotations
 
@@ -27,16 +27,29 @@ _Part = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]
 """Pixels (row, column), what takes their place, and what is put aside."""
 
 _MOST_PIXELS = 200_000
+"""Saturated pixels of a plane above which no star is fitted: the level must be wrong, and the time
+is limited."""
 _STEPS = 5
+"""Rounds of the fit of the position."""
 _LARGEST_STEP = 0.5
+"""Largest shift of a round in pixels."""
 _FEWEST_PIXELS = 30
-_MISFIT = 0.15
+"""Smallest number of usable pixels for the fit of a star."""
+_LARGEST_RESIDUAL = 0.15
+"""Mean absolute residual, over the mean light, each weighted with the profile, above which the
+source is no star."""
 _LEAST_PEAK = 0.9
+"""Fitted peak over the median of the saturated pixels below which the source is no star."""
 _RIM = 0.7
-_LEAST_SKY = 0.3
+"""Radius, in that of the window, from which pixels show the light of a nebula."""
+_LEAST_SKY_ERROR = 0.3
+"""Smallest 1-sigma error of the sky under a star, in noise sigma of a pixel."""
 _LARGEST_SIDE = 400
+"""Side in pixels above which an area is larger than any star."""
 _WIDTHS = (1.5, 3.0, 6.0, 12.0)
-_ENOUGH = 0.1
+"""Gaussian widths in pixels with which an area is filled, from its edge inwards."""
+_LEAST_WEIGHT = 0.1
+"""Weight of known pixels from which a mean of them is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +111,11 @@ def fit_cores(
 ) -> Cores | None:
     """Prepare saturated stars and hot pixels for a filter.
 
-    A filter that sharpens is right only where the core of a star belongs to its wings; a clipped
-    one leaves rings and pieces of spikes. The PSF is fitted to the light around the core, and takes
-    its place; what a bleeding column holds beyond it is put aside. Where no star fits (a double
-    star, the core of a galaxy), the place is filled smoothly, and all its light put aside: it stays
-    as recorded. So do hot pixels, which a filter would turn into rings and ghosts of stars.
+    A sharpening filter leaves rings around a clipped core, which does not match its wings. The PSF
+    is therefore fitted to the light around the core and replaces it; the recorded light in excess
+    of it (bleeding columns) is kept and added again after the filter. Where no star fits (double
+    stars, cores of galaxies), the place is filled smoothly, and its light is kept in the same way:
+    it stays as recorded. So do hot pixels, which a filter would turn into rings.
 
     Parameters
     ----------
@@ -168,7 +181,7 @@ def _fit_core(
     psf: SplinePSF,
     fwhm: float,
 ) -> _Part | None:
-    """Let a fitted star take the place of ``blob``; None if none fits."""
+    """Fit a star to the light around the saturated pixels ``blob``; None if none fits."""
     y, x = blob.mean(axis=0)
     row, column = round(y), round(x)
     around = 2 * fwhm + np.sqrt(len(blob) / np.pi)
@@ -183,10 +196,10 @@ def _fit_core(
     if usable.sum() < _FEWEST_PIXELS:
         return None
     weight = light_weight(data[usable])
-    # A nebula may lie under the star: what is left at the rim says how bright.
+    # A nebula may lie under the star; the pixels at the rim limit its brightness.
     rows, columns = np.indices(data.shape)
     rim = usable & (np.hypot(rows - (y - place.y0), columns - (x - place.x0)) > _RIM * radius)
-    sky_error = _LEAST_SKY + (abs(float(np.median(data[rim]))) if rim.any() else 0.0)
+    sky_error = _LEAST_SKY_ERROR + (abs(float(np.median(data[rim]))) if rim.any() else 0.0)
     for _ in range(_STEPS):
         moved = psf.moved(y - row, x - column)
         terms = (image[part][usable] for image in (moved, *np.gradient(moved)))
@@ -206,7 +219,7 @@ def _fit_core(
     left /= np.abs(data - sky)[usable] @ model[usable]
     inside = model[own[:, 0], own[:, 1]] + sky
     recorded = data[own[:, 0], own[:, 1]]
-    if left > _MISFIT or inside.max() < _LEAST_PEAK * np.median(recorded):
+    if left > _LARGEST_RESIDUAL or inside.max() < _LEAST_PEAK * np.median(recorded):
         return None
     light = inside.astype(np.float32)
     return blob, light, np.maximum(recorded - light, 0)
@@ -232,7 +245,7 @@ def _smooth_over(
     for width in _WIDTHS:
         weight = gaussian_filter(good.astype(float), width, mode="constant")
         mean = gaussian_filter(np.where(good, data, 0.0), width, mode="constant")
-        here = missing & (weight > _ENOUGH)
+        here = missing & (weight > _LEAST_WEIGHT)
         filled[here] = mean[here] / weight[here]
         missing &= ~here
     place = np.nonzero(own & ~invalid)

@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 
 __all__ = ["ExtendedLight", "fit_extended_light"]
 
-_LEAST = 0.2  # sigma, of the brightest pixel of a star's halo and spikes
-_RIM = 12  # pixels
+_LEAST_LIGHT = 0.2
+"""Brightest pixel of a star's halo and spikes, in noise sigma, below which they are neglected."""
+_RIM = 12
+"""Pixels at the rim of the image of the PSF over which the light fades out."""
 _GROWN = 2
+"""Pixels around saturated ones that are not fitted."""
 _MARGIN = 4
+"""Pixels by which the fitted circle exceeds two FWHM and the saturated core."""
 _FEWEST_PIXELS = 30
+"""Smallest number of usable pixels for the fit of a star."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +61,8 @@ class ExtendedLight:
 def fit_extended_light(source: NormalisedPlane) -> ExtendedLight | None:
     """Fit the measured point-spread function to the bright stars of a plane.
 
-    What the function has beside its Moffat profile, beyond one FWHM from the middle and above its
-    own rim, is scaled to the flux of each star, which the light around saturated pixels tells.
+    The extended PSF less its Moffat core, from one FWHM outwards, is scaled to the flux of each
+    star. The flux is fitted to the usable pixels, without the saturated core.
 
     Parameters
     ----------
@@ -67,7 +72,7 @@ def fit_extended_light(source: NormalisedPlane) -> ExtendedLight | None:
     Returns
     -------
     ExtendedLight or None
-        None if the Moffat profile says all, or no star is bright enough to show more.
+        None if the PSF is a Moffat profile alone, or no star is bright enough.
     """
     if source.psf.image is None:
         return None
@@ -76,7 +81,7 @@ def fit_extended_light(source: NormalisedPlane) -> ExtendedLight | None:
     sources = source.measured.sources
     stars = sources[~sources["extended"]]
     # Fluxes of saturated stars are too small here, but not by so much.
-    stars = stars[stars["flux"] * beside.max() > _LEAST * source.sigma]
+    stars = stars[stars["flux"] * beside.max() > _LEAST_LIGHT * source.sigma]
     stars = stars[np.argsort(np.round(stars["y"]))]
     spline = SplinePSF(image)
     rows, columns, stamps = [], [], []
@@ -101,8 +106,8 @@ def _beside_the_core(image: NDArray[np.float64], fwhm: float, beta: float) -> ND
     beside = image - core * (image * core)[near].sum() / (core**2)[near].sum()
     # Halos that reach further fade into what is left of them, and leave no hole with an edge.
     rim = np.clip((reach - radius) / _RIM, 0, 1)
-    share = np.clip(radius / fwhm - 1, 0, 1) * rim
-    return np.asarray(beside * share**2 * (3 - 2 * share))
+    ramp = np.clip(radius / fwhm - 1, 0, 1) * rim
+    return np.asarray(beside * ramp**2 * (3 - 2 * ramp))
 
 
 def _fit_flux(source: NormalisedPlane, psf: SplinePSF, x: float, y: float) -> float:

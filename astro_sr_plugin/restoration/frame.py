@@ -114,7 +114,7 @@ class Frame:
         fwhm_out : float
             FWHM of the stars in the result, in its pixels.
         strength : float, optional
-            Share of the restored image.
+            Fraction of the restored image.
         parameters : mapping
             Further parameters for the HISTORY.
         """

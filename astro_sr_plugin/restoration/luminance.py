@@ -27,7 +27,9 @@ from astro_sr_plugin.restoration.plane import NormalisedPlane
 __all__ = ["check_colour", "check_uncertainty", "restore_luminance"]
 
 _COLUMNS = 1024
+"""Columns that are worked with at a time."""
 _PLANES = 3
+"""Planes of a colour image."""
 
 
 def check_uncertainty(uncertainty: bool) -> None:
@@ -97,7 +99,7 @@ def _stored(plane: NDArray, scale: int) -> Iterator[tuple[int, NDArray[np.float3
 def _add_up(
     seen: Sequence[NormalisedPlane], conditions: Sequence[Conditions], luminance: NDArray
 ) -> None:
-    """Fill ``luminance`` with the mean of the planes; NaN where one of them says nothing."""
+    """Fill ``luminance`` with the mean of the planes; NaN where one of them is not usable."""
     filters, halo = match_filters(conditions), FILTER_RADIUS
     for first, last in row_blocks(len(luminance)):
         mean = np.zeros((last - first, luminance.shape[1]))

@@ -16,6 +16,7 @@ __all__ = ["HOLE_RADIUS", "MISSING_MARGIN", "fill_holes", "find_missing", "mirro
 HOLE_RADIUS = 6
 """Pixels around a hole that it is filled from."""
 _HOLE_SIGMA = 1.5
+"""Gaussian width in pixels of the weights with which a hole is filled."""
 _LARGEST_HOLE = 8
 """Side in pixels of the largest square of unusable pixels that is a hole; larger areas lie outside
 of the frame as a model sees it."""
@@ -42,7 +43,7 @@ def fill_holes(values: NDArray[np.float32], invalid: NDArray[np.bool_]) -> NDArr
 
 
 def find_missing(invalid: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell areas of missing data from holes: a square of 9 x 9 pixels fits into them.
+    """Separate areas of missing data from holes: a square of 9 x 9 pixels fits into them.
 
     What lies beyond the window counts as missing, so that a thin rim along the edge of the frame is
     no hole.

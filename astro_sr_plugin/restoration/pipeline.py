@@ -29,7 +29,7 @@ Strips = Iterable[tuple[int, NDArray[np.float32]]]
 
 @dataclass(frozen=True)
 class Job:
-    """What a verb wants of a model.
+    """The work of a verb: a model, and how it is applied.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Job:
     runtime : Runtime
         Device, tiles, progress.
     blend : float or ndarray, shape (ny, nx)
-        Share of the restored image in the result, 0 to 1; below 1 only where the scale is 1.
+        Fraction of the restored image in the result, 0 to 1; below 1 only where the scale is 1.
     factor : float
         Multiplies the result at the end.
     keep_flux : bool

@@ -1,4 +1,4 @@
-"""A plane as a model sees it: in noise sigma, sky at 0, holes filled, mirrored at its edges."""
+"""A plane normalised for a model: in noise sigma, sky at 0, holes filled, mirrored at its edges."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class NormalisedPlane:
 
     @property
     def background(self) -> Background:
-        """Level that counts as 0: models know light above the sky, but no darkness below it."""
+        """Level that is subtracted: the models were trained on light above the sky only."""
         return self.measured.lowered_background
 
     @property
@@ -140,7 +140,7 @@ class NormalisedPlane:
         return values, kinds
 
     def invalid(self, y0: int, y1: int) -> NDArray[np.bool_]:
-        """Tell which pixels of rows ``y0:y1`` were not used."""
+        """Pixels of rows ``y0:y1`` that are not used."""
         return self.mask[y0:y1]
 
     def recorded(self, y0: int, y1: int) -> NDArray:
@@ -160,7 +160,7 @@ class NormalisedPlane:
         return self.sigma * np.maximum(relative / varying.level, _LEAST_NOISE)
 
     def saturated(self, y0: int, y1: int, scale: int) -> NDArray[np.float32] | None:
-        """Tell which output pixels of input rows ``y0:y1`` were saturated; None if none can be."""
+        """Saturated output pixels of input rows ``y0:y1``, as 0 and 1; None if none can be."""
         if not math.isfinite(self.saturation):
             return None
         with np.errstate(invalid="ignore"):

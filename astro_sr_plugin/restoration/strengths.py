@@ -25,7 +25,7 @@ def check_strength(name: str, value: float) -> None:
 def make_blend(
     planes: Sequence[MeasuredPlane], stars: float, extended: float, fwhm: float
 ) -> NDArray[np.float32] | float:
-    """Share of the restored image per pixel: ``stars`` on stars, ``extended`` elsewhere.
+    """Fraction of the restored image per pixel: ``stars`` on stars, ``extended`` elsewhere.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The width that the stars of a result get, and what speaks against it."""
+"""Choice of the FWHM of the stars of a result, and warnings about it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _SHARPEST = 2.3
 _IMPOSSIBLE = 6.0
 """Factor beyond which noise is all that would be left."""
 _FEW_STARS = 3
+"""Number of sources up to which very wide ones may be no stars at all."""
 _ILL_SHAPED = (0.22, 0.3)
-"""Misfit of the Moffat profile from which stars are out of focus or badly guided; the second where
-they agree well, because then the image of the PSF describes them."""
+"""Residual fraction of the Moffat profile from which stars are out of focus or badly guided;
+the second where they agree well, because then the image of the PSF describes them."""
 
 
 def choose_target(
@@ -93,9 +94,9 @@ def _warn_of_stars(measured: Sequence[PSFMeasurement], spec: ModelSpec) -> None:
     )
     _warn_once(
         measured,
-        # Stars that agree well are what the measured image of the profile says.
-        lambda m: m.misfit > _ILL_SHAPED[m.confidence == "high"],
-        lambda m: f"{100 * m.misfit:.0f} % of their light is missed",
+        # Where the stars agree well, the measured image of the PSF describes them.
+        lambda m: m.residual_fraction > _ILL_SHAPED[m.confidence == "high"],
+        lambda m: f"{100 * m.residual_fraction:.0f} % of their light is not described",
         "the stars are no Moffat profiles ({}): out of focus or badly guided? Expect rings and "
         "false pairs; give their profile by psf=file",
     )
@@ -123,6 +124,8 @@ def _warn_once(
     if not found:
         return
     names = [join_names([k], len(measured)) for k in found]
-    said = [figures(measured[k]) for k in found]
-    parts = said if len(measured) == 1 else [f"{n}: {s}" for n, s in zip(names, said, strict=True)]
+    texts = [figures(measured[k]) for k in found]
+    parts = (
+        texts if len(measured) == 1 else [f"{n}: {s}" for n, s in zip(names, texts, strict=True)]
+    )
     warn(text.format("; ".join(parts)))

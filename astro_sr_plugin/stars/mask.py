@@ -23,10 +23,12 @@ from astro_sr_plugin.stars.spikes import follow_halo, follow_spikes, sample_rays
 
 __all__ = ["mask_planes", "star_mask"]
 
-# Peaks over the noise from which halos and spikes are looked for.
 _BRIGHT = 100.0
+"""Peak in noise sigma of a pixel from which halo and spikes of a star are followed."""
 _FARTHEST = 400
+"""Largest radius in pixels of a star."""
 _MOST_BRIGHT = 2000
+"""Largest number of stars that are followed: it limits the time."""
 
 
 @shared_parameters
@@ -48,7 +50,7 @@ def star_mask(
     Each star is covered out to where its profile, the measured Moffat scaled to its flux, falls to
     the noise of one pixel. Around bright and saturated stars the mask follows the halo and the
     diffraction spikes in the image itself. Galaxies and nebulosity stay free, as far as their size
-    tells them from stars.
+    differs from that of stars.
 
     Parameters
     ----------
@@ -143,7 +145,7 @@ def _mask_plane(
 def _radii(stars: NDArray[Any], profile: StarProfile, sigma: float) -> NDArray[np.float64]:
     """Radius in pixels at which each star's profile falls to the noise of one pixel."""
     amplitude = profile.amplitude(stars["flux"]) / sigma
-    # The flux of a saturated star is cut; its area still tells how bright it is.
+    # The flux of a saturated star is clipped; its area gives a lower limit of its brightness.
     lower = profile.contrast(stars["radius"])
     amplitude = np.where(stars["saturated"], np.maximum(amplitude, lower), amplitude)
     radii = np.maximum(profile.radius(amplitude), 0.75 * profile.observed)

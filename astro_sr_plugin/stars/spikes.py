@@ -11,6 +11,7 @@ from scipy.ndimage import map_coordinates, uniform_filter1d
 __all__ = ["Rays", "follow_halo", "follow_spikes", "sample_rays"]
 
 _ANGLES = 240
+"""Number of directions of the rays: 1.5 degrees apart."""
 
 
 class Rays(NamedTuple):

@@ -165,7 +165,7 @@ def test_grid(field) -> None:
         measure_psf(sharp, grid=(0, 2))
 
 
-def test_the_misfit_tells_rings_from_stars(field) -> None:
+def test_the_residual_fraction_separates_rings_from_stars(field) -> None:
     rng = np.random.default_rng(4)
     y, x = np.mgrid[-15:16, -15:16]
     radius = np.hypot(x, y)
@@ -178,9 +178,9 @@ def test_the_misfit_tells_rings_from_stars(field) -> None:
         image[row : row + 41, column : column + 41] += (
             (seen * flux).drawImage(nx=41, ny=41, scale=1).array
         )
-    assert measure_psf(image).misfit > 0.25
+    assert measure_psf(image).residual_fraction > 0.25
     for kind in (2.5, 3.5, "gaussian", "kolmogorov"):
-        assert measure_psf(field(6, 3.5, kind=kind)).misfit < 0.13
+        assert measure_psf(field(6, 3.5, kind=kind)).residual_fraction < 0.13
 
 
 def test_few_stars_over_a_nebula_are_not_taken_at_their_word(field) -> None:

@@ -17,17 +17,27 @@ from astro_sr_plugin.measurement.sources.candidates import CandidateFinder, Cand
 __all__ = ["PSFField", "fit_psf_field", "measure_psf_field"]
 
 _MOST_STARS = 160
+"""Largest number of stars that are fitted, over all windows."""
 _FEWEST_STARS = 40
+"""Smallest number of good stars for 3 x 6 coefficients."""
 _CELLS = 3
+"""The frame is divided in 3 x 3 cells, each of which must hold stars."""
 _FEWEST_IN_CELL = 3
-_NARROWEST = 1.0  # FWHM in pixels, below which pixels tell nothing of a shape
+"""Smallest number of stars in a cell."""
+_NARROWEST = 1.0
+"""FWHM in pixels below which the pixels do not resolve the shape of a star."""
 _TURNS = 8
-_LARGEST_CHANGE = 0.5  # of ln FWHM, from the mean of the field
-_LEAST_FWHM = 0.05
-_LEAST_ELLIPTICITY = 0.05
-_EVIDENCE = 60.0
+"""Rounds of a robust fit."""
+_LARGEST_CHANGE = 0.5
+"""Largest difference of ln FWHM of a star from that of the whole field."""
+_SMALLEST_CHANGE = 0.05
+"""Range of ln FWHM over the field from which the PSF counts as variable."""
+_SMALLEST_STRETCH = 0.05
+"""Range of the ellipticity over the field from which the PSF counts as variable."""
+_LEAST_GAIN = 60.0
 """Gain in chi-squared per quantity, above the 5 that noise gives to 5 more parameters."""
 _SAMPLES = 9
+"""Places along each axis at which the field is sampled for its range."""
 _MEAN = np.array([1, 0, 0, 1 / 3, 0, 1 / 3])
 """Mean of the polynomials over the frame."""
 
@@ -63,7 +73,7 @@ class PSFField:
     def at(
         self, x: ArrayLike, y: ArrayLike
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Tell FWHM in pixels, ellipticity and angle at places of the plane (clipped to it)."""
+        """FWHM in pixels, ellipticity and angle at places of the plane (clipped to it)."""
         log_fwhm, g1, g2 = np.moveaxis(_terms(x, y, self.shape) @ self.coefficients.T, -1, 0)
         g = np.minimum(np.hypot(g1, g2), 0.5)
         return np.exp(log_fwhm), 1 - (1 - g) / (1 + g), 0.5 * np.arctan2(g2, g1)
@@ -132,7 +142,7 @@ def measure_psf_field(
 
 
 def fit_psf_field(finder: CandidateFinder, psf: PSFMeasurement) -> PSFField | None:
-    """Do the work of `measure_psf_field` on sources that may have been found before."""
+    """Fit the PSF over the field to the sources of a finder; see `measure_psf_field`."""
     if not (finder.sigma > 0 and psf.fwhm >= _NARROWEST) or psf.n_stars < _FEWEST_STARS // 2:
         return None
     shape = finder.shape
@@ -153,10 +163,10 @@ def fit_psf_field(finder: CandidateFinder, psf: PSFMeasurement) -> PSFField | No
     fits = [_fit(terms[good], values[good, k], errors[good, k]) for k in range(3)]
     (size, *distortion), gains = [fit[0] for fit in fits], [fit[2] for fit in fits]
     everywhere = _terms(*_mesh(shape), shape)
-    changes = np.ptp(everywhere @ size) > _LEAST_FWHM and gains[0] > _EVIDENCE
+    changes = np.ptp(everywhere @ size) > _SMALLEST_CHANGE and gains[0] > _LEAST_GAIN
     # An ellipticity is about twice the distortion.
     stretch = max(np.ptp(everywhere @ part) for part in distortion) * 2
-    turns = stretch > _LEAST_ELLIPTICITY and sum(gains[1:]) > 2 * _EVIDENCE
+    turns = stretch > _SMALLEST_STRETCH and sum(gains[1:]) > 2 * _LEAST_GAIN
     if not (changes or turns):
         return None
     coefficients = np.zeros((3, terms.shape[1]))
@@ -187,7 +197,7 @@ def _mesh(shape: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float
 
 
 def _covers(x: NDArray[np.float64], y: NDArray[np.float64], shape: tuple[int, ...]) -> bool:
-    """Tell whether there are stars in every part of the frame."""
+    """Whether there are stars in every part of the frame."""
     counts, _, _ = np.histogram2d(
         y, x, bins=_CELLS, range=[(-0.5, shape[0] - 0.5), (-0.5, shape[1] - 0.5)]
     )
@@ -237,9 +247,11 @@ def _trust(
             if kept.sum() <= 2 * terms.shape[1]:
                 return np.zeros(trusted.shape)
             fitted, _, _ = _fit(terms[kept], values[kept, k], errors[kept, k])
-            pull = values[:, k] - terms @ fitted
-            spread = 1.4826 * np.median(np.abs(pull[kept]))
-            trusted[:, k] = good & (np.abs(pull) < 3 * np.hypot(max(spread, 0.01), errors[:, k]))
+            deviation = values[:, k] - terms @ fitted
+            spread = 1.4826 * np.median(np.abs(deviation[kept]))
+            trusted[:, k] = good & (
+                np.abs(deviation) < 3 * np.hypot(max(spread, 0.01), errors[:, k])
+            )
     return trusted.astype(float)
 
 
@@ -251,20 +263,20 @@ def _fit(
     for _ in range(_TURNS):
         weight = 1 / (errors**2 + extra)
         fitted = _solve(terms, values, weight)
-        pull = values - terms @ fitted
-        spread = 1.4826 * float(np.median(np.abs(pull)))
+        deviation = values - terms @ fitted
+        spread = 1.4826 * float(np.median(np.abs(deviation)))
         extra = max(1e-6, spread**2 - float(np.median(errors)) ** 2)
     mean = float((weight * values).sum() / weight.sum())
     free = terms.shape[1] - 1
-    scatter = max(1.0, float((weight * pull**2).sum()) / max(1, values.size - free - 1))
-    gain = float((weight * ((values - mean) ** 2 - pull**2)).sum()) / scatter - free
+    scatter = max(1.0, float((weight * deviation**2).sum()) / max(1, values.size - free - 1))
+    gain = float((weight * ((values - mean) ** 2 - deviation**2)).sum()) / scatter - free
     return fitted, mean, gain
 
 
 def _solve(
     terms: NDArray[np.float64], values: NDArray[np.float64], weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    # Too few stars to tell a term pull it to 0, not to infinity.
+    # A term that the stars do not determine stays near 0.
     normal = (terms.T * weight) @ terms + 1e-6 * weight.sum() * np.eye(terms.shape[1])
     solution: NDArray[np.float64] = np.linalg.solve(normal, terms.T @ (weight * values))
     return solution

@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 
 __all__ = ["MoffatFit", "fit_moffat"]
 
-# Shape parameters: log of the FWHM, 1/beta (so that a Gaussian is near 0, not at infinity), and
-# the two components of the distortion g, |g| = (1 - q)/(1 + q) with the axis ratio q.
 _SHAPE_LOW = np.array([np.log(0.3), 0.01, -0.6, -0.6])
+"""Lower bounds of the four parameters of the shape: logarithm of the FWHM in pixels, 1/beta (so
+that a Gaussian is near 0, not at infinity), and the two components of the distortion g, with
+|g| = (1 - q)/(1 + q) and the axis ratio q."""
 _SHAPE_HIGH = np.array([np.log(40.0), 0.75, 0.6, 0.6])
-_STAR = 3  # parameters of a star beside those of its sky: amplitude, x, y
-_SHAPE = 4
+"""Upper bounds of the same."""
+_STAR_PARAMETERS = 3
+"""Parameters of a star beside those of its sky: amplitude, x, y."""
+_SHAPE_PARAMETERS = 4
+"""Parameters of a shape."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +35,7 @@ class MoffatFit:
         Peak of the profile before integration over the pixel, position in the stamp, local sky.
     chi2 : numpy.ndarray, shape (n,)
         Weighted mean square of the residuals of each star.
-    misfit : numpy.ndarray, shape (n,)
+    residual_power : numpy.ndarray, shape (n,)
         Mean square of the residuals less that of the noise of the sky, over that of the profile.
     """
 
@@ -45,7 +49,7 @@ class MoffatFit:
     y: NDArray[np.float64]
     sky: NDArray[np.float64]
     chi2: NDArray[np.float64]
-    misfit: NDArray[np.float64]
+    residual_power: NDArray[np.float64]
 
     @property
     def fwhm(self) -> NDArray[np.float64]:
@@ -88,8 +92,8 @@ def fit_moffat(
     A Levenberg-Marquardt fit for all stars together; the parameters of the single stars are
     eliminated from the normal equations, so that the cost grows linearly with their number. The
     profile is integrated over the pixel by Gauss-Legendre quadrature. Weights follow the noise
-    of the sky, the photon noise as far as the residuals show it, and a share of the signal for
-    what a Moffat profile cannot describe; outlying pixels lose weight.
+    of the sky, the photon noise as far as the residuals show it, and an error proportional to
+    the signal for what a Moffat profile cannot describe; outlying pixels lose weight.
 
     Parameters
     ----------
@@ -172,9 +176,9 @@ def fit_moffat(
         amplitude=local[:, 0],
         x=local[:, 1] + half,
         y=local[:, 2] + half,
-        sky=local[:, _STAR],
+        sky=local[:, _STAR_PARAMETERS],
         chi2=chi2,
-        misfit=beyond / np.maximum(light, 1e-30),
+        residual_power=beyond / np.maximum(light, 1e-30),
     )
 
 
@@ -222,11 +226,11 @@ def _evaluate(
     local: NDArray[np.float64], shapes: NDArray[np.float64], nodes: _Nodes
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Model (n, pixels) and its derivatives: star, sky, and the 4 of the shape."""
-    amplitude, x0, y0 = (column[:, None] for column in local[:, :_STAR].T)
+    amplitude, x0, y0 = (column[:, None] for column in local[:, :_STAR_PARAMETERS].T)
     own = local.shape[1]
     log_fwhm, q, g1, g2 = (column[:, None] for column in shapes.T)
     model = np.zeros((len(local), nodes.x.size))
-    jacobian = np.zeros((len(local), own + _SHAPE, nodes.x.size))
+    jacobian = np.zeros((len(local), own + _SHAPE_PARAMETERS, nodes.x.size))
     # Radius in units of half the FWHM: w = r'^2, profile = (1 + (2^q - 1) w)^(-1/q).
     scale = 4 * np.exp(-2 * log_fwhm)
     norm = 1 / (1 - g1**2 - g2**2)
@@ -250,13 +254,13 @@ def _evaluate(
         jacobian[:, own + 2] += factor * (v * y - u * x) + slope * w * (2 * g1 * norm)
         jacobian[:, own + 3] -= factor * (u * y + v * x) - slope * w * (2 * g2 * norm)
     jacobian[:, 0] = model
-    jacobian[:, _STAR:own] = nodes.sky
+    jacobian[:, _STAR_PARAMETERS:own] = nodes.sky
     return amplitude * model + _sky(local, nodes), jacobian
 
 
 def _sky(local: NDArray[np.float64], nodes: _Nodes) -> NDArray[np.float64]:
     """Sky under each star, shape (n, pixels)."""
-    result: NDArray[np.float64] = local[:, _STAR:] @ nodes.sky
+    result: NDArray[np.float64] = local[:, _STAR_PARAMETERS:] @ nodes.sky
     return result
 
 
@@ -308,7 +312,7 @@ def _solve(
     free: NDArray[np.bool_],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """One damped step of the shapes (m, 4) and of the stars."""
-    own = jacobian.shape[1] - _SHAPE
+    own = jacobian.shape[1] - _SHAPE_PARAMETERS
     normal = _normal_matrix(jacobian, weights)
     right = (jacobian @ (weights * residuals)[..., None])[..., 0]
     diagonal = np.einsum("nii->ni", normal)
@@ -320,10 +324,12 @@ def _solve(
         normal[:, own:, own:],
     )
     solved = np.linalg.solve(local, np.concatenate([mixed, right[:, :own, None]], axis=2))
-    reduced = shape - mixed.transpose(0, 2, 1) @ solved[..., :_SHAPE]
-    reduced_right = right[:, own:] - (mixed.transpose(0, 2, 1) @ solved[..., _SHAPE:])[..., 0]
-    total = np.zeros((number, _SHAPE, _SHAPE))
-    total_right = np.zeros((number, _SHAPE))
+    reduced = shape - mixed.transpose(0, 2, 1) @ solved[..., :_SHAPE_PARAMETERS]
+    reduced_right = (
+        right[:, own:] - (mixed.transpose(0, 2, 1) @ solved[..., _SHAPE_PARAMETERS:])[..., 0]
+    )
+    total = np.zeros((number, _SHAPE_PARAMETERS, _SHAPE_PARAMETERS))
+    total_right = np.zeros((number, _SHAPE_PARAMETERS))
     np.add.at(total, groups, reduced)
     np.add.at(total_right, groups, reduced_right)
     total[:, ~free], total[:, :, ~free], total_right[:, ~free] = 0, 0, 0
@@ -333,7 +339,8 @@ def _solve(
     step_shape = np.linalg.solve(total, total_right[..., None])[..., 0]
     step_shape = np.clip(step_shape, -0.4, 0.4)
     step_local = (
-        solved[..., _SHAPE] - (solved[..., :_SHAPE] @ step_shape[groups][..., None])[..., 0]
+        solved[..., _SHAPE_PARAMETERS]
+        - (solved[..., :_SHAPE_PARAMETERS] @ step_shape[groups][..., None])[..., 0]
     )
     step_local[:, 1:3] = np.clip(step_local[:, 1:3], -1, 1)
     return step_shape, step_local
@@ -347,13 +354,13 @@ def _shape_errors(
     chi2: NDArray[np.float64],
     free: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    own = jacobian.shape[1] - _SHAPE
+    own = jacobian.shape[1] - _SHAPE_PARAMETERS
     normal = _normal_matrix(jacobian, weights / np.maximum(chi2, 1e-30)[:, None])
     local = normal[:, :own, :own]
     local += 1e-12 * np.einsum("nii->ni", local).max(axis=1)[:, None, None] * np.eye(own)
     mixed = normal[:, :own, own:]
     reduced = normal[:, own:, own:] - mixed.transpose(0, 2, 1) @ np.linalg.solve(local, mixed)
-    total = np.zeros((number, _SHAPE, _SHAPE))
+    total = np.zeros((number, _SHAPE_PARAMETERS, _SHAPE_PARAMETERS))
     np.add.at(total, groups, reduced)
     total += np.diag(np.where(free, 1e-2, 1e12))
     variances = np.einsum("nii->ni", np.linalg.inv(total))

@@ -15,15 +15,15 @@ __all__ = ["PlanePSF"]
 
 @dataclass(frozen=True, eq=False)
 class PlanePSF:
-    """What a point source looks like in a plane.
+    """Point-spread function of a plane.
 
     Attributes
     ----------
     moffat : PSFMeasurement
         Moffat profile; where `field` is known, the mean of it. Its FWHM is NaN if it is not known.
     image : ndarray of float32 or None
-        The PSF pixel by pixel, odd sides, centred; None where the Moffat profile says all. Its sum
-        is the part of a star's light that falls within it.
+        The PSF pixel by pixel, odd sides, centred; None where the Moffat profile describes all. Its
+        sum is the fraction of a star's flux within it.
     field : PSFField or None
         The profile over the field, where it changes.
     relative_error : float

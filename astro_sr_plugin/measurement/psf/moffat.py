@@ -37,18 +37,32 @@ makes beta 2.5 to 4.8 (Trujillo et al. 2001)."""
 LEAST_CONFIDENCE = 0.02
 """Confidence of a measured PSF below which the typical star is as good a guess."""
 _SMALL_WINDOW, _SMALL_WINDOW_COUNT = 512, 16
+"""Side in pixels and largest number of the windows in which stars are looked for first."""
 _WINDOW, _WINDOW_COUNT = 1024, 12
+"""The same for fields where these hold too few stars."""
 _MOST_IN_WINDOW = 80
+"""Largest number of candidates of a window, so that the stars come from the whole field."""
 _ENOUGH_STARS = 160
+"""Number of stars that are fitted together at most; more do not lower the error."""
 _FEW_STARS = 10
-_LEAST_IN_CELL = 3
+"""Number of stars or candidates below which nebulosity may hide the stars."""
+_FEWEST_IN_CELL = 3
+"""Smallest number of stars for the shape in a cell of the grid."""
 _LARGEST_FWHM = 25.0
+"""FWHM in pixels above which the sources are no stars."""
 _FIT_PIXELS = 60_000
+"""Largest number of pixels of a joint fit: it limits its time and memory."""
 _MANY_STARS = 40
+"""Number of stars from which the jackknife and the prior of beta are not needed."""
 _CLEAR, _BRIGHT = 10.0, 30.0
+"""Amplitudes in noise sigma of a pixel from which a star shows how well the profile fits; the
+second is preferred."""
 _FEWEST_BRIGHT = 3
-_JACKKNIFE = 8
-_FEWEST_TO_LEAVE_OUT = 3
+"""Smallest number of bright stars for that."""
+_JACKKNIFE_GROUPS = 8
+"""Groups of stars that the jackknife leaves out in turn."""
+_FEWEST_GROUPS = 3
+"""Smallest number of groups of which a scatter can be taken."""
 _PRIOR, _PRIOR_ERROR = 0.3, 0.06
 """1/beta of stars through the atmosphere: beta is 2.5 to 4.8 (Trujillo et al. 2001)."""
 
@@ -83,7 +97,7 @@ class PSFMeasurement(MoffatProfile):
     ----------
     fwhm : float
         Full width at half maximum in pixels of the profile before integration over the pixel,
-        the geometric mean of both axes; NaN if it cannot be told.
+        the geometric mean of both axes; NaN if it cannot be measured.
     beta : float
         Moffat exponent; above 10 the profile is as good as a Gaussian. NaN if unknown.
     ellipticity : float
@@ -101,7 +115,7 @@ class PSFMeasurement(MoffatProfile):
         agreement of the stars in size and shape; high from 0.6, medium from 0.25, none at 0.
     grid : PSFGrid or None
         Shapes over the field, if asked for.
-    misfit : float
+    residual_fraction : float
         Root mean square of what the profile leaves of the brighter stars beyond the noise, over
         that of the profile. Stars have less than 0.18; from 0.22 on they are no Moffat profiles,
         but out of focus or badly guided. NaN if unknown.
@@ -112,7 +126,7 @@ class PSFMeasurement(MoffatProfile):
     confidence: str
     confidence_value: float
     grid: PSFGrid | None = None
-    misfit: float = float("nan")
+    residual_fraction: float = float("nan")
 
 
 def measure_psf(
@@ -128,11 +142,11 @@ def measure_psf(
 
     Sources are found by sep in at most 16 windows of 512 x 512 pixels, and where these hold few,
     in at most 12 of 1024 x 1024. Each is fitted by a Moffat profile integrated over the pixel;
-    those that share the size of the stars (the size locus) are then fitted together, with one
+    those of the common size of the stars (the size locus) are then fitted together, with one
     shape. Galaxies, cosmic rays, hot pixels, blends and saturated stars do not lie on the locus,
-    or fit badly. Where stars stand on a nebula, each gets a quadratic sky. Of fewer than 40 stars,
-    what fits without some of them say is the error, and beta is drawn to what the atmosphere
-    makes, as far as the stars do not tell it.
+    or fit badly. Where stars stand on a nebula, each gets a quadratic sky. With fewer than 40
+    stars, the jackknife gives the errors, and a prior of the atmosphere is weighed with the
+    measured beta.
 
     Parameters
     ----------
@@ -182,7 +196,7 @@ def measure_psf(
 
 
 def detection_sigma(data: NDArray[Any], unusable: UnusablePixels, noise: Noise) -> float:
-    """Give the noise against which sources stand out; a plane without noise still has stars."""
+    """Noise of a pixel against which sources are detected; above 0 for a plane without noise."""
     if noise.detection_sigma > 0:
         return noise.detection_sigma
     rows = range(0, data.shape[0], max(1, data.shape[0] // 500))
@@ -196,7 +210,7 @@ def detection_sigma(data: NDArray[Any], unusable: UnusablePixels, noise: Noise) 
 def fit_psf(
     finder: CandidateFinder, noise: Noise, grid: tuple[int, int] | None = None
 ) -> PSFMeasurement:
-    """Do the work of `measure_psf` on sources that may have been found before."""
+    """Fit the PSF to the sources of a finder; see `measure_psf`."""
     best = _unknown(grid)
     if not (np.isfinite(finder.sigma) and finder.sigma > 0) or min(finder.shape) < 9:
         return best
@@ -277,26 +291,26 @@ def _combine(
         confidence=_name(value),
         confidence_value=value,
         grid=None if grid is None else _map(candidates, fit, noise, shape, grid),
-        misfit=_misfit(fit),
+        residual_fraction=_residual_fraction(fit),
     )
 
 
-def _misfit(fit: MoffatFit) -> float:
-    """Tell the misfit of the brighter half of the stars that stand out of noise and nebula."""
+def _residual_fraction(fit: MoffatFit) -> float:
+    """Residual fraction of the brighter half of the stars that are clear of noise and nebula."""
     clear = fit.amplitude > _CLEAR
     if not clear.any():
         return float("nan")
     bright = fit.amplitude > _BRIGHT
     clear = bright if bright.sum() >= _FEWEST_BRIGHT else clear
     bright = clear & (fit.amplitude >= np.median(fit.amplitude[clear]))
-    return float(np.sqrt(max(0.0, np.median(fit.misfit[bright]))))
+    return float(np.sqrt(max(0.0, np.median(fit.residual_power[bright]))))
 
 
 def _fit_together(stars: Candidates) -> tuple[MoffatFit, float, int]:
     """Fit one shape to all stars.
 
-    Returns the fit, the relative error of the FWHM as the stars' disagreement tells it (0 of many
-    stars), and the number of stars that count.
+    Returns the fit, the relative error of the FWHM from the jackknife (0 of many stars), and the
+    number of stars used.
     """
     fwhm = float(np.exp(np.median(np.log(np.clip(stars.size, 1, 15)))))
     inverse_beta = 0.3
@@ -340,12 +354,12 @@ def _fit_together(stars: Candidates) -> tuple[MoffatFit, float, int]:
 def _jackknife(
     stamps: NDArray[np.float64], usable: NDArray[np.bool_], fit: MoffatFit, curved_sky: bool
 ) -> tuple[float, float]:
-    """Errors of ln FWHM and 1/beta, from fits that each leave some stars out.
+    """Errors of ln FWHM and 1/beta from the jackknife: fits that each leave some stars out.
 
-    The nebula under a star is no noise that a fit knows of, but each star has another one.
+    They contain the errors from the nebula under each star, which the errors of a fit do not.
     """
-    groups = min(_JACKKNIFE, len(stamps))
-    if groups < _FEWEST_TO_LEAVE_OUT:
+    groups = min(_JACKKNIFE_GROUPS, len(stamps))
+    if groups < _FEWEST_GROUPS:
         return 0.0, np.inf
     left_out = np.arange(len(stamps)) % groups
     shapes = []
@@ -382,7 +396,7 @@ def _map(
     for cell in range(counts.size):
         stars, _ = find_stars(candidates.select(cells == cell), noise.correlated_sigma_ratio)
         counts[cell] = len(stars)
-        if len(stars) < _LEAST_IN_CELL:
+        if len(stars) < _FEWEST_IN_CELL:
             continue
         stars = stars.select(np.argsort(-stars.snr)[:30])
         stamps, usable = cut_stamps(stars, half)

@@ -116,7 +116,7 @@ class StarProfile:
 
     @property
     def apertures(self) -> tuple[float, float]:
-        """Radii in pixels of the small and the large aperture that tell stars from galaxies.
+        """Radii in pixels of the two apertures whose flux ratio separates stars from galaxies.
 
         About 0.6 and 1.3 FWHM: most of the core, and nearly all of the star.
         """

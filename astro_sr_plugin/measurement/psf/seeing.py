@@ -9,6 +9,7 @@ from scipy.fft import fftfreq, irfft2, rfftfreq
 __all__ = ["kolmogorov_stamp"]
 
 _OVERSAMPLE = 3
+"""Samples per pixel along each axis on which the transfer function is transformed."""
 
 
 def kolmogorov_stamp(fwhm: float, radius: int) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Tells stars from everything else: they share one size and one shape."""
+"""Selection of stars for the PSF: sources of the same size and shape (the size locus)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from astro_sr_plugin.measurement.sources.candidates import Candidates, cut_stamp
 
 __all__ = ["find_stars", "sky_is_curved"]
 
-_MOST = 320
+_MOST_CANDIDATES = 320
+"""Largest number of candidates that are fitted, the brightest first."""
 _FIT_PIXELS = 180_000
-_NO_LOCUS = 0.01
-_HALF, _HALF_ON_NEBULA = 1.6, 2.0  # FWHM; of the stamps
-_FEW = 40
+"""Largest number of pixels of all stamps: it limits the time and the memory."""
+_NO_AGREEMENT = 0.01
+"""Agreement of the sizes below which the candidates have no size in common."""
+_HALF, _HALF_ON_NEBULA = 1.6, 2.0
+"""Half the side of a stamp in FWHM; the second on curved sky."""
+_SKY_SAMPLE = 40
+"""Brightest sources that show whether the sky under the stars is curved."""
 _CURVED = 0.8
-"""Sources whose mean square residual falls below this share of itself stand on curved sky."""
+"""Median ratio of the mean square residuals with and without a quadratic sky below which the sky is
+curved."""
 
 
 def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]:
@@ -36,7 +42,7 @@ def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]
     agreement : float
         How well they agree, 0..1: the product of 1 / (1 + (scatter beyond the errors /
         tolerance)^2) for the size (10 %) and the two components of the distortion (0.04), and of
-        the share of the locus among the plausible candidates as far as it is below a quarter.
+        the fraction of plausible candidates on the locus, as far as it is below a quarter.
         Where next to nothing agrees, the narrowest candidates are returned.
     """
     if not len(candidates):
@@ -45,7 +51,7 @@ def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]
     fwhm = float(np.clip(np.exp(guess), 1.2, 12))
     curved_sky = sky_is_curved(candidates, fwhm)
     half = _half(fwhm, curved_sky)
-    most = max(60, min(_MOST, _FIT_PIXELS // (2 * half + 1) ** 2))
+    most = max(60, min(_MOST_CANDIDATES, _FIT_PIXELS // (2 * half + 1) ** 2))
     if len(candidates) > most:
         candidates = candidates.select(np.argsort(-candidates.snr)[:most])
     stamps, usable = cut_stamps(candidates, half)
@@ -84,19 +90,19 @@ def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]
         (fit.g2, fit_errors[:, 3], 0.04),
     ):
         agreement /= 1 + _excess(values[chosen], error[chosen]) / tolerated**2
-    if agreement < _NO_LOCUS and sizes.size > 2:
-        # Galaxies, which share no size; but nothing is narrower than the stars among them.
+    if agreement < _NO_AGREEMENT and sizes.size > 2:
+        # Galaxies have no common size; the narrowest sources among them are stars.
         narrow = sizes < np.partition(sizes, 1)[1] + 0.2
         chosen = np.flatnonzero(plausible)[narrow]
     return candidates.select(chosen), agreement
 
 
 def sky_is_curved(candidates: Candidates, fwhm: float) -> bool:
-    """Tell whether the brightest of the sources stand on a nebula.
+    """Whether the sky under the brightest sources is curved by a nebula.
 
-    Crests are found more easily than other parts of it, and look like wings of stars.
+    Sources are detected preferably on the crests of a nebula, which look like wings of the stars.
     """
-    some = candidates.select(np.argsort(-candidates.snr)[:_FEW])
+    some = candidates.select(np.argsort(-candidates.snr)[:_SKY_SAMPLE])
     stamps, usable = cut_stamps(some, _half(fwhm, True))
     flat, curved = (_fit_each(stamps, usable, fwhm, sky).chi2 for sky in (False, True))
     return bool(np.median(curved / np.maximum(flat, 1e-30)) < _CURVED)
@@ -125,7 +131,7 @@ def _fit_each(
 
 
 def _excess(values: NDArray[np.float64], errors: NDArray[np.float64]) -> float:
-    """Variance beyond that of the errors, robustly."""
+    """Robust variance of values in excess of that of their errors."""
     if values.size < 3:
         return 0.0
     spread = 1.4826 * float(np.median(np.abs(values - np.median(values))))
@@ -133,7 +139,7 @@ def _excess(values: NDArray[np.float64], errors: NDArray[np.float64]) -> float:
 
 
 def _densest(values: NDArray[np.float64], width: float) -> float:
-    """Find the lowest of the places where the values are densest."""
+    """Find the lowest mode of a kernel density estimate with a Gaussian of a given width."""
     if values.size < 3:
         return float(np.median(values))
     places = np.linspace(values.min(), values.max(), 400)

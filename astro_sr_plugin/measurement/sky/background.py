@@ -31,14 +31,18 @@ from astro_sr_plugin.measurement.sky.windows import Window, check_plane, cut_win
 
 __all__ = ["Background", "lower_background", "measure_background", "measure_noise_map"]
 
-# A Gaussian clipped at 3 sigma, as sep does in each box, keeps 0.9866 of its standard deviation.
 _CLIPPING = 0.9866
-# A box with fewer usable pixels than this fraction takes its value from its neighbours.
+"""Standard deviation of a Gaussian that sep has clipped at 3 sigma, over that of the whole."""
 _MINIMUM_COVERAGE = 0.2
+"""Fraction of usable pixels below which a box takes its value from its neighbours."""
 _BLOCK = 4
+"""Side in pixels of the blocks in which dark clouds are looked for."""
 _BLOCK_SMOOTHING = 0.75
-_DARK = 1.0
-_DARKEST = 50.0
+"""Gaussian width in blocks to which their means are smoothed: 3 pixels."""
+_DEPTH_IGNORED = 1.0
+"""Depth below the background, in noise sigma of a pixel, that is left to the noise."""
+_LARGEST_LOWERING = 50.0
+"""Largest lowering of the background in noise sigma of a pixel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,7 +274,7 @@ def lower_background(
             for rows in _around(background.y_nodes)
         ]
     )
-    lowering = sigma * np.clip(-darkest - _DARK, 0.0, _DARKEST)
+    lowering = sigma * np.clip(-darkest - _DEPTH_IGNORED, 0.0, _LARGEST_LOWERING)
     if not lowering.any():
         return background
     mesh = background.mesh - lowering

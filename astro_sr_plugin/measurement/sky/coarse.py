@@ -22,32 +22,36 @@ __all__ = ["ROUNDING", "Steps", "clip_limit", "dither", "find_steps", "mask_sour
 ROUNDING = 1 / np.sqrt(12.0)
 """Standard deviation of the error of rounding, in steps."""
 
-# Side in pixels and number of the windows in which a step is looked for.
 _WINDOW, _WINDOWS = 256, 9
-# Share of horizontal neighbours that are equal: 0.28 in white noise of one step, 0.19 in that of
-# 1.5 steps, from which on the usual statistics are right to some per cent of the noise.
+"""Side in pixels and number of the windows in which a step is looked for."""
 _EQUAL = 0.19
-# Percentile of the differences of unequal neighbours that is one step: in white noise of 20 steps,
-# beyond which steps do no harm, 3 % differ by one.
+"""Fraction of horizontal neighbours that are equal from which an image is coarse: 0.28 in white
+noise of one step, 0.19 in that of 1.5 steps, from which on the usual statistics are right to some
+per cent of the noise."""
 _SMALLEST = 0.5
-# Of these differences, at least this share has so few steps, and of these, this share is a whole
-# number of steps to this accuracy; float32 keeps scaled integers less exactly than integers.
+"""Percentile of the differences of unequal neighbours that is one step: in white noise of 20 steps,
+beyond which steps do no harm, 3 % differ by one."""
 _FEW_STEPS, _SHARE, _WHOLE, _ACCURACY = 8.5, 0.1, 0.95, 0.02
-# Fewest pairs of neighbours from which a step is known.
+"""Of these differences, at least the fraction 0.1 has at most 8.5 steps, and of these 0.95 is a
+whole number of steps to 0.02; float32 keeps scaled integers less exactly than integers."""
 _PAIRS = 200
-# Share of the pixels outside sources below which a field is too crowded for a mean of its sky.
+"""Smallest number of pairs of neighbours from which a step is known."""
 _SKY = 0.4
-# Gaussian width in pixels to which the image is smoothed to find sources, how far above the noise
-# of the smooth image they are, and how many single steps (photons) in one place are a source.
+"""Fraction of the pixels outside sources below which a field is too crowded for a mean of its
+sky."""
 _WIDTH, _NSIGMA, _PHOTONS = 2.0, 4.0, 2.5
-# What a source is widened by in pixels, so that its wings are left out too.
+"""Gaussian width in pixels to which the image is smoothed to find sources; threshold above the
+noise of the smooth image, in sigma; and number of single steps (photons) in one place that are a
+source."""
 _GROWTH = 4
+"""Pixels by which a source is dilated, so that its wings are masked too."""
 _ROUNDS = 12
-# Rounds of reweighting after which least absolute deviations are found, from one of so many pixels:
-# the smooth image has no more to say.
+"""Largest number of rounds of masking; it ends once the sources stay the same."""
 _ABSOLUTE_ROUNDS, _THINNING = 15, 7
-# Deviations up to so many steps are noise: three photons in a pixel are no outlier.
+"""Rounds of reweighting after which least absolute deviations have converged; one of so many pixels
+is used: the smooth image holds no more information."""
 _CLIP = 3.1
+"""Deviations up to so many steps are noise: three photons in a pixel are no outlier."""
 
 
 class Steps(NamedTuple):
@@ -104,7 +108,7 @@ def find_steps(data: NDArray[Any], unusable: UnusablePixels) -> Steps:
 
 
 def _has_sky(data: NDArray[Any], unusable: UnusablePixels, step: float) -> bool:
-    """Tell whether there is sky between the sources, of which a mean can be taken."""
+    """Whether there is enough sky between the sources for a mean."""
     sky = usable = 0
     for window in spread_windows((data.shape[0], data.shape[1]), _WINDOW, _WINDOWS):
         values, bad = cut_window(data, unusable, window)

@@ -17,17 +17,22 @@ _LINE = 32
 _FEWEST_INSIDE = 4
 """Blocks of an area that does not touch the edge of the frame: 8 x 8 pixels."""
 _FEWEST_AT_EDGE = 2
+"""Blocks of an area that touches the edge of the frame."""
 _MOST_VALUES = 16
+"""Largest number of values, the most frequent first, that are tested: it limits the time."""
 _MOST_AREAS = 64
+"""Largest number of areas of a value, the largest first, that are tested."""
 _MOST_REFUSED = 4
 """Areas of a value, the largest first, after which smaller ones are no fill either."""
 _MOST_WINDOWS = 24
+"""Largest number of windows in which the edge of an area is looked at."""
 _HALF_WINDOW = 20
 """Half side in pixels of the windows in which the surroundings of an area are looked at."""
 _FAR = (5.5, 12.0)
 """Distances in pixels of what the edge of an area is compared with."""
 _CHANCE = 0.3
-"""Share of the pixels beyond the edge with the value of the area from which it may be chance.
+"""Fraction of the pixels beyond the edge that have the value of the area from which it may be
+chance.
 
 16 equal pixels then have a probability of 4e-9."""
 _FADING = (0.25, 0.5, 0.5)
@@ -39,7 +44,7 @@ _STEPS = 1.5
 _SMALLEST_JUMP = 1e-6
 """Of the largest distance from the value in the surroundings: rounding of a model's wing."""
 _WINGS, _WINGED = 0.05, 0.1
-"""Light of a saturated star 3 pixels beyond its core, relative to it, and share of its edge."""
+"""Light of a saturated star 3 pixels beyond its core, relative to it, and fraction of its edge."""
 _CLEAR = 4.0
 """Wings are brighter than that many times the scatter."""
 _BLEEDING = 8
@@ -300,7 +305,7 @@ def _rim_of_fill(around: _Surroundings, area: NDArray[np.bool_], value: float) -
 def _share_with_wings(
     windows: list[tuple[NDArray[np.float64], NDArray[np.float64]]], level: float, least: float
 ) -> float:
-    """Return in how many windows an area is lit around like a saturated core, as a share.
+    """Fraction of the windows in which an area is surrounded by light like a saturated core.
 
     That is where a fifth of the pixels 3 pixels beyond its edge are more than ``least`` brighter
     than the level of what lies around the area.

@@ -14,9 +14,12 @@ from astro_sr_plugin.measurement.sky.windows import check_plane, cut_window, spr
 __all__ = ["estimate_gain", "read_gain"]
 
 _PATCH = 16
+"""Side in pixels of the patches whose level and noise are compared."""
 _BINS = 8
-# Second differences along both axes: blind to slopes, and nearly so to what the optics let pass.
+"""Bins of brightness through which the line is fitted."""
 _FILTER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32) / 6
+"""Second differences along both axes, variance 1 in white noise: blind to slopes, and nearly so to
+what the optics let pass."""
 
 
 def read_gain(meta: Mapping[str, Any]) -> float | None:

@@ -24,27 +24,34 @@ from astro_sr_plugin.measurement.sources.extraction import extract_sources
 __all__ = ["Noise", "measure_noise"]
 
 _PATCH = 24
+"""Side in pixels of the patches of sky."""
 _WINDOW = 20 * _PATCH
+"""Side in pixels of the windows that are cut into patches."""
 _WINDOW_COUNT = 16
-# Interpolation, debayering and drizzle do not correlate pixels that are farther apart than this.
+"""Largest number of windows."""
 _NEAR = 4
-# Mean correlation at that distance from which structure is separated from the noise.
+"""Distance in pixels beyond which interpolation, debayering and drizzle do not correlate pixels."""
 _STRUCTURED = 0.012
+"""Mean correlation at that distance from which structure is separated from the noise."""
 _ENOUGH_PIXELS = 8000
-# FWHM in pixels below which a source is no star.
+"""Number of pixels of sky from which the amount of structure can be estimated."""
 _NARROWEST = 1.45
+"""FWHM in pixels below which a source is no star."""
 _CLIPPING = 4.0
-# Patches of a coarse image with more scatter than this, in steps and in medians of all, hold light.
+"""Residuals from a patch beyond so many of its standard deviations are left out."""
 _COARSE_SCATTER, _COARSE_EXCESS = 0.6, 1.5
-# Photon counts: the variance over the mean, in steps, is 1 within these limits, in a sky of this
-# many photons per pixel.
+"""Patches of a coarse image with more scatter than this, in steps and in medians of all, hold
+light."""
 _POISSON, _PHOTONS = (0.7, 1.4), (0.002, 3.0)
-# Gaussian widths in pixels to which the image is smoothed to find faint sources, and how far
-# above the noise of the smooth image their middle and their edge are. Lower ones would take noise
-# for sources.
+"""Photon counts: limits of the variance over the mean, in steps, and of the mean of the sky in
+photons per pixel."""
 _FAINT_WIDTHS = (1.2, 2.4)
-_FAINT = 4.0
+"""Gaussian widths in pixels to which the image is smoothed to find faint sources."""
+_FAINT_MIDDLE = 4.0
+"""Threshold of the middle of a faint source, in sigma of the smooth image. Lower ones would take
+noise for sources."""
 _FAINT_EDGE = 1.5
+"""Threshold of its edge."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ class Noise:
     n_patches : int
         Number of 24 x 24 pixel patches that the figures come from.
     confidence : float
-        0..1: how much the figures can be relied on. It falls with few patches and with the share
+        0..1: how much the figures can be relied on. It falls with few patches and with the fraction
         of the scatter that is ascribed to structure in the image. Below 0.3, `sigma` may be off by
         a factor of 2.
     step : float
@@ -166,7 +173,7 @@ def measure_noise(
         return Noise(0.0, 0.0, 0.0, 1.0, len(scatter), 0.5)
     chosen = np.flatnonzero(textured)
     chosen = chosen[_find_quietest(scatter[chosen], degrees[chosen])]
-    # The sharpest sources tell how narrow structure in the image can be.
+    # Structure in the image is at least as wide as the sharpest sources.
     sharpest = float(np.percentile(sizes, 20)) if sizes.size >= 5 else None
     return _summarise(residuals[chosen], weights[chosen], sharpest)
 
@@ -233,14 +240,14 @@ def _find_faint(values: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArra
     for width in _FAINT_WIDTHS:
         smooth = gaussian_filter(rest, width, truncate=3.0)
         smooth -= gaussian_filter(rest, 3 * width, truncate=2.0)
-        # A ninth of the pixels says as much: their neighbours are like them.
+        # A ninth of the pixels suffices: neighbours in the smooth image are correlated.
         sky = smooth[::3, ::3][~known[::3, ::3]]
         if not sky.size:
             continue
         middle = float(np.median(sky))
         scale = 1.4826 * float(np.median(np.abs(sky - middle)))
         found |= binary_dilation(
-            (smooth > middle + _FAINT * scale) & ~known,
+            (smooth > middle + _FAINT_MIDDLE * scale) & ~known,
             iterations=int(np.ceil(2 * width)),
             mask=smooth > middle + _FAINT_EDGE * scale,
         )
@@ -310,12 +317,12 @@ def _summarise(
     measured = _autocovariance(residuals, weights)
     side, coverage = residuals.shape[1], float(weights.mean())
     noise, structure = separate_noise(measured, side, coverage, structured=False)
-    # Noise does not reach that ring; what is there comes from light. Where stars tell how wide
-    # light is at least, a fit finds even what does not reach it.
+    # Noise is not correlated at that distance; what is found there is light. Where stars give the
+    # least width of light, the fit separates narrower light too.
     seen = sharpest is not None or _ring(noise) > _STRUCTURED * noise[REACH, REACH]
     if seen:
         separated, structure = separate_noise(measured, side, coverage, sharpest)
-        # Few pixels tell that there may be structure, but not how much.
+        # Few pixels show that there may be structure, but not how much.
         if weights.sum() > _ENOUGH_PIXELS and separated[REACH, REACH] > 0:
             noise = separated
     return _describe(noise, len(residuals), structure)
@@ -334,14 +341,14 @@ def _summarise_coarse(
     if counting and _POISSON[0] < described.sigma**2 / (photons * step**2) < _POISSON[1]:
         return replace(described, step=step, counts=True)
     sigma = ROUNDING * step
-    # Less scatter than that says only where in the step the sky lies.
+    # Less scatter than that depends only on where in the step the sky lies.
     if described.sigma < sigma:
         return Noise(sigma, 0.0, 0.0, 1.0, len(residuals), 0.3, step)
     return replace(described, step=step)
 
 
 def _describe(noise: NDArray[np.float64], n_patches: int, structure: float) -> Noise:
-    """Give the figures of an autocovariance; `structure` is the share of light in the scatter."""
+    """Summarise an autocovariance; `structure` is the fraction of light in the variance."""
     variance = float(noise[REACH, REACH])
     if not variance > 0:
         return Noise(0.0, 0.0, 0.0, 1.0, n_patches, 0.0)

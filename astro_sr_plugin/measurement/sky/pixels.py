@@ -20,6 +20,7 @@ their pixels stay within float32."""
 _LIMIT = 1000
 """Powers of two beyond this are not far from the ends of the range of float64."""
 _CHANNELS = ("R", "G", "B")
+"""Names of the planes of a colour image."""
 
 
 class ScaledPlane:

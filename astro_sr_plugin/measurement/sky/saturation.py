@@ -10,13 +10,18 @@ from astro_sr_plugin.measurement.sky.windows import check_plane, cut_window, ite
 
 __all__ = ["find_highest", "find_saturation"]
 
-# The pile-up is looked for in the top 4 % of the range, against the 12 % below it.
 _TOP = 0.04
+"""Fraction of the range from the sky to the maximum in which the pile-up is looked for."""
 _BELOW = 0.16
+"""Fraction of the range, from the maximum down, that it is compared with: the 12 % below the
+top."""
 _EXCESS = 4.0
-_LEAST_PIXELS = 8
-# Fewer steps than this above the sky are no profile: the uppermost 4 % must be at least a step.
+"""Pixels in the top, over those expected from below it, from which they are a pile-up."""
+_FEWEST_PIXELS = 8
+"""Smallest number of pixels of a pile-up."""
 _FEWEST_STEPS = 25
+"""Steps above the sky below which a maximum is no profile: the uppermost 4 % must be a step or
+more."""
 
 
 def find_highest(plane: ArrayLike, mask: ArrayLike | UnusablePixels | None = None) -> float:
@@ -83,7 +88,7 @@ def find_saturation(
     top = bright[bright >= highest - _TOP * span]
     below = bright.size - top.size
     expected = below * _TOP / (_BELOW - _TOP)
-    if top.size < _LEAST_PIXELS or top.size < _EXCESS * max(expected, 1):
+    if top.size < _FEWEST_PIXELS or top.size < _EXCESS * max(expected, 1):
         return None
     if top.size > 0.2 * data.size:
         return None

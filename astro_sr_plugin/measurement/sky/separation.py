@@ -1,4 +1,4 @@
-"""Tells the noise from the light of faint sources by the shape of the autocovariance.
+"""Separate the noise from the light of faint sources by the shape of the autocovariance.
 
 Noise that interpolation, debayering or drizzle has correlated ends within a few pixels, with
 shapes that are known; light has gone through the point-spread function, which is wider than any
@@ -21,24 +21,28 @@ from scipy.signal import fftconvolve
 
 __all__ = ["REACH", "make_surfaces", "separate_noise"]
 
-# Largest lag of the autocovariance in pixels.
 REACH = 8
-# Gaussian width of the narrowest structure in pixels where no star tells it: a FWHM of 2.8.
+"""Largest lag of the autocovariance in pixels."""
 _NARROWEST = 1.2
-# Sources wider than this FWHM in pixels may be knots of a nebula.
+"""Gaussian width in pixels of the narrowest structure where there is no star to measure: a FWHM of
+2.8."""
 _SHARP = 4.0
+"""FWHM in pixels above which sources may be knots of a nebula."""
 _WIDENING = np.array([1.0, 1.4, 2.0, 2.8, 4.2, 6.5])
-# Power below this share of the noise is known no better: bright frequencies leak into dim ones.
+"""Widths of the terms of structure, in the narrowest."""
 _FLOOR = 0.2
+"""Power below this fraction of that of the noise has the same error: bright frequencies leak into
+dim ones."""
 _ROUNDS = 3
-# A simple kind of noise may fit worse by this factor than the best.
+"""Rounds of the fit with the floor of the round before."""
 _LENIENCY = 1.3
-# Share of the variance, ascribed to light no wider than the two narrowest widths of structure,
-# from which the simplest kind of noise is doubted: noise of an image resampled to finer pixels is
-# as wide as the stars, and a simple kind leaves it to the light. In two overlapping 2MASS atlas
-# images, whose difference has a noise of 1.4 in each, a simple kind of noise gives 0.3 to 1.1 and
-# the kind that fits best 1.0 to 1.9.
+"""A simple kind of noise may fit worse by this factor than the best."""
 _POINT_LIKE = 0.5
+"""Fraction of the variance, ascribed to light no wider than the two narrowest widths of structure,
+from which the simplest kind of noise is rejected: noise of an image resampled to finer pixels is
+as wide as the stars, and a simple kind ascribes it to light. In two overlapping 2MASS atlas
+images, whose difference has a noise of 1.4 in each, a simple kind of noise gives 0.3 to 1.1 and
+the kind that fits best 1.0 to 1.9."""
 
 Covariance = NDArray[np.float64]
 
@@ -63,7 +67,7 @@ def separate_noise(
     side : int
         Side of the patches in pixels.
     coverage : float
-        Share 0..1 of their pixels that was used.
+        Fraction 0..1 of their pixels that was used.
     fwhm : float, optional
         Width of the sharpest sources in pixels, if there are any.
     structured : bool
@@ -73,8 +77,8 @@ def separate_noise(
     -------
     noise : numpy.ndarray, shape (17, 17)
         The part of the noise.
-    share : float
-        Share 0..1 of the variance at lag 0 that belongs to structure, or may belong to it.
+    fraction : float
+        Fraction 0..1 of the variance at lag 0 that belongs to structure, or may belong to it.
     """
     variance = float(covariance[REACH, REACH])
     if not variance > 0:
@@ -82,15 +86,15 @@ def separate_noise(
     structure = _structure_terms(fwhm, side) if structured else np.empty((0, *covariance.shape))
     floor = _FLOOR * float(_spectrum(covariance[None]).mean())
     for _ in range(_ROUNDS):
-        of_noise, of_light, lost, doubted = _fit(covariance, structure, side, coverage, floor)
+        of_noise, of_light, lost, ambiguous = _fit(covariance, structure, side, coverage, floor)
         # Under bright structure the floor must not drown the noise.
         before, floor = floor, _FLOOR * float(of_noise.sum())
         if not 0 < floor < 0.8 * before:
             break
     light = np.tensordot(of_light, structure, axes=1)
     noise: Covariance = covariance - light + np.tensordot(of_noise, lost, axes=1)
-    share = float(np.clip(max(light[REACH, REACH] / variance, doubted), 0, 1))
-    return noise, share
+    fraction = float(np.clip(max(light[REACH, REACH] / variance, ambiguous), 0, 1))
+    return noise, fraction
 
 
 def _fit(
@@ -103,8 +107,8 @@ def _fit(
     """Fit each kind of noise, with structure, and take the simplest that fits.
 
     Where that leaves most of the variance to light as narrow as stars, the kind of noise that fits
-    best is taken. Returns the shares of its terms and of those of structure, what the surface took
-    from its terms, and the share of the variance that such a kind would have left to light.
+    best is taken. Returns the amounts of its terms and of those of structure, what the surface took
+    from its terms, and the fraction of the variance that such a kind would have left to light.
     """
     power = _spectrum(covariance[None])[0]
     weights = 1 / np.maximum(power, floor)
@@ -114,17 +118,17 @@ def _fit(
         lost = taken / coverage
         shapes = np.concatenate([terms - lost, structure])
         design = (_spectrum(shapes) * weights).reshape(len(shapes), -1)
-        shares, misfit = nnls(design.T, (power * weights).ravel(), maxiter=20 * len(shapes))
-        fits.append((misfit, shares[: len(terms)], shares[len(terms) :], lost))
+        amounts, residual = nnls(design.T, (power * weights).ravel(), maxiter=20 * len(shapes))
+        fits.append((residual, amounts[: len(terms)], amounts[len(terms) :], lost))
     best = min(fits, key=lambda fit: fit[0])
     chosen = next(fit for fit in fits if fit[0] <= _LENIENCY * best[0])
     point_like = float(chosen[2][:2] @ structure[:2, REACH, REACH])
-    doubted = 0.0
+    ambiguous = 0.0
     if point_like > _POINT_LIKE * covariance[REACH, REACH]:
-        doubted = float(chosen[2] @ structure[:, REACH, REACH]) / float(covariance[REACH, REACH])
+        ambiguous = float(chosen[2] @ structure[:, REACH, REACH]) / float(covariance[REACH, REACH])
         chosen = best
     _, of_noise, of_light, lost = chosen
-    return of_noise, of_light, lost, doubted
+    return of_noise, of_light, lost, ambiguous
 
 
 def _spectrum(covariances: NDArray[np.float64]) -> NDArray[np.float64]:

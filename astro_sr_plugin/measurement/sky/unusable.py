@@ -20,6 +20,7 @@ from astro_sr_plugin.measurement.sky.fill import FillArea, constant_blocks, find
 __all__ = ["UnusablePixels", "find_unusable", "sample_spread"]
 
 _STRIP_PIXELS = 4_000_000
+"""Pixels of the strips in which a plane is read: 32 MB as float64."""
 _BLOCK = 4
 """Side in pixels of the constant blocks that fill is recognised by."""
 _ABSURD = 1e8
@@ -32,9 +33,11 @@ _LARGEST = 1e15
 """Largest usable value: float32 takes the squares of sums of so large values. The scatter of an
 opened plane is at most 1e6."""
 _SAMPLE_ROWS, _SAMPLE_COLUMNS = 128, 1024
+"""Rows and columns of the sample from which the scatter of a plane is taken."""
 _COMMON = 0.3
-"""Share of a sample from which its most frequent value is left out of the scatter."""
+"""Fraction of a sample from which its most frequent value is left out of the scatter."""
 _TOUCHING = np.ones((3, 3), dtype=bool)
+"""Pixels that touch a pixel, diagonally too."""
 
 
 class UnusablePixels:

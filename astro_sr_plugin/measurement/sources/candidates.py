@@ -1,4 +1,4 @@
-"""Finds compact, isolated, unsaturated sources in windows of a plane: the candidates for stars."""
+"""Candidates for the PSF: compact, isolated, unsaturated sources in windows of a plane."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from astro_sr_plugin.measurement.sources.extraction import extract_sources
 
 __all__ = ["CandidateFinder", "Candidates", "cut_stamps"]
 
-# A single hot pixel has its whole flux in its peak; a star of FWHM 1 px has 1.7 peaks.
 _LEAST_SPREAD = 1.45
+"""Flux over peak of a source below which it is a hot pixel (1); a star of FWHM 1 px has 1.7."""
 # Values in noise sigma whose moments do not fit into float32; no star is as bright.
 _ENDLESS = 1e25
-# Box of the fine sky mesh in pixels.
 _FINE = 32
+"""Box in pixels of the fine sky mesh."""
 _FEWEST_WINDOWS = 5
+"""Windows that are searched even if the first ones hold stars enough."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,7 @@ class Candidates:
 class CandidateFinder:
     """Finds sources that may be single, complete, unsaturated stars, window by window.
 
-    What was looked for once is kept, for all that ask.
+    Each window is searched once; the result is kept.
 
     Parameters
     ----------
@@ -232,7 +233,7 @@ def cut_stamps(candidates: Candidates, half: int) -> tuple[NDArray[np.float64], 
 
 
 def _isolated(objects: NDArray[Any], size: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell which sources have no neighbour that reaches into their core."""
+    """Whether sources have no neighbour whose light disturbs their core (isolation cut)."""
     if objects.size < 2:
         return np.ones(objects.size, dtype=bool)
     positions = np.stack([objects["x"], objects["y"]], axis=1)

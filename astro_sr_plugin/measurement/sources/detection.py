@@ -1,4 +1,4 @@
-"""Finds stars with a matched filter, and tells them from galaxies and hot pixels."""
+"""Detection of sources with a matched filter, and the separation of stars from galaxies."""
 
 from __future__ import annotations
 
@@ -45,11 +45,16 @@ STAR_DTYPE = np.dtype(
 )
 
 _WINDOW = 1536
+"""Side in pixels of the windows that are searched one by one."""
 _MARGIN = 128
+"""Pixels around a window that are looked at too, so that stars at its border are whole."""
 _SATURATED_PIXELS = 3
-# Where stars are wider than this in pixels, a filter of this share of their width comes second.
-_WIDE = 2.5
-_SHARPER = 0.45
+"""Saturated pixels from which a source is a saturated star; fewer may be hot pixels."""
+_BLENDING_FWHM = 2.5
+"""Observed FWHM in pixels above which a narrower filter looks for stars that the first has
+merged."""
+_NARROW_FILTER = 0.45
+"""Width of that filter over the observed FWHM."""
 
 
 def detect_stars(
@@ -91,7 +96,7 @@ def detect_stars(
     background : Background, optional
         Measured sky of the same plane; measured if not given.
     contrast : float
-        Share 0..1 of the flux that one star of a blend must have to be split off.
+        Fraction 0..1 of the flux that one star of a blend must have to be split off.
     galaxies : bool
         True keeps extended sources in the table, with ``extended`` set.
 
@@ -211,7 +216,7 @@ def _detect_window(
     )
     # One or two full pixels are a hot pixel, or a star whose shape is still seen.
     full = np.bincount(segments[saturated], minlength=objects.size + 1)[1:] >= _SATURATED_PIXELS
-    if profile.observed > _WIDE:
+    if profile.observed > _BLENDING_FWHM:
         hidden = _find_hidden(detected, bad, scale, objects, profile)
         objects = np.concatenate([objects, hidden])
         full = np.concatenate([full, np.zeros(hidden.size, dtype=bool)])
@@ -245,9 +250,9 @@ def _detect_window(
     stars["extended"] = _is_extended(
         stars, flux_inner, flux_whole, error, level, objects["peak"], profile
     )
-    # A star has at most this share of its flux in one pixel, a hot pixel has all of it.
-    share = min(1.5 * profile.peak_fraction / float(profile.enclosed(whole)), 0.8)
-    sharp = (objects["peak"] - 3 > share * (flux_whole + 2 * error)) & ~stars["saturated"]
+    # A star has at most this fraction of its flux in one pixel, a hot pixel has all of it.
+    largest = min(1.5 * profile.peak_fraction / float(profile.enclosed(whole)), 0.8)
+    sharp = (objects["peak"] - 3 > largest * (flux_whole + 2 * error)) & ~stars["saturated"]
     return stars[inside & ~sharp]
 
 
@@ -258,8 +263,8 @@ def _find_hidden(
     objects: NDArray[Any],
     profile: StarProfile,
 ) -> NDArray[Any]:
-    """Find stars beside brighter ones, which the matched filter melts into one."""
-    kernel = profile.kernel(_SHARPER)
+    """Find stars beside brighter ones, with which the matched filter merges them."""
+    kernel = profile.kernel(_NARROW_FILTER)
     threshold = (scale * np.sqrt((kernel**2).sum())).astype(np.float32)
     sharper, _ = extract_sources(
         detected, bad, threshold, kernel=kernel, minimum_area=3, contrast=0.003, levels=32
@@ -281,7 +286,7 @@ def _is_extended(
     peak: NDArray[np.float64],
     profile: StarProfile,
 ) -> NDArray[np.bool_]:
-    """Tell sources that are wider than a star of their brightness."""
+    """Whether sources are wider than a star of their brightness."""
     inner, whole = profile.apertures
     expected = profile.enclosed(inner) / profile.enclosed(whole)
     concentration = flux_inner / np.maximum(flux_whole, 1e-30)

@@ -1,4 +1,4 @@
-"""Hot pixels and the tracks of cosmic rays: sharper than any light that came through the optics."""
+"""Hot pixels and tracks of cosmic rays: sharper than the PSF."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ Window = Callable[
 ]
 """``(y0, y1, x0, x1) -> (values, invalid, saturated)`` of a part of the plane."""
 
-_LEAST = 15.0
-_SHARE = 0.4
+_LEAST_VALUE = 15.0
+"""Value in noise sigma from which a pixel is tested."""
+_LEAST_NEIGHBOURS = 0.4
+"""Mean of the four neighbours, over that of a star centred on the pixel, below which it is hot."""
 _PASSES = 3
+"""Passes, each of which takes the ends off a track."""
 _MOST_PIXELS = 0.01
-"""Share of the plane beyond which what is found is no rarity, but how the image is."""
+"""Fraction of the plane above which the PSF must be wrong: hot pixels are rare."""
 
 
 def find_hot_pixels(
@@ -28,9 +31,9 @@ def find_hot_pixels(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]] | None:
     """Find pixels that stand out of their neighbours more than the core of a star can.
 
-    No light through the optics is sharper than a star in the middle of a pixel, which gives its
-    four neighbours a known share. A pixel of 15 sigma is hot if they have less than 0.4 of that.
-    Tracks are taken off from their ends, in three passes.
+    No light through the optics is sharper than a star in the middle of a pixel, whose four
+    neighbours have a known fraction of its peak. A pixel of 15 sigma is hot if they have less than
+    0.4 of that. Tracks are removed from their ends, in three passes.
 
     Parameters
     ----------
@@ -45,13 +48,23 @@ def find_hot_pixels(
 
     Returns
     -------
-    pixels, values, aside : ndarray or None
-        Pixels (row, column); the mean of their neighbours, of shape (n,), in noise sigma; and what
-        they hold beyond it. None if there are none, or so many that the PSF must be wrong.
+    pixels : ndarray of int, shape (n, 2)
+        Row and column of each.
+    values : ndarray, shape (n,)
+        The mean of their neighbours, in noise sigma.
+    excess : ndarray, shape (n,)
+        The recorded value above that mean. None instead of the three if no pixel is hot, or so
+        many that the PSF must be wrong.
+
+    Notes
+    -----
+    L.A.Cosmic (van Dokkum 2001, PASP 113, 1420), as in astroscrappy, finds more of the faint
+    pixels, but marks pixels of undersampled stars: 50 to 1800 in a field of 150 stars of FWHM 1.2
+    to 3 pixels, where this test marks none.
     """
     y, x = (side // 2 for side in psf.shape)
     around = psf[y - 1, x] + psf[y + 1, x] + psf[y, x - 1] + psf[y, x + 1]
-    least = _SHARE * float(around / 4 / psf[y, x])
+    least = _LEAST_NEIGHBOURS * float(around / 4 / psf[y, x])
     found = []
     for first, last in iter_rows(shape[0], rows):
         low, high = max(0, first - _PASSES), min(shape[0], last + _PASSES)
@@ -59,7 +72,7 @@ def find_hot_pixels(
         recorded = values.copy()
         usable, hot = ~(invalid | saturated), np.zeros(values.shape, dtype=bool)
         for _ in range(_PASSES):
-            row, column = np.nonzero((values > _LEAST) & usable)
+            row, column = np.nonzero((values > _LEAST_VALUE) & usable)
             mean = _mean_of_neighbours(values, row, column)
             new = mean < least * values[row, column]
             if not new.any():
