@@ -32,6 +32,13 @@ def test_every_command_has_its_help_on_the_page_of_commands(name: str) -> None:
     assert re.search(rf"^\.\. command-help:: {re.escape(name)}\b", text, re.MULTILINE)
 
 
+def test_every_command_has_its_json_fields_on_the_page_of_commands() -> None:
+    text = (DOCS / "command_line.rst").read_text(encoding="utf-8")
+    table = text.partition("The JSON object\n---")[2]
+    named = {words.split()[0] for words in re.findall(r"``([a-z][a-z -]+)``", table)}
+    assert set(commands()) - {"completion"} <= named
+
+
 def test_every_public_name_is_in_the_reference() -> None:
     text = (DOCS / "api" / "index.rst").read_text(encoding="utf-8")
     listed = set(re.findall(r"^   (\w+)$", text, re.MULTILINE))

@@ -27,6 +27,8 @@ from astro_sr_plugin.inference.runtime import Runtime
 
 __all__ = ["run_batch"]
 
+_log = logging.getLogger(__name__)
+
 Finished = tuple[FrameResult, str, str]
 """What `work` returns."""
 
@@ -119,6 +121,7 @@ def run_batch(
 
     def settle(result: FrameResult) -> None:
         results[result.input] = result
+        _log.info("%s: %s %s", result.input, result.status, result.message)
         if notify is not None:
             notify(result, len(results), total)
 

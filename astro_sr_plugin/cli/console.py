@@ -7,6 +7,7 @@ what cannot be written to stdout where the result is a file.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import warnings
@@ -44,7 +45,7 @@ def discard(stream: TextIO) -> None:
 
 
 def debugging() -> bool:
-    """Whether the environment variable ``ASTRO_SR_DEBUG`` asks for tracebacks and all warnings."""
+    """Whether ``ASTRO_SR_DEBUG`` asks for tracebacks, all warnings and the log of the package."""
     return os.environ.get("ASTRO_SR_DEBUG", "") not in ("", "0")
 
 
@@ -157,9 +158,13 @@ class Console:
         self.close()
         text = in_options(" ".join(text.split()), self._options)
         self._complain(f"astro-sr: error: {text}")
+        self.fail(text, exit_code)
+
+    def fail(self, text: str, exit_code: int) -> None:
+        """Print the JSON object of a command that ended early, if one was asked for."""
         if self.json_output:
-            result = {"error": text, "exit_code": exit_code, "warnings": self._warned}
-            self._print(json.dumps(result))
+            finished = {"results": self._records} if self._records else {}
+            self._print_object({**finished, "error": text}, exit_code)
 
     def close(self) -> None:
         """Take a progress bar off the screen."""
@@ -168,13 +173,18 @@ class Console:
             with suppress(OSError):
                 progress.close()
 
-    def finish(self) -> None:
+    def finish(self, exit_code: int = 0) -> None:
         """Print the JSON object, if one was asked for: the result, or ``{"results": [...]}``."""
         self.close()
-        if self.json_output and self._records:
-            result = self._records[0] if len(self._records) == 1 else {"results": self._records}
-            result = {**result, "warnings": self._warned}
-            self._print(json.dumps(as_plain(result), indent=2))
+        if self.json_output:
+            single = len(self._records) == 1
+            self._print_object(
+                self._records[0] if single else {"results": self._records}, exit_code
+            )
+
+    def _print_object(self, figures: dict[str, Any], exit_code: int) -> None:
+        result = {**figures, "exit_code": exit_code, "warnings": self._warned}
+        self._print(json.dumps(as_plain(result), indent=2))
 
     def _print(self, text: str) -> None:
         try:
@@ -192,9 +202,12 @@ class Console:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Show the warnings of the package as lines; those of other packages when debugging."""
+        """Show the warnings of the package as lines; when debugging, all warnings and the log."""
         with warnings.catch_warnings():
-            if not debugging():
+            if debugging():
+                logging.basicConfig(format="%(name)s: %(message)s")
+                logging.getLogger("astro_sr_plugin").setLevel(logging.DEBUG)
+            else:
                 warnings.simplefilter("ignore")
             warnings.simplefilter("always", AstroSRWarning)
             warnings.showwarning = self._show_warning

@@ -50,15 +50,24 @@ examples:
 exit codes:
   0 done    1 the work failed    2 wrong usage or unusable input    130 interrupted
 
-Set ASTRO_SR_DEBUG=1 to see the traceback of an error."""
+Set ASTRO_SR_DEBUG=1 to see the traceback of an error, and the log."""
+
+
+class WrongUsage(SystemExit):
+    """Arguments cannot be understood; leaves the program with code 2."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(EXIT_USAGE)
+        self.text = text
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one sentence."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the sentence on stderr and exit with code 2."""
-        self.exit(EXIT_USAGE, f"astro-sr: error: {message} (see '{self.prog} --help')\n")
+        """Exit with code 2, and a sentence that `main` prints."""
+        text = f"{message} (see '{self.prog} --help')"
+        raise WrongUsage(text)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -101,7 +110,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     open_missing_streams()
     if argv is None:
         sys.excepthook = _report_unexpected
-    args = build_parser().parse_args(argv)
+    try:
+        args = build_parser().parse_args(argv)
+    except WrongUsage as usage:
+        words = sys.argv[1:] if argv is None else argv
+        Console(json_output="--json" in words).error(usage.text, EXIT_USAGE)
+        raise
     console = Console(
         json_output=getattr(args, "json", False),
         quiet=getattr(args, "quiet", False),
@@ -112,8 +126,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     previous = _catch_termination()
     try:
         with console.listening():
-            code = args.run(args, console)
-        console.finish()
+            code = args.run(args, console) or 0
+        console.finish(code)
     except AstroSRError as error:
         return _fail(console, str(error), error.exit_code)
     except BrokenPipeError:
@@ -125,17 +139,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
         return _fail(console, _describe(error), EXIT_USAGE if full else EXIT_FAILED)
     except KeyboardInterrupt:
-        console.close()
-        print("astro-sr: interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return _stop(console, "interrupted", EXIT_INTERRUPTED)
     except Terminated:
+        return _stop(console, "terminated", EXIT_TERMINATED)
+    except Exception as error:
         console.close()
-        print("astro-sr: terminated", file=sys.stderr)
-        return EXIT_TERMINATED
+        console.fail(_describe_unexpected(error), EXIT_FAILED)
+        raise
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
-    return code or 0
+    return int(code)
 
 
 class Terminated(BaseException):
@@ -159,6 +173,13 @@ def _fail(console: Console, message: str, exit_code: int) -> int:
     return exit_code
 
 
+def _stop(console: Console, word: str, exit_code: int) -> int:
+    console.close()
+    print(f"astro-sr: {word}", file=sys.stderr)
+    console.fail(word, exit_code)
+    return exit_code
+
+
 def _describe(error: OSError) -> str:
     where = f": {error.filename}" if error.filename else ""
     return f"{error.strerror or error}{where}"
@@ -173,9 +194,12 @@ def _report_unexpected(
     if issubclass(kind, KeyboardInterrupt):
         print("astro-sr: interrupted", file=sys.stderr)
         return
+    print(f"astro-sr: error: {_describe_unexpected(error)}", file=sys.stderr)
+
+
+def _describe_unexpected(error: BaseException) -> str:
     message = " ".join(str(error).split())
-    print(
-        f"astro-sr: error: unexpected {kind.__name__}: {message} "
-        "(set ASTRO_SR_DEBUG=1 to see where, and please report it)",
-        file=sys.stderr,
+    return (
+        f"unexpected {type(error).__name__}: {message} "
+        "(set ASTRO_SR_DEBUG=1 to see where, and please report it)"
     )

@@ -17,6 +17,7 @@ from astro_sr_plugin.restoration.frame import choose_model, choose_runtime, open
 from astro_sr_plugin.restoration.pipeline import Job, restore_planes
 from astro_sr_plugin.restoration.result import write_result
 from astro_sr_plugin.restoration.strengths import check_strength
+from astro_sr_plugin.restoration.target import warn_of_width
 
 __all__ = ["denoise"]
 
@@ -73,6 +74,7 @@ def denoise(
             f"than {sigma:.3g} may be lost",
             UnchangedWarning,
         )
+    warn_of_width([plane.psf.moffat for plane in frame.planes], engine.spec)
     header = frame.header(
         engine.spec,
         fwhm_out=frame.fwhm,

@@ -20,6 +20,7 @@ from astro_sr_plugin.restoration.frame import Frame, choose_model, choose_runtim
 from astro_sr_plugin.restoration.pipeline import Job, restore_planes
 from astro_sr_plugin.restoration.plane import ROWS
 from astro_sr_plugin.restoration.result import write_result
+from astro_sr_plugin.restoration.target import warn_of_width
 
 __all__ = ["remove_stars"]
 
@@ -83,6 +84,7 @@ def remove_stars(
     """
     engine = choose_model(model, "remove-stars", uncertainty=uncertainty)
     frame = open_frame(image, engine.spec.task, mask=mask, hdu=hdu, force=force, measured=measured)
+    warn_of_width([plane.psf.moffat for plane in frame.planes], engine.spec)
     header = frame.header(
         engine.spec,
         fwhm_out=frame.fwhm,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from astro_sr_plugin.inference.tiling import Tile, make_tiles
 from astro_sr_plugin.models.spec import Conditions, Model, RestoreTile
 
 __all__ = ["Predictor", "ReadRegion", "choose_device"]
+
+_log = logging.getLogger(__name__)
 
 ReadRegion = Callable[[int, int, int, int], tuple[NDArray[np.float32], NDArray[np.float32]]]
 """``(y0, y1, x0, x1) -> (values, mask)``: any region, each of shape (C, y1 - y0, x1 - x0); mirrored
@@ -161,6 +164,7 @@ class Predictor:
     ) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
         restore = self.model.prepare(self.conditions, device, self.runtime.dtype or "float32")
         tiles = self._tiles(shape, device, tile_size, done)
+        _log.info("%s on %s: tiles: %d", self.model.spec.name, device, len(tiles))
         scale = self.model.spec.scale
         strip = np.empty((0, 0, 0), np.float32)
         for number, tile in enumerate(tiles, start=1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -45,6 +46,8 @@ from astro_sr_plugin.measurement.sources.candidates import CandidateFinder
 from astro_sr_plugin.measurement.sources.detection import detect_stars
 
 __all__ = ["DETECTION_NSIGMA", "MeasuredPlane", "open_planes"]
+
+_log = logging.getLogger(__name__)
 
 DETECTION_NSIGMA = 5.0
 """Detection threshold of `MeasuredPlane.sources`, in standard deviations of the filtered noise."""
@@ -142,7 +145,9 @@ class MeasuredPlane:
     @cached_property
     def noise(self) -> Noise:
         """Noise of a pixel, as measured; its sigma may be 0 or NaN."""
-        return measure_noise(self.data, mask=self.unusable, background=self.background)
+        found = measure_noise(self.data, mask=self.unusable, background=self.background)
+        _log.debug("%s: noise %.4g", self.name, found.sigma * self.unit)
+        return found
 
     @cached_property
     def sigma(self) -> float:

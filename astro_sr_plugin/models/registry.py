@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import replace
 from functools import lru_cache
@@ -17,6 +18,8 @@ from astro_sr_plugin.models.wiener_unet.network import NetworkModel
 from astro_sr_plugin.models.wiener_unet.provider import HouseNetworks
 
 __all__ = ["PROVIDERS", "ModelLike", "default_model", "list_models", "load_model", "with_errors"]
+
+_log = logging.getLogger(__name__)
 
 ModelLike: TypeAlias = str | os.PathLike[str] | Model
 """A name from `list_models`, the path of a weights file, or a loaded model."""
@@ -99,6 +102,7 @@ def load_model(model: ModelLike, task: str | None = None, scale: int | None = No
         wanted = task if scale is None else f"{task} (scale {scale})"
         msg = f"model={name!r} is for {is_for}, not for {wanted}"
         raise ModelError(msg)
+    _log.info("model %s for %s", fitting[0].spec.name, fitting[0].spec.task)
     return fitting[0].load()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +27,8 @@ from astro_sr_plugin.restoration.plane import NormalisedPlane
 from astro_sr_plugin.restoration.psf import PSFLike, normalise_planes
 
 __all__ = ["Frame", "choose_model", "choose_runtime", "open_frame"]
+
+_log = logging.getLogger(__name__)
 
 
 _SMOOTH = 0.78
@@ -172,6 +175,7 @@ def open_frame(
         ``measured`` is of another image.
     """
     parts = unpack(image, mask=mask, hdu=hdu)
+    _log.info("%s: an image of shape %s", task, parts.data.shape)
     check_linear(parts, force=force)
     check_earlier_work(parts.meta, task, force=force)
     planes = open_planes(parts) if measured is None else measured.planes_of(parts, mask)

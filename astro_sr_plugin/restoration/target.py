@@ -10,8 +10,9 @@ from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement
 from astro_sr_plugin.models.spec import ModelSpec
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 from astro_sr_plugin.restoration.psf import join_names
+from astro_sr_plugin.tasks import TASKS
 
-__all__ = ["choose_target"]
+__all__ = ["choose_target", "warn_of_width"]
 
 _SHARPEST = 2.3
 """Factor by which the networks can make stars narrower: they were trained for 2."""
@@ -100,17 +101,28 @@ def _warn_of_stars(measured: Sequence[PSFMeasurement], spec: ModelSpec) -> None:
         "the stars are no Moffat profiles ({}): out of focus or badly guided? Expect rings and "
         "false pairs; give their profile by psf=file",
     )
-    for outside, advice in (
-        (lambda m: m.fwhm > high, "reduce the image by auto_scale=True"),
-        (lambda m: m.fwhm < low, "use drizzled data"),
-    ):
-        _warn_once(
-            measured,
-            outside,
-            lambda m: f"FWHM {m.fwhm:.2f} px",
-            f"the stars ({{}}) are outside the range of model {spec.name!r}, {low:g} to {high:g} "
-            f"px; {advice}",
-        )
+    warn_of_width(measured, spec)
+
+
+def warn_of_width(measured: Sequence[PSFMeasurement], spec: ModelSpec) -> None:
+    """Warn where the stars are wider or narrower than those that the model was trained for.
+
+    Of a model that keeps the PSF an uncertain width says nothing.
+    """
+    low, high = spec.fwhm_range
+    keeps_psf = TASKS[spec.task].keeps_psf
+
+    def sure(m: PSFMeasurement) -> bool:
+        return not keeps_psf or m.confidence != "low"
+
+    wide = "bin the image" if keeps_psf else "reduce the image by auto_scale=True"
+    text = f"the stars ({{}}) are outside the range of model {spec.name!r}, {low:g} to {high:g} px"
+    _warn_once(measured, lambda m: sure(m) and m.fwhm > high, _width, f"{text}; {wide}")
+    _warn_once(measured, lambda m: sure(m) and m.fwhm < low, _width, f"{text}; use drizzled data")
+
+
+def _width(measured: PSFMeasurement) -> str:
+    return f"FWHM {measured.fwhm:.2f} px"
 
 
 def _warn_once(

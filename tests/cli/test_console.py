@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import warnings
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+import astro_sr_plugin as asr
 from astro_sr_plugin.cli.console import Console
 from astro_sr_plugin.cli.wording import in_options
 from astro_sr_plugin.exceptions import AstroSRWarning, UnchangedWarning
@@ -47,7 +49,7 @@ def test_a_warning_is_shown_once_and_stands_in_the_json(capsys: pytest.CaptureFi
     printed = capsys.readouterr()
     assert printed.err == "astro-sr: warning: give --psf FWHM,BETA\n"
     found = json.loads(printed.out)
-    assert found == {"output": "a.fits", "warnings": ["give --psf FWHM,BETA"]}
+    assert found == {"output": "a.fits", "exit_code": 0, "warnings": ["give --psf FWHM,BETA"]}
     assert not console.unchanged
 
 
@@ -56,6 +58,47 @@ def test_work_that_was_not_done_is_remembered() -> None:
     with console.listening():
         warnings.warn("no star was found", UnchangedWarning, stacklevel=1)
     assert console.unchanged
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "reason"),
+    [
+        (["denoise", "--json", "no.fits", "-o", "out.fits"], 2, "no.fits"),
+        (["denoise", "--json", "a.fits"], 2, "required: -o/--output"),
+        (["compare", "no.fits", "no.fits", "--json"], 2, "no.fits"),
+        (["models", "show", "none", "--json"], 2, "there is no model 'none'"),
+    ],
+)
+def test_errors_are_one_json_object(
+    words: list[str], code: int, reason: str, astro_sr: Callable[..., Any]
+) -> None:
+    result = astro_sr(*words)
+    found = json.loads(result.out)
+    assert set(found) == {"error", "exit_code", "warnings"}
+    assert (result.code, found["exit_code"]) == (code, code)
+    assert reason in found["error"]
+    assert f"astro-sr: error: {found['error']}" in result.err
+
+
+def test_results_before_an_error_stand_in_its_object(
+    astro_sr: Callable[..., Any], field_path: Path, tmp_path: Path
+) -> None:
+    damaged = tmp_path / "damaged.fits"
+    damaged.write_bytes(b"SIMPLE  =")
+    found = json.loads(astro_sr("measure", field_path, damaged, "--json").out)
+    assert [Path(entry["input"]) for entry in found["results"]] == [field_path]
+    assert "damaged.fits" in found["error"]
+
+
+def test_the_log_of_the_package_says_what_is_done(
+    field_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "astro_sr_plugin")
+    asr.denoise(field_path, model="wiener")
+    text = caplog.text
+    for word in ("field.fits", "model wiener", "denoise", "noise", "tiles"):
+        assert word in text
+    assert {record.levelno for record in caplog.records} <= {logging.INFO, logging.DEBUG}
 
 
 @pytest.mark.parametrize("strict", [True, False])

@@ -37,3 +37,13 @@ def test_what_concerns_several_planes_is_one_sentence() -> None:
     assert len(told) == 1
     assert all(f"{name}: FWHM 9." in told[0] for name in "RGB")
     assert told[0].endswith("reduce the image by auto_scale=True")
+
+
+@pytest.mark.parametrize(("fwhm", "advice"), [(1.4, "use drizzled data"), (9.5, "bin the image")])
+def test_denoise_warns_of_stars_that_its_network_was_not_trained_for(
+    fwhm: float, advice: str
+) -> None:
+    image = field(fwhm, 4)
+    with pytest.warns(asr.AstroSRWarning, match=f"outside the range .*denoise.*; {advice}"):
+        asr.denoise(image)
+    asr.denoise(image, model="wiener")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -36,6 +37,9 @@ __all__ = [
     "read_image",
     "write_image",
 ]
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,9 @@ def read_image(
         raise ImageReadError(msg)
     for form in FORMATS:
         if start.startswith(form.magic):
-            return undo_asinh(form.read(path, hdu=hdu, memmap=memmap), str(path))
+            image = undo_asinh(form.read(path, hdu=hdu, memmap=memmap), str(path))
+            _log.info("read %s: %s in %s", path, image.shape, image.unit)
+            return image
     msg = f"cannot read {path}: it is {_kind(start)}, not a FITS, XISF or TIFF image"
     raise ImageReadError(msg)
 
@@ -279,6 +285,7 @@ def write_image(
             checksum=checksum,
             **extensions,
         )
+    _log.info("wrote %s: %s of %s", path, name, data.shape)
     return Path(path)
 
 
