@@ -153,10 +153,14 @@ def _outer_halo(
 def _rings(
     radius: NDArray[np.float64], psf: PSFMeasurement
 ) -> Iterator[tuple[float, NDArray[np.bool_]]]:
-    """Yield the inner radius in FWHM, and the pixels, of the rings that the stamp holds."""
+    """Yield the inner radius in FWHM, and the pixels, of the rings that the stamp holds.
+
+    Rings of stars narrower than a pixel may lie between its pixels.
+    """
     for low, high in itertools.pairwise(_RINGS):
-        if high * psf.fwhm <= STAMP_RADIUS + 1:
-            yield low, (radius >= low * psf.fwhm) & (radius < high * psf.fwhm)
+        ring = (radius >= low * psf.fwhm) & (radius < high * psf.fwhm)
+        if high * psf.fwhm <= STAMP_RADIUS + 1 and ring.any():
+            yield low, ring
 
 
 def _light_in(ring: NDArray[np.bool_], star: StarResidual) -> tuple[float, float]:
