@@ -59,6 +59,8 @@ def main(options: argparse.Namespace) -> int:
     while time.time() < end:
         state = out / "state"
         state.mkdir(exist_ok=True)
+        # The file of a process that was killed would have the next one killed as silent.
+        (state / "current").unlink(missing_ok=True)
         process = multiprocessing.get_context("spawn").Process(
             target=_work, args=(kinds, start, end, out, state)
         )
