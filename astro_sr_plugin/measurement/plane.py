@@ -84,6 +84,19 @@ class MeasuredPlane:
         Level of saturation in the header, in image units.
     gain : float, optional
         Gain in the header, in electrons per image unit.
+
+    Examples
+    --------
+    `measure` makes them; here the parts of the only plane of an image without stars:
+
+    >>> import numpy as np
+    >>> import astro_sr_plugin as asr
+    >>> sky = np.random.default_rng(1).normal(100.0, 5.0, (64, 64))
+    >>> (plane,) = asr.measure(sky).planes
+    >>> print(f"sky {plane.background.level:.0f}, noise {plane.sigma:.0f}")
+    sky 100, noise 5
+    >>> plane.psf.known, len(plane.sources)
+    (False, 0)
     """
 
     def __init__(

@@ -89,6 +89,14 @@ class Quality:
         Verdict on the sampling with advice.
     planes : tuple of MeasuredPlane
         What the figures come from; ``measured=`` of the verbs uses it again.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import astro_sr_plugin as asr
+    >>> quality = asr.measure(np.random.default_rng(1).normal(100.0, 5.0, (64, 64)))
+    >>> quality.shape, quality.n_stars, quality.psf_confidence
+    ((64, 64), (0,), ('none',))
     """
 
     shape: tuple[int, ...]
@@ -271,6 +279,19 @@ def measure(
         If the image cannot be measured: no usable pixel, not two or three dimensions, complex.
     ImageReadError
         If a path cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import astro_sr_plugin as asr
+    >>> rng = np.random.default_rng(1)
+    >>> y, x = np.mgrid[:128, :128]
+    >>> image = rng.normal(100.0, 5.0, y.shape)
+    >>> for x0, y0 in rng.uniform(8, 120, (20, 2)):
+    ...     image += 2000 * np.exp(-((x - x0) ** 2 + (y - y0) ** 2) / (2 * 1.5**2))
+    >>> quality = asr.measure(image)
+    >>> print(f"noise {quality.sigma[0]:.0f}, FWHM {quality.fwhm[0]:.1f} pixels")
+    noise 5, FWHM 3.5 pixels
     """
     parts = unpack(image, mask=mask, hdu=hdu)
     check_linear(parts, force=force)

@@ -18,6 +18,8 @@ from scipy.ndimage import (
 from scipy.ndimage import sum as ndimage_sum
 from scipy.signal import fftconvolve
 
+from astro_sr_plugin.measurement.psf.profiles import diffraction_wing
+
 __all__ = ["BLOCK", "FluxLedger"]
 
 BLOCK = 4
@@ -269,10 +271,7 @@ def _block_means(values: NDArray[np.float32], side: int) -> NDArray[np.float64]:
 
 def _far_kernel(reach: int, light: float) -> NDArray[np.float64]:
     """Spread so much light over the blocks beyond ``reach`` pixels, as ``r**-3``."""
-    place = np.arange(-_RADIUS, _RADIUS + 1.0)
-    x, y = np.abs(place[None, :]), np.abs(place[:, None])
-    far = np.where(np.maximum(x, y) * BLOCK > reach, np.maximum(np.hypot(x, y), 1.0) ** -3, 0.0)
-    return np.asarray(far * max(0.0, light) / far.sum())
+    return max(0.0, light) * diffraction_wing(_RADIUS, reach / BLOCK)
 
 
 def _ratio_kernel(psf: NDArray[np.float32], target: NDArray[np.float32]) -> NDArray[np.float64]:

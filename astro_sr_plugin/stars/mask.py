@@ -76,6 +76,22 @@ def star_mask(
         If the image cannot be used, or `nsigma` or `radius_factor` is not above 0.
     ImageReadError
         If a path cannot be read.
+
+    Examples
+    --------
+    Stars and noise; the mask covers the star in the middle and leaves most of the sky free.
+
+    >>> import numpy as np
+    >>> import astro_sr_plugin as asr
+    >>> rng = np.random.default_rng(1)
+    >>> y, x = np.mgrid[:128, :128]
+    >>> image = rng.normal(100.0, 5.0, y.shape)
+    >>> image += 9000 * np.exp(-((x - 64) ** 2 + (y - 64) ** 2) / (2 * 1.5**2))
+    >>> for x0, y0 in rng.uniform(8, 120, (20, 2)):
+    ...     image += 2000 * np.exp(-((x - x0) ** 2 + (y - y0) ** 2) / (2 * 1.5**2))
+    >>> mask = asr.star_mask(image)
+    >>> bool(mask[64, 64]), bool(mask.mean() < 0.3)
+    (True, True)
     """
     for name, value in (("nsigma", nsigma), ("radius_factor", radius_factor)):
         if not value > 0:

@@ -7,6 +7,8 @@ from astropy.nddata import block_reduce
 from numpy.typing import NDArray
 from scipy import fft
 
+from astro_sr_plugin.measurement.psf.profiles import diffraction_wing
+
 __all__ = ["REACH", "Reblur"]
 
 REACH = 64
@@ -88,11 +90,8 @@ def _with_far_light(psf: NDArray[np.floating]) -> NDArray[np.floating]:
     half, rest = psf.shape[0] // 2, 1.0 - float(psf.sum())
     if half >= REACH or rest <= 0:
         return psf
-    y, x = np.mgrid[-REACH : REACH + 1, -REACH : REACH + 1]
-    wide = np.maximum(np.hypot(x, y), 1.0) ** -3
-    inner = slice(REACH - half, REACH + half + 1)
-    wide[inner, inner] = 0.0
     # Of the light beyond a square, that beyond one of twice its side is a half.
-    wide *= rest * (1.0 - half / REACH) / wide.sum()
+    wide = rest * (1.0 - half / REACH) * diffraction_wing(REACH, half)
+    inner = slice(REACH - half, REACH + half + 1)
     wide[inner, inner] = psf
     return wide

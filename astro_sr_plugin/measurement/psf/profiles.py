@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["MoffatProfile", "StarProfile", "moffat_stamp"]
+__all__ = ["MoffatProfile", "StarProfile", "diffraction_wing", "moffat_stamp"]
 
 PIXEL_FWHM = 0.68
 """FWHM in pixels of the Gaussian with the variance of a square pixel: sqrt(8 ln 2 / 12)."""
@@ -87,6 +87,31 @@ def moffat_stamp(
             square = ((u * cos + v * sin) * q) ** 2 + ((v * cos - u * sin) / q) ** 2
             total += wx * wy * (1 + square / alpha**2) ** -profile.beta
     return total * (profile.beta - 1) / (np.pi * alpha**2)
+
+
+def diffraction_wing(radius: int, inner: float) -> NDArray[np.float64]:
+    """Render the light of a star far from its core, which falls as ``r**-3`` by diffraction.
+
+    Parameters
+    ----------
+    radius : int
+        The stamp has ``2 * radius + 1`` pixels a side.
+    inner : float
+        Half side in pixels of the square about the star within which the light is 0.
+
+    Returns
+    -------
+    numpy.ndarray, shape (2 * radius + 1, 2 * radius + 1)
+        Surface brightness, sum 1.
+
+    References
+    ----------
+    Born & Wolf, "Principles of Optics", section 8.5: the envelope of an Airy pattern.
+    """
+    grid = np.abs(np.arange(-radius, radius + 1.0))
+    x, y = grid[None, :], grid[:, None]
+    wing = np.where(np.maximum(x, y) > inner, np.maximum(np.hypot(x, y), 1.0) ** -3, 0.0)
+    return np.asarray(wing / wing.sum())
 
 
 @dataclass(frozen=True)
