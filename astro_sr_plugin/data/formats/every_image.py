@@ -14,7 +14,8 @@ from numpy.typing import DTypeLike
 
 from astro_sr_plugin.data import output
 from astro_sr_plugin.data.formats.companions import find_companions, is_image
-from astro_sr_plugin.data.formats.fits import FitsFile, read, read_errors, unpacked
+from astro_sr_plugin.data.formats.fits import FitsFile, read
+from astro_sr_plugin.data.formats.fits_opening import read_errors, unpacked
 from astro_sr_plugin.data.formats.fits_output import append_image
 from astro_sr_plugin.data.formats.header import clean_header, quiet
 from astro_sr_plugin.data.formats.pixels import choose_coding, stored_dtype

@@ -7,17 +7,12 @@ keywords kept.
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import math
 import re
-import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias, cast
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from astropy.io import fits
@@ -32,44 +27,30 @@ from astro_sr_plugin.data.formats.companions import (
     is_image,
     uncertainty_class,
 )
-from astro_sr_plugin.data.formats.fits_output import create_fits, write
+from astro_sr_plugin.data.formats.fits_opening import (
+    check_first_cards,
+    read_errors,
+    readable_hdus,
+    unpacked,
+)
+from astro_sr_plugin.data.formats.fits_output import write
 from astro_sr_plugin.data.formats.header import clean_header, parse_header, quiet, without
 from astro_sr_plugin.data.formats.pixels import PixelCoding
-from astro_sr_plugin.data.strips import release
 from astro_sr_plugin.data.units import parse_unit
 from astro_sr_plugin.data.wcs_keywords import LOOKUP_KEYWORDS, WCS_KEYWORDS, read_wcs
-from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError, warn
+from astro_sr_plugin.exceptions import ImageReadError, warn
 
-__all__ = [
-    "FitsFile",
-    "HDUChoice",
-    "create_fits",
-    "read",
-    "read_errors",
-    "release",
-    "unpacked",
-    "write",
-]
+__all__ = ["FitsFile", "HDUChoice", "read", "write"]
 
-_OPENERS: dict[bytes, Callable[..., Any]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ": lzma.open,
-}
-_CHUNK = 16 * 2**20
 #: Which image of a file: number, name (``"SCI"``, ``"SCI,2"``) or name and version.
 HDUChoice: TypeAlias = int | str | tuple[str, int] | None
 _IMAGES = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
-# Axes and columns that the standard allows; more would keep the parser busy for ever.
-_MAX_COUNT = 999
-_COUNTS = re.compile(rb"(NAXIS|TFIELDS) *= *(\d+)")
-_SCALES = (b"BSCALE", b"BZERO", b"BLANK")
-_BLOCK = 2880
+# Bytes of a card.
 _CARD = 80
-_KEYWORD = 8
 _LAYOUT = re.compile(rb"(SIMPLE|XTENSION|BITPIX|NAXIS\d*) *=([^/]*)")
 # Pixels for each byte of a compressed file: gzip of constant tiles comes to about a thousand.
 _MAX_RATIO = 5000
+# Other images of a file that the warning names.
 _NAMED = 8
 
 
@@ -101,70 +82,6 @@ def read(path: Path, *, hdu: HDUChoice = None, memmap: bool = True) -> CCDData:
         return FitsFile(path, stream).image(hdu, memmap=memmap)
 
 
-@contextmanager
-def read_errors(path: Path) -> Iterator[None]:
-    """Turn whatever parsers of damaged files raise into one sentence about the file.
-
-    Parameters
-    ----------
-    path : Path
-        The file named in the message.
-
-    Yields
-    ------
-    None
-
-    Raises
-    ------
-    ImageReadError
-        For any error inside.
-    """
-    try:
-        yield
-    except (ImageReadError, AstroSRWarning):
-        raise
-    except OSError as error:
-        msg = f"cannot read {path}: {_line(error)}"
-        raise ImageReadError(msg) from error
-    except MemoryError as error:
-        msg = f"cannot read {path}: there is not enough memory for it ({_line(error)})"
-        raise ImageReadError(msg) from error
-    # Parsers of headers and of compressed tiles fail on damaged files with errors of any kind, some
-    # of classes without a public name.
-    except Exception as error:  # noqa: BLE001
-        msg = f"cannot read {path}: the FITS file is damaged or truncated ({_line(error)})"
-        raise ImageReadError(msg) from error
-
-
-@contextmanager
-def unpacked(path: Path) -> Iterator[BinaryIO]:
-    """Open a file; compressed ones are unpacked into memory as a whole.
-
-    Parameters
-    ----------
-    path : Path
-        Plain, or packed by gzip, bzip2 or xz.
-
-    Yields
-    ------
-    BinaryIO
-        The plain bytes.
-    """
-    with path.open("rb") as file:
-        start = file.read(6)
-        file.seek(0)
-        opener = next((o for magic, o in _OPENERS.items() if start.startswith(magic)), None)
-        if opener is None:
-            yield file
-            return
-        buffer = io.BytesIO()
-        with cast("BinaryIO", opener(file)) as packed:
-            shutil.copyfileobj(packed, buffer, _CHUNK)
-    buffer.seek(0)
-    # Never closed: the image goes on using its memory.
-    yield buffer
-
-
 class FitsFile:
     """An open FITS file.
 
@@ -184,11 +101,11 @@ class FitsFile:
     def __init__(self, path: Path, stream: BinaryIO) -> None:
         self.path = path
         self.stream = stream
-        _check_first_cards(stream, 0)
+        check_first_cards(stream, 0)
         self.hdus = fits.open(
             stream, memmap=False, do_not_scale_image_data=True, ignore_missing_simple=False
         )
-        self.images = _readable(self.hdus, stream)
+        self.images = readable_hdus(self.hdus, stream)
         self.extensions = [Extension(_name(hdu), _version(hdu), _shape(hdu)) for hdu in self.images]
         self.length = stream.seek(0, io.SEEK_END)
 
@@ -432,43 +349,6 @@ class FitsFile:
         return kind(values, copy=False)
 
 
-def _check_first_cards(stream: BinaryIO, start: int) -> None:
-    """Look at the header at a place before a parser stops at it, or counts on and on."""
-    stream.seek(start)
-    block = stream.read(_BLOCK)
-    stream.seek(start)
-    for place in range(0, len(block), _CARD):
-        card = block[place : place + _CARD]
-        count = _COUNTS.match(card)
-        if count is not None and int(count[2]) > _MAX_COUNT:
-            msg = f"{count[1].decode()} is {count[2].decode()}; allowed are 0 to {_MAX_COUNT}"
-            raise ValueError(msg)
-        if card[:_KEYWORD].rstrip() in _SCALES:
-            try:
-                _ = fits.Card.fromstring(card).value
-            except fits.VerifyError as error:
-                text = card.decode("ascii", "replace").partition("/")[0].split("=", 1)
-                msg = f"{text[0].strip()} is {text[-1].strip()}; allowed is a finite number"
-                raise ValueError(msg) from error
-
-
-def _readable(hdus: fits.HDUList, stream: BinaryIO) -> list[Any]:
-    """Give the HDUs up to the end of the file, or to what is none."""
-    found: list[Any] = []
-    while True:
-        try:
-            if found:
-                place = found[-1].fileinfo()
-                _check_first_cards(stream, place["datLoc"] + place["datSpan"])
-            found.append(hdus[len(found)])
-        except IndexError:
-            return found
-        except Exception:  # noqa: BLE001 - as in `read`
-            if not found:
-                raise
-            return found
-
-
 def _remember(header: Header, coding: PixelCoding) -> None:
     """Note in the header in memory how the file stored its pixels."""
     header["ASRDTYPE"] = (coding.name, "pixel type of the file read")
@@ -506,8 +386,3 @@ def _shape(hdu: fits.PrimaryHDU) -> tuple[int, ...] | None:
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     leading, rest = shape[:-2], shape[-2:]
     return tuple(n for n in leading if n != 1) + tuple(rest)
-
-
-def _line(error: BaseException) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split()).rstrip(".")

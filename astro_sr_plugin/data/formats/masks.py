@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.formats.bitmask import exclude_flags
-from astro_sr_plugin.data.formats.fits import FitsFile, HDUChoice, read_errors, unpacked
+from astro_sr_plugin.data.formats.fits import FitsFile, HDUChoice
+from astro_sr_plugin.data.formats.fits_opening import read_errors, unpacked
 from astro_sr_plugin.data.formats.header import clean_header, quiet
 from astro_sr_plugin.data.formats.registry import read_image
 from astro_sr_plugin.exceptions import ImageReadError, warn

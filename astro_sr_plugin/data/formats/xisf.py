@@ -16,7 +16,6 @@ import re
 import struct
 import zlib
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -38,6 +37,12 @@ from astro_sr_plugin.data.formats.header import (
     without,
 )
 from astro_sr_plugin.data.formats.pixels import FACTOR_KEYWORD, PixelCoding, read_factor
+from astro_sr_plugin.data.formats.xisf_blocks import (
+    shuffle,
+    unpack_block,
+    verify_block,
+    xisf_error,
+)
 from astro_sr_plugin.data.formats.xisf_properties import add_astrometry, add_filters, add_history
 from astro_sr_plugin.data.strips import iter_strips, release
 from astro_sr_plugin.data.units import parse_unit
@@ -52,7 +57,6 @@ _START = 16
 _NAMESPACE = "http://www.pixinsight.com/xisf"
 _SAMPLES = {"UInt8": "u1", "UInt16": "u2", "UInt32": "u4", "Float32": "f4", "Float64": "f8"}
 _NAMES = {np.dtype(code).name: sample for sample, code in _SAMPLES.items()}
-_DIGESTS = {"sha-1": "sha1", "sha-256": "sha256", "sha-512": "sha512", "sha3-256": "sha3_256"}
 # Tells programs that ask for it how a FITS file of the image is to be shown; of no use in XISF.
 _ROW_ORDER = "ROWORDER"
 # Room for the numbers that are only known once the header is complete.
@@ -86,19 +90,19 @@ def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CC
         with path.open("rb") as file:
             length = struct.unpack("<8sII", file.read(_START))[1]
             if _START + length > path.stat().st_size:
-                raise _error(path, "it is truncated within its header")
+                raise xisf_error(path, "it is truncated within its header")
             text = file.read(length)
         root = ElementTree.fromstring(text.rstrip(b"\0 \r\n"))
         element = _choose(path, root, hdu)
         stored = _turned(_pixels(path, element, memmap=memmap))
     except (ElementTree.ParseError, struct.error, UnicodeDecodeError) as error:
-        raise _error(path, f"its header is damaged ({error})") from error
+        raise xisf_error(path, f"its header is damaged ({error})") from error
     except MemoryError as error:
-        raise _error(path, "there is not enough memory for its image") from error
+        raise xisf_error(path, "there is not enough memory for its image") from error
     except (ValueError, KeyError, IndexError, OSError, zlib.error) as error:
         if isinstance(error, ImageReadError):
             raise
-        raise _error(path, f"its image is damaged ({error})") from error
+        raise xisf_error(path, f"its image is damaged ({error})") from error
     with quiet():
         header = _header(element)
     add_filters(header, element)
@@ -186,7 +190,7 @@ def write(
     block = None
     if compress:
         raw = b"".join(rule.encode(strip).tobytes() for strip in iter_strips(data))
-        block = zlib.compress(_shuffle(raw, rule.dtype.itemsize))
+        block = zlib.compress(shuffle(raw, rule.dtype.itemsize))
         attributes["compression"] = f"zlib+sh:{len(raw)}:{rule.dtype.itemsize}"
     top = len(_head(attributes, header))
     start = top + -top % _BLOCK
@@ -224,132 +228,59 @@ def _reader(path: Path) -> Callable[[int, int], bytes]:
     return read_bytes
 
 
-def _error(path: Path, reason: str) -> ImageReadError:
-    return ImageReadError(f"cannot read {path}: {reason}")
-
-
 def _choose(path: Path, root: ElementTree.Element, wanted: int | str | None) -> ElementTree.Element:
     images = root.findall(f"{{{_NAMESPACE}}}Image") or root.findall("Image")
     if not images:
-        raise _error(path, "it holds no image")
+        raise xisf_error(path, "it holds no image")
     if wanted is None:
         return images[0]
     for index, element in enumerate(images):
         if str(wanted) in (str(index), element.get("id")):
             return element
     present = ", ".join(f"{i} {e.get('id', '')}".strip() for i, e in enumerate(images))
-    raise _error(path, f"there is no image {wanted!r}; it has {present}")
+    raise xisf_error(path, f"there is no image {wanted!r}; it has {present}")
 
 
 def _pixels(path: Path, element: ElementTree.Element, *, memmap: bool) -> NDArray:
     """Give the stored samples in shape (ny, nx) or (n, ny, nx), uppermost row first."""
     sample = element.get("sampleFormat", "")
     if sample not in _SAMPLES:
-        raise _error(path, f"samples of type {sample or 'none'} are no image")
+        raise xisf_error(path, f"samples of type {sample or 'none'} are no image")
     order = ">" if element.get("byteOrder") == "big" else "<"
     dtype = np.dtype(order + _SAMPLES[sample])
     geometry = [int(n) for n in element.attrib["geometry"].split(":")]
     if len(geometry) != 3:
-        raise _error(path, f"its image has {len(geometry) - 1} axes, and an image has two")
+        raise xisf_error(path, f"its image has {len(geometry) - 1} axes, and an image has two")
     width, height, channels = geometry
     if min(geometry) < 1:
-        raise _error(path, "its image has zero pixels")
+        raise xisf_error(path, "its image has zero pixels")
     interleaved = element.get("pixelStorage", "Planar").lower() == "normal"
     shape = (height, width, channels) if interleaved else (channels, height, width)
     kind, *place = element.attrib["location"].split(":")
     if kind != "attachment":
-        raise _error(path, f"pixels stored as {kind!r} are not supported, only attached ones")
+        raise xisf_error(path, f"pixels stored as {kind!r} are not supported, only attached ones")
     position, size = int(place[0]), int(place[1])
     needed = math.prod(shape) * dtype.itemsize
     if min(position, size) < 0:
-        raise _error(path, f"its image lies at byte {position} with a size of {size} bytes")
+        raise xisf_error(path, f"its image lies at byte {position} with a size of {size} bytes")
     if position + size > path.stat().st_size:
-        raise _error(path, f"it is truncated (the image ends at byte {position + size})")
+        raise xisf_error(path, f"it is truncated (the image ends at byte {position + size})")
     packed = element.get("compression")
     if packed is None and size < needed:
-        raise _error(path, f"its image has {size} bytes instead of {needed}")
+        raise xisf_error(path, f"its image has {size} bytes instead of {needed}")
     if packed is None and memmap and dtype.kind == "f" and not interleaved:
         mapped: NDArray = np.memmap(path, dtype, "c", position, shape)
         return mapped[0] if channels == 1 else mapped
     with path.open("rb") as file:
         file.seek(position)
         block = bytearray(file.read(size))
-    _verify(path, block, element.get("checksum"))
+    verify_block(path, block, element.get("checksum"))
     if packed is not None:
-        block = _unpack(path, block, packed, element.get("subblocks"), needed)
+        block = unpack_block(path, block, packed, element.get("subblocks"), needed)
     array = np.frombuffer(block, dtype, math.prod(shape)).reshape(shape)
     if interleaved:
         array = np.ascontiguousarray(np.moveaxis(array, -1, 0))
     return array[0] if channels == 1 else array
-
-
-def _verify(path: Path, block: bytearray, checksum: str | None) -> None:
-    name, _, expected = (checksum or "").lower().partition(":")
-    name = {"sha1": "sha-1", "sha256": "sha-256", "sha512": "sha-512"}.get(name, name)
-    if name in _DIGESTS and hashlib.new(_DIGESTS[name], block).hexdigest() != expected:
-        raise _error(path, "its pixels are damaged (the checksum does not match)")
-
-
-def _unpack(
-    path: Path, block: bytearray, packed: str, subblocks: str | None, needed: int
-) -> bytearray:
-    """Decompress a block of `needed` bytes; large ones consist of several."""
-    codec, total, *items = packed.split(":")
-    codec, _, shuffled = codec.partition("+")
-    sizes = [(len(block), needed)]
-    if subblocks:
-        pairs = [pair.split(",") for pair in subblocks.split(":")]
-        sizes = [(int(size), int(unpacked)) for size, unpacked in pairs]
-    if int(total) != needed or sum(unpacked for _, unpacked in sizes) != needed:
-        raise _error(path, f"its image unpacks to {int(total)} bytes instead of {needed}")
-    if min(min(pair) for pair in sizes) < 0:
-        raise _error(path, f"its image has blocks of sizes {subblocks}")
-    whole, start = bytearray(), 0
-    for size, unpacked in sizes:
-        whole += _decode(path, codec, bytes(block[start : start + size]), unpacked)
-        start += size
-    if len(whole) != needed:
-        raise _error(path, f"its image unpacks to {len(whole)} bytes instead of {needed}")
-    if shuffled != "sh":
-        return whole
-    item = int(items[0])
-    if item < 1:
-        raise _error(path, f"its bytes are shuffled by {item}; allowed are 1 and more")
-    return bytearray(_unshuffle(whole, item))
-
-
-def _decode(path: Path, codec: str, piece: bytes, size: int) -> bytes:
-    if codec == "zlib":
-        # One byte more than there may be, and no more: a few bytes can unpack to gigabytes.
-        unpacker = zlib.decompressobj()
-        unpacked = unpacker.decompress(piece, size + 1)
-        if not unpacker.eof:
-            raise _error(path, f"its image is damaged (a block does not unpack to {size} bytes)")
-        return unpacked
-    names = {"lz4": "lz4_decode", "lz4hc": "lz4_decode", "zstd": "zstd_decode"}
-    if codec not in names:
-        raise _error(path, f"its compression {codec!r} is not known")
-    try:
-        codecs = import_module("imagecodecs")
-    except ImportError as error:
-        hint = "pip install imagecodecs"
-        raise _error(path, f"its compression {codec!r} needs one more package: {hint}") from error
-    try:
-        return bytes(getattr(codecs, names[codec])(piece, out=size))
-    except RuntimeError as error:
-        raise _error(path, f"its pixels are damaged ({error})") from error
-
-
-def _shuffle(raw: bytes, item: int) -> bytes:
-    """Put the first bytes of all items first, then the second ones, and so on."""
-    whole = len(raw) // item * item
-    return np.frombuffer(raw[:whole], np.uint8).reshape(-1, item).T.tobytes() + raw[whole:]
-
-
-def _unshuffle(raw: bytearray, item: int) -> bytes:
-    whole = len(raw) // item * item
-    rows = np.frombuffer(bytes(raw[:whole]), np.uint8).reshape(item, -1)
-    return rows.T.tobytes() + bytes(raw[whole:])
 
 
 def _header(element: ElementTree.Element) -> Header:
