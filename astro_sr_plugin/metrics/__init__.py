@@ -1,4 +1,4 @@
-"""Figures of merit of an enhanced image against the truth, or against what was observed.
+"""Figures of merit that astropy, photutils and scikit-image do not have.
 
 Everything here takes plain arrays; positions are (x, y), 0-based, pixel centres whole numbers.
 """
@@ -17,34 +17,19 @@ from astro_sr_plugin.metrics.photometry import (
     half_flux_radius,
     photometric_bias_scatter,
 )
-from astro_sr_plugin.metrics.pixels import (
-    Consistency,
-    asinh_psnr_db,
-    consistency_chi2,
-    coverage,
-    flux_error,
-    psnr,
-    ssim,
-)
-from astro_sr_plugin.metrics.spectra import cross_coherence, power_spectrum, power_spectrum_ratio
+from astro_sr_plugin.metrics.pixels import asinh_psnr_db
+from astro_sr_plugin.metrics.spectra import cross_coherence, power_spectrum
 
 __all__ = [
-    "Consistency",
     "DetectionScore",
     "Photometry",
     "PhotometryScore",
     "aperture_photometry",
     "asinh_psnr_db",
-    "consistency_chi2",
-    "coverage",
     "cross_coherence",
-    "flux_error",
     "half_flux_radius",
     "invented_and_completeness",
     "photometric_bias_scatter",
     "power_spectrum",
-    "power_spectrum_ratio",
-    "psnr",
-    "ssim",
     "star_peak_threshold",
 ]

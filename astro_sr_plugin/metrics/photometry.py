@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
+from photutils.aperture import ApertureStats, CircularAnnulus, CircularAperture
+from photutils.profiles import CurveOfGrowth
 
 from astro_sr_plugin.exceptions import InputError
 
@@ -19,6 +21,11 @@ __all__ = [
     "photometric_bias_scatter",
 ]
 
+_WHOLE = 1e-6
+"""Fraction of an aperture that may lie outside of the image: rounding."""
+_STEPS = 64
+"""Radii of a curve of growth."""
+
 
 class Photometry(NamedTuple):
     """Aperture photometry of stars, one entry per position.
@@ -28,7 +35,7 @@ class Photometry(NamedTuple):
     flux : array of float64
         Sum in the aperture less the local background; NaN outside the image.
     background : array of float64
-        Median of the annulus, per pixel.
+        Median or mean of the annulus, per pixel.
     area : array of float64
         Used area of the aperture, in pixels.
     """
@@ -66,8 +73,11 @@ def aperture_photometry(
     radius: float,
     annulus: tuple[float, float] | None = None,
     mask: NDArray[np.bool_] | None = None,
+    statistic: Literal["median", "mean"] = "median",
 ) -> Photometry:
     """Measure stars in circular apertures with exact pixel overlap and a local background.
+
+    The apertures and annuli are those of `photutils.aperture`.
 
     Parameters
     ----------
@@ -82,31 +92,36 @@ def aperture_photometry(
         (0, 0): no background is subtracted.
     mask : array of bool, optional
         True = excluded; the sum is scaled up to the whole area of the aperture.
+    statistic : {'median', 'mean'}
+        How the background follows from the pixels of the annulus. The mean is linear: it is
+        right for differences of two images, of which only one has noise.
 
     Returns
     -------
     Photometry
     """
-    import sep
-
     image, bad = _image(data, mask)
     points = _points(positions)
     inner, outer = (2.0 * radius, 3.0 * radius) if annulus is None else annulus
     if not radius > 0.0 or not 0.0 <= inner <= outer:
         msg = f"radius is {radius} and annulus {(inner, outer)}; both must be positive and ordered"
         raise InputError(msg)
-    flux, _, flags = sep.sum_circle(image, points[:, 0], points[:, 1], radius, mask=bad, subpix=0)
-    covered, _, _ = sep.sum_circle(
-        np.where(bad, 0.0, 1.0), points[:, 0], points[:, 1], radius, subpix=0
-    )
+    if len(points) == 0:
+        return Photometry(np.empty(0), np.empty(0), np.empty(0))
+    aperture = CircularAperture(points, radius)
+    # NaN where the aperture lies outside of the image.
+    inside = np.nan_to_num(aperture.area_overlap(np.ones(image.shape)))
+    used = np.nan_to_num(aperture.area_overlap(np.ones(image.shape), mask=bad))
+    total = np.nan_to_num(aperture.do_photometry(image, mask=bad)[0])
     level = np.zeros(len(points))
-    if outer > 0.0:
-        level = np.array([_annulus_median(image, bad, p, inner, outer) for p in points])
-    # SEP itself scales the sum of a masked aperture up to the full area.
-    full = np.pi * radius**2
-    lost = (np.asarray(flags) & sep.APER_TRUNC) != 0
-    lost |= (np.asarray(flags) & sep.APER_ALLMASKED) != 0
-    return Photometry(np.where(lost, np.nan, flux - full * level), level, np.asarray(covered))
+    if outer > inner:
+        ring = ApertureStats(
+            image, CircularAnnulus(points, inner, outer), mask=bad, sum_method="center"
+        )
+        level = np.asarray(ring.median if statistic == "median" else ring.mean)
+    whole = (inside > (1.0 - _WHOLE) * aperture.area) & (used > 0.0)
+    mean = np.divide(total, used, out=np.full(len(points), np.nan), where=whole)
+    return Photometry((mean - level) * aperture.area, level, used)
 
 
 def photometric_bias_scatter(
@@ -185,7 +200,7 @@ def half_flux_radius(
     annulus: tuple[float, float] | None = None,
     mask: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
-    """Radius of the circle that holds half of the flux of a star.
+    """Radius of the circle that holds half of the flux of a star, by its curve of growth.
 
     Parameters
     ----------
@@ -209,22 +224,23 @@ def half_flux_radius(
     points = _points(positions)
     rings = (1.3 * max_radius, 2.0 * max_radius) if annulus is None else annulus
     total = aperture_photometry(data, points, radius=max_radius, annulus=rings, mask=mask)
-    radii = np.linspace(0.0, max_radius, 65)
-    growth = np.zeros((len(radii), len(points)))
-    for row, radius in zip(growth[1:], radii[1:], strict=True):
-        sums = aperture_photometry(data, points, radius=radius, annulus=(0.0, 0.0), mask=mask)
-        row[...] = sums.flux - np.pi * radius**2 * total.background
+    image, bad = _image(data, mask)
+    radii = np.linspace(0.0, max_radius, _STEPS + 1)[1:]
     result = np.full(len(points), np.nan)
-    for index, flux in enumerate(total.flux):
-        if not flux > 0.0:
-            continue
-        share = growth[:, index] / flux
-        after = int(np.argmax(share >= 0.5))
-        # A flux grows with the area, so the interpolation is in the square of the radius.
-        low, high = radii[after - 1] ** 2, radii[after] ** 2
-        part = (0.5 - share[after - 1]) / (share[after] - share[after - 1])
-        result[index] = np.sqrt(low + part * (high - low))
+    for index in np.flatnonzero(total.flux > 0.0):
+        growth = CurveOfGrowth(image, points[index], radii, mask=bad)
+        flux = growth.profile - total.background[index] * growth.area
+        result[index] = _half(growth.radius, flux / flux[-1])
     return result
+
+
+def _half(radius: NDArray[np.float64], share: NDArray[np.float64]) -> float:
+    """Return the radius at which a curve of growth first reaches a half."""
+    after = int(np.argmax(share >= 0.5))
+    # The flux within a radius grows with the area, so the interpolation is in its square.
+    r, s = np.append(0.0, radius**2), np.append(0.0, share)
+    part = (0.5 - s[after]) / (s[after + 1] - s[after])
+    return float(np.sqrt(r[after] + part * (r[after + 1] - r[after])))
 
 
 def _image(
@@ -248,21 +264,3 @@ def _points(positions: ArrayLike) -> NDArray[np.float64]:
         msg = f"positions has shape {points.shape}; it must be (n, 2), one x and y per row"
         raise InputError(msg)
     return np.ascontiguousarray(points)
-
-
-def _annulus_median(
-    image: NDArray[np.float64],
-    bad: NDArray[np.bool_],
-    point: NDArray[np.float64],
-    inner: float,
-    outer: float,
-) -> float:
-    x, y = point
-    y0, y1 = max(0, int(y - outer)), min(image.shape[0], int(y + outer) + 2)
-    x0, x1 = max(0, int(x - outer)), min(image.shape[1], int(x + outer) + 2)
-    if y0 >= y1 or x0 >= x1:
-        return float("nan")
-    rows, columns = np.ogrid[y0:y1, x0:x1]
-    distance = np.hypot(rows - y, columns - x)
-    ring = (distance >= inner) & (distance <= outer) & ~bad[y0:y1, x0:x1]
-    return float(np.median(image[y0:y1, x0:x1][ring])) if ring.any() else float("nan")

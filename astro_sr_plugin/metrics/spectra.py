@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
-__all__ = ["cross_coherence", "power_spectrum", "power_spectrum_ratio"]
+__all__ = ["cross_coherence", "power_spectrum"]
 
 
 def power_spectrum(image: ArrayLike, *, bins: int | None = None) -> Curve:
@@ -39,32 +39,8 @@ def power_spectrum(image: ArrayLike, *, bins: int | None = None) -> Curve:
     return _radial(np.shape(image), number, np.abs(transform) ** 2 * scale)
 
 
-def power_spectrum_ratio(output: ArrayLike, truth: ArrayLike, *, bins: int | None = None) -> Curve:
-    r"""Ratio of the radially averaged power spectra, :math:`P_\mathrm{out} / P_\mathrm{truth}`.
-
-    Parameters
-    ----------
-    output, truth : array_like
-        (ny, nx), same shape.
-    bins : int, optional
-        See `power_spectrum`.
-
-    Returns
-    -------
-    frequency : array of float64
-        In cycles per pixel.
-    ratio : array of float64
-        1 where the output has the power of the truth; above: noise or ringing; below: blurred.
-        NaN where the truth has no power.
-    """
-    _same_shape(output, truth)
-    frequency, top = power_spectrum(output, bins=bins)
-    _, bottom = power_spectrum(truth, bins=bins)
-    return frequency, np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0.0)
-
-
 def cross_coherence(output: ArrayLike, truth: ArrayLike, *, bins: int | None = None) -> Curve:
-    r"""Coherence with the truth: the honest curve of resolution.
+    r"""Coherence of two images, frequency by frequency (Fourier ring correlation).
 
     .. math:: C(k) = \frac{|\langle X T^* \rangle|}
                      {\sqrt{\langle |X|^2 \rangle \langle |T|^2 \rangle}}
@@ -83,8 +59,8 @@ def cross_coherence(output: ArrayLike, truth: ArrayLike, *, bins: int | None = N
     frequency : array of float64
         In cycles per pixel.
     coherence : array of float64
-        0 (invented or noise) to 1 (right up to a factor per frequency); the frequency where it
-        falls through 0.5 is the resolution. NaN where either image has no power.
+        0 (unrelated) to 1 (equal but for one factor per frequency); the frequency at which it
+        falls below 0.5 is the resolution. NaN where either image has no power.
     """
     _same_shape(output, truth)
     shape = np.shape(truth)
