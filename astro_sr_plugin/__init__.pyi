@@ -41,7 +41,10 @@ from .stretch import Stretch as Stretch
 from .stretch import apply_stretch as apply_stretch
 from .stretch import undo_stretch as undo_stretch
 from .validation.auditing import audit as audit
-from .validation.evidence import Source as Source
-from .validation.promises import Audit as Audit
+from .validation.checks import Audit as Audit
+from .validation.comparing import Comparison as Comparison
+from .validation.comparing import compare as compare
+from .validation.photometry import StarPhotometry as StarPhotometry
+from .validation.residual import Source as Source
 
 __version__: str

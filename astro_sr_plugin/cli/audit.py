@@ -1,4 +1,4 @@
-"""The ``audit`` command: whether a result keeps what the package promises."""
+"""The ``audit`` command: check a result against its input."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["add_commands", "add_report_options", "report_on"]
 
 _DETAILS = """\
-The result is blurred again to the stars and pixels of the input. What the input has beyond that
-should be noise. Listed are sources that the input does not support, sources that were lost, stars
-shown as two, stars with rings, the total flux, the magnitudes of isolated stars, and the
-residual."""
+The result is reconvolved to the PSF and the pixels of the input; the residual should be noise.
+Listed are spurious and missing sources, stars shown as two, stars with rings, the total flux, the
+magnitudes of isolated stars, and the residual of the sky."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -28,11 +27,11 @@ def add_commands(commands: Commands) -> None:
         "audit",
         _audit,
         usage="audit BEFORE AFTER",
-        summary="Check a result against its input: nothing made up, nothing lost, flux kept.",
+        summary="Check a result against its input: spurious and missing sources, flux, residual.",
         details=_DETAILS,
         examples="  astro-sr audit stack.fits sharp.fits\n"
         "  astro-sr audit stack.fits other_program.fits --target-fwhm 2.1 --json\n"
-        "  astro-sr audit stack.fits sharp.fits --strict && echo kept",
+        "  astro-sr audit stack.fits sharp.fits --strict && echo passed",
     )
     parser.add_argument("before", metavar="BEFORE", type=Path, help="image file, linear")
     parser.add_argument("after", metavar="AFTER", type=Path, help="result, may be larger")
@@ -60,11 +59,11 @@ def add_commands(commands: Commands) -> None:
         action="store_true",
         help="AFTER keeps the sum of the pixels instead of the surface brightness",
     )
-    parser.add_argument("--strict", action="store_true", help="exit with 1 if a promise is broken")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 if a check fails")
     parser.add_argument(
         "--all",
         action="store_true",
-        help="list all sources that BEFORE and AFTER do not agree on, not only the first 20",
+        help="list all sources that fail a check, not only the first 20",
     )
 
 
@@ -79,7 +78,7 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--strict",
         action="store_true",
-        help="check the result, and exit with 1 if it breaks a promise, or if there was nothing to "
+        help="check the result, and exit with 1 if a check fails, or if there was nothing to "
         "do; it is written all the same",
     )
 
@@ -90,8 +89,8 @@ def _audit(args: argparse.Namespace, console: Console) -> int:
     after = asr.read_image(args.after, hdu=args.after_hdu)
     figures = {"before": args.before, "after": args.after}
     options = {"target_fwhm": args.target_fwhm, "conserve_flux": args.conserve_flux}
-    kept = report_on(before, after, console, figures, everything=args.all, **options)
-    return 1 if args.strict and not kept else 0
+    passed = report_on(before, after, console, figures, everything=args.all, **options)
+    return 1 if args.strict and not passed else 0
 
 
 def report_on(
@@ -114,18 +113,18 @@ def report_on(
     figures : dict
         What goes before the audit in the JSON object.
     everything : bool
-        List all sources that input and result do not agree on.
+        List all sources that fail a check.
     **options
         Of `audit`.
 
     Returns
     -------
     bool
-        Whether all promises are kept.
+        Whether all checks pass.
     """
     found = asr.audit(before, after, **options)
     console.record(**figures, audit=found.to_dict())
     console.say(found.to_text(everything=everything))
-    for sentence in found.broken:
-        console.warn(f"a promise is broken: {sentence}")
-    return not found.broken
+    for sentence in found.failed:
+        console.warn(f"a check failed: {sentence}")
+    return found.passed

@@ -90,7 +90,6 @@ def _compare(args: argparse.Namespace, console: Console) -> None:
     before, after = (asr.read_image(path, hdu=args.hdu) for path in (args.before, args.after))
     from astro_sr_plugin.report.page import write_before_after_html
     from astro_sr_plugin.report.picture import write_before_after_png
-    from astro_sr_plugin.validation.photometry import comparison_figures
 
     view: dict[str, Any] = {
         "stretch": args.stretch,
@@ -98,18 +97,18 @@ def _compare(args: argparse.Namespace, console: Console) -> None:
         "crop_size": args.crop_size,
         "labels": tuple(args.labels or (args.before.name, args.after.name)),
     }
-    figures = comparison_figures(before, after)
+    found = asr.compare(before, after)
     for output in outputs:
         page = output.suffix.lower() in _PAGES
-        (write_before_after_html if page else write_before_after_png)(before, after, output, **view)
+        (write_before_after_html if page else write_before_after_png)(found, output, **view)
     names = [str(output) for output in outputs]
     console.record(
         before=args.before,
         after=args.after,
         output=names[0] if len(names) == 1 else names,
-        **figures,
+        **found.to_dict(),
     )
-    console.say(_sentence(figures))
+    console.say(found.to_text())
     console.say("\n".join(names))
 
 
@@ -121,14 +120,3 @@ def _outputs(output: Path | None, after: Path) -> list[Path]:
         msg = f"output {str(output)!r} must end in .png or .html, or be an existing folder"
         raise OutputError(msg)
     return [output]
-
-
-def _sentence(figures: dict[str, float]) -> str:
-    parts = [f"total flux x {figures['flux_ratio']:.4f}"]
-    if figures["stars"]:
-        parts += [
-            f"{figures['stars']} stars {figures['magnitude_difference']:+.4f} mag "
-            f"(scatter {figures['magnitude_scatter']:.4f})",
-            f"FWHM {figures['fwhm_before']:.2f} -> {figures['fwhm_after']:.2f} px",
-        ]
-    return ", ".join(parts)

@@ -76,7 +76,8 @@ def _run(source: Path, args: argparse.Namespace, console: Console) -> None:
     from astro_sr_plugin.report.picture import write_before_after_png
 
     picture = folder / "before_after.png"
-    write_before_after_png(image, asr.read_image(folder / "x2.fits"), picture)
+    large = asr.read_image(folder / "x2.fits")
+    write_before_after_png(asr.compare(image, large, measured=quality), picture)
     console.record(picture=picture)
     console.say(f"Results: {', '.join(str(folder / name) for name, _ in _STEPS.values())}")
     console.say(f"Picture: {picture}")

@@ -339,7 +339,7 @@ def enhance_file(
     Returns
     -------
     bool
-        Whether the result keeps its promises; True if that was not to be checked.
+        Whether all checks pass; True if nothing was to be checked.
     """
     start = time.perf_counter()
     if wants_all(args):

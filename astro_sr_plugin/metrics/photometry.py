@@ -23,7 +23,7 @@ __all__ = [
 
 _WHOLE = 1e-6
 """Fraction of an aperture that may lie outside of the image: rounding."""
-_STEPS = 64
+_STEPS = 32
 """Radii of a curve of growth."""
 
 

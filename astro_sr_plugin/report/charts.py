@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["Curve", "line_chart"]
 
 _WIDTH, _HEIGHT = 560, 300
+"""Size of a chart in units of its SVG."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 14, 44
+"""Margins around the axes in the same units."""
 
 
 class Curve(NamedTuple):

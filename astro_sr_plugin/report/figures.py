@@ -6,25 +6,24 @@ import numpy as np
 
 from astro_sr_plugin.metrics import power_spectrum
 from astro_sr_plugin.report.charts import Curve
-from astro_sr_plugin.validation.comparison import Comparison, luminance
+from astro_sr_plugin.report.display import Display, luminance
 
 __all__ = ["histograms", "spectra"]
 
-#: Colours of the curves of before and after.
-COLOURS = ("#ffb000", "#4fd1ff")
-
-#: Of larger images the middle part gives the power spectra.
+_COLOURS = ("#ffb000", "#4fd1ff")
+"""CSS colours of the curves of before and after."""
 _SPECTRUM_SIDE = 1024
-#: About as many values make a histogram.
+"""Side in pixels of the middle part of a larger image that gives the power spectra."""
 _SAMPLE = 1 << 22
+"""Number of values, about, that make a histogram."""
 
 
-def histograms(pair: Comparison, labels: tuple[str, str]) -> list[Curve]:
+def histograms(display: Display, labels: tuple[str, str]) -> list[Curve]:
     """Histograms of the stretched values, as fractions of the pixels per bin.
 
     Parameters
     ----------
-    pair : Comparison
+    display : Display
         The images.
     labels : (str, str)
         Names of the curves.
@@ -36,9 +35,9 @@ def histograms(pair: Comparison, labels: tuple[str, str]) -> list[Curve]:
     """
     edges = np.linspace(-0.25, 1.25, 181)
     curves = []
-    for data, name, colour in zip((pair.before, pair.after), labels, COLOURS, strict=True):
+    for data, name, colour in zip((display.before, display.after), labels, _COLOURS, strict=True):
         step = max(1, int(np.ceil(np.sqrt(data.size / _SAMPLE))))
-        shown = pair.stretch(data[..., ::step, ::step])
+        shown = display.stretch(data[..., ::step, ::step])
         values = shown[np.isfinite(shown)]
         counts, _ = np.histogram(values, edges)
         share = counts / max(values.size, 1)
@@ -46,12 +45,12 @@ def histograms(pair: Comparison, labels: tuple[str, str]) -> list[Curve]:
     return curves
 
 
-def spectra(pair: Comparison, labels: tuple[str, str]) -> list[Curve]:
+def spectra(display: Display, labels: tuple[str, str]) -> list[Curve]:
     """Radial power spectra of the middle of the field, on one axis of frequency.
 
     Parameters
     ----------
-    pair : Comparison
+    display : Display
         The images.
     labels : (str, str)
         Names of the curves.
@@ -61,13 +60,13 @@ def spectra(pair: Comparison, labels: tuple[str, str]) -> list[Curve]:
     list of Curve
         Power per pixel against cycles per pixel of the image before; empty for tiny images.
     """
-    ny, nx = pair.shape
+    ny, nx = display.shape
     height, width = min(ny, _SPECTRUM_SIDE), min(nx, _SPECTRUM_SIDE)
     if min(height, width) < 16:
         return []
-    pieces = pair.cut((nx - width) // 2, (ny - height) // 2, width, height)
+    pieces = display.cut((nx - width) // 2, (ny - height) // 2, width, height)
     curves = []
-    for data, name, colour, scale in zip(pieces, labels, COLOURS, (1, pair.scale), strict=True):
+    for data, name, colour, scale in zip(pieces, labels, _COLOURS, (1, display.scale), strict=True):
         image = luminance(data)
         if not np.isfinite(image).any():
             return []

@@ -7,21 +7,16 @@ import io
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from astro_sr_plugin.data.output import writing
 from astro_sr_plugin.report.charts import line_chart
+from astro_sr_plugin.report.crops import Crop, pick_crops
+from astro_sr_plugin.report.display import Display, make_display
 from astro_sr_plugin.report.figures import histograms, spectra
 from astro_sr_plugin.report.picture import CROP_COLOURS, crop_panels, frame_panels
 from astro_sr_plugin.report.template import PAGE
-from astro_sr_plugin.validation.comparison import Comparison, compare_images
-from astro_sr_plugin.validation.photometry import (
-    StarRow,
-    photometry,
-    summarise_stars,
-    total_flux,
-)
-from astro_sr_plugin.validation.regions import Crop, find_stars, pick_crops
+from astro_sr_plugin.validation.star_list import APERTURE
 
 if TYPE_CHECKING:
     import os
@@ -31,13 +26,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from astro_sr_plugin.stretch import Stretch
+    from astro_sr_plugin.validation.comparing import Comparison
 
 __all__ = ["write_before_after_html"]
 
+_ROWS = 40
+"""Number of stars in the table, the brightest first."""
+
 
 def write_before_after_html(
-    before: Any,
-    after: Any,
+    comparison: Comparison,
     path: str | os.PathLike[str],
     *,
     stretch: str | Stretch = "mtf",
@@ -55,9 +53,8 @@ def write_before_after_html(
 
     Parameters
     ----------
-    before, after : CCDData, NDData, array or path
-        Mono (ny, nx) or colour (3, ny, nx), in linear units; `after` may be larger by a whole
-        factor. Not changed.
+    comparison : Comparison
+        What `compare` found on the images: mono (ny, nx) or colour (3, ny, nx), in linear units.
     path : str or Path
         The HTML file.
     stretch : str or Stretch, optional
@@ -78,12 +75,10 @@ def write_before_after_html(
     Path
         The written file.
     """
-    pair = compare_images(before, after, stretch=stretch)
-    stars = find_stars(pair)
-    chosen = pick_crops(pair, stars, crops, crop_size)
-    rows = photometry(pair, stars)
-    first, second, _ = frame_panels(pair, 1400)
-    curves = spectra(pair, labels)
+    display = make_display(comparison.pair, stretch)
+    chosen = pick_crops(display, comparison.stars, crops, crop_size)
+    first, second, _ = frame_panels(display, 1400)
+    curves = spectra(display, labels)
     text = Template(PAGE).substitute(
         title=escape(title),
         before=escape(labels[0]),
@@ -91,10 +86,10 @@ def write_before_after_html(
         before_src=_embedded(first),
         after_src=_embedded(second),
         width=first.shape[1],
-        facts=_facts(pair, labels),
-        crops="\n".join(_crop(pair, c, k) for c, k in zip(chosen, CROP_COLOURS, strict=False)),
+        facts=_facts(comparison, display, labels),
+        crops="\n".join(_crop(display, c, k) for c, k in zip(chosen, CROP_COLOURS, strict=False)),
         histogram=line_chart(
-            histograms(pair, labels),
+            histograms(display, labels),
             x_label="stretched value (0 black, 1 white)",
             y_label="share of pixels",
             log_y=True,
@@ -107,7 +102,7 @@ def write_before_after_html(
         )
         if curves
         else "<p>The image is too small for a power spectrum.</p>",
-        stars=_star_table(rows, stars.fwhm),
+        stars=_star_table(comparison),
     )
     with writing(path, overwrite=overwrite) as part:
         part.write_text(text, encoding="utf-8")
@@ -122,8 +117,8 @@ def _embedded(pixels: NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _crop(pair: Comparison, crop: Crop, colour: str) -> str:
-    before, after = (_embedded(panel) for panel in crop_panels(pair, crop, 256))
+def _crop(display: Display, crop: Crop, colour: str) -> str:
+    before, after = (_embedded(panel) for panel in crop_panels(display, crop, 256))
     place = f"x {crop.x0}–{crop.x0 + crop.size - 1}, y {crop.y0}–{crop.y0 + crop.size - 1}"
     return (
         f'<figure><figcaption style="color:{colour}">{escape(crop.name)} <small>{place}</small>'
@@ -131,60 +126,58 @@ def _crop(pair: Comparison, crop: Crop, colour: str) -> str:
     )
 
 
-def _facts(pair: Comparison, labels: tuple[str, str]) -> str:
+def _facts(comparison: Comparison, display: Display, labels: tuple[str, str]) -> str:
     facts = [
-        (f"Size of {labels[0]}", " x ".join(str(n) for n in pair.before.shape[::-1])),
-        (f"Size of {labels[1]}", " x ".join(str(n) for n in pair.after.shape[::-1])),
-        ("Scale", f"x{pair.scale}"),
-        ("Total flux, after / before", f"{total_flux(pair):.5f}"),
-        ("Display stretch", repr(pair.stretch)),
+        (f"Size of {labels[0]}", " x ".join(str(n) for n in display.before.shape[::-1])),
+        (f"Size of {labels[1]}", " x ".join(str(n) for n in display.after.shape[::-1])),
+        ("Scale", f"x{display.scale}"),
+        ("Total flux, after / before", f"{comparison.flux_ratio:.5f}"),
+        ("Display stretch", repr(display.stretch)),
     ]
     facts += [
-        (key, str(pair.meta[key]))
-        for key in dict.fromkeys(pair.meta)
+        (key, str(display.meta[key]))
+        for key in dict.fromkeys(display.meta)
         if isinstance(key, str) and key.startswith("ASR")
     ]
     return "\n".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in facts)
 
 
-def _star_table(rows: list[StarRow], fwhm: float) -> str:
+def _star_table(comparison: Comparison) -> str:
+    rows = comparison.stars[:_ROWS]
     if not rows:
         return "<p>No isolated, unsaturated star was found.</p>"
-    told = summarise_stars(rows)
     head = (
-        "x",
-        "y",
-        "flux before",
-        "flux after",
-        "Δ mag",
-        "FWHM before",
-        "FWHM after",
+        *("plane", "x", "y", "flux before", "flux after", "Δ mag", "FWHM before", "FWHM after"),
     )
-    cells = [
-        "<tr>"
-        + "".join(
-            f"<td>{text}</td>"
-            for text in (
-                f"{row.x:.1f}",
-                f"{row.y:.1f}",
-                f"{row.before:.5g}",
-                f"{row.after:.5g}",
-                f"{row.difference:+.4f}",
-                f"{row.fwhm_before:.2f}",
-                f"{row.fwhm_after:.2f}",
-            )
+    cells = (
+        (
+            str(row.plane),
+            f"{row.x:.1f}",
+            f"{row.y:.1f}",
+            f"{row.flux_before:.5g}",
+            f"{row.flux_after:.5g}",
+            f"{row.difference:+.4f}",
+            f"{row.fwhm_before:.2f}",
+            f"{row.fwhm_after:.2f}",
         )
-        + "</tr>"
         for row in rows
-    ]
+    )
+    body = ("<tr>" + "".join(f"<td>{text}</td>" for text in row) + "</tr>" for row in cells)
+    noun = "star" if comparison.n_stars == 1 else "stars"
+    psf = (
+        "the image after was brought to the PSF of the image before"
+        if comparison.psf_matched
+        else "the images keep their PSF, for that of the image after is not known"
+    )
     return (
-        f"<p>{len(rows)} isolated stars, circles of radius {2 * fwhm:.1f} pixels of the image "
-        f"before with a local annulus: median Δ {told.difference:+.4f} mag, scatter "
-        f"{told.scatter:.4f} mag. FWHM is twice the half-flux radius, in pixels of the image "
-        f"before: median {told.fwhm_before:.2f} before, {told.fwhm_after:.2f} after."
-        "</p><table class='stars'><tr>"
+        f"<p>{comparison.n_stars} isolated {noun}, in circles of {APERTURE:g} FWHM with a local "
+        f"annulus; {psf}. Median Δ {comparison.magnitude_difference:+.4f} mag, scatter "
+        f"{comparison.magnitude_scatter:.4f} mag. FWHM is twice the half-flux radius, in pixels of "
+        f"the image before: median {comparison.fwhm_before:.2f} before, "
+        f"{comparison.fwhm_after:.2f} after. The brightest {len(rows)}:</p>"
+        "<table class='stars'><tr>"
         + "".join(f"<th>{escape(name)}</th>" for name in head)
         + "</tr>"
-        + "\n".join(cells)
+        + "\n".join(body)
         + "</table>"
     )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astro_sr_plugin.data.output import writing
-from astro_sr_plugin.validation.comparison import Comparison, block_mean, compare_images
-from astro_sr_plugin.validation.regions import Crop, find_stars, pick_crops
+from astro_sr_plugin.report.crops import Crop, pick_crops
+from astro_sr_plugin.report.display import Display, block_mean, make_display
 
 if TYPE_CHECKING:
     import os
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from astro_sr_plugin.stretch import Stretch
+    from astro_sr_plugin.validation.comparing import Comparison
 
 __all__ = ["CROP_COLOURS", "crop_panels", "frame_panels", "write_before_after_png"]
 
-#: Outlines of the crops in the whole frame, and their titles.
 CROP_COLOURS = ("#ffb000", "#4fd1ff", "#ff5fa2", "#7ee081", "#c9a0ff", "#ff8d5c")
+"""CSS colours of the crops: outlines in the whole frame, and titles."""
 
-_BACK = "#16181d"
-_INK = "#e8eaed"
-_GAP = 12
-_TITLE = 26
+_BACK, _INK = "#16181d", "#e8eaed"
+"""CSS colours of the background and of the text."""
+_GAP, _TITLE = 12, 26
+"""Distance of the panels, and height of a title, in pixels of the screen."""
 
 
 def write_before_after_png(
-    before: Any,
-    after: Any,
+    comparison: Comparison,
     path: str | os.PathLike[str],
     *,
     stretch: str | Stretch = "mtf",
@@ -49,8 +49,8 @@ def write_before_after_png(
 
     Parameters
     ----------
-    before, after : CCDData, NDData, array or path
-        Mono (ny, nx) or colour (3, ny, nx), in linear units. Not changed.
+    comparison : Comparison
+        What `compare` found on the images: mono (ny, nx) or colour (3, ny, nx), in linear units.
     path : str or Path
         The PNG file.
     stretch : str or Stretch, optional
@@ -70,22 +70,22 @@ def write_before_after_png(
     Path
         The written file.
     """
-    pair = compare_images(before, after, stretch=stretch)
-    chosen = pick_crops(pair, find_stars(pair), crops, crop_size)
-    image = _draw(pair, chosen, labels)
+    display = make_display(comparison.pair, stretch)
+    chosen = pick_crops(display, comparison.stars, crops, crop_size)
+    image = _draw(display, chosen, labels)
     with writing(path, overwrite=overwrite) as part:
         image.save(part, format="PNG")
     return Path(path)
 
 
 def frame_panels(
-    pair: Comparison, width: int
+    display: Display, width: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], float]:
     """Make the whole frames of about a width, both of the same size.
 
     Parameters
     ----------
-    pair : Comparison
+    display : Display
         The images.
     width : int
         Pixels of the screen that the longer side may take.
@@ -97,33 +97,36 @@ def frame_panels(
     zoom : float
         Screen pixels per pixel of the image before.
     """
-    longest = max(pair.shape)
+    longest = max(display.shape)
     if longest <= width:
         zoom = width // longest
-        first, second = _magnified(pair.pixels(pair.before), zoom), _fitted(pair, pair.after, zoom)
+        first, second = (
+            _magnified(display.pixels(display.before), zoom),
+            _fitted(display, display.after, zoom),
+        )
         return first, second, float(zoom)
     # First whole blocks, on linear values; then the last bit, under a factor of 2, on the screen.
     factor = longest // width
-    first = pair.pixels(block_mean(pair.before, factor))
-    second = pair.pixels(block_mean(pair.after, factor * pair.scale))
-    rows, columns = (max(1, round(n * width / longest)) for n in pair.shape)
+    first = display.pixels(block_mean(display.before, factor))
+    second = display.pixels(block_mean(display.after, factor * display.scale))
+    rows, columns = (max(1, round(n * width / longest)) for n in display.shape)
     return _resized(first, rows, columns), _resized(second, rows, columns), width / longest
 
 
 def crop_panels(
-    pair: Comparison, crop: Crop, width: int
+    display: Display, crop: Crop, width: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Make both pictures of a crop, of the same size near a width, without interpolation."""
-    before, after = pair.cut(crop.x0, crop.y0, crop.size, crop.size)
-    zoom = max(1, round(width / (crop.size * pair.scale))) * pair.scale
-    return _magnified(pair.pixels(before), zoom), _fitted(pair, after, zoom)
+    before, after = display.cut(crop.x0, crop.y0, crop.size, crop.size)
+    zoom = max(1, round(width / (crop.size * display.scale))) * display.scale
+    return _magnified(display.pixels(before), zoom), _fitted(display, after, zoom)
 
 
-def _fitted(pair: Comparison, after: NDArray[Any], zoom: int) -> NDArray[np.uint8]:
+def _fitted(display: Display, after: NDArray[Any], zoom: int) -> NDArray[np.uint8]:
     """Show a piece of `after` at a number of screen pixels per pixel of `before`."""
-    if zoom % pair.scale == 0:
-        return _magnified(pair.pixels(after), zoom // pair.scale)
-    return _magnified(pair.pixels(block_mean(after, pair.scale)), zoom)
+    if zoom % display.scale == 0:
+        return _magnified(display.pixels(after), zoom // display.scale)
+    return _magnified(display.pixels(block_mean(after, display.scale)), zoom)
 
 
 def _magnified(pixels: NDArray[np.uint8], zoom: int) -> NDArray[np.uint8]:
@@ -137,11 +140,11 @@ def _resized(pixels: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.u
     return np.asarray(small, dtype=np.uint8)
 
 
-def _draw(pair: Comparison, crops: list[Crop], labels: tuple[str, str]) -> Any:
+def _draw(display: Display, crops: list[Crop], labels: tuple[str, str]) -> Any:
     from PIL import Image, ImageDraw
 
-    *frames, zoom = frame_panels(pair, 800)
-    panels = [crop_panels(pair, crop, 256) for crop in crops]
+    *frames, zoom = frame_panels(display, 800)
+    panels = [crop_panels(display, crop, 256) for crop in crops]
     frame_y, frame_x = frames[0].shape[:2]
     side = max((panel[0].shape[0] for panel in panels), default=0)
     row = sum(2 * panel[0].shape[1] + 4 for panel in panels) + 2 * _GAP * max(0, len(panels) - 1)
@@ -156,7 +159,7 @@ def _draw(pair: Comparison, crops: list[Crop], labels: tuple[str, str]) -> Any:
     for index in (0, 1):
         x = left + index * (frame_x + _GAP)
         canvas.paste(Image.fromarray(frames[index]).convert("RGB"), (x, top))
-        size = pair.before.shape if index == 0 else pair.after.shape
+        size = display.before.shape if index == 0 else display.after.shape
         title = f"{labels[index]}   {size[-1]} x {size[-2]}"
         pen.text((x, _GAP), title, fill=_INK, font=font)
         for crop, colour in zip(crops, CROP_COLOURS, strict=False):
@@ -173,18 +176,21 @@ def _draw(pair: Comparison, crops: list[Crop], labels: tuple[str, str]) -> Any:
             canvas.paste(shown, (x + index * (shown.width + 4), top + _TITLE))
         x += 2 * panel[0].shape[1] + 4 + 2 * _GAP
     pen.text(
-        (_GAP, height - _TITLE + 4), _caption(pair, crops, labels), fill="#9aa0a8", font=_font(13)
+        (_GAP, height - _TITLE + 4),
+        _caption(display, crops, labels),
+        fill="#9aa0a8",
+        font=_font(13),
     )
     return canvas
 
 
-def _caption(pair: Comparison, crops: list[Crop], labels: tuple[str, str]) -> str:
+def _caption(display: Display, crops: list[Crop], labels: tuple[str, str]) -> str:
     left, right = labels
-    parts = [f"display: {pair.stretch.name} stretch fitted to {left}, the same for both"]
+    parts = [f"display: {display.stretch.name} stretch fitted to {left}, the same for both"]
     if crops:
         parts.append(f"crops: {crops[0].size} pixels of {left} wide; {left} | {right}")
-    if pair.scale > 1:
-        parts.append(f"scale x{pair.scale}")
+    if display.scale > 1:
+        parts.append(f"scale x{display.scale}")
     return "   |   ".join(parts)
 
 

@@ -1,62 +1,57 @@
-"""Hold a result against the image it was made from."""
+"""Check a result against the image it was made from."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
 from itertools import product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
 
-from astro_sr_plugin.data.formats.registry import read_image
-from astro_sr_plugin.data.nddata import HDUChoice, Unpacked, iter_planes, unpack
+from astro_sr_plugin.data.nddata import HDUChoice, Image
 from astro_sr_plugin.exceptions import InputError
-from astro_sr_plugin.measurement.plane import MeasuredPlane, open_planes
-from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement, measure_psf
-from astro_sr_plugin.measurement.psf.profiles import moffat_stamp
 from astro_sr_plugin.measurement.quality import Quality
-from astro_sr_plugin.measurement.sky.background import Background
-from astro_sr_plugin.measurement.sky.pixels import open_plane
-from astro_sr_plugin.measurement.sources.hot_pixels import find_hot_pixels
-from astro_sr_plugin.metrics import aperture_photometry
-from astro_sr_plugin.validation.comparison import compare_images
-from astro_sr_plugin.validation.evidence import Evidence, Optics, Source
-from astro_sr_plugin.validation.photometry import total_flux
-from astro_sr_plugin.validation.promises import Audit
-from astro_sr_plugin.validation.reconvolution import REACH, Reblur
-from astro_sr_plugin.validation.regions import Stars, find_stars
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+from astro_sr_plugin.measurement.sky.windows import Window
+from astro_sr_plugin.validation.checks import Audit
+from astro_sr_plugin.validation.matching import MatchedPlane, match_planes
+from astro_sr_plugin.validation.pair import ImagePair, pair_images
+from astro_sr_plugin.validation.photometry import measure_stars, summarise_stars
+from astro_sr_plugin.validation.reconvolution import REACH
+from astro_sr_plugin.validation.residual import Finding, Kind, MatchedFilter, Residual, Source
 
 __all__ = ["audit"]
 
-_CORE = 768
-_SAME_PSF = 0.95
+_PIECE = 768
+"""Side in pixels of the input of the pieces that are checked at a time, without their edges."""
+_EDGE = 2.0
+"""Width in FWHM of the input of the rim along the edges and around bad pixels that is left out."""
 _SKY = 1.0
+"""Light in noise sigma below which a pixel counts as sky."""
 _BRIGHT = 30.0
+"""Light in noise sigma from which the residual is given as a fraction of the light."""
 
 
 def audit(
-    before: Any,
-    after: Any,
+    before: Image,
+    after: Image,
     *,
     target_fwhm: float | None = None,
     conserve_flux: bool = False,
     measured: Quality | None = None,
     hdu: HDUChoice = None,
 ) -> Audit:
-    """Hold a denoised, deconvolved or upscaled image against the image it was made from.
+    """Check a denoised, deconvolved or upscaled image against the image it was made from.
 
-    The result is blurred again to the PSF and the pixels of the input. What is left of the input
-    should be noise, at the place of every source that the result shows.
+    The result is reconvolved to the PSF and the pixels of the input. If it is consistent with the
+    input, the residual is noise, at the position of every source of the result too.
 
     Parameters
     ----------
     before, after : CCDData, NDData, array or path
         The input (ny, nx) or (n, ny, nx), and the result, which may be larger by a whole factor.
-        Works in pieces: images of any size are read as they are needed.
+        Neither is changed. Works in pieces: images of any size are read as they are needed.
     target_fwhm : float, optional
         FWHM of stars in the result in its pixels; by default that in its header (``ASRFWHMO``), or
         else that measured on it. Taken as a Gaussian if it is sharper than the input.
@@ -65,289 +60,179 @@ def audit(
     measured : Quality, optional
         What `measure` found on ``before``, to be used again.
     hdu : int, str or (str, int), optional
-        Which image of the file `before`.
+        Which image of the file ``before``.
 
     Returns
     -------
     Audit
+        ``print(found.to_text())`` shows it; ``found.failed`` is empty if all checks pass.
 
     Raises
     ------
     InputError
-        If the shapes do not fit, no star shows the PSF of the input, or the result of a
-        deconvolution was mixed with its input (strength below 1).
+        If the shapes do not fit, the input shows no noise or no star, the result shows none, or it
+        was mixed with its input (strength below 1).
 
     Notes
     -----
-    Saturated, hot and masked pixels, and two FWHM around them and along the edges, are left out.
+    Saturated, hot and masked pixels, fill, and two FWHM around them and along the edges, are left
+    out.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import astro_sr_plugin as asr
+    >>> rng = np.random.default_rng(0)
+    >>> y, x = np.mgrid[:160, :160]
+    >>> stars = [(i + rng.random(), j + rng.random()) for i in range(20, 150, 40)
+    ...          for j in range(20, 150, 40)]
+    >>> truth = 100 + sum(500 * np.exp(-((x - u) ** 2 + (y - v) ** 2) / 4.5) for u, v in stars)
+    >>> found = asr.audit(truth + rng.normal(0, 2, truth.shape), truth)
+    >>> found.passed
+    True
     """
-    before, after = (
-        read_image(image, hdu=choice) if isinstance(image, str | os.PathLike) else image
-        for image, choice in ((before, hdu), (after, None))
-    )
-    first, second = unpack(before), unpack(after)
-    pair = compare_images(before, after)
-    factor = pair.scale**2 if conserve_flux else 1
-    fwhm = target_fwhm or _header_fwhm(second)
-    planes = open_planes(first) if measured is None else measured.planes_of(first)
-    references = [_reference(plane) for plane in planes]
-    if all(reference is None for reference in references):
-        msg = "the input shows no noise; there is nothing to hold a result against"
-        raise InputError(msg)
-    stars = find_stars(pair)
-    tallies = []
-    for number, (_, result) in enumerate(iter_planes(second.data)):
-        sky = _with_psf(number, references)
-        if sky is None:
-            tallies.append((_Tally(number, stars), float("nan")))
-            continue
-        target = fwhm or measure_psf(open_plane(result).data).fwhm
-        if not target > 0:
-            msg = "the result shows no star to measure; give target_fwhm, in its pixels"
-            raise InputError(msg)
-        _check_strength(second, sharper=target < _SAME_PSF * pair.scale * sky.moffat.fwhm)
-        tally = _Tally(number, stars)
-        for piece in _pieces(sky, result, target, factor):
-            tally.add(*piece)
-        tallies.append((tally, sky.plane.noise.correlation))
-    differences = np.concatenate([tally.differences for tally, _ in tallies])
-    middle = float(np.median(differences)) if differences.size else float("nan")
-    sources = [source for tally, _ in tallies for source in tally.sources]
-    new, lost, split, ringed = (
-        tuple(s for s in sources if s.kind == kind) for kind in ("new", "lost", "split", "ringed")
-    )
+    pair = pair_images(before, after, conserve_flux=conserve_flux, measured=measured, hdu=hdu)
+    planes = _checkable(pair, target_fwhm)
+    stars = summarise_stars(measure_stars(planes))
+    tallies = {plane.number: _check(plane) for plane in planes}
+    all_planes = [tallies.get(number, _Tally(number)) for number in range(len(pair.planes))]
+    sources = [source for tally in all_planes for source in tally.sources]
+    correlations = {plane.number: plane.plane.noise.correlation for plane in planes}
     return Audit(
-        new=new,
-        lost=lost,
-        split=split,
-        ringed=ringed,
-        sources=sum(tally.shown for tally, _ in tallies),
-        flux_ratio=total_flux(pair) * factor,
-        stars=differences.size,
-        magnitude_difference=middle,
-        magnitude_scatter=1.4826 * float(np.median(np.abs(differences - middle)))
-        if differences.size
-        else float("nan"),
-        chi2=tuple(tally.chi2 for tally, _ in tallies),
-        residual_correlation=tuple(tally.correlation for tally, _ in tallies),
-        noise_correlation=tuple(correlation for _, correlation in tallies),
-        misfit=tuple(tally.misfit for tally, _ in tallies),
-        bright_residual=tuple(tally.bright for tally, _ in tallies),
+        spurious=_of_kind(sources, "spurious"),
+        missed=_of_kind(sources, "missed"),
+        split=_of_kind(sources, "split"),
+        ringed=_of_kind(sources, "ringed"),
+        n_sources=sum(tally.n_sources for tally in all_planes),
+        flux_ratio=pair.flux_ratio(),
+        n_stars=stars.n_stars,
+        magnitude_difference=stars.magnitude_difference,
+        magnitude_scatter=stars.magnitude_scatter,
+        chi2=tuple(tally.chi2 for tally in all_planes),
+        residual_correlation=tuple(tally.correlation for tally in all_planes),
+        noise_correlation=tuple(
+            correlations.get(number, float("nan")) for number in range(len(pair.planes))
+        ),
+        filtered_residual=tuple(tally.filtered for tally in all_planes),
+        bright_residual=tuple(tally.bright for tally in all_planes),
     )
 
 
-class _Reference(NamedTuple):
-    """A plane of the input, with the PSF that its sources have."""
-
-    plane: MeasuredPlane
-    moffat: PSFMeasurement
-    psf: NDArray[np.float64]
-
-
-def _reference(plane: MeasuredPlane) -> _Reference | None:
-    """Take the measurement of a plane; None if it holds no data or no noise."""
-    if plane.unusable.all() or not plane.noise.sigma > 0:
-        return None
-    image = plane.psf.image
-    psf = np.empty((0, 0)) if image is None else image.astype(np.float64)
-    return _Reference(plane, plane.psf.moffat, psf)
-
-
-def _with_psf(number: int, references: Sequence[_Reference | None]) -> _Reference | None:
-    """Return a plane with its PSF, or that of the plane with most stars if it shows none."""
-    reference = references[number]
-    if reference is None:
-        return None
-    if not np.isfinite(reference.moffat.fwhm):
-        known = [other for other in references if other is not None]
-        best = max(known, key=lambda m: (np.isfinite(m.moffat.fwhm), m.moffat.n_stars))
-        if not np.isfinite(best.moffat.fwhm):
-            msg = "the input shows no star to measure; a result cannot be held against it"
-            raise InputError(msg)
-        reference = reference._replace(moffat=best.moffat, psf=best.psf)
-    if reference.psf.size == 0:
-        reference = reference._replace(psf=moffat_stamp(reference.moffat, 0.0, 0.0))
-    return reference
-
-
-def _photons(plane: MeasuredPlane) -> float | None:
-    """Return the variance that light of one noise sigma adds, in sigma squared."""
-    if plane.gain is None:
-        return None
-    return 1.0 / (plane.gain * plane.unit * plane.noise.sigma)
-
-
-def _header_fwhm(image: Unpacked) -> float | None:
-    value = image.meta.get("ASRFWHMO")
-    return float(value) if isinstance(value, int | float) and value > 0 else None
-
-
-def _check_strength(image: Unpacked, *, sharper: bool) -> None:
-    strength = image.meta.get("ASRSTREN", 1.0)
-    if sharper and strength != 1.0:
-        msg = (
-            f"the result has strength {strength}: it is mixed with its input and has no one PSF; "
-            "allowed is a result of strength 1"
-        )
+def _checkable(pair: ImagePair, target_fwhm: float | None) -> tuple[MatchedPlane, ...]:
+    """Return the planes that show noise, or raise what keeps them from being checked."""
+    if not any(plane.fault is None and plane.noise.sigma > 0 for plane in pair.planes):
+        msg = "the input shows no noise; a result cannot be checked against it"
         raise InputError(msg)
+    planes = match_planes(pair, target_fwhm)
+    if not planes:
+        msg = "the input shows no star to measure; a result cannot be checked against it"
+        raise InputError(msg)
+    for plane in planes:
+        if plane.fault is not None:
+            raise InputError(plane.fault)
+    return tuple(plane for plane in planes if plane.plane.noise.sigma > 0)
 
 
-def _pieces(
-    sky: _Reference,
-    after: NDArray[Any],
-    target: float,
-    factor: float,
-) -> Iterator[tuple[Evidence, NDArray[np.bool_], tuple[int, int]]]:
-    """Yield evidence on overlapping pieces, which of their pixels count, and their first one."""
-    from scipy.ndimage import maximum_filter
-
-    plane, sigma = sky.plane, sky.plane.noise.sigma
-    ny, nx = plane.shape
-    scale = after.shape[0] // ny
-    sharper = target < _SAME_PSF * scale * sky.moffat.fwhm
-    reblur = Reblur(sky.psf, target if sharper else None, scale)
-    optics = Optics(sky.psf, sky.moffat, target, scale, plane.noise.correlation, _photons(plane))
-    border = int(np.ceil(2 * sky.moffat.fwhm))
-    for y0, x0 in product(range(0, ny, _CORE), range(0, nx, _CORE)):
-        y1, x1 = min(y0 + _CORE, ny), min(x0 + _CORE, nx)
-        box = (y0 - REACH, y1 + REACH, x0 - REACH, x1 + REACH)
-        raw = _cut(plane.data, box)
-        missing = _cut(plane.unusable, box) != 0
-        bad = missing.copy()
-        if plane.saturation is not None:
-            bad |= raw >= plane.saturation
-        level = _cut_level(plane.background, box)
-        observed = np.where(missing, 0.0, (raw - level) / sigma)
-        _mark_hot_pixels(observed, bad, sky.psf)
-        fine = level.repeat(scale, axis=0).repeat(scale, axis=1)
-        result = _cut(after, tuple(scale * side for side in box)) / plane.unit * factor
-        result = np.nan_to_num((result - fine) / sigma)
-        result[missing.repeat(scale, axis=0).repeat(scale, axis=1)] = 0.0
-        counted = np.zeros(raw.shape, dtype=bool)
-        low_y, low_x = max(y0, border) - box[0], max(x0, border) - box[2]
-        counted[low_y : min(y1, ny - border) - box[0], low_x : min(x1, nx - border) - box[2]] = True
-        if bad.any():
-            counted &= maximum_filter(bad, size=2 * border + 1) == 0
-        yield Evidence(observed, result, reblur, optics), counted, (box[0], box[2])
+def _of_kind(sources: list[Source], kind: str) -> tuple[Source, ...]:
+    return tuple(source for source in sources if source.kind == kind)
 
 
-def _mark_hot_pixels(
-    observed: NDArray[np.float64], bad: NDArray[np.bool_], psf: NDArray[np.float64]
-) -> None:
-    """Mark what did not come through the optics in ``bad``: no PSF says what becomes of it."""
+class _Piece(NamedTuple):
+    """The residual of a piece, which of its pixels count, and where its first pixel lies."""
 
-    def window(
-        y0: int, y1: int, x0: int, x1: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-        invalid = bad[y0:y1, x0:x1]
-        return observed[y0:y1, x0:x1].astype(np.float32), invalid, np.zeros_like(invalid)
-
-    found = find_hot_pixels(window, observed.shape, psf.astype(np.float32))
-    if found is not None:
-        bad[tuple(found[0].T)] = True
+    residual: Residual
+    counted: NDArray[np.bool_]
+    x0: int
+    y0: int
 
 
-def _cut(array: Any, box: tuple[int, ...]) -> NDArray[np.float64]:
-    """Cut a box ``y0, y1, x0, x1`` out, in float64; beyond the edges the image is mirrored."""
-    (y0, y1, x0, x1), outside = _inside(box, array.shape)
-    return np.pad(array[y0:y1, x0:x1].astype(np.float64), outside, mode="symmetric")
+def _check(plane: MatchedPlane) -> _Tally:
+    tally = _Tally(plane.number)
+    for piece in _pieces(plane):
+        tally.add(piece)
+    return tally
 
 
-def _cut_level(background: Background, box: tuple[int, ...]) -> NDArray[np.float64]:
-    there, outside = _inside(box, background.shape)
-    return np.pad(background.level_at(*there).astype(np.float64), outside, mode="symmetric")
-
-
-def _inside(
-    box: tuple[int, ...], shape: tuple[int, ...]
-) -> tuple[tuple[int, int, int, int], tuple[tuple[int, int], tuple[int, int]]]:
-    """Return the part of a box in an image, and how far the box reaches beyond each edge."""
-    ny, nx = shape
-    y0, y1, x0, x1 = max(0, box[0]), min(box[1], ny), max(0, box[2]), min(box[3], nx)
-    return (y0, y1, x0, x1), ((y0 - box[0], box[1] - y1), (x0 - box[2], box[3] - x1))
+def _pieces(plane: MatchedPlane) -> Iterator[_Piece]:
+    """Yield overlapping pieces, of which different pixels count."""
+    ny, nx = plane.plane.shape
+    border = int(np.ceil(_EDGE * plane.moffat.fwhm))
+    matched_filter = MatchedFilter(plane)
+    for y0, x0 in product(range(0, ny, _PIECE), range(0, nx, _PIECE)):
+        y1, x1 = min(y0 + _PIECE, ny), min(x0 + _PIECE, nx)
+        window = Window(y0 - REACH, y1 + REACH, x0 - REACH, x1 + REACH)
+        cut = plane.cut(window)
+        counted = np.zeros(cut.bad.shape, dtype=bool)
+        rows = slice(max(y0, border) - window.y0, min(y1, ny - border) - window.y0)
+        columns = slice(max(x0, border) - window.x0, min(x1, nx - border) - window.x0)
+        counted[rows, columns] = True
+        if cut.bad.any():
+            counted &= maximum_filter(cut.bad, size=2 * border + 1) == 0
+        yield _Piece(Residual(plane, cut, matched_filter), counted, window.x0, window.y0)
 
 
 class _Tally:
-    """Sums over the pieces of a plane."""
+    """Findings and sums over the pieces of a plane.
 
-    def __init__(self, plane: int, stars: Stars) -> None:
+    Parameters
+    ----------
+    plane : int
+        Number of the plane.
+    """
+
+    def __init__(self, plane: int) -> None:
         self.sources: list[Source] = []
-        self.shown = 0
-        self.differences = np.empty(0)
-        self._plane, self._stars = plane, stars
+        self.n_sources = 0
+        self._plane = plane
         self._sky = np.zeros(3)
         self._pairs = np.zeros(2)
         self._bright = np.zeros(2)
 
-    def add(self, evidence: Evidence, counted: NDArray[np.bool_], origin: tuple[int, int]) -> None:
+    def add(self, piece: _Piece) -> None:
         """Add what is found on the pixels of a piece that count."""
-        self.shown += sum(_holds(counted, x, y) for x, y in evidence.positions())
-        here = self._stars.positions - origin[::-1]
-        isolated = [(float(x), float(y)) for x, y in here if _holds(counted, x, y)]
-        for kind, found in (
-            ("new", evidence.new()),
-            ("lost", evidence.lost()),
-            ("split", evidence.split()),
-            ("ringed", evidence.ringed()),
-        ):
-            self.sources += [
-                Source(kind, self._plane, x + origin[1], y + origin[0], *numbers)
-                for x, y, *numbers in found
-                if _holds(counted, x, y)
-            ]
-        self.differences = np.append(self.differences, self._magnitudes(evidence, isolated))
-        residual, light = evidence.residual, evidence.seen
+        residual, counted = piece.residual, piece.counted
+        self.n_sources += sum(_holds(counted, x, y) for x, y in residual.positions())
+        self._add("spurious", residual.spurious(), piece)
+        self._add("missed", residual.missed(), piece)
+        self._add("split", residual.split(), piece)
+        self._add("ringed", residual.ringed(), piece)
+        values, light = residual.residual, residual.reconvolved
         sky = counted & (light < _SKY)
         both = sky[:, 1:] & sky[:, :-1]
         bright = counted & (light > _BRIGHT)
         self._sky += (
-            np.sum(residual[sky] ** 2),
-            np.sum(evidence.excess[sky] ** 2),
+            np.sum(values[sky] ** 2),
+            np.sum(residual.filtered[sky] ** 2),
             np.count_nonzero(sky),
         )
-        self._pairs += (
-            np.sum((residual[:, 1:] * residual[:, :-1])[both]),
-            np.count_nonzero(both),
-        )
-        self._bright += (np.sum((residual[bright] / light[bright]) ** 2), np.count_nonzero(bright))
+        self._pairs += (np.sum((values[:, 1:] * values[:, :-1])[both]), np.count_nonzero(both))
+        self._bright += (np.sum((values[bright] / light[bright]) ** 2), np.count_nonzero(bright))
 
-    def _magnitudes(
-        self, evidence: Evidence, places: list[tuple[float, float]]
-    ) -> NDArray[np.float64]:
-        """Return result less input in circles of two FWHM, both at the PSF of the input."""
-        if not places:
-            return np.empty(0)
-        radius, inner, outer = 2.0 * self._stars.fwhm, 1.5, 2.2
-        shown = aperture_photometry(
-            evidence.seen, places, radius=radius, annulus=(inner * radius, outer * radius)
-        ).flux
-        # Sums alone: a median of noisy pixels takes faint light for sky that it does not find there
-        # without the noise.
-        left = [
-            aperture_photometry(
-                evidence.residual, places, radius=part * radius, annulus=(0.0, 0.0)
-            ).flux
-            for part in (1.0, inner, outer)
+    def _add(self, kind: Kind, found: list[Finding], piece: _Piece) -> None:
+        self.sources += [
+            Source(kind, self._plane, x + piece.x0, y + piece.y0, shown, supported)
+            for x, y, shown, supported in found
+            if _holds(piece.counted, x, y)
         ]
-        given = shown + left[0] - (left[2] - left[1]) / (outer**2 - inner**2)
-        good = (shown > 0) & (given > 0)
-        result: NDArray[np.float64] = -2.5 * np.log10(shown[good] / given[good])
-        return result
 
     @property
     def chi2(self) -> float:
+        """Mean squared residual of the sky."""
         return _ratio(self._sky[0], self._sky[2])
 
     @property
-    def misfit(self) -> float:
+    def filtered(self) -> float:
+        """Root mean square of the residual of the sky through the matched filter."""
         return float(np.sqrt(_ratio(self._sky[1], self._sky[2])))
 
     @property
     def correlation(self) -> float:
+        """Correlation of neighbouring pixels of the residual of the sky."""
         return _ratio(_ratio(*self._pairs), self.chi2)
 
     @property
     def bright(self) -> float:
+        """Root mean square of the residual over the light."""
         return float(np.sqrt(_ratio(*self._bright)))
 
 

@@ -1,172 +1,159 @@
-"""Photometry of the same stars on two images."""
+"""PSF-matched aperture photometry of the same stars on an image and on a result."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from astro_sr_plugin.measurement.sky.windows import Window
 from astro_sr_plugin.metrics import aperture_photometry, half_flux_radius
-from astro_sr_plugin.validation.comparison import Comparison, block_mean, compare_images, luminance
-from astro_sr_plugin.validation.regions import Stars, find_stars
+from astro_sr_plugin.validation.matching import Cut, MatchedPlane
+from astro_sr_plugin.validation.reconvolution import REACH
+from astro_sr_plugin.validation.star_list import ANNULUS, APERTURE, list_isolated_stars
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+__all__ = ["StarPhotometry", "StarSummary", "measure_stars", "summarise_stars"]
 
-    from numpy.typing import NDArray
-
-__all__ = [
-    "StarRow",
-    "StarSummary",
-    "comparison_figures",
-    "photometry",
-    "summarise_stars",
-    "total_flux",
-]
-
-#: About as many values make the blocks of the total flux.
-_SAMPLE = 1 << 22
+_MAD = 1.4826
+"""Standard deviation of a Gaussian over its median absolute deviation."""
 
 
-class StarRow(NamedTuple):
+class StarPhotometry(NamedTuple):
     """A star on both images.
 
     Attributes
     ----------
+    plane : int
+        Number of the plane, from 0.
     x, y : float
-        Position in the image before.
-    before, after : float
-        Flux, in units of the image before times its pixels.
+        Position in pixels of the input.
+    flux_before, flux_after : float
+        Flux on the input, and on the result brought to the PSF and the pixels of the input; both in
+        units of the input times its pixels.
     difference : float
-        Magnitude after minus before; positive: fainter.
+        Magnitude on the result minus that on the input, in mag; positive: fainter.
     fwhm_before, fwhm_after : float
-        Twice the half-flux radius, in pixels of the image before.
+        Twice the half-flux radius on the input and on the result as it is, in pixels of the input;
+        NaN if not asked for.
     """
 
+    plane: int
     x: float
     y: float
-    before: float
-    after: float
+    flux_before: float
+    flux_after: float
     difference: float
     fwhm_before: float
     fwhm_after: float
 
 
 class StarSummary(NamedTuple):
-    """What the table of stars comes to; NaN without stars.
+    """Figures of all stars; NaN without stars.
 
     Attributes
     ----------
-    stars : int
-        Stars measured on both images.
-    difference, scatter : float
-        Median of the differences in magnitudes, and their robust standard deviation.
+    n_stars : int
+        Number of stars.
+    magnitude_difference, magnitude_scatter : float
+        Median of the differences in mag, and their robust standard deviation.
     fwhm_before, fwhm_after : float
-        Medians, in pixels of the image before.
+        Medians in pixels of the input.
     """
 
-    stars: int
-    difference: float
-    scatter: float
+    n_stars: int
+    magnitude_difference: float
+    magnitude_scatter: float
     fwhm_before: float
     fwhm_after: float
 
 
-def photometry(pair: Comparison, stars: Stars, *, limit: int = 40) -> list[StarRow]:
-    """Measure the same stars on both images, in the same circle on the sky.
+def measure_stars(
+    planes: Iterable[MatchedPlane], *, widths: bool = False
+) -> tuple[StarPhotometry, ...]:
+    """Measure the isolated stars of all planes on both images.
 
-    Circles of twice the FWHM of the image before, with a local annulus, so that both hold nearly
-    all of the light though the images differ in sharpness.
+    The result is reconvolved to the PSF of the input, so that the same aperture holds the same
+    part of a star's light on both. The annulus gives the mean, not the median: only the input has
+    noise, and the median of noisy pixels takes faint light for sky.
 
     Parameters
     ----------
-    pair : Comparison
-        The images.
-    stars : Stars
-        In pixels of the image before.
-    limit : int, optional
-        Most stars to be measured.
+    planes : iterable of MatchedPlane
+        From `match_planes`.
+    widths : bool
+        Measure the half-flux radii too.
 
     Returns
     -------
-    list of StarRow
-        Brightest first; stars with a flux on one image only are left out.
+    tuple of StarPhotometry
+        Brightest first. Stars with an unusable, saturated or hot pixel within their annulus, and
+        those without positive flux on both images, are left out.
     """
-    points = stars.positions[:limit]
-    if len(points) == 0:
-        return []
-    radius = 2.0 * stars.fwhm
-    first = np.array([_star(pair.before, x, y, radius) for x, y in points])
-    # Pixel j of the larger grid lies at (j + 0.5) / scale - 0.5 of the smaller one.
-    s = pair.scale
-    there = (points + 0.5) * s - 0.5
-    second = np.array([_star(pair.after, x, y, radius * s) for x, y in there]) / (s**2, s)
     rows = []
-    for (x, y), (before, fwhm), (after, other) in zip(points, first, second, strict=True):
-        if before > 0.0 and after > 0.0:
-            difference = -2.5 * float(np.log10(after / before))
-            rows.append(StarRow(x, y, before, after, difference, fwhm, other))
-    return rows
+    for plane in planes:
+        for star in list_isolated_stars(plane.plane, plane.moffat, plane.widest_fwhm):
+            row = _measure_star(plane, float(star["x"]), float(star["y"]), widths=widths)
+            if row is not None:
+                rows.append(row)
+    return tuple(sorted(rows, key=lambda row: -row.flux_before))
 
 
-def summarise_stars(rows: Sequence[StarRow]) -> StarSummary:
-    """Return the medians of a table of stars."""
-    if not rows:
+def summarise_stars(stars: Sequence[StarPhotometry]) -> StarSummary:
+    """Return medians and scatter of a list of stars."""
+    if not stars:
         return StarSummary(0, *[float("nan")] * 4)
-    differences = np.array([row.difference for row in rows])
+    differences = np.array([star.difference for star in stars])
     middle = float(np.median(differences))
-    scatter = 1.4826 * float(np.median(np.abs(differences - middle)))
-    widths = np.array([(row.fwhm_before, row.fwhm_after) for row in rows])
-    return StarSummary(len(rows), middle, scatter, *np.nanmedian(widths, axis=0).tolist())
+    scatter = _MAD * float(np.median(np.abs(differences - middle)))
+    widths = np.array([(star.fwhm_before, star.fwhm_after) for star in stars])
+    medians = [
+        float(np.median(w[np.isfinite(w)])) if np.isfinite(w).any() else float("nan")
+        for w in widths.T
+    ]
+    return StarSummary(len(stars), middle, scatter, *medians)
 
 
-def comparison_figures(before: Any, after: Any) -> dict[str, float]:
-    """Measure what a page of before and after tells in numbers.
-
-    Parameters
-    ----------
-    before, after : CCDData, NDData, array or path
-        Two images of one field; `after` may be larger by a whole factor.
-
-    Returns
-    -------
-    dict
-        ``scale``, ``flux_ratio`` (total, after over before), and of isolated stars ``stars``,
-        ``magnitude_difference``, ``magnitude_scatter``, ``fwhm_before``, ``fwhm_after`` (in pixels
-        of the image before).
-    """
-    pair = compare_images(before, after)
-    summary = summarise_stars(photometry(pair, find_stars(pair)))
-    return {
-        "scale": pair.scale,
-        "flux_ratio": total_flux(pair),
-        "stars": summary.stars,
-        "magnitude_difference": summary.difference,
-        "magnitude_scatter": summary.scatter,
-        "fwhm_before": summary.fwhm_before,
-        "fwhm_after": summary.fwhm_after,
-    }
-
-
-def _star(data: NDArray[Any], x: float, y: float, radius: float) -> tuple[float, float]:
-    """Flux and FWHM of one star, measured on a cut-out."""
-    reach = int(2.2 * radius) + 3
-    x0, y0 = max(0, round(x) - reach), max(0, round(y) - reach)
-    image = luminance(data[..., y0 : y0 + 2 * reach, x0 : x0 + 2 * reach])
-    place, rings = [(x - x0, y - y0)], (1.5 * radius, 2.2 * radius)
-    flux = aperture_photometry(image, place, radius=radius, annulus=rings).flux[0]
-    size = half_flux_radius(image, place, max_radius=radius, annulus=rings)[0]
-    return float(flux), 2.0 * float(size)
+def _measure_star(
+    plane: MatchedPlane, x: float, y: float, *, widths: bool
+) -> StarPhotometry | None:
+    """Measure one star on a cut-out of both images; None if it cannot be measured."""
+    fwhm = plane.widest_fwhm
+    annulus = (ANNULUS[0] * fwhm, ANNULUS[1] * fwhm)
+    reach = int(np.ceil(annulus[1])) + 1 + REACH
+    row, column = round(y), round(x)
+    window = Window(row - reach, row + reach + 1, column - reach, column + reach + 1)
+    cut = plane.cut(window)
+    place = (x - window.x0, y - window.y0)
+    if cut.bad[REACH:-REACH, REACH:-REACH].any():
+        return None
+    before, after = (
+        float(
+            aperture_photometry(
+                image, [place], radius=APERTURE * fwhm, annulus=annulus, statistic="mean"
+            ).flux[0]
+        )
+        for image in (cut.observed, plane.reconvolution(cut.result))
+    )
+    if not (before > 0.0 and after > 0.0):
+        return None
+    unit = plane.plane.sigma * plane.plane.unit
+    sizes = _widths(cut, place, plane.scale, fwhm) if widths else (float("nan"), float("nan"))
+    difference = -2.5 * float(np.log10(after / before))
+    return StarPhotometry(plane.number, x, y, before * unit, after * unit, difference, *sizes)
 
 
-def total_flux(pair: Comparison) -> float:
-    """Return the total flux of the image after over that of the image before.
-
-    Surface brightness counts: an image on finer pixels should give 1.
-    """
-    factor = max(1, int(np.ceil(np.sqrt(pair.before.size / _SAMPLE))))
-    first = block_mean(pair.before, factor)
-    second = block_mean(pair.after, factor * pair.scale)
-    good = np.isfinite(first) & np.isfinite(second)
-    total = float(first[good].sum())
-    return float(second[good].sum()) / total if total else float("nan")
+def _widths(cut: Cut, place: tuple[float, float], scale: int, fwhm: float) -> tuple[float, float]:
+    """Return twice the half-flux radius on both images, in pixels of the input."""
+    radii = []
+    for image, s in ((cut.observed, 1), (cut.result, scale)):
+        # Pixel j of the finer grid lies at (j + 0.5) / scale - 0.5 of the coarser one.
+        there = [tuple((c + 0.5) * s - 0.5 for c in place)]
+        size = half_flux_radius(
+            image,
+            there,
+            max_radius=APERTURE * fwhm * s,
+            annulus=(ANNULUS[0] * fwhm * s, ANNULUS[1] * fwhm * s),
+        )
+        radii.append(2.0 * float(size[0]) / s)
+    return radii[0], radii[1]

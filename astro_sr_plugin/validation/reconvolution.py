@@ -1,26 +1,28 @@
-"""What the input would have shown of a result: the result, blurred again."""
+"""Reconvolve a result: bring it back to the PSF and the pixel grid of its input."""
 
 from __future__ import annotations
 
 import numpy as np
 from astropy.nddata import block_reduce
+from astropy.stats import gaussian_fwhm_to_sigma
 from numpy.typing import NDArray
 from scipy import fft
 
 from astro_sr_plugin.measurement.psf.profiles import diffraction_wing
 
-__all__ = ["REACH", "Reblur"]
+__all__ = ["REACH", "Reconvolution"]
 
 REACH = 64
-"""Input pixels at the edges of a piece that mean nothing after `Reblur`."""
+"""Pixels of the input along each edge of a piece that are wrong after `Reconvolution`: the reach of
+the kernel, beyond which a PSF has some 0.1 % of its light."""
 
-_FWHM_PER_SIGMA = 2.0 * float(np.sqrt(2.0 * np.log(2.0)))
-# Frequencies at which the target has less light than this are not brought back.
-_LEAST = 1e-3
+_REGULARISATION = 1e-3
+"""Transfer of the result's PSF, relative to that at frequency 0, below which a frequency is
+suppressed instead of divided by it."""
 
 
-class Reblur:
-    """Bring pieces of a result back to the PSF and the pixels of the input.
+class Reconvolution:
+    """Bring pieces of a result to the PSF and the pixels of the input.
 
     Parameters
     ----------
@@ -39,13 +41,13 @@ class Reblur:
     """
 
     def __init__(self, psf: NDArray[np.floating], target_fwhm: float | None, scale: int) -> None:
-        self._psf, self._target, self._scale = _with_far_light(psf), target_fwhm, scale
+        self._psf, self._target, self._scale = _extended(psf), target_fwhm, scale
         self._transfers: dict[tuple[int, int], NDArray[np.complex128]] = {}
 
     def __call__(self, piece: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return what the input shows of ``piece``, shape (ny, nx) of its pixels, same precision.
+        """Return a piece at the PSF of the input, shape (ny, nx) of its pixels, same precision.
 
-        The outermost `REACH` of these mean nothing.
+        The outermost `REACH` pixels are wrong: the Fourier transform is periodic.
         """
         shape, s = (piece.shape[0], piece.shape[1]), self._scale
         if self._target is None:
@@ -54,20 +56,20 @@ class Reblur:
             self._transfers[shape] = self.transfer(shape)
         spectrum = fft.rfft2(piece)
         spectrum *= self._transfers[shape]
-        seen: NDArray[np.floating] = fft.irfft2(spectrum, s=shape)
-        return seen.reshape(shape[0] // s, s, shape[1] // s, s).mean(axis=(1, 3))
+        result: NDArray[np.floating] = fft.irfft2(spectrum, s=shape)
+        return result.reshape(shape[0] // s, s, shape[1] // s, s).mean(axis=(1, 3))
 
     def transfer(self, shape: tuple[int, int]) -> NDArray[np.complex128]:
         """Return the kernel's transfer on the frequencies of `scipy.fft.rfft2` for a piece."""
         s, target = self._scale, self._target or 0.0
         fy, fx = fft.fftfreq(shape[0])[:, None], fft.rfftfreq(shape[1])[None, :]
-        sigma = target / _FWHM_PER_SIGMA
+        sigma = target * gaussian_fwhm_to_sigma
         result = np.exp(-2.0 * (np.pi * sigma) ** 2 * (fy**2 + fx**2))
         for f in (fy, fx):
             # The mean over the s pixels that make one of the input.
             result = result * sum(np.cos(2 * np.pi * f * (i - (s - 1) / 2)) for i in range(s)) / s
         optics = self._optics(shape)
-        transfer: NDArray[np.complex128] = optics * result / (result**2 + _LEAST**2)
+        transfer: NDArray[np.complex128] = optics * result / (result**2 + _REGULARISATION**2)
         return transfer
 
     def _optics(self, shape: tuple[int, int]) -> NDArray[np.complex128]:
@@ -85,8 +87,8 @@ class Reblur:
         return fine
 
 
-def _with_far_light(psf: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Bring a PSF of square shape to the reach of a piece, and fill in what surrounds it."""
+def _extended(psf: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Enlarge a square PSF to `REACH`: beyond it, light falls with the third power of distance."""
     half, rest = psf.shape[0] // 2, 1.0 - float(psf.sum())
     if half >= REACH or rest <= 0:
         return psf

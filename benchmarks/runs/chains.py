@@ -105,7 +105,7 @@ def _verdict(image: Any, result: Any) -> dict[str, Any]:
         found = asr.audit(image, result)
     except AstroSRError as error:
         return {"audit": str(error), "broken": None}
-    return {"audit": "; ".join(found.broken), "broken": bool(found.broken)}
+    return {"audit": "; ".join(found.failed), "broken": not found.passed}
 
 
 def _starless_rows(seeds: Sequence[int], size: int) -> Iterator[dict[str, Any]]:

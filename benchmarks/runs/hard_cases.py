@@ -59,7 +59,7 @@ class Outcome:
     messages : tuple of str
         Warnings, or the reason of a refusal.
     audit : tuple of str
-        What `astro_sr_plugin.audit` finds broken, or why it cannot tell.
+        The failed checks of `astro_sr_plugin.audit`, or why there are none.
     """
 
     case: str
@@ -127,7 +127,7 @@ def _audited(image: CCDData, result: CCDData) -> tuple[str, ...]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return tuple(asr.audit(image, result).broken)
+            return tuple(asr.audit(image, result).failed)
         except AstroSRError as error:
             return (f"no audit: {error}",)
 

@@ -16,13 +16,14 @@ from scipy.ndimage import gaussian_filter
 
 from astro_sr_plugin.exceptions import InputError, OutputError
 from astro_sr_plugin.report.charts import Curve, line_chart
+from astro_sr_plugin.report.crops import Crop, choose_crops
+from astro_sr_plugin.report.display import Display, block_mean, make_display
 from astro_sr_plugin.report.figures import spectra
 from astro_sr_plugin.report.page import write_before_after_html
 from astro_sr_plugin.report.picture import crop_panels, frame_panels, write_before_after_png
 from astro_sr_plugin.stretch import AsinhStretch
-from astro_sr_plugin.validation.comparison import block_mean, compare_images
-from astro_sr_plugin.validation.photometry import photometry, total_flux
-from astro_sr_plugin.validation.regions import Crop, choose_crops, find_stars
+from astro_sr_plugin.validation.comparing import Comparison, compare
+from astro_sr_plugin.validation.pair import pair_images
 
 SHAPE = (240, 320)
 STARS = [(40.3, 50.1), (100.2, 60.7), (160.5, 40.4), (60.1, 150.3), (130.8, 120.2), (30, 200),
@@ -50,10 +51,20 @@ def field():
     return image.astype(np.float32)
 
 
+def show(before, after, stretch="mtf") -> Display:
+    return make_display(pair_images(before, after), stretch)
+
+
+@pytest.fixture(scope="module")
+def same(field) -> Comparison:
+    """The field compared with itself."""
+    return compare(field, field)
+
+
 def test_picture(field, tmp_path):
     image = field.copy()
     image.flags.writeable = False
-    path = write_before_after_png(image, gaussian_filter(image, 1.0), tmp_path / "a.png")
+    path = write_before_after_png(compare(image, gaussian_filter(image, 1.0)), tmp_path / "a.png")
     assert path == tmp_path / "a.png"
     shown = np.asarray(Image.open(path))
     assert shown.ndim == 3
@@ -67,7 +78,7 @@ def test_picture(field, tmp_path):
 @pytest.mark.parametrize("scale", [1, 2, 3])
 def test_equal_skies_look_equal_at_any_scale(field, scale):
     large = np.repeat(np.repeat(field, scale, axis=0), scale, axis=1)
-    pair = compare_images(field, large)
+    pair = show(field, large)
     assert pair.scale == scale
     for width in (700, 100, 250):
         first, second, zoom = frame_panels(pair, width)
@@ -80,19 +91,19 @@ def test_equal_skies_look_equal_at_any_scale(field, scale):
 
 
 def test_stretch_is_fitted_to_before_alone(field):
-    pair = compare_images(field, 0.5 * field)
+    pair = show(field, 0.5 * field)
     first, second, _ = frame_panels(pair, 320)
     assert np.median(first) == pytest.approx(0.25 * 255, abs=3)
     assert np.median(second) == 0
     fixed = AsinhStretch(black=900.0, white=2000.0, softening=50.0)
-    assert compare_images(field, field, stretch=fixed).stretch is fixed
+    assert show(field, field, fixed).stretch is fixed
 
 
 def test_row_zero_is_at_the_bottom_and_colours_stay_in_order():
     colour = np.full((3, 60, 80), 10.0) + np.random.default_rng(0).normal(0, 1, (3, 60, 80))
     colour[0, :10] += 500.0
     colour[2, :, :10] += 500.0
-    pair = compare_images(colour, colour)
+    pair = show(colour, colour)
     shown, _, zoom = frame_panels(pair, 80)
     assert shown.shape == (60, 80, 3)
     assert zoom == 1
@@ -106,17 +117,19 @@ def test_colour_and_cubes_and_nan(field, tmp_path):
     colour = np.stack([field, 1.5 * field, 0.7 * field])
     colour[:, 100:110, 100:110] = np.nan
     before = CCDData(colour.astype(">f4"), unit="adu", mask=~np.isfinite(colour))
-    write_before_after_png(before, colour, tmp_path / "c.png", stretch="ghs")
-    write_before_after_html(before, colour, tmp_path / "c.html")
+    found = compare(before, colour)
+    write_before_after_png(found, tmp_path / "c.png", stretch="ghs")
+    write_before_after_html(found, tmp_path / "c.html")
     cube = np.stack([field, field])
-    assert compare_images(cube, cube).before.ndim == 2
-    pair = compare_images(before, colour)
+    assert show(cube, cube).before.ndim == 2
+    pair = show(before, colour)
     assert (frame_panels(pair, 320)[0][130:140, 100:110] == 0).all()
 
 
 def test_files_can_be_compared(field, tmp_path):
     fits.writeto(tmp_path / "b.fits", field)
-    path = write_before_after_png(tmp_path / "b.fits", str(tmp_path / "b.fits"), tmp_path / "f.png")
+    found = compare(tmp_path / "b.fits", str(tmp_path / "b.fits"), hdu=0)
+    path = write_before_after_png(found, tmp_path / "f.png")
     assert path.stat().st_size > 10000
 
 
@@ -133,14 +146,12 @@ def test_large_frames_are_averaged_ignoring_nan():
     np.testing.assert_array_equal(block_mean(counts, 1), counts)
 
 
-def test_chosen_places(field):
-    pair = compare_images(field, field)
-    stars = find_stars(pair)
-    assert len(stars.positions) >= 5
-    assert stars.fwhm == pytest.approx(3.0, rel=0.15)
-    for x, y in stars.positions[:5]:
-        assert min(np.hypot(x - px, y - py) for px, py in STARS) < 0.3
-    crops = choose_crops(pair, stars, 40)
+def test_chosen_places(field, same):
+    assert same.n_stars >= 5
+    assert same.fwhm_before == pytest.approx(3.0, rel=0.15)
+    for star in same.stars[:5]:
+        assert min(np.hypot(star.x - px, star.y - py) for px, py in STARS) < 0.3
+    crops = choose_crops(make_display(same.pair), same.stars, 40)
     assert [crop.name for crop in crops] == ["bright star", "structure", "faint"]
     star, structure, faint = crops
     assert any(abs(star.x0 + 19.5 - x) < 3 and abs(star.y0 + 19.5 - y) < 3 for x, y in STARS[:3])
@@ -152,36 +163,36 @@ def test_chosen_places(field):
 
 @pytest.mark.parametrize("value", [0.0, 100.0])
 def test_nothing_to_see(value, tmp_path):
-    flat = np.full((50, 60), value)
-    assert write_before_after_png(flat, flat, tmp_path / "flat.png").exists()
-    text = write_before_after_html(flat, flat, tmp_path / "flat.html").read_text(encoding="utf-8")
+    flat = compare(np.full((50, 60), value), np.full((50, 60), value))
+    assert write_before_after_png(flat, tmp_path / "flat.png").exists()
+    text = write_before_after_html(flat, tmp_path / "flat.html").read_text(encoding="utf-8")
     assert "No isolated" in text
-    tiny = np.arange(12.0).reshape(3, 4)
-    assert write_before_after_png(tiny, tiny, tmp_path / "tiny.png").exists()
-    assert write_before_after_html(tiny, tiny, tmp_path / "tiny.html").exists()
+    tiny = compare(np.arange(12.0).reshape(3, 4), np.arange(12.0).reshape(3, 4))
+    assert write_before_after_png(tiny, tmp_path / "tiny.png").exists()
+    assert write_before_after_html(tiny, tmp_path / "tiny.html").exists()
 
 
-def test_bad_arguments(field, tmp_path):
+def test_bad_arguments(field, same, tmp_path):
     target = tmp_path / "x.png"
     with pytest.raises(InputError, match="same whole factor"):
-        write_before_after_png(field, field[:100], target)
+        compare(field, field[:100])
     with pytest.raises(InputError, match="same whole factor"):
-        write_before_after_png(field, np.stack([field] * 3), target)
+        compare(field, np.stack([field] * 3))
     with pytest.raises(InputError, match="one of"):
-        write_before_after_png(field, field, target, stretch="sqrt")
+        write_before_after_png(same, target, stretch="sqrt")
     with pytest.raises(InputError, match="crop_size"):
-        write_before_after_png(field, field, target, crop_size=2)
+        write_before_after_png(same, target, crop_size=2)
     with pytest.raises(InputError, match="at most 6"):
-        write_before_after_png(field, field, target, crops=[(9, 9)] * 7)
+        write_before_after_png(same, target, crops=[(9, 9)] * 7)
     with pytest.raises(InputError, match="must lie in the image"):
-        write_before_after_png(field, field, target, crops=[(9, 900)])
+        write_before_after_png(same, target, crops=[(9, 900)])
     with pytest.raises(OutputError, match="does not exist"):
-        write_before_after_png(field, field, tmp_path / "no" / "x.png")
+        write_before_after_png(same, tmp_path / "no" / "x.png")
     target.write_bytes(b"kept")
     with pytest.raises(OutputError, match="exists already"):
-        write_before_after_png(field, field, target, overwrite=False)
+        write_before_after_png(same, target, overwrite=False)
     assert target.read_bytes() == b"kept"
-    write_before_after_png(field, field, target, crops=[(0, 0), (319, 239)])
+    write_before_after_png(same, target, crops=[(0, 0), (319, 239)])
     assert target.stat().st_size > 1000
 
 
@@ -213,7 +224,7 @@ def test_page_is_whole_and_alone(field, tmp_path):
     header = fits.Header([("ASRTASK", "super_resolve"), ("ASRSCALE", 2)])
     large = CCDData(np.repeat(np.repeat(field, 2, axis=0), 2, axis=1), unit="adu", meta=header)
     path = write_before_after_html(
-        field, large, tmp_path / "p.html", labels=("stack", "x2 <b>"), title="A & B"
+        compare(field, large), tmp_path / "p.html", labels=("stack", "x2 <b>"), title="A & B"
     )
     text = path.read_text(encoding="utf-8")
     page = Page()
@@ -239,20 +250,19 @@ def test_photometry_of_a_sharper_and_fainter_image(scale):
     rng = np.random.default_rng(12)
     before = 50.0 + draw(fwhm=3.4) + rng.standard_normal(SHAPE)
     after = 0.9 * draw(scale, fwhm=2.4)
-    pair = compare_images(before, after)
-    rows = photometry(pair, find_stars(pair))
-    assert len(rows) >= 4
-    differences = [row.difference for row in rows]
-    assert np.median(differences) == pytest.approx(-2.5 * np.log10(0.9), abs=0.02)
-    assert np.median([row.fwhm_before for row in rows]) == pytest.approx(3.4, rel=0.1)
-    assert np.median([row.fwhm_after for row in rows]) == pytest.approx(2.4, rel=0.12)
+    found = compare(before, after, target_fwhm=2.4 * scale)
+    assert found.n_stars >= 4
+    assert found.psf_matched
+    assert found.magnitude_difference == pytest.approx(-2.5 * np.log10(0.9), abs=0.02)
+    assert found.fwhm_before == pytest.approx(3.4, rel=0.1)
+    assert found.fwhm_after == pytest.approx(2.4, rel=0.12)
 
 
 def test_total_flux_and_spectra_do_not_depend_on_the_sampling(field):
     large = np.repeat(np.repeat(field, 2, axis=0), 2, axis=1)
-    pair = compare_images(field, 1.01 * large)
-    assert total_flux(pair) == pytest.approx(1.01, rel=1e-6)
-    first, second = spectra(pair, ("a", "b"))
+    pair = pair_images(field, 1.01 * large)
+    assert pair.flux_ratio() == pytest.approx(1.01, rel=1e-6)
+    first, second = spectra(make_display(pair), ("a", "b"))
     low = first.x < 0.05
     there = np.interp(first.x[low], second.x, second.y)
     np.testing.assert_allclose(there, first.y[low], rtol=0.2)

@@ -37,7 +37,7 @@ def scene() -> tuple[list[tuple[float, float, float]], CCDData, np.ndarray]:
 
 def ringed(image: CCDData, result: np.ndarray) -> list[tuple[float, float]]:
     found = asr.audit(image, CCDData(result, unit="adu"), target_fwhm=TARGET)
-    assert any("rings" in sentence for sentence in found.broken) == bool(found.ringed)
+    assert any("rings" in sentence for sentence in found.failed) == bool(found.ringed)
     return [(source.x, source.y) for source in found.ringed]
 
 

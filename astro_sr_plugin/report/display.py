@@ -1,27 +1,26 @@
-"""Two images of one field, on grids that fit into each other, under one display stretch."""
+"""Two images of one field under one display stretch."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from astro_sr_plugin.data.nddata import unpack
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.stretch import Stretch
+from astro_sr_plugin.validation.pair import ImagePair
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+__all__ = ["Display", "block_mean", "luminance", "make_display"]
 
-__all__ = ["Comparison", "block_mean", "compare_images", "luminance"]
-
-#: Rows read at a time when a large image is made small.
-_STRIP = 1 << 22
+_STRIP_VALUES = 1 << 22
+"""Values read at a time when a large image is binned."""
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, eq=False)
+class Display:
     """A pair of images ready to be shown.
 
     Attributes
@@ -40,7 +39,7 @@ class Comparison:
     after: NDArray[Any]
     scale: int
     stretch: Stretch
-    meta: Any
+    meta: Mapping[str, Any]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -66,44 +65,31 @@ class Comparison:
         return np.ascontiguousarray(np.rint(level * 255.0).astype(np.uint8)[::-1])
 
 
-def compare_images(before: Any, after: Any, *, stretch: str | Stretch = "mtf") -> Comparison:
-    """Check that two images can be compared, and fit the stretch to the first.
+def make_display(pair: ImagePair, stretch: str | Stretch = "mtf") -> Display:
+    """Fit the stretch to the first image of a pair.
 
     Parameters
     ----------
-    before, after : CCDData, NDData, array or path
-        Mono (ny, nx) or colour (3, ny, nx); of other cubes the first plane is shown. `after` may
-        be larger by a whole factor.
+    pair : ImagePair
+        Mono (ny, nx) or colour (3, ny, nx); of other cubes the first plane is shown.
     stretch : str or Stretch, optional
         Name of a stretch, fitted to `before` (channel by channel), or a stretch made before.
-
-    Returns
-    -------
-    Comparison
 
     Raises
     ------
     InputError
-        If the shapes do not fit, or the stretch is unknown.
+        If the stretch is unknown.
     """
-    first, second = unpack(before), unpack(after)
-    low, high = _planes(first.data), _planes(second.data)
-    scale = high.shape[-1] // low.shape[-1]
-    fits = scale >= 1 and high.shape[-2:] == tuple(n * scale for n in low.shape[-2:])
-    if not fits or low.ndim != high.ndim:
-        msg = (
-            f"after has shape {high.shape} and before {low.shape}; after must be as large, or "
-            "larger by the same whole factor on both axes, with the same number of channels"
-        )
-        raise InputError(msg)
+    before, after = _shown(pair.before.data), _shown(pair.after.data)
     if isinstance(stretch, str):
         member = Stretch.members.get(stretch.lower())
         if member is None:
             msg = f"stretch is {stretch!r}; it must be one of {sorted(Stretch.members)}"
             raise InputError(msg)
-        mask = None if first.mask is None else _planes(first.mask)
-        stretch = member.fit(low, mask=mask, linked=False)
-    return Comparison(low, high, scale, stretch, second.meta)
+        planes = pair.planes if before.ndim == 3 else pair.planes[:1]
+        mask = np.stack([np.asarray(plane.unusable) for plane in planes]).reshape(before.shape)
+        stretch = member.fit(before, mask=None if mask.all() else mask, linked=False)
+    return Display(before, after, pair.scale, stretch, pair.after.meta)
 
 
 def luminance(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -121,7 +107,7 @@ def block_mean(values: NDArray[Any], factor: int) -> NDArray[np.float64]:
         return np.stack([block_mean(plane, factor) for plane in values])
     ny, nx = (n // factor for n in values.shape)
     result = np.empty((ny, nx))
-    step = max(1, _STRIP // (factor * factor * max(nx, 1)))
+    step = max(1, _STRIP_VALUES // (factor * factor * max(nx, 1)))
     for start in range(0, ny, step):
         rows = min(step, ny - start)
         strip = values[start * factor : (start + rows) * factor, : nx * factor]
@@ -134,5 +120,5 @@ def block_mean(values: NDArray[Any], factor: int) -> NDArray[np.float64]:
     return result
 
 
-def _planes(data: NDArray[Any]) -> NDArray[Any]:
+def _shown(data: NDArray[Any]) -> NDArray[Any]:
     return data if data.ndim == 2 or data.shape[0] == 3 else data[0]

@@ -1,0 +1,247 @@
+"""Planes of a result matched to those of its input: one PSF, one pixel grid, one unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.measurement.plane import MeasuredPlane
+from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement, measure_psf
+from astro_sr_plugin.measurement.psf.profiles import StarProfile, moffat_stamp
+from astro_sr_plugin.measurement.sky.pixels import open_plane
+from astro_sr_plugin.measurement.sky.windows import Window
+from astro_sr_plugin.measurement.sources.hot_pixels import find_hot_pixels
+from astro_sr_plugin.validation.pair import ImagePair
+from astro_sr_plugin.validation.reconvolution import Reconvolution
+
+__all__ = ["Cut", "MatchedPlane", "match_planes"]
+
+_SAME_PSF = 0.95
+"""FWHM of the result over that of the input from which both count as the same: the error of a
+measured FWHM is some 1 to 3 %."""
+
+
+class Cut(NamedTuple):
+    """The same part of the sky in both images, in noise sigma of the input, sky at 0.
+
+    Attributes
+    ----------
+    observed : ndarray of float64, shape (ny, nx)
+        The input; unusable pixels are 0.
+    result : ndarray of float64, shape (scale * ny, scale * nx)
+        The result; pixels that are unusable in either image are 0.
+    bad : ndarray of bool, shape (ny, nx)
+        Pixels that say nothing about the sky: unusable, saturated, or hot.
+    """
+
+    observed: NDArray[np.float64]
+    result: NDArray[np.float64]
+    bad: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class MatchedPlane:
+    """A plane of the input, the same plane of the result, and how one becomes the other.
+
+    Attributes
+    ----------
+    number : int
+        Number of the plane, from 0.
+    plane : MeasuredPlane
+        Measurement of the input.
+    moffat : PSFMeasurement
+        Moffat profile of the input.
+    psf : ndarray of float64
+        PSF of the input on its pixels, odd sides; its sum is at most 1.
+    result : ndarray, shape (scale * ny, scale * nx)
+        The result.
+    mask : ndarray of bool or None
+        Masked pixels of the result.
+    target_fwhm : float
+        FWHM of the stars of the result in its pixels; that of the input where it is not known.
+    scale, flux_scale : int
+        As in `ImagePair`.
+    fault : str or None
+        Why the PSF of the result is not known; None if it is.
+    """
+
+    number: int
+    plane: MeasuredPlane
+    moffat: PSFMeasurement
+    psf: NDArray[np.float64]
+    result: NDArray[Any]
+    mask: NDArray[np.bool_] | None
+    target_fwhm: float
+    scale: int
+    flux_scale: int
+    fault: str | None
+
+    @property
+    def sharper(self) -> bool:
+        """Whether the result is sharper than the input."""
+        return self.target_fwhm < _SAME_PSF * self.scale * self.moffat.fwhm
+
+    @property
+    def psf_matched(self) -> bool:
+        """Whether `reconvolution` brings the result to the PSF of the input.
+
+        False if the PSF of the result is not known, or wider than that of the input, which happens
+        where the input is undersampled.
+        """
+        return self.fault is None and self.target_fwhm * _SAME_PSF <= self.scale * self.moffat.fwhm
+
+    @property
+    def widest_fwhm(self) -> float:
+        """FWHM of a star on the pixels of the input, on the image where it is wider."""
+        observed = StarProfile(self.moffat.fwhm, self.moffat.beta).observed
+        return max(observed, self.target_fwhm / self.scale)
+
+    @cached_property
+    def reconvolution(self) -> Reconvolution:
+        """Brings the result to the PSF and the pixels of the input."""
+        target = self.target_fwhm if self.sharper else None
+        return Reconvolution(self.psf, target, self.scale)
+
+    def cut(self, window: Window) -> Cut:
+        """Cut a window, in pixels of the input, out of both images; edges mirror them."""
+        plane, s, sigma = self.plane, self.scale, self.plane.sigma
+        raw = _cut(plane.data, window)
+        missing = _cut(plane.unusable, window) != 0
+        level = _cut_level(plane, window)
+        observed = np.where(missing, 0.0, (raw - level) / sigma)
+        bad = missing.copy()
+        if plane.saturation is not None:
+            bad |= raw >= plane.saturation
+        self._mark_hot_pixels(observed, bad)
+        fine = Window(*(s * side for side in window))
+        shown = _cut(self.result, fine) * (self.flux_scale / plane.unit)
+        unusable = ~np.isfinite(shown)
+        if self.mask is not None:
+            unusable |= _cut(self.mask, fine) != 0
+        bad |= unusable.reshape(raw.shape[0], s, raw.shape[1], s).any(axis=(1, 3))
+        unusable |= _enlarge(missing, s)
+        shown = np.where(unusable, 0.0, (shown - _enlarge(level, s)) / sigma)
+        return Cut(observed, shown, bad)
+
+    def _mark_hot_pixels(self, observed: NDArray[np.float64], bad: NDArray[np.bool_]) -> None:
+        """Mark hot pixels and cosmic rays in `bad`: they did not come through the optics."""
+
+        def window(
+            y0: int, y1: int, x0: int, x1: int
+        ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+            invalid = bad[y0:y1, x0:x1]
+            return observed[y0:y1, x0:x1].astype(np.float32), invalid, np.zeros_like(invalid)
+
+        found = find_hot_pixels(window, observed.shape, self.psf.astype(np.float32))
+        if found is not None:
+            bad[tuple(found[0].T)] = True
+
+
+def match_planes(pair: ImagePair, target_fwhm: float | None = None) -> tuple[MatchedPlane, ...]:
+    """Match each plane that has noise to the same plane of the result.
+
+    A plane that shows no star takes the PSF of the plane with most stars.
+
+    Parameters
+    ----------
+    pair : ImagePair
+        The images.
+    target_fwhm : float, optional
+        FWHM of the stars of the result in its pixels; by default that in its header
+        (``ASRFWHMO``), or else that measured on it.
+
+    Returns
+    -------
+    tuple of MatchedPlane
+        Without the planes that hold no data or no noise; empty if no plane shows a star.
+    """
+    planes = {k: plane for k, plane in enumerate(pair.planes) if plane.fault is None}
+    known = [plane for plane in planes.values() if plane.psf.known]
+    if not known:
+        return ()
+    best = max(known, key=lambda plane: plane.psf.moffat.n_stars)
+    results = list(pair.results())
+    matched = []
+    for number, plane in planes.items():
+        psf = plane.psf if plane.psf.known else best.psf
+        stamp = moffat_stamp(psf.moffat, 0.0, 0.0) if psf.image is None else psf.image
+        result, mask = results[number]
+        target, fault = _target(pair, psf.moffat.fwhm, target_fwhm, result, mask)
+        matched.append(
+            MatchedPlane(
+                number,
+                plane,
+                psf.moffat,
+                np.asarray(stamp, dtype=np.float64),
+                result,
+                mask,
+                target,
+                pair.scale,
+                pair.flux_scale,
+                fault,
+            )
+        )
+    return tuple(matched)
+
+
+def _target(
+    pair: ImagePair,
+    fwhm: float,
+    wanted: float | None,
+    result: NDArray[Any],
+    mask: NDArray[np.bool_] | None,
+) -> tuple[float, str | None]:
+    """Return the FWHM of a result; that of the input, and why, where it has no one FWHM."""
+    same = pair.scale * fwhm
+    if wanted is not None and not wanted > 0:
+        msg = f"target_fwhm is {wanted}; it must be above 0"
+        raise InputError(msg)
+    target = wanted or _header_fwhm(pair)
+    if target is None:
+        pixels = open_plane(result, mask)
+        target = float(measure_psf(pixels.data, mask=pixels.unusable).fwhm)
+    if not target > 0:
+        return same, "the result shows no star to measure; give target_fwhm, in its pixels"
+    strength = pair.after.meta.get("ASRSTREN", 1.0)
+    if target < _SAME_PSF * same and strength != 1.0:
+        return same, (
+            f"the result has strength {strength}: it is mixed with its input and has no single "
+            "PSF; allowed is a result of strength 1"
+        )
+    return target, None
+
+
+def _header_fwhm(pair: ImagePair) -> float | None:
+    value = pair.after.meta.get("ASRFWHMO")
+    return float(value) if isinstance(value, int | float) and value > 0 else None
+
+
+def _enlarge(values: NDArray[Any], scale: int) -> NDArray[Any]:
+    return values.repeat(scale, axis=0).repeat(scale, axis=1) if scale > 1 else values
+
+
+def _cut(array: Any, window: Sequence[int]) -> NDArray[np.float64]:
+    """Cut a window out, in float64; beyond the edges the image is mirrored."""
+    (y0, y1, x0, x1), outside = _inside(window, array.shape)
+    return np.pad(array[y0:y1, x0:x1].astype(np.float64), outside, mode="symmetric")
+
+
+def _cut_level(plane: MeasuredPlane, window: Window) -> NDArray[np.float64]:
+    inner, outside = _inside(window, plane.shape)
+    level = plane.background.level_at(*inner).astype(np.float64)
+    return np.pad(level, outside, mode="symmetric")
+
+
+def _inside(
+    window: Sequence[int], shape: tuple[int, int]
+) -> tuple[Window, tuple[tuple[int, int], tuple[int, int]]]:
+    """Return the part of a window in an image, and how far it reaches beyond each edge."""
+    (ny, nx), (top, bottom, left, right) = shape, window
+    inner = Window(max(0, top), min(bottom, ny), max(0, left), min(right, nx))
+    return inner, ((inner.y0 - top, bottom - inner.y1), (inner.x0 - left, right - inner.x1))

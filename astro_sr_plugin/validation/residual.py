@@ -1,0 +1,255 @@
+"""Sources of a result that its input contradicts: spurious, missed, split, or ringed."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import numpy as np
+from astropy.stats import gaussian_fwhm_to_sigma
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, maximum_filter
+from scipy.optimize import least_squares
+from scipy.signal import oaconvolve
+from scipy.spatial import KDTree
+
+from astro_sr_plugin.measurement.psf.profiles import moffat_stamp
+from astro_sr_plugin.validation.matching import Cut, MatchedPlane
+from astro_sr_plugin.validation.rings import find_rings
+
+__all__ = ["Finding", "Kind", "MatchedFilter", "Residual", "Source"]
+
+_SHOWN = 5.0
+"""Signal-to-noise ratio from which a source of the result counts as a detection."""
+_SUPPORTED = 3.0
+"""Signal-to-noise ratio that the input gives a source below which it is spurious: 3 sigma of a
+Gaussian are exceeded by chance once in 700."""
+_CLEAR = 10.0
+"""Signal-to-noise ratio of the sources of the input whose absence counts."""
+_MISSED_FRACTION = 0.5
+"""Fraction of the flux of a source that a result has to lack."""
+_CLOSE = 0.75
+"""Distance of the two parts of a split star in FWHM of the input; wider pairs are resolved."""
+_SPLIT_CHI2 = 4.0
+"""Improvement of chi-square by a second star (two degrees of freedom more) that supports it."""
+_SMOOTHING = 2.5
+"""Sigma, in FWHM, of the Gaussian that gives the light around a source."""
+_PHOTON_VARIANCE = 0.05
+"""Variance in sigma squared that one sigma of light adds, where the gain is not known: that of a
+pixel with a noise of 20 electrons, that is a sky of 400."""
+_PSF_ERROR = 0.03
+"""Error of the measured PSF, as a fraction of the light of a pixel: some per cent in the cores."""
+
+Kind = Literal["spurious", "missed", "split", "ringed"]
+"""What is wrong with a source; see `Source`."""
+Finding = tuple[float, float, float, float]
+"""``(x, y, shown, supported)`` of a source in pixels of a piece; the last two as in `Source`."""
+
+
+class Source(NamedTuple):
+    """A source on which input and result do not agree.
+
+    Attributes
+    ----------
+    kind : {'spurious', 'missed', 'split', 'ringed'}
+        In the result without support in the input; in the input alone; one source shown as two; a
+        star with a dark and a bright ring that the input does not show.
+    plane : int
+        Number of the plane (colour channel), from 0.
+    x, y : float
+        Position in pixels of the input, 0-based.
+    shown, supported : float
+        Flux of the source in the result, and the flux that the input supports, both as
+        signal-to-noise ratio of the matched filter in the input. Of a split star: by how much two
+        stars instead of one improve chi-square. Of a star with rings: the rise of the light around
+        it, in noise sigma of a pixel.
+    """
+
+    kind: Kind
+    plane: int
+    x: float
+    y: float
+    shown: float
+    supported: float
+
+
+class MatchedFilter:
+    """The filter that gives the flux of a star from the noise-normalised input, and its noise.
+
+    Parameters
+    ----------
+    plane : MatchedPlane
+        The plane.
+    """
+
+    def __init__(self, plane: MatchedPlane) -> None:
+        self.kernel: NDArray[np.float64] = plane.psf / np.sum(plane.psf**2)
+        self._fwhm, self._correlation = plane.moffat.fwhm, plane.plane.noise.correlation
+
+    @cached_property
+    def noise(self) -> float:
+        """1-sigma error of the flux of a faint star, with the noise correlation of the input."""
+        kernel, c = self.kernel, max(0.0, self._correlation)
+        total = float(np.sum(kernel**2))
+        for dy, dx, weight in ((0, 1, c), (1, 0, c), (1, 1, c * c), (1, -1, c * c)):
+            shifted = np.roll(kernel, (dy, dx), (0, 1))
+            total += 2.0 * weight * float(np.sum(kernel * shifted))
+        return float(np.sqrt(total))
+
+    @cached_property
+    def local_kernel(self) -> NDArray[np.float64]:
+        """The filter less the mean light around the star."""
+        radius = self.kernel.shape[0] // 2
+        y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+        wide = np.exp(-0.5 * (x**2 + y**2) / (_SMOOTHING * self._fwhm) ** 2)
+        return np.asarray(self.kernel - self.kernel.sum() * wide / wide.sum())
+
+
+class Residual:
+    """A piece of the input less the reconvolved result, and the tests of its sources.
+
+    Parameters
+    ----------
+    plane : MatchedPlane
+        The plane.
+    cut : Cut
+        The piece.
+    matched_filter : MatchedFilter
+        Of the plane.
+
+    Attributes
+    ----------
+    reconvolved : ndarray of float64, shape (ny, nx)
+        The result at the PSF and on the pixels of the input, in noise sigma of the input.
+    residual : ndarray of float64, shape (ny, nx)
+        Input less `reconvolved`.
+    filtered : ndarray of float64, shape (ny, nx)
+        `residual` through the matched filter, in units of the filter's noise: flux of a star that
+        the result lacks.
+
+    Notes
+    -----
+    If all other sources are as the result shows them, the input gives a source the flux shown plus
+    that of the matched filter of the residual at its position.
+    """
+
+    def __init__(self, plane: MatchedPlane, cut: Cut, matched_filter: MatchedFilter) -> None:
+        self._plane, self._cut, self._unit = plane, cut, matched_filter.noise
+        self.reconvolved = np.asarray(plane.reconvolution(cut.result), dtype=np.float64)
+        self.residual = cut.observed - self.reconvolved
+        self.filtered = _correlate(self.residual, matched_filter.kernel / self._unit)
+        light = np.maximum(self.reconvolved, 0.0)
+        photons = _photon_variance(plane)
+        self._variance = 1.0 + photons * light + (_PSF_ERROR * light) ** 2
+        self._noise = np.sqrt(np.maximum(_correlate(self._variance, plane.psf), 1.0))
+        self._local = _correlate(cut.observed, matched_filter.local_kernel / self._unit)
+        self._peaks = self._find_peaks(cut.result)
+
+    def positions(self) -> list[tuple[float, float]]:
+        """Return ``(x, y)`` of the sources of the result of 5 sigma or more."""
+        return list(zip(self._peaks[0].tolist(), self._peaks[1].tolist(), strict=True))
+
+    def spurious(self) -> list[Finding]:
+        """Return the sources of the result that the input does not support."""
+        x, y, shown = self._peaks
+        row, column = np.round(y).astype(int), np.round(x).astype(int)
+        noise = self._noise[row, column]
+        supported = shown + self.filtered[row, column] / noise
+        spurious = supported < _SUPPORTED
+        return list(zip(*(v[spurious].tolist() for v in (x, y, shown, supported)), strict=True))
+
+    def missed(self) -> list[Finding]:
+        """Return the clear sources of the input of whose flux the result lacks over a half.
+
+        Clear: a maximum of 10 sigma of the matched filter, less the light around it.
+        """
+        local = self._local
+        top = (local == maximum_filter(local, size=3)) & (local > _CLEAR * self._noise)
+        row, column = np.nonzero(top)
+        noise, there = self._noise[row, column], local[row, column]
+        missing = self.filtered[row, column]
+        gone = (missing > _SHOWN * noise) & (missing > _MISSED_FRACTION * there)
+        values = column, row, (there - missing) / noise, there / noise
+        return list(zip(*(v[gone].astype(float).tolist() for v in values), strict=True))
+
+    def split(self) -> list[Finding]:
+        """Return the pairs closer than 0.75 FWHM that one star explains as well as two.
+
+        Both figures are the improvement of chi-square by the second star.
+        """
+        x, y, shown = self._peaks
+        if len(x) < 2:
+            return []
+        points = np.column_stack([x, y])
+        found = []
+        reach = _CLOSE * self._plane.moffat.fwhm
+        for a, b in KDTree(points).query_pairs(reach, output_type="ndarray").tolist():
+            two = points[[a, b]]
+            column, row = np.round(two).astype(int).T
+            flux = shown[[a, b]] * self._noise[row, column] * self._unit
+            gain = self._gain_of_two(two, flux)
+            if gain < _SPLIT_CHI2:
+                middle = two.mean(axis=0)
+                found.append((float(middle[0]), float(middle[1]), gain, gain))
+        return found
+
+    def ringed(self) -> list[Finding]:
+        """Return the bright stars with rings that the input does not show."""
+        plane, cut = self._plane, self._cut
+        return find_rings(
+            cut.result, cut.observed, plane.reconvolution, plane.target_fwhm, self.positions()
+        )
+
+    def _find_peaks(
+        self, result: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Return positions (input pixels) and signal-to-noise ratios of the result's sources."""
+        fwhm, scale = self._plane.target_fwhm, self._plane.scale
+        detail = result - gaussian_filter(result, _SMOOTHING * fwhm)
+        row, column = np.nonzero((detail == maximum_filter(detail, size=3)) & (detail > 0.0))
+        x, y = (column + 0.5) / scale - 0.5, (row + 0.5) / scale - 0.5
+        ny, nx = self.residual.shape
+        x, y = np.clip(x, 0.0, nx - 1.0), np.clip(y, 0.0, ny - 1.0)
+        area = 2.0 * np.pi * (fwhm * gaussian_fwhm_to_sigma / scale) ** 2
+        flux = detail[row, column] * area / self._unit
+        shown = flux / self._noise[np.round(y).astype(int), np.round(x).astype(int)]
+        clear = shown > _SHOWN
+        return x[clear], y[clear], shown[clear]
+
+    def _gain_of_two(self, points: NDArray[np.float64], flux: NDArray[np.float64]) -> float:
+        """Return by how much two stars fit the input better than one, in chi-square."""
+        profile = self._plane.moffat
+        radius = int(np.ceil(1.5 * profile.fwhm))
+        x0, y0 = np.round(points.mean(axis=0)).astype(int)
+        ny, nx = self.residual.shape
+        if not (radius <= x0 < nx - radius and radius <= y0 < ny - radius):
+            return np.inf
+        window = np.s_[y0 - radius : y0 + radius + 1, x0 - radius : x0 + radius + 1]
+        weight = 1.0 / np.sqrt(self._variance[window])
+        both = [moffat_stamp(profile, x - x0, y - y0, radius) for x, y in points]
+        data = self.residual[window] + sum(f * s for f, s in zip(flux, both, strict=True))
+
+        def misfit(stamps: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+            terms = np.array([(weight * s).ravel() for s in [*stamps, np.ones_like(data)]]).T
+            answer = np.linalg.lstsq(terms, (weight * data).ravel(), rcond=None)[0]
+            rest: NDArray[np.float64] = (weight * data).ravel() - terms @ answer
+            return rest
+
+        start = np.average(points, axis=0, weights=np.maximum(flux, 1e-9)) - (x0, y0)
+        one = least_squares(lambda p: misfit([moffat_stamp(profile, p[0], p[1], radius)]), start)
+        return float(2.0 * one.cost - np.sum(misfit(both) ** 2))
+
+
+def _correlate(image: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Correlate with a kernel, an image mirrored at its edges."""
+    radius = kernel.shape[0] // 2
+    padded = np.pad(image, radius, mode="symmetric")
+    return np.asarray(oaconvolve(padded, kernel[::-1, ::-1], mode="valid"))
+
+
+def _photon_variance(plane: MatchedPlane) -> float:
+    """Return the variance in sigma squared that one noise sigma of light adds."""
+    measured = plane.plane
+    if measured.gain is None:
+        return _PHOTON_VARIANCE
+    return 1.0 / (measured.gain * measured.unit * measured.sigma)
