@@ -12,25 +12,26 @@ if TYPE_CHECKING:
 
 __all__ = ["find_rings"]
 
-#: Inner and outer radius of the rings around a star, in FWHM of the result.
 _RADII = np.arange(1.0, 4.5, 0.5)
+"""Edges of the rings around a star in FWHM of the result."""
 _SECTORS = 8
-#: Sectors in which the light has to rise: half of the way around, which no neighbour does.
-_ROUND = 4
-#: Brightest pixel of the stars that are looked at, in noise sigma.
+"""Number of sectors of a ring."""
+_RISING_SECTORS = 4
+"""Number of sectors in which the light has to rise: a neighbour fills fewer."""
 _BRIGHT = 100.0
-#: Maxima around a star that are fainter than this part of it may belong to a ring.
+"""Brightest pixel of the stars that are checked, in noise sigma."""
 _FAINT = 0.01
-#: Light of a star within this radius, in FWHM of the result, is its core.
+"""Fraction of a star's brightest pixel below which a maximum near it may belong to a ring."""
 _CORE = 1.25
-#: Least rise, in noise sigma of a pixel of the input, and as a part of the brightest pixel. Good
-#: results of bright stars on simulated fields reach 2.1 sigma and 0.0001, harmed ones 7 to 23 sigma
-#: and 0.0007 to 0.003.
-_LEAST_RISE, _LEAST_PART = 4.0, 0.0004
-#: The same in sigma of the noise that the result has kept.
-_LEAST_GRAIN = 4.0
-#: Part of a rise that is left when the input's PSF has blurred it.
+"""Radius of the core of a star in FWHM of the result."""
+_RISE_NOISE, _RISE_FRACTION = 4.0, 0.0004
+"""Smallest rise of a ring in noise sigma of a pixel of the input, and as a fraction of the
+brightest pixel. Good results of bright stars on simulated fields reach 2.1 sigma and 0.0001, harmed
+ones 7 to 23 sigma and 0.0007 to 0.003."""
+_RISE_KEPT_NOISE = 4.0
+"""The same in sigma of the noise that the result has kept."""
 _BLURRED = 0.5
+"""Fraction of a rise that is left at the PSF of the input."""
 
 
 def find_rings(
@@ -49,7 +50,7 @@ def find_rings(
     observed : ndarray, shape (ny, nx)
         The input, the same way.
     reconvolve : callable
-        Gives what the input shows of a result.
+        Brings a result to the PSF and the pixels of the input.
     target_fwhm : float
         FWHM of the result's stars in its pixels.
     places : sequence of (x, y)
@@ -78,10 +79,10 @@ def find_rings(
     for x, y in fine[_are_stars(fine, peaks, _RADII[-1] * target_fwhm)]:
         window, radius, _ = _around(x, y, _CORE * target_fwhm, result.shape)
         cores[window] |= radius < _CORE * target_fwhm
-    seen = reconvolve(np.where(cores, result, 0.0))
-    rest = (observed - seen).repeat(scale, axis=0).repeat(scale, axis=1)
+    matched = reconvolve(np.where(cores, result, 0.0))
+    rest = (observed - matched).repeat(scale, axis=0).repeat(scale, axis=1)
     sky = result[observed.repeat(scale, axis=0).repeat(scale, axis=1) < 1.0]
-    grain = 1.4826 * float(np.median(np.abs(sky - np.median(sky)))) if sky.size else 0.0
+    kept_noise = 1.4826 * float(np.median(np.abs(sky - np.median(sky)))) if sky.size else 0.0
     found = []
     for k in bright:
         x, y = fine[k]
@@ -90,7 +91,7 @@ def find_rings(
         ring[cores[window]] = -1
         sector = ((angle / (2 * np.pi) + 0.5) * _SECTORS).astype(int) % _SECTORS
         shown, given = (_rise(image[window], ring, sector) for image in (result, rest))
-        least = max(_LEAST_RISE, _LEAST_PART * float(peaks[k]), _LEAST_GRAIN * grain)
+        least = max(_RISE_NOISE, _RISE_FRACTION * float(peaks[k]), _RISE_KEPT_NOISE * kept_noise)
         if shown - given / _BLURRED > least:
             found.append((*places[k], shown, given))
     return found
@@ -99,7 +100,7 @@ def find_rings(
 def _are_stars(
     places: NDArray[np.float64], peaks: NDArray[np.float64], reach: float
 ) -> NDArray[np.bool_]:
-    """Tell sources from maxima on the ring of a much brighter star."""
+    """Return which maxima are sources: not those on the ring of a much brighter star."""
     from scipy.spatial import cKDTree
 
     tree = cKDTree(places)
@@ -127,4 +128,4 @@ def _rise(image: NDArray[np.float64], ring: NDArray[np.int_], sector: NDArray[np
         profile = np.array([np.median(values) for values in light if values.size])
         if profile.size:
             rises[number] = np.max(profile - np.minimum.accumulate(profile))
-    return float(np.sort(rises)[-_ROUND])
+    return float(np.sort(rises)[-_RISING_SECTORS])
