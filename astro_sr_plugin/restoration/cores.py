@@ -24,7 +24,7 @@ PSFSource = NDArray[np.float32] | Callable[[float, float], NDArray[np.float32]]
 """PSF on the pixels of the plane, odd sides, sum 1 or less; or what gives it at a place."""
 
 _Part = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]
-"""Pixels (row, column), what takes their place, and what is put aside."""
+"""Pixels (row, column), the light that replaces them, and the recorded light in excess of it."""
 
 _MOST_PIXELS = 200_000
 """Saturated pixels of a plane above which no star is fitted: the level must be wrong, and the time
@@ -61,15 +61,15 @@ class Cores:
     rows, columns : ndarray of int
         The pixels, rows in ascending order.
     values : ndarray of float32
-        Light that is sharpened in their place, in noise sigma.
-    aside : ndarray of float32
-        Recorded light that is not: it is added again afterwards.
+        Light that replaces them before the filter, in noise sigma.
+    excess : ndarray of float32
+        Recorded light less these values; it is added again after the filter.
     """
 
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
     values: NDArray[np.float32]
-    aside: NDArray[np.float32]
+    excess: NDArray[np.float32]
 
     def fill(
         self,
@@ -86,14 +86,14 @@ class Cores:
         values[place] = self.values[near][inside]
         saturated[place] = False
 
-    def give_back(self, result: NDArray[np.float32], first_row: int, scale: int) -> None:
-        """Add the light that was put aside to whole rows of the result, in place."""
+    def add_excess(self, result: NDArray[np.float32], first_row: int, scale: int) -> None:
+        """Add the excess to whole rows of the result, in place."""
         shape = len(result) // scale, result.shape[1] // scale
         near = slice(*np.searchsorted(self.rows, (first_row - 1, first_row + shape[0] + 1)))
         if near.start == near.stop:
             return
         light = np.zeros((shape[0] + 2, shape[1]), np.float32)
-        light[self.rows[near] - first_row + 1, self.columns[near]] = self.aside[near]
+        light[self.rows[near] - first_row + 1, self.columns[near]] = self.excess[near]
         finer = torch.nn.functional.interpolate(
             torch.from_numpy(light)[None, None], scale_factor=scale, mode="bilinear"
         )
@@ -159,10 +159,10 @@ def fit_cores(
             parts.append(part)
     if not parts:
         return None
-    pixels, values, aside = (np.concatenate([part[k] for part in parts]) for k in range(3))
+    pixels, values, excess = (np.concatenate([part[k] for part in parts]) for k in range(3))
     # Places of two blobs that lie close together belong to the first.
     _, first = np.unique(pixels, axis=0, return_index=True)
-    return Cores(pixels[first, 0], pixels[first, 1], values[first], aside[first])
+    return Cores(pixels[first, 0], pixels[first, 1], values[first], excess[first])
 
 
 def _connected(places: NDArray[np.int64]) -> Iterable[NDArray[np.int64]]:

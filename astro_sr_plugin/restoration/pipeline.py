@@ -153,7 +153,7 @@ def _predict(
         if errors is not None:
             errors[first_row : first_row + len(strip)] = deviation[0]
         if seen.cores is not None:
-            seen.cores.give_back(strip, rows[0], job.scale)
+            seen.cores.add_excess(strip, rows[0], job.scale)
         ledger.count_output(first_row, strip, source.saturated(*rows, job.scale))
         sink[first_row : first_row + len(strip)] = strip
         for array in (sink, source.plane):

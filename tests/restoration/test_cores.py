@@ -43,11 +43,11 @@ def clipped(clean, seed=1):
 
 def recorded_again(cores, image):
     light = np.zeros(image.shape, np.float32)
-    light[cores.rows, cores.columns] = cores.values + cores.aside
+    light[cores.rows, cores.columns] = cores.values + cores.excess
     return light
 
 
-def test_the_core_of_a_star_is_told_by_its_wings():
+def test_the_core_of_a_star_is_fitted_to_its_wings():
     clean = 60_000 * moffat(80.3, 71.8)
     image, saturated = clipped(clean)
     assert saturated.sum() > 15
@@ -55,10 +55,10 @@ def test_the_core_of_a_star_is_told_by_its_wings():
     assert isinstance(cores, Cores)
     assert len(cores.rows) == saturated.sum()
     np.testing.assert_allclose(cores.values, clean[cores.rows, cores.columns], rtol=0.06)
-    assert np.all(cores.aside >= 0)
+    assert np.all(cores.excess >= 0)
 
 
-def test_a_bleeding_column_is_put_aside():
+def test_a_bleeding_column_is_kept_as_excess():
     clean = 60_000 * moffat(80.0, 80.0)
     image, saturated = clipped(clean)
     image[62:99, 80] = LIMIT
@@ -66,8 +66,8 @@ def test_a_bleeding_column_is_put_aside():
     cores = fit_cores(window_of(image, saturated), image.shape, PSF, FWHM)
     assert cores is not None
     end = (cores.rows == 64) & (cores.columns == 80)
-    assert cores.aside[end] == pytest.approx(LIMIT, rel=0.1)
-    above = cores.aside > 0
+    assert cores.excess[end] == pytest.approx(LIMIT, rel=0.1)
+    above = cores.excess > 0
     np.testing.assert_allclose(recorded_again(cores, image)[saturated][:1], LIMIT, rtol=1e-5)
     assert above.sum() > 20
 
@@ -78,7 +78,7 @@ def test_what_no_star_explains_stays_as_recorded():
     cores = fit_cores(window_of(image, saturated), image.shape, PSF, FWHM)
     assert cores is not None
     place = cores.rows, cores.columns
-    np.testing.assert_allclose(cores.values + cores.aside, image[place], rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(cores.values + cores.excess, image[place], rtol=1e-5, atol=1e-3)
     assert cores.values.max() < 0.8 * LIMIT
     assert np.isin(np.flatnonzero(saturated), np.ravel_multi_index(place, image.shape)).all()
 
@@ -89,7 +89,7 @@ def test_an_image_without_saturation_has_no_cores():
 
 
 @pytest.mark.parametrize("scale", [1, 2])
-def test_light_put_aside_comes_back_whole(scale):
+def test_the_excess_is_added_whole(scale):
     cores = Cores(
         np.array([0, 7, 8, 8]),
         np.array([3, 5, 5, 9]),
@@ -97,10 +97,10 @@ def test_light_put_aside_comes_back_whole(scale):
         np.array([8.0, 4.0, 2.0, 1.0], np.float32),
     )
     whole = np.zeros((16 * scale, 12 * scale), np.float32)
-    cores.give_back(whole, 0, scale)
+    cores.add_excess(whole, 0, scale)
     parts = np.zeros_like(whole)
     for first in (0, 8):
-        cores.give_back(parts[first * scale : (first + 8) * scale], first, scale)
+        cores.add_excess(parts[first * scale : (first + 8) * scale], first, scale)
     np.testing.assert_array_equal(parts, whole)
     # All but the star at the very edge of the frame, of whose light a part is mirrored.
     assert whole[4 * scale :].sum() / scale**2 == pytest.approx(7.0, rel=1e-6)

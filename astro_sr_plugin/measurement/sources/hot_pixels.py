@@ -85,10 +85,10 @@ def find_hot_pixels(
         light = values[row, column]
         place = np.stack([row + low, column], axis=1)
         found.append((place, light, recorded[row, column] - light))
-    pixels, light, aside = (np.concatenate([part[k] for part in found]) for k in range(3))
+    pixels, light, excess = (np.concatenate([part[k] for part in found]) for k in range(3))
     if not 0 < len(pixels) <= _MOST_PIXELS * shape[0] * shape[1]:
         return None
-    return pixels, light, aside
+    return pixels, light, excess
 
 
 def _mean_of_neighbours(
