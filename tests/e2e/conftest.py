@@ -79,7 +79,8 @@ def siril(tmp_path_factory: pytest.TempPathFactory) -> Siril:
     command.parent.mkdir()
     # The command of another environment: that of the host, which lies under /host in the root.
     source = Path(astro_sr_plugin.__file__).parents[1]
-    call = f"env PYTHONPATH={source} {sys.executable} -m astro_sr_plugin"
+    threads = os.environ.get("OMP_NUM_THREADS", "1")
+    call = f"env PYTHONPATH={source} OMP_NUM_THREADS={threads} {sys.executable} -m astro_sr_plugin"
     command.write_text(f'#!/bin/sh\nexec chroot /host {call} "$@"\n')
     command.chmod(0o755)
     folder = work / ".siril" / "scripts"
