@@ -60,6 +60,24 @@ class Audit:
     bright_residual : tuple of float
         Root mean square of the residual over the light, where that is above 30 sigma; NaN if it is
         nowhere.
+
+    Examples
+    --------
+    A star that the input does not show is found:
+
+    >>> import numpy as np
+    >>> import astro_sr_plugin as asr
+    >>> rng = np.random.default_rng(0)
+    >>> y, x = np.mgrid[:160, :160]
+    >>> def star(u, v):
+    ...     return 500 * np.exp(-((x - u) ** 2 + (y - v) ** 2) / 4.5)
+    >>> truth = 100 + sum(star(i + rng.random(), j + rng.random()) for i in range(20, 150, 40)
+    ...                   for j in range(20, 150, 40))
+    >>> found = asr.audit(truth + rng.normal(0, 2, truth.shape), truth + star(80, 80))
+    >>> found.passed, len(found.spurious)
+    (False, 1)
+    >>> round(found.spurious[0].x), round(found.spurious[0].y)
+    (80, 80)
     """
 
     spurious: tuple[Source, ...]

@@ -42,6 +42,15 @@ class Comparison:
         The stars, brightest first.
     pair : ImagePair
         The images and the measurement of the first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import astro_sr_plugin as asr
+    >>> sky = np.random.default_rng(0).normal(100.0, 2.0, (64, 64))
+    >>> found = asr.compare(sky, sky + 10.0)
+    >>> round(found.flux_ratio, 3), found.n_stars, len(found.to_table())
+    (1.1, 0, 0)
     """
 
     scale: int

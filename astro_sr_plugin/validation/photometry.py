@@ -36,6 +36,13 @@ class StarPhotometry(NamedTuple):
     fwhm_before, fwhm_after : float
         Twice the half-flux radius on the input and on the result as it is, in pixels of the input;
         NaN if not asked for.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> star = asr.StarPhotometry(0, 31.5, 40.2, 1000.0, 1100.0, -0.103, 3.1, 2.2)
+    >>> star.fwhm_after / star.fwhm_before < 1
+    True
     """
 
     plane: int

@@ -63,6 +63,13 @@ class Source(NamedTuple):
         signal-to-noise ratio of the matched filter in the input. Of a split star: by how much two
         stars instead of one improve chi-square. Of a star with rings: the rise of the light around
         it, in noise sigma of a pixel.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> source = asr.Source("spurious", 0, 31.5, 40.2, 7.0, 0.4)
+    >>> source.supported < 3 < 5 < source.shown
+    True
     """
 
     kind: Kind
