@@ -173,7 +173,7 @@ def _state(
         return FrameResult(source, target, "skipped")
     if overwrite:
         return FrameResult(source, target, "pending")
-    return FrameResult(source, target, "failed", f"{trouble}; give --overwrite to replace it")
+    return FrameResult(source, target, "failed", f"{trouble}; overwrite=True replaces it")
 
 
 def _finish(

@@ -19,6 +19,7 @@ from astro_sr_plugin.cli.options import (
     hdu_argument,
     psf_argument,
 )
+from astro_sr_plugin.cli.wording import in_options
 from astro_sr_plugin.exceptions import InputError
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def _batch(args: argparse.Namespace, console: Console) -> int:
     def notify(result: FrameResult, done: int, total: int) -> None:
         if result.status in ("done", "failed"):
             console.close()
-            console.say(f"[{done}/{total}] {_sentence(result)}")
+            console.say(f"[{done}/{total}] {console.translate(_sentence(result))}")
         if show is not None:
             show(done, total)
 
@@ -235,18 +236,22 @@ def _batch(args: argparse.Namespace, console: Console) -> int:
     )
     record = summary.to_dict()
     for result in record["results"]:
+        if "error" in result:
+            result["error"] = console.translate(result["error"])
         if "steps" in result:
             result["steps"] = [
                 {FIGURES[key]: value for key, value in step.items() if key in FIGURES}
                 for step in result["steps"]
             ]
     console.record(**record)
-    console.say(f"\n{summary.to_text()}")
+    lines = summary.to_text().splitlines()
+    console.say("\n".join(["", *(in_options(line, vars(args)) for line in lines)]))
     if not summary.failed:
         return 0
     first = summary.failed[0]
     told = f"{len(summary.failed)} of {len(summary.frames)} images failed"
-    print(f"astro-sr: error: {told}; {first.input.name}: {first.message}", file=sys.stderr)
+    reason = console.translate(first.message)
+    print(f"astro-sr: error: {told}; {first.input.name}: {reason}", file=sys.stderr)
     return EXIT_SOME_FAILED
 
 

@@ -139,13 +139,17 @@ class Console:
         if not (self.quiet or self.json_output):
             self._print(text)
 
+    def translate(self, text: str) -> str:
+        """Return a message of the package as one line in the words of the command."""
+        return in_options(" ".join(text.split()), self._options)
+
     def record(self, **figures: Any) -> None:
         """Keep a result for the JSON object that `finish` prints."""
         self._records.append(figures)
 
     def warn(self, text: str) -> None:
         """Print a warning as one line on stderr, each text once."""
-        text = in_options(" ".join(text.split()), self._options)
+        text = self.translate(text)
         if text in self._warned:
             return
         self._warned.append(text)
@@ -156,7 +160,7 @@ class Console:
     def error(self, text: str, exit_code: int) -> None:
         """Print an error as one line on stderr, and as the JSON object if that was asked for."""
         self.close()
-        text = in_options(" ".join(text.split()), self._options)
+        text = self.translate(text)
         self._complain(f"astro-sr: error: {text}")
         self.fail(text, exit_code)
 

@@ -10,6 +10,9 @@ __all__ = ["in_options"]
 # A keyword and its value: a tuple, a text in quotes, or a word up to a mark that ends it.
 _KEYWORD = re.compile(r"\b([a-z]+(?:_[a-z]+)*)=(\([^)]*\)|'[^']*'|[^\s,;:()]+)")
 
+_OPTIONS = {"pattern": "cfa_pattern", "method": "debayer", "suffix": "format"}
+"""Options whose names are not those of the keywords, which commands of other functions have too."""
+
 
 def in_options(text: str, options: Collection[str]) -> str:
     """Write keywords of Python functions in a message as options of a command.
@@ -29,7 +32,8 @@ def in_options(text: str, options: Collection[str]) -> str:
     """
 
     def replace(found: re.Match[str]) -> str:
-        name, value = found.groups()
+        keyword, value = found.groups()
+        name = keyword if keyword in options else _OPTIONS.get(keyword, "")
         if name not in options:
             return found.group()
         option = f"--{name.replace('_', '-')}"

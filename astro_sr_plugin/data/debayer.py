@@ -99,8 +99,8 @@ def _filters_of(parts: Unpacked, pattern: str | None) -> ColorFilterArray:
         cfa = find_cfa(parts.meta, parts.data.shape)
     if cfa is None or not cfa.pattern:
         msg = (
-            "the header does not say which pixels are red, green and blue; give pattern "
-            "(--cfa-pattern), such as 'RGGB'"
+            "the header does not say which pixels are red, green and blue; give them by "
+            "pattern='RGGB'"
         )
         raise InputError(msg)
     if not cfa.is_rgb:

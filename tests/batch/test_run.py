@@ -99,7 +99,7 @@ def test_damaged_and_foreign_files_are_not_taken_for_done(lights: Path, done: Pa
     summary = asr.run_batch(lights, done, ["denoise"])
     assert statuses(summary) == ["failed", "failed", "skipped"]
     assert "damaged" in summary.frames[0].message
-    assert "--overwrite" in summary.frames[0].message
+    assert "overwrite=True" in summary.frames[0].message
     assert foreign.read_text() == "my notes"
     assert statuses(asr.run_batch(lights, done, ["denoise"], overwrite=True)) == [
         "done",

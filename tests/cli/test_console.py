@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 import re
@@ -16,6 +17,7 @@ from astropy.io import fits
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.cli.console import Console
+from astro_sr_plugin.cli.program import build_parser
 from astro_sr_plugin.cli.wording import in_options
 from astro_sr_plugin.exceptions import AstroSRWarning, UnchangedWarning
 
@@ -37,6 +39,51 @@ OPTIONS = {"psf", "target_fwhm", "auto_scale", "model", "uncertainty", "scale"}
 )
 def test_keywords_become_options(text: str, expected: str) -> None:
     assert in_options(text, OPTIONS) == expected
+
+
+def messages() -> list[str]:
+    """Return the texts of the package that name keywords; what is filled in reads 0."""
+    found = []
+    for path in Path(asr.__file__).parent.rglob("*.py"):
+        if {"cli", "report", "training", "simulation"} & set(path.parts):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            if not isinstance(node, ast.JoinedStr | ast.Constant) or id(node) in docstrings:
+                continue
+            text = "".join(str(p.value) if isinstance(p, ast.Constant) else "0" for p in parts)
+            if " " in text and "\n" not in text and re.search(r"\b[a-z_]+=[^\s\"]", text):
+                found.append(text)
+    return found
+
+
+PYTHON_ONLY = {"shape"}
+"""Keywords in messages of functions that no command calls with them."""
+
+
+def test_every_keyword_in_a_message_is_an_option_of_a_command() -> None:
+    commands = next(a for a in build_parser()._actions if isinstance(a.choices, dict)).choices
+    options = {action.dest for command in commands.values() for action in command._actions}
+    texts = messages()
+    assert len(texts) > 30
+    left = [in_options(text, options) for text in texts]
+    unknown = {
+        name
+        for text in left
+        for name in re.findall(r"\b([a-z]+(?:_[a-z]+)*)=[^\s\"]", text)
+        if name not in PYTHON_ONLY
+    }
+    assert unknown == set()
+    assert not [text for text in left if re.search(r"--[a-z-]+ True\b", text)]
+
+
+def test_keywords_of_other_names_become_their_options() -> None:
+    options = {"cfa_pattern", "debayer", "hdu"}
+    assert in_options("give it by pattern='RGGB'", options) == "give it by --cfa-pattern 'RGGB'"
+    assert in_options("use method='bilinear'", options) == "use --debayer 'bilinear'"
+    assert in_options("use method='bilinear'", {"hdu"}) == "use method='bilinear'"
 
 
 def test_a_warning_is_shown_once_and_stands_in_the_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -174,7 +174,7 @@ class FitsFile:
         if isinstance(wanted, tuple):
             wanted = ",".join(map(str, wanted))
         if str(wanted).strip().lower() == "all":
-            msg = "hdu='all' is for astro_sr_plugin.map_images; one image is read here"
+            msg = "hdu='all' stands for every image of a file, where one is read; give its number"
             raise ImageReadError(msg)
         text = str(wanted).strip().upper()
         name, _, version = (part.strip() for part in text.partition(","))

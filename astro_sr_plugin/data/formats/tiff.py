@@ -72,9 +72,7 @@ def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CC
         with _silent() as remarks, tifffile.TiffFile(path) as file:
             source, note = _choose(path, file, hdu)
             if hdu is None and any("invalid page offset" in remark for remark in remarks):
-                reason = (
-                    "a page of it is missing, as in truncated files; hdu= (--hdu) reads another"
-                )
+                reason = "a page of it is missing, as in truncated files; hdu=N reads another"
                 raise _error(path, reason)
             _check_segments(path, source)
             stored = source.asarray()
