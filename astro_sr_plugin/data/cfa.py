@@ -39,15 +39,17 @@ CFA_KEYWORDS = (
 )
 # Letters of filters: red, green, blue, cyan, magenta, yellow, emerald, white.
 _FILTERS = set("RGBCMYEW")
+# Side of the pattern by the number of its filters: Bayer and X-Trans.
 _SIDES = {4: 2, 36: 6}
 # Differences of the mean sky of the filters, in standard deviations of one pixel. A raw frame of
 # the night sky has 0.4 to 5 of them, a frame of one filter below 0.05.
-_LEAST_STEP = 0.05
+_FAINT_STEP = 0.05
 _CLEAR_STEP = 0.3
 # A step counts from this many times its own standard error.
 _SIGNIFICANT = 6.0
 # The middle of the image, up to this side in pixels, is looked at.
 _MIDDLE = 1200
+# Standard deviation of a Gaussian over its median absolute deviation, 1 / Phi^-1(3/4).
 _MAD_TO_SIGMA = 1.4826
 
 
@@ -179,7 +181,7 @@ def has_mosaic_steps(data: NDArray, cfa: ColorFilterArray) -> bool:
         return True
     means, errors, sigma = _steps(data, side)
     reach = float(means.max() - means.min())
-    return reach > max(_LEAST_STEP * sigma, _SIGNIFICANT * float(errors.max()), 0.0)
+    return reach > max(_FAINT_STEP * sigma, _SIGNIFICANT * float(errors.max()), 0.0)
 
 
 def looks_like_mosaic(data: NDArray) -> bool:
@@ -210,7 +212,7 @@ def looks_like_mosaic(data: NDArray) -> bool:
     significant = _SIGNIFICANT * float(errors.max())
     return bool(
         diagonals > max(_CLEAR_STEP * sigma, significant)
-        and red_and_blue > max(_LEAST_STEP * sigma, significant)
+        and red_and_blue > max(_FAINT_STEP * sigma, significant)
         and green < red_and_blue / 4
     )
 

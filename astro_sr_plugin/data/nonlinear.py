@@ -28,7 +28,7 @@ __all__ = ["find_curved_unit", "is_asinh_compressed", "undo_asinh"]
 _POGSON = 2.5 * np.log10(np.e)
 # Above this stored value the light would be more than 1e16 times BSOFTEN: the pixels are linear
 # already, and the keywords a remainder.
-_MOST_ASINH = 40.0
+_HIGHEST_ASINH = 40.0
 _CURVED_UNITS = re.compile(
     r"\b(mag|mags|magnitudes?|dex|db|decibels?|luptitudes?)\b|\b(log|log10|ln|sqrt|asinh|arcsinh)\b"
     r"|\*\*\s*\(?\s*(0?\.5|1/2)\)?|\^\s*\(?\s*(0?\.5|1/2)\)?",
@@ -53,7 +53,7 @@ def is_asinh_compressed(meta: Mapping[str, Any], data: NDArray) -> bool:
     """
     if _asinh_constants(meta) is None:
         return False
-    return not any(np.any(np.abs(strip) > _MOST_ASINH) for strip in iter_strips(data))
+    return not any(np.any(np.abs(strip) > _HIGHEST_ASINH) for strip in iter_strips(data))
 
 
 def undo_asinh(image: CCDData, source: str) -> CCDData:

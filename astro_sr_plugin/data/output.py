@@ -172,7 +172,7 @@ def write_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # numpy tells of a short write in words only: "100 requested and 40 written".
+        # numpy reports a short write in words only: "100 requested and 40 written".
         short = error.errno is None and "requested and" in str(error)
         if short or error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
             reason = "there is not enough room on the disk"

@@ -47,7 +47,7 @@ def add_keywords(
 ) -> Header:
     """Note a step of work in a header.
 
-    The keywords tell about the last step: those of an earlier one that this one has no value for
+    The keywords describe the last step: those of an earlier one that this one has no value for
     are removed. HISTORY grows with every step and holds everything.
 
     Parameters

@@ -23,7 +23,8 @@ _WORDS = re.compile(
 )
 _OWN = "astro_sr_plugin"
 # About this many pixels make the histogram, from at least so many rows.
-_SAMPLE, _FEWEST_ROWS = 400_000, 64
+_SAMPLE, _SAMPLE_ROWS = 400_000, 64
+# Standard deviation of a Gaussian over its median absolute deviation, 1 / Phi^-1(3/4).
 _MAD_TO_SIGMA = 1.4826
 # A stretch puts the sky at 0.1 to 0.4 of the range, and its noise is then so large a part of the
 # range that little is left above: 3 to 12 sigma after a midtones transfer function, up to 35 after
@@ -37,8 +38,9 @@ _LIKELY_SIGMAS = 35.0
 _LOWEST_FLOAT, _HIGHEST_FLOAT = -0.6, 1.6
 # Percentiles that are inside of it, whatever bad pixels are outside.
 _TAILS = (0.1, 99.9)
-# Part of the range that the brightest pixel reaches.
-_LEAST_TOP = 0.5
+# Part of the range that the brightest pixel of a stretched image reaches at least.
+_BRIGHTEST_PIXEL = 0.5
+# Top of the range of integers that programs for display write.
 _INTEGER_TOPS = {"uint8": 255.0, "uint16": 65535.0}
 
 
@@ -89,7 +91,7 @@ def _sample(data: NDArray) -> NDArray[np.float64]:
     """Give finite pixels from whole rows, so that little of a mapped file is read."""
     # Green of colour images, the first plane of cubes.
     plane = data if data.ndim == 2 else data[1 if len(data) == 3 else 0]
-    step = max(1, min(len(plane) // _FEWEST_ROWS, plane.size // _SAMPLE))
+    step = max(1, min(len(plane) // _SAMPLE_ROWS, plane.size // _SAMPLE))
     sample = plane[::step].astype(np.float64)
     found: NDArray[np.float64] = sample[np.isfinite(sample)]
     return found
@@ -102,7 +104,9 @@ def _histogram_sign(meta: Mapping[str, Any], data: NDArray) -> str:
         return ""
     low, high, brightest = np.percentile(sample, (*_TAILS, 100.0))
     top = _INTEGER_TOPS.get(_stored_type(meta, data), 1.0)
-    if low < _LOWEST_FLOAT * top or high > _HIGHEST_FLOAT * top or brightest < _LEAST_TOP * top:
+    if low < _LOWEST_FLOAT * top or high > _HIGHEST_FLOAT * top:
+        return ""
+    if brightest < _BRIGHTEST_PIXEL * top:
         return ""
     sky = float(np.median(sample))
     sigma = _MAD_TO_SIGMA * float(np.median(np.abs(sample - sky)))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 __all__ = ["iter_rows", "iter_strips", "release"]
 
+# Bytes of a strip: large enough for NumPy to be fast, small beside any memory.
 _STRIP_BYTES = 16 * 2**20
 # Reclaims clean pages and keeps changed ones (Linux 5.4 and later); Python has no name for it yet.
 _MADV_PAGEOUT = 21

@@ -36,7 +36,7 @@ def scale_wcs_header(header: Header, scale: float, *, shape: Sequence[int] | Non
 
     CD, PC with CDELT, CROTA, SIP and TPV forms keep their form, in all 27 coordinate systems a
     header can hold; so do the plate solutions of DSS. Pixel sizes, physical coordinates (LTV, LTM)
-    and image sections follow. XBINNING and YBINNING tell about the camera and stay.
+    and image sections follow. XBINNING and YBINNING describe the camera and stay.
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ _OPTIONAL_TEXTS = re.compile(
     r"|PLTDECSN|WAT\d_\d{1,3}|D2IMEXT|WCSDVARR"
 )
 # The largest order of a SIP polynomial, and more axes than any image has.
-_MOST = 9
+_HIGHEST_COUNT = 9
 # What astropy and wcslib raise on coordinates that make no sense.
 _INVALID = (
     WcsError,
@@ -72,6 +72,7 @@ _INVALID = (
     AssertionError,
     MemoryError,
 )
+# Distance, in pixels, up to which two sets of coordinates are the same: keywords have 14 digits.
 _AGREEMENT_PIXELS = 1e-6
 
 
@@ -99,7 +100,7 @@ def read_wcs(
     -------
     astropy.wcs.WCS or None
         Two-dimensional; None without coordinates, with invalid ones, or where the plane is not the
-        sky (a warning tells about invalid ones).
+        sky (a warning names the reason where they are invalid).
     """
     if not any(re.fullmatch(r"CTYPE\d+|AMDX1", key) for key in header):
         return None
@@ -250,9 +251,9 @@ def _checked(header: Header) -> tuple[Header, str]:
             allowed = "a text"
         elif _COUNTS.fullmatch(keyword):
             value = _as_number(value)
-            right = value is not None and value == int(value) and 0 <= value <= _MOST
+            right = value is not None and value == int(value) and 0 <= value <= _HIGHEST_COUNT
             value = int(value) if right and value is not None else value
-            allowed = f"a whole number up to {_MOST}"
+            allowed = f"a whole number up to {_HIGHEST_COUNT}"
         elif _NUMBERS.fullmatch(keyword) or _OPTIONAL_NUMBERS.fullmatch(keyword):
             value = _as_number(value)
             right = value is not None

@@ -147,7 +147,7 @@ class Verb:
     beside : str
         Ending of the file that appears beside the image: ``"stars"`` gives ``m31_stars.fit``.
     beside_flag : str
-        How ``astro-sr`` is told of that file, if it is not its output.
+        Option of ``astro-sr`` for that file, if it is not its output.
     network : bool
         Whether a network works, which may be chosen, and where it runs.
     whole : bool

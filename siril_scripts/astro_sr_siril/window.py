@@ -74,7 +74,7 @@ class Worker(QThread):
         self._work = work
 
     def run(self) -> None:
-        """Do the work; every end is told by a signal."""
+        """Do the work; every end emits a signal."""
         try:
             self.done.emit(self._work(self.moved.emit))
         except CancelledError:
@@ -86,7 +86,7 @@ class Worker(QThread):
 
 
 class Picture(QLabel):
-    """A square picture with a caption under it; clicks are told in parts of its size."""
+    """A square picture with a caption under it; clicks are given in parts of its size."""
 
     clicked = pyqtSignal(float, float)
 

@@ -44,6 +44,18 @@ def list_images(path: str | os.PathLike[str]) -> dict[int, str]:
     ------
     ImageReadError
         If it is no FITS file.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> import astro_sr_plugin as asr
+    >>> source = f"{mkdtemp()}/camera.fits"
+    >>> chips = [fits.ImageHDU(np.ones((8, 9)), name=name) for name in ("CHIP1", "CHIP2")]
+    >>> fits.HDUList([fits.PrimaryHDU(), *chips]).writeto(source)
+    >>> asr.list_images(source)
+    {1: 'CHIP1', 2: 'CHIP2'}
     """
     path = Path(path)
     with read_errors(path), unpacked(path) as stream, quiet():
@@ -86,6 +98,22 @@ def map_images(
         If the source cannot be read or holds no image.
     OutputError
         If the target cannot be written.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> import astro_sr_plugin as asr
+    >>> source, target = f"{mkdtemp()}/camera.fits", f"{mkdtemp()}/halved.fits"
+    >>> chips = [fits.ImageHDU(np.ones((8, 9)), name=name) for name in ("CHIP1", "CHIP2")]
+    >>> fits.HDUList([fits.PrimaryHDU(), *chips]).writeto(source)
+    >>> def halve(image):
+    ...     return image.divide(2, handle_meta="first_found")
+    >>> list(asr.map_images(halve, source, target))
+    ['CHIP1', 'CHIP2']
+    >>> float(fits.getdata(target, "CHIP2").mean())
+    0.5
     """
     source, target = Path(source), Path(target)
     if target.suffix.lower() not in output.PLAIN_FITS:

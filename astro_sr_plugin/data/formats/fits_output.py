@@ -30,9 +30,11 @@ from astro_sr_plugin.exceptions import InputError, OutputError
 
 __all__ = ["FitsStream", "append_image", "create_fits", "write"]
 
+# Bytes of a FITS block (standard 4.0, section 3.1).
 _BLOCK = 2880
 # float64 holds all whole numbers up to here.
 _LARGEST_WHOLE = 2**53
+# Bytes copied at a time.
 _CHUNK = 16 * 2**20
 _PACKERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 

@@ -17,20 +17,22 @@ __all__ = ["FACTOR_KEYWORD", "PixelCoding", "choose_coding", "read_factor", "sto
 #: Keyword of integer TIFF and XISF files whose numbers are the pixel values times a factor.
 FACTOR_KEYWORD = "ASRFACT"
 
+# BZERO and the stored type of integers that FITS has not (standard 4.0, section 5.2.5).
 _FITS_ZERO = {"int8": -(2**7), "uint16": 2**15, "uint32": 2**31}
 _FITS_STORAGE = {"int8": "uint8", "uint16": "int16", "uint32": "int32"}
 _OFFERED = ("uint8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64")
+# Bits of the mantissa of float32: whole numbers up to 2**24 are exact.
 _FLOAT32_BITS = 24
 # Scales and values that float32 holds in full precision lie well inside of this range.
 _FLOAT32_RANGE = (1e-30, 1e30)
 # Steps that the central part of the values has to cover; with fewer, rounding to integers would
 # leave 3 bits or less of the sky and of everything faint.
-_FEWEST_STEPS = 8
+_CENTRAL_STEPS = 8
 _CENTRAL_PERCENTILES = (0.5, 99.5)
 # About this many pixels give the percentiles.
 _SAMPLE = 1_000_000
 # Compressed FITS holds no longer integers, and 32 bits are finer than any measurement.
-_MOST_BITS = 32
+_FINEST_BITS = 32
 
 
 @dataclass(frozen=True)
@@ -316,7 +318,7 @@ def _needs_finer_steps(coding: PixelCoding, data: NDArray) -> bool:
         # Without whole steps of the zero point, beside which small values would vanish.
         steps = (sample - np.fmod(coding.zero, coding.scale)) / coding.scale
         low, high = np.percentile(steps, _CENTRAL_PERCENTILES)
-        if high - low >= _FEWEST_STEPS:
+        if high - low >= _CENTRAL_STEPS:
             return False
         # Whole numbers that went through a scaling in float32 are whole to about four digits.
         return bool(np.any(np.abs(steps - np.rint(steps)) > 1e-3 * min(1.0, high - low)))
@@ -333,7 +335,7 @@ def _with_finer_steps(coding: PixelCoding, data: NDArray, name: str, *, fits: bo
     choices: list[PixelCoding] = []
     if fits:
         # The lowest number is left for BLANK.
-        reach = 2 ** (_MOST_BITS - 1)
+        reach = 2 ** (_FINEST_BITS - 1)
         bottom, top = max(info.min, -reach) + 1, min(info.max, reach - 1)
         ranges = [(0.0, 1.0)] if low >= 0 and high <= 1 else []
         for first, last in (*ranges, (low, high if high > low else low + (abs(low) or 1.0))):
@@ -342,7 +344,7 @@ def _with_finer_steps(coding: PixelCoding, data: NDArray, name: str, *, fits: bo
     elif max(info.min, -1) <= low and high <= 1:
         choices.append(replace(coding, scale=1.0 / info.max))
     extent = high - low or abs(low)
-    choices = [fine for fine in choices if extent >= _FEWEST_STEPS * fine.scale]
+    choices = [fine for fine in choices if extent >= _CENTRAL_STEPS * fine.scale]
     if not choices:
         msg = (
             f"dtype={name!r} would leave only a few values of the image, which runs from "

@@ -53,7 +53,7 @@ class FileFormat:
     suffixes : tuple of str
         Endings of file names, in small letters.
     magic : tuple of bytes
-        How files begin; compressed FITS files are told by the compression.
+        How files begin; compressed FITS files by the bytes of the compression.
     read : callable
         ``read(path, hdu=, memmap=) -> CCDData``.
     write : callable
@@ -67,6 +67,7 @@ class FileFormat:
     write: Callable[..., None]
 
 
+# Bytes copied from a pipe at a time.
 _CHUNK = 16 * 2**20
 
 #: The formats, in the order in which they are tried.
@@ -127,8 +128,8 @@ def read_image(
     Parameters
     ----------
     path : str or Path
-        FITS (also ``.fz .gz .bz2 .xz``), XISF or TIFF; told by the content, not by the name. A pipe
-        (``/dev/stdin``, a named pipe) is read once, to its end.
+        FITS (also ``.fz .gz .bz2 .xz``), XISF or TIFF, by the content of the file and not by
+        its name. A pipe (``/dev/stdin``, a named pipe) is read once, to its end.
     hdu : int, str or (str, int), optional
         Number or name (``"SCI"``, ``"SCI,2"``, ``("SCI", 2)``) of the HDU, of the XISF image or of
         the TIFF page; by default the first one that holds an image.
@@ -151,6 +152,16 @@ def read_image(
     ------
     ImageReadError
         If the file is missing, damaged, truncated or holds no such image.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> import numpy as np
+    >>> import astro_sr_plugin as asr
+    >>> path = asr.write_image(np.ones((20, 30)), f"{mkdtemp()}/image.fits")
+    >>> image = asr.read_image(path)
+    >>> image.shape, image.unit
+    ((20, 30), Unit("adu"))
     """
     path = Path(path)
     try:
@@ -251,6 +262,19 @@ def write_image(
         `dtype`; nothing is ever clipped.
     OutputError
         If the file cannot be written, or exists already.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> import numpy as np
+    >>> import astro_sr_plugin as asr
+    >>> path = asr.write_image(np.ones((20, 30), np.float32), f"{mkdtemp()}/image.xisf")
+    >>> asr.read_image(path).data.dtype.name
+    'float32'
+    >>> asr.write_image(np.zeros((20, 30)), path)
+    Traceback (most recent call last):
+    ...
+    astro_sr_plugin.exceptions.OutputError: cannot write ...image.xisf: it exists already; ...
     """
     form, suffix = _format_of(Path(path))
     data, mask, uncertainty, unit, wcs, meta = _parts(image)
@@ -266,7 +290,7 @@ def write_image(
     original = isinstance(dtype, str) and dtype == "original"
     coding = choose_coding(name, data, header, original=original, fits=form.name == "FITS")
     store_unit(header, unit)
-    if mask is not None and _told_by_blank(mask, data, coding):
+    if mask is not None and _is_blank(mask, data, coding):
         mask = None
     header = store_wcs(header, wcs, data.shape)
     # XISF and TIFF have no extensions.
@@ -308,7 +332,7 @@ def _parts(
     raise InputError(msg)
 
 
-def _told_by_blank(mask: NDArray, data: NDArray, coding: PixelCoding) -> bool:
+def _is_blank(mask: NDArray, data: NDArray, coding: PixelCoding) -> bool:
     """Whether the mask says no more than BLANK does."""
     if not np.any(mask):
         return coding.blank is not None

@@ -14,6 +14,7 @@ from tifffile import EXTRASAMPLE, PHOTOMETRIC
 
 __all__ = ["SampleTags", "find_full_size", "has_linear_profile", "split_samples"]
 
+# Numbers of tags (TIFF 6.0, TIFF/EP and DNG 1.7).
 _ORIENTATION, _PROFILE = 274, 34675
 _CFA_SIZE, _CFA_PATTERN, _LINEARIZATION, _ACTIVE_AREA = 33421, 33422, 50712, 50829
 _TAGS = (_ORIENTATION, _PROFILE, _CFA_SIZE, _CFA_PATTERN, _LINEARIZATION, _ACTIVE_AREA)
@@ -38,7 +39,7 @@ _ORIENTATIONS = {
     7: "transposed and turned by 180 degrees",
     8: "turned by 270 degrees",
 }
-# Departure of a tone curve from a straight line, as a fraction of its range, that is none.
+# A tone curve that departs less from a straight line, as a fraction of its range, is one.
 _STRAIGHT = 0.01
 
 
@@ -79,13 +80,13 @@ class SampleTags:
     @property
     def extras(self) -> tuple[int, ...]:
         """Kinds of the samples after those of the colours."""
-        told = tuple(int(kind) for kind in self.page.extrasamples or ())
+        tagged = tuple(int(kind) for kind in self.page.extrasamples or ())
         colours = _COLOURS.get(self.page.photometric, 3)
         found = int(self.page.samplesperpixel)
         # Two grey samples or four of RGB without the tag: the last one is of unknown kind.
-        if not told and colours is not None and found == colours + 1:
+        if not tagged and colours is not None and found == colours + 1:
             return (int(EXTRASAMPLE.UNSPECIFIED),)
-        return told
+        return tagged
 
     def plain(self, stored: NDArray) -> NDArray:
         """Undo the table of a camera, and turn images whose zero is white to zero as black.
