@@ -50,7 +50,7 @@ def test_own_stretches_are_refused_after_every_format(tmp_path):
 @pytest.mark.parametrize("name", STRETCHES)
 @pytest.mark.parametrize("stored", ["float", "uint16", "uint8"])
 def test_stretches_without_a_word_show_in_the_pixels(tmp_path, name, stored):
-    shown = apply_stretch(field(), name).data
+    shown = apply_stretch(field(), name)
     if stored != "float":
         top = np.iinfo(stored).max
         shown = np.rint(np.clip(shown, 0, 1) * top).astype(stored)
