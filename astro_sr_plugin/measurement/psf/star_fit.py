@@ -14,8 +14,9 @@ _PHOTON_VARIANCE = 0.1
 """Variance of a pixel per unit of its light, in noise of the sky: a typical photon noise."""
 _PSF_ERROR = 0.03
 """Error of the PSF in a pixel, relative to the light there."""
-_MOST_CONDITION = 1e12
-"""Condition number of the normal equations from which float64 leaves no digit of the result."""
+_LARGEST_CONDITION = 1e12
+"""Condition number of the normal equations above which the pixels do not determine the
+star: float64 leaves four digits there."""
 
 
 class SplinePSF:
@@ -107,7 +108,11 @@ def fit_star(
     normal = (basis * weight) @ basis.T
     if 0 < sky_error < np.inf:
         normal[-1, -1] += sky_error**-2
-    if not np.linalg.cond(normal) < _MOST_CONDITION:
+    # Of scaled terms, so that the unit of the flux does not matter.
+    scale = np.sqrt(np.diag(normal))
+    if not (scale > 0).all():
+        return None
+    if not np.linalg.cond(normal / np.outer(scale, scale)) < _LARGEST_CONDITION:
         return None
     solution = np.linalg.solve(normal, (basis * weight) @ data)
     if sky_error > 0:
