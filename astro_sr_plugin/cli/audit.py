@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import astro_sr_plugin as asr
-from astro_sr_plugin.cli.options import Commands, add_command, check_inputs, hdu_argument
+from astro_sr_plugin.cli.options import Commands, add_command, add_hdu_options, check_inputs
 
 if TYPE_CHECKING:
     from astro_sr_plugin.cli.console import Console
@@ -35,19 +35,7 @@ def add_commands(commands: Commands) -> None:
     )
     parser.add_argument("before", metavar="BEFORE", type=Path, help="image file, linear")
     parser.add_argument("after", metavar="AFTER", type=Path, help="result, may be larger")
-    parser.add_argument(
-        "--hdu",
-        type=hdu_argument,
-        metavar="N|NAME",
-        help="FITS extension of BEFORE (default: the first that holds an image)",
-    )
-    parser.add_argument(
-        "--after-hdu",
-        type=hdu_argument,
-        metavar="N|NAME",
-        help="FITS extension of AFTER, such as of a result of --hdu all (default: the first that "
-        "holds an image)",
-    )
+    add_hdu_options(parser)
     parser.add_argument(
         "--target-fwhm",
         type=float,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import astro_sr_plugin as asr
-from astro_sr_plugin.cli.options import Commands, add_command, check_inputs, hdu_argument
+from astro_sr_plugin.cli.options import Commands, add_command, add_hdu_options, check_inputs
 from astro_sr_plugin.data.output import check_place
 from astro_sr_plugin.exceptions import OutputError
 
@@ -41,7 +41,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("before", metavar="BEFORE", type=Path, help="image file")
     parser.add_argument("after", metavar="AFTER", type=Path, help="image file, may be larger")
     group = parser.add_argument_group("files")
-    group.add_argument("--hdu", type=hdu_argument, metavar="N|NAME", help="FITS extension to read")
+    add_hdu_options(group)
     group.add_argument(
         "-o",
         "--output",
@@ -87,7 +87,8 @@ def _compare(args: argparse.Namespace, console: Console) -> None:
     check_inputs([args.before, args.after])
     for output in outputs:
         check_place(output, overwrite=args.overwrite)
-    before, after = (asr.read_image(path, hdu=args.hdu) for path in (args.before, args.after))
+    before = asr.read_image(args.before, hdu=args.hdu)
+    after = asr.read_image(args.after, hdu=args.after_hdu)
     from astro_sr_plugin.report.page import write_before_after_html
     from astro_sr_plugin.report.picture import write_before_after_png
 

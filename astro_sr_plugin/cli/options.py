@@ -18,6 +18,7 @@ __all__ = [
     "DTYPES",
     "Commands",
     "add_command",
+    "add_hdu_options",
     "add_image_options",
     "add_model_options",
     "add_pixel_options",
@@ -150,6 +151,23 @@ def add_pixel_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="use an image as it is that the command is not for: a mosaic, magnitudes, a "
         "stretched image, one that was denoised or sharpened before",
+    )
+
+
+def add_hdu_options(group: argparse._ActionsContainer) -> None:
+    """Add ``--hdu --after-hdu``, for commands that compare two files."""
+    group.add_argument(
+        "--hdu",
+        type=hdu_argument,
+        metavar="N|NAME",
+        help="FITS extension of BEFORE (default: the first that holds an image)",
+    )
+    group.add_argument(
+        "--after-hdu",
+        type=hdu_argument,
+        metavar="N|NAME",
+        help="FITS extension of AFTER, such as of a result of --hdu all (default: the first that "
+        "holds an image)",
     )
 
 

@@ -70,3 +70,18 @@ def test_what_cannot_be_checked(stack: str, astro_sr: Callable[..., Any]) -> Non
     assert mixed.code == 2
     assert "--stars is 0.5" in mixed.err
     assert not Path("half.fits").exists()
+
+
+def test_each_file_has_an_extension_of_its_own(stack: str, astro_sr: Callable[..., Any]) -> None:
+    pixels = fits.getdata(stack)
+    other = fits.ImageHDU(np.zeros((20, 20), np.float32), name="OTHER")
+    hdus = [fits.PrimaryHDU(), other, fits.ImageHDU(pixels, name="SCI")]
+    fits.HDUList(hdus).writeto("mef.fits")
+    words = ("--hdu", "SCI", "--json")
+    for after, more in ((stack, ()), ("mef.fits", ("--after-hdu", 2))):
+        found = json.loads(astro_sr("audit", "mef.fits", after, *words, *more).out)
+        assert found["audit"]["flux_ratio"] == pytest.approx(1)
+    assert astro_sr("compare", "mef.fits", stack, "--hdu", "SCI", "-o", "a.png").code == 0
+    refused = astro_sr("audit", stack, "mef.fits")
+    assert refused.code == 2
+    assert "shape" in refused.err
