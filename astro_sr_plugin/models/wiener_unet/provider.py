@@ -11,6 +11,7 @@ from astro_sr_plugin.models.checkpoint import load_network, read_card
 from astro_sr_plugin.models.classical.interpolated import InterpolatedModel, describe_doubled
 from astro_sr_plugin.models.spec import Entry, ModelSpec
 from astro_sr_plugin.models.wiener_unet.network import NetworkModel
+from astro_sr_plugin.models.wiener_unet.self_ensemble import ORIENTATIONS
 from astro_sr_plugin.tasks import TASKS
 
 __all__ = ["ERRORS", "WEIGHTS", "HouseNetworks"]
@@ -22,12 +23,10 @@ ERRORS = WEIGHTS / "errors"
 """Folder of the networks that estimate uncertainties; each has the name of its model."""
 
 _SUFFIX = ".safetensors"
-_ORIENTATIONS = 8
-"""All ways to turn and mirror an image."""
 
 
 class HouseNetworks:
-    """Each network in up to four forms: as it is, averaged over orientations, and both doubled."""
+    """Each network in up to four forms: plain, as a self-ensemble, and both at twice the scale."""
 
     def entries(self) -> list[Entry]:
         """Return the shipped models: those that were trained first, what follows from them after.
@@ -73,9 +72,7 @@ def _forms(card: Path) -> Iterator[Entry]:
     yield plain
     if "averaged" not in spec.variants:
         return
-    text = (
-        f"{spec.description} Mean over {_ORIENTATIONS} orientations of the image: better, slower."
-    )
+    text = f"{spec.description} Self-ensemble of {ORIENTATIONS} orientations: better, slower."
     averaged_spec = replace(spec, name=spec.variants["averaged"], description=text, default=False)
     averaged = Entry(averaged_spec, partial(_load_averaged, weights, errors, averaged_spec))
     yield averaged
@@ -99,4 +96,4 @@ def _load(weights: Path, errors: Path) -> NetworkModel:
 
 
 def _load_averaged(weights: Path, errors: Path, spec: ModelSpec) -> NetworkModel:
-    return replace(_load(weights, errors), spec=spec, orientations=_ORIENTATIONS)
+    return replace(_load(weights, errors), spec=spec, orientations=ORIENTATIONS)

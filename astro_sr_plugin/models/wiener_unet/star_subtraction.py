@@ -1,0 +1,71 @@
+"""Subtract the stars that the star-removal network found from the observed image."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["subtract_stars"]
+
+_STAR_FLOOR = 0.15
+"""Difference of the two predictions, in sigma, below which it is mostly no star: the networks
+differ by about that much on empty sky."""
+_POWER_BOX = 5
+"""Side of the box in pixels in which the power of the residuals is taken."""
+_MAX_RESIDUAL = 3.0
+"""Largest residual left under starlight, in sigma, as the noise of the sky rarely exceeds it."""
+_HIDDEN = (10.0, 30.0)
+"""Starlight, in sigma, from which, and above which altogether, the sky behind it is hidden."""
+_MEDIAN_RADIUS = 2
+"""The median of ``5 x 5`` pixels spans more than two cells of 2 x 2 pixels of the network."""
+
+
+def subtract_stars(observed: Tensor, clean: Tensor, starless: Tensor) -> Tensor:
+    """Subtract the stars from an observed image and keep its noise.
+
+    Where there is starlight, the residuals that the prediction does not explain (photon noise, a
+    saturated core) are scaled down to the noise of the sky.
+
+    Parameters
+    ----------
+    observed : Tensor
+        Shape ``(B, 1, H, W)``, in noise sigma.
+    clean, starless : Tensor
+        The predictions of the network with and without stars, of the same shape.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(B, 1, H, W)``. The outermost 4 pixels depend on what lies beyond.
+    """
+    light = clean - starless
+    hidden = ((light - _HIDDEN[0]) / (_HIDDEN[1] - _HIDDEN[0])).clamp(0.0, 1.0)
+    starless = _replace_outliers(starless, hidden)
+    light = clean - starless
+    stars = light**3 / (light**2 + _STAR_FLOOR**2)
+    residual = observed - stars - starless
+    power = functional.avg_pool2d(
+        residual**2, _POWER_BOX, stride=1, padding=_POWER_BOX // 2, count_include_pad=False
+    )
+    scaled = (residual / power.clamp_min(1.0).sqrt()).clamp(-_MAX_RESIDUAL, _MAX_RESIDUAL)
+    weight = stars**2 / (1 + stars**2)
+    return starless + torch.lerp(residual, scaled, weight)
+
+
+def _replace_outliers(image: Tensor, weight: Tensor) -> Tensor:
+    """Mix each pixel with the median of the 5 x 5 around it, where ``weight`` is above 0.
+
+    Behind saturated cores, one pixel of each cell of the network can be far off: around simulated
+    saturated stars with halos, the median lowers the worst error from 133 to 8 sigma.
+    """
+    batch, channel, row, column = torch.nonzero(weight, as_tuple=True)
+    if not len(row):
+        return image
+    r = _MEDIAN_RADIUS
+    wide = functional.pad(image, (r, r, r, r), mode="replicate")
+    offsets = [(dy, dx) for dy in range(2 * r + 1) for dx in range(2 * r + 1)]
+    near = [wide[batch, channel, row + dy, column + dx] for dy, dx in offsets]
+    median = torch.stack(near).median(dim=0).values
+    place = batch, channel, row, column
+    return image.index_put(place, torch.lerp(image[place], median, weight[place]))
