@@ -14,7 +14,7 @@ from astro_sr_plugin.inference.predictor import Predictor
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.models.spec import Conditions, Model
 from astro_sr_plugin.restoration.conditions import make_conditions, target_image
-from astro_sr_plugin.restoration.flux import BLOCK, FluxLedger
+from astro_sr_plugin.restoration.flux import BLOCK, FluxCorrection
 from astro_sr_plugin.restoration.frame import Frame
 from astro_sr_plugin.restoration.plane import ROWS, NormalisedPlane, enlarge, finer_level
 
@@ -116,15 +116,13 @@ def restore_plane(
     target_psf = conditions.psf
     if job.target_fwhm is not None:
         target_psf = target_image(job.target_fwhm, job.scale)
-    ledger = FluxLedger(
-        source.shape, job.scale, conditions.psf, target_psf, conditions.noise_correlation
-    )
+    correction = FluxCorrection(source.shape, job.scale, conditions.psf, target_psf)
     for first, last in row_blocks(source.shape[0]):
-        ledger.count_input(first, *source.read(first, last, 0, source.shape[1], mirrored=False))
-    _predict(source, job, conditions, sink, ledger, errors=errors, strips=strips)
-    ledger.close()
+        correction.add_input(first, *source.read(first, last, 0, source.shape[1], mirrored=False))
+    _predict(source, job, conditions, sink, correction, errors=errors, strips=strips)
+    correction.solve()
     for first, last in row_blocks(source.shape[0], job.scale):
-        _denormalise(source, job, ledger, (first, last), sink, errors)
+        _denormalise(source, job, correction, (first, last), sink, errors)
 
 
 def _predict(
@@ -132,7 +130,7 @@ def _predict(
     job: Job,
     conditions: Conditions,
     sink: NDArray,
-    ledger: FluxLedger,
+    correction: FluxCorrection,
     *,
     errors: NDArray | None,
     strips: Strips | None,
@@ -154,7 +152,7 @@ def _predict(
             errors[first_row : first_row + len(strip)] = deviation[0]
         if seen.cores is not None:
             seen.cores.add_excess(strip, rows[0], job.scale)
-        ledger.count_output(first_row, strip, source.saturated(*rows, job.scale))
+        correction.add_output(first_row, strip, source.saturated(*rows, job.scale))
         sink[first_row : first_row + len(strip)] = strip
         for array in (sink, source.plane):
             release(array)
@@ -163,7 +161,7 @@ def _predict(
 def _denormalise(
     source: NormalisedPlane,
     job: Job,
-    ledger: FluxLedger,
+    correction: FluxCorrection,
     rows: tuple[int, int],
     sink: NDArray,
     errors: NDArray | None,
@@ -176,8 +174,8 @@ def _denormalise(
     if job.keep_flux:
         saturated = source.saturated(first, last, scale)
         if saturated is not None:
-            values = values * np.where(saturated, ledger.core_factor(out.start, out.stop), 1)
-        values = values + ledger.correction(out.start, out.stop)
+            values = values * np.where(saturated, correction.core_factor(out.start, out.stop), 1)
+        values = values + correction.correction(out.start, out.stop)
     noise = source.noise(first, last, 0, source.shape[1], scale)
     result = values.astype(np.float64)
     result *= noise

@@ -17,7 +17,7 @@ from unittest.mock import patch
 import numpy as np
 
 from astro_sr_plugin.models.wiener_unet.flux import FluxStep
-from astro_sr_plugin.restoration.flux import FluxLedger
+from astro_sr_plugin.restoration.flux import FluxCorrection
 from benchmarks.arguments import add_options, one_of
 from benchmarks.figures.evaluation import evaluate_outputs
 from benchmarks.figures.results import made_with, say, write_results
@@ -45,14 +45,14 @@ _STEP_COLUMNS = {
 
 _WITHOUT_SCALING = patch.object(FluxStep, "correct", lambda self, result, *_: result)
 _WITHOUT_BALANCE = patch.object(
-    FluxLedger,
+    FluxCorrection,
     "correction",
     lambda self, first, last: np.zeros((last - first, self.shape[1] * self.scale), np.float32),
 )
 STEPS = {
     "as shipped": (),
-    "sources not scaled to the data": (_WITHOUT_SCALING,),
-    "large scales not put back": (_WITHOUT_BALANCE,),
+    "no flux step of the sources": (_WITHOUT_SCALING,),
+    "no correction at large scales": (_WITHOUT_BALANCE,),
     "neither": (_WITHOUT_SCALING, _WITHOUT_BALANCE),
 }
 """What is left out after the network."""

@@ -131,7 +131,7 @@ def test_strength_goes_from_the_noise_of_the_input_to_the_error_of_the_result(sc
 
 
 def test_models_without_it_say_so(scene):
-    with pytest.raises(ModelError, match="tells no uncertainty"):
+    with pytest.raises(ModelError, match="estimates no uncertainty"):
         asr.deconvolve(scene[1], model="wiener", uncertainty=True)
 
 
