@@ -230,7 +230,9 @@ def _batch(args: argparse.Namespace, console: Console) -> int:
         overwrite=args.overwrite,
         jobs=args.jobs,
         scheduler=args.scheduler,
-        runtime=asr.Runtime(device=args.device, tile_size=args.tile_size, progress=tiles),
+        runtime=asr.Runtime(
+            device=args.device, tile_size=args.tile_size, progress=tiles, reuse_memory=True
+        ),
         notify=notify,
         dry_run=args.dry_run,
     )

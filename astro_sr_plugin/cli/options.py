@@ -224,6 +224,7 @@ def make_runtime(args: argparse.Namespace, console: Console) -> Runtime:
         tile_size=args.tile_size,
         overlap=args.overlap,
         progress=console.progress(),
+        reuse_memory=True,
     )
 
 

@@ -1,4 +1,4 @@
-"""Keep the memory of one tile for the next."""
+"""Keep the memory of one tile for the next, by settings of the GNU C library."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from collections.abc import Iterator
 
 __all__ = ["reuse_memory"]
 
-# Of malloc.h of the GNU C library.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
+"""Parameters of mallopt, as malloc.h of the GNU C library numbers them."""
+_NEVER_TRIM = 2**31 - 1
+"""Free bytes at the end of the heap from which they are given back: the largest int."""
+_DEFAULT_MMAP_MAX = 65536
+"""Number of blocks that may be memory-mapped, as malloc(3) gives it."""
+_LARGE_MMAP_THRESHOLD, _LARGE_TRIM_THRESHOLD = 2**25, 2**26
+"""Bytes where the library's own adjustment ends up in a process that uses large arrays."""
 
 
 @contextlib.contextmanager
@@ -18,7 +24,8 @@ def reuse_memory() -> Iterator[None]:
 
     The GNU C library gives blocks of more than 32 MB back to the system when they are freed, and
     the system has to clear the next ones page by page, which costs a third of the time of a tile.
-    Afterwards everything is given back. Other C libraries are left as they are.
+    Afterwards everything is given back. The settings are those of the whole process. Other C
+    libraries are left as they are.
     """
     try:
         library = ctypes.CDLL(None)
@@ -27,12 +34,11 @@ def reuse_memory() -> Iterator[None]:
         yield
         return
     set_option(_MMAP_MAX, 0)
-    set_option(_TRIM_THRESHOLD, 2**31 - 1)
+    set_option(_TRIM_THRESHOLD, _NEVER_TRIM)
     try:
         yield
     finally:
-        # Where the library's own adjustment ends up in a process that uses large arrays.
-        set_option(_MMAP_MAX, 65536)
-        set_option(_MMAP_THRESHOLD, 2**25)
-        set_option(_TRIM_THRESHOLD, 2**26)
+        set_option(_MMAP_MAX, _DEFAULT_MMAP_MAX)
+        set_option(_MMAP_THRESHOLD, _LARGE_MMAP_THRESHOLD)
+        set_option(_TRIM_THRESHOLD, _LARGE_TRIM_THRESHOLD)
         trim(0)

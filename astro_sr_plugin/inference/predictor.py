@@ -1,7 +1,8 @@
-"""The one door between arrays and models: an image in, strips of the restored image out."""
+"""Run a model over an image in tiles: NumPy arrays in, strips of the restored image out."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from astro_sr_plugin.exceptions import AstroSRWarning, InputError, OutOfMemoryError
+from astro_sr_plugin.exceptions import AstroSRWarning, InputError, ModelError, OutOfMemoryError
 from astro_sr_plugin.inference.allocation import reuse_memory
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.inference.tiling import Tile, make_tiles
@@ -26,9 +27,16 @@ ReadRegion = Callable[[int, int, int, int], tuple[NDArray[np.float32], NDArray[n
 beyond the edges of the image."""
 
 _REGION = {"cpu": 1800, "cuda": 2048, "mps": 1024}
-"""Side of the region read for one tile, halo included, that each kind of device handles well."""
+"""Side in input pixels of the region read for one tile, halo included, for each kind of device:
+about 2 GB of memory on CPUs."""
 
+_FINER_REGION = 0.75
+"""That side of models of a finer grid over the one of others: they hold up to 4 times the pixels
+in their last layers only."""
+_MIN_DEFAULT_TILE = 256
+"""Least side of a tile that is chosen without a request, in input pixels."""
 _SMALLEST_TILE = 64
+"""Side of a tile in input pixels below which running out of memory is final."""
 
 
 def choose_device(device: str) -> str:
@@ -69,7 +77,8 @@ class Predictor:
     """A model with the conditions of one image and the settings of the run.
 
     The result does not depend on tile size, overlap or device beyond float rounding. Where memory
-    runs out, tiles become smaller, and at last the CPU takes over; the user is told once.
+    runs out, tiles become smaller, and at last the CPU takes over, each with a warning. A model of
+    ``tiling="whole"`` gets the whole image as one tile, whatever the settings.
 
     Attributes
     ----------
@@ -108,10 +117,12 @@ class Predictor:
         Raises
         ------
         OutOfMemoryError
-            If even a small tile on the CPU does not fit.
+            If even a small tile on the CPU does not fit, or the whole image where a model needs it.
+        ModelError
+            If ``read`` gives, or the model returns, another number of planes than it declares.
         """
         device, tile_size, done = choose_device(self.runtime.device), self.runtime.tile_size, 0
-        with reuse_memory():
+        with reuse_memory() if self.runtime.reuse_memory else contextlib.nullcontext():
             while done < shape[0]:
                 try:
                     for first, last, strip in self._strips(read, shape, device, tile_size, done):
@@ -126,7 +137,7 @@ class Predictor:
         self, shape: tuple[int, int], device: str, tile_size: int | None
     ) -> tuple[str, int | None]:
         size = self._tiles(shape, device, tile_size)[0].height
-        if size > _SMALLEST_TILE:
+        if size > _SMALLEST_TILE and self.model.spec.tiling != "whole":
             smaller = max(_SMALLEST_TILE, size // 2)
             text = f"memory of {device} ran out: going on with tiles of {smaller} pixels"
             warnings.warn(text, AstroSRWarning, stacklevel=3)
@@ -142,15 +153,21 @@ class Predictor:
     def _tiles(
         self, shape: tuple[int, int], device: str, tile_size: int | None, done: int = 0
     ) -> list[Tile]:
-        multiple = self.model.spec.multiple_of
+        spec = self.model.spec
         halo = max(self.model.halo(self.conditions), self.runtime.overlap or 0)
-        if tile_size is None:
+        if spec.tiling == "whole":
+            tile_size = max(shape)
+        elif tile_size is None:
             region = _REGION[device.split(":")[0]]
-            if self.model.spec.scale > 1:
-                region = 3 * region // 4
-            tile_size = max(256, region - 2 * halo)
+            if spec.scale > 1:
+                region = round(_FINER_REGION * region)
+            tile_size = max(_MIN_DEFAULT_TILE, region - 2 * halo)
         tiles = make_tiles(
-            (shape[0] - done, shape[1]), tile_size=tile_size, halo=halo, multiple_of=multiple
+            (shape[0] - done, shape[1]),
+            tile_size=tile_size,
+            halo=halo,
+            multiple_of=spec.multiple_of,
+            min_size=spec.min_size,
         )
         return [replace(t, y0=t.y0 + done, y1=t.y1 + done) for t in tiles] if done else tiles
 
@@ -181,7 +198,9 @@ class Predictor:
     def _restore_tile(
         self, restore: RestoreTile, read: ReadRegion, tile: Tile, device: str
     ) -> NDArray[np.float32]:
+        spec = self.model.spec
         values, mask = read(*tile.rows, *tile.columns)
+        _check_planes(spec.name, "takes", len(values), (spec.channels_in,))
         extra = tile.halo - self.model.halo(self.conditions)
         inner = slice(extra, -extra or None)
         with torch.inference_mode():
@@ -190,4 +209,13 @@ class Predictor:
                 for a in (values, mask)
             ]
             origin = (tile.rows[0] + extra, tile.columns[0] + extra)
-            return restore(tensors[0], tensors[1], origin)[0].float().cpu().numpy()
+            result = restore(tensors[0], tensors[1], origin)[0].float().cpu().numpy()
+        # With the standard deviation, where the model estimates it.
+        _check_planes(spec.name, "returns", len(result), (spec.channels_out, 2 * spec.channels_out))
+        return result
+
+
+def _check_planes(name: str, verb: str, planes: int, declared: tuple[int, ...]) -> None:
+    if planes not in declared:
+        msg = f"model {name!r} {verb} {planes} planes here; it declares {declared[0]}"
+        raise ModelError(msg)

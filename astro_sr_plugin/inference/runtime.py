@@ -30,6 +30,11 @@ class Runtime:
         needs.
     progress : callable, optional
         Called as ``progress(done, total)`` with the numbers of tiles.
+    reuse_memory : bool
+        Whether memory freed after a tile stays in the process until the end of the plane. It saves
+        up to a third of the time on CPUs, with the GNU C library only, and changes a setting of the
+        whole process meanwhile: the command line uses it, a program with other work may not want
+        to.
 
     Raises
     ------
@@ -42,6 +47,7 @@ class Runtime:
     tile_size: int | None = None
     overlap: int | None = None
     progress: Callable[[int, int], None] | None = None
+    reuse_memory: bool = False
 
     def __post_init__(self) -> None:
         if self.device.split(":")[0] not in DEVICES:

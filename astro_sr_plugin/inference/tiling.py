@@ -49,7 +49,7 @@ def _round_up(value: int, multiple: int) -> int:
 
 
 def make_tiles(
-    shape: tuple[int, int], *, tile_size: int, halo: int, multiple_of: int
+    shape: tuple[int, int], *, tile_size: int, halo: int, multiple_of: int, min_size: int = 1
 ) -> list[Tile]:
     """Cover a plane with tiles, row by row.
 
@@ -64,6 +64,8 @@ def make_tiles(
     multiple_of : int
         Origins and sizes are multiples of this, so that a pixel keeps its place in the grids of a
         network that works at lower resolutions, whatever the tiles.
+    min_size : int
+        Least side of a tile with its halo; the tiles of small planes reach beyond them.
 
     Returns
     -------
@@ -74,7 +76,7 @@ def make_tiles(
     spans = []
     for length in shape:
         count = max(1, -(-length // max(1, tile_size)))
-        size = _round_up(-(-length // count), multiple_of)
+        size = _round_up(max(-(-length // count), min_size - 2 * halo), multiple_of)
         spans.append([(start, min(start + size, length), size) for start in range(0, length, size)])
     return [
         Tile(y0, y1, x0, x1, height, width, halo)

@@ -32,6 +32,12 @@ __all__ = [
 ]
 
 _DECLARED = ("name", "task", "description", "architecture", "scale", "halo", "license")
+"""Fields that every card and every weights file has."""
+_OPTIONAL = (
+    *("channels_in", "channels_out", "domain", "needs_psf", "tiling", "min_size", "stochastic"),
+    *("multiple_of", "finest_target", "default", "has_errors", "options", "figures", "variants"),
+)
+"""Fields that a card may have; their defaults are those of `ModelSpec`."""
 
 
 def file_digest(path: Path) -> str:
@@ -53,11 +59,7 @@ def read_card(path: Path) -> ModelSpec:
             **{key: card[key] for key in _DECLARED},
             fwhm_range=(float(card["fwhm_range"][0]), float(card["fwhm_range"][1])),
             sha256=card["sha256"],
-            options=card.get("options", {}),
-            figures=card.get("figures", {}),
-            default=card.get("default", False),
-            has_errors=card.get("has_errors", False),
-            variants=card.get("variants", {}),
+            **{key: card[key] for key in _OPTIONAL if key in card},
         )
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         msg = f"model card {str(path)!r} cannot be read ({error}); install the package again"

@@ -82,7 +82,8 @@ def load_model(model: ModelLike, task: str | None = None, scale: int | None = No
     Raises
     ------
     ModelError
-        If there is no such model, it is for another task or scale, or its file is damaged.
+        If there is no such model, it is for another task or scale, its file is damaged, or it
+        declares what the verbs cannot run.
 
     Examples
     --------
@@ -102,8 +103,31 @@ def load_model(model: ModelLike, task: str | None = None, scale: int | None = No
         wanted = task if scale is None else f"{task} (scale {scale})"
         msg = f"model={name!r} is for {is_for}, not for {wanted}"
         raise ModelError(msg)
+    _check_runnable(fitting[0].spec)
     _log.info("model %s for %s", fitting[0].spec.name, fitting[0].spec.task)
     return fitting[0].load()
+
+
+def _check_runnable(spec: ModelSpec) -> None:
+    """Refuse a model that the verbs cannot run as it declares.
+
+    Raises
+    ------
+    ModelError
+        If it takes or returns several planes, works on stretched images, or is stochastic.
+    """
+    for wanted, reason in (
+        (spec.channels_in == 1, f"takes {spec.channels_in} planes at once"),
+        (spec.channels_out == 1, f"returns {spec.channels_out} planes"),
+        (spec.domain == "noise-sigma", f"works on images of domain {spec.domain!r}"),
+        (not spec.stochastic, "gives another result in every run"),
+    ):
+        if not wanted:
+            msg = (
+                f"model={spec.name!r} {reason}; the verbs run models of one plane in units of the "
+                "noise (domain 'noise-sigma') whose results are repeatable"
+            )
+            raise ModelError(msg)
 
 
 def with_errors(model: Model) -> Model:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicSpline
 from torch import Tensor
+
+from astro_sr_plugin.exceptions import ModelError
+from astro_sr_plugin.tasks import TASKS
 
 __all__ = [
     "Conditions",
@@ -23,9 +26,16 @@ __all__ = [
 ]
 
 
+Domain = Literal["noise-sigma", "unit"]
+Tiling = Literal["exact", "overlap", "whole"]
+
+
 @dataclass(frozen=True)
 class ModelSpec:
-    """Declaration of a model.
+    """Declaration of a model: the fields of its card, and what follows from its architecture.
+
+    `load_model` refuses models that the verbs cannot run: those of other planes than one, of
+    another domain than ``"noise-sigma"``, and stochastic ones. `Predictor` honours the rest.
 
     Attributes
     ----------
@@ -40,19 +50,19 @@ class ModelSpec:
     scale : int
         Output pixels per input pixel along each axis.
     channels_in, channels_out : int
-        Planes that it takes at once and gives back; a model of one plane is run on each plane of a
+        Planes that it takes at once and returns; a model of one plane is run on each plane of a
         colour image.
     domain : {"noise-sigma", "unit"}
         What its values mean: the sky at 0 in units of its noise, or a stretched image of 0 to 1.
     needs_psf : bool
         Whether it uses the PSF of the image.
     tiling : {"exact", "overlap", "whole"}
-        Whether tiles with their halo give the result of the whole image to float rounding, nearly
-        so where they overlap, or not at all.
+        Whether tiles with their halo give the result of the whole image to float rounding, give it
+        approximately, or not at all. A model of the last kind is always run on the whole image.
     min_size : int
-        Least side of an input in pixels.
+        Least side in pixels of what it can be given; smaller images are mirrored at their edges.
     stochastic : bool
-        Whether two runs differ.
+        Whether two runs on the same image differ.
     halo : int
         Input pixels around a tile on which its output depends.
     multiple_of : int
@@ -74,8 +84,13 @@ class ModelSpec:
     figures : dict
         Measured figures of the model card.
     variants : dict
-        Names of the models that follow from it: ``"averaged"`` over orientations, ``"doubled"`` to
-        twice its scale, ``"averaged_doubled"``.
+        Names of the models that follow from it: ``"averaged"`` (self-ensemble), ``"doubled"``
+        (interpolated to twice its scale), ``"averaged_doubled"`` (both).
+
+    Raises
+    ------
+    ModelError
+        If a field is out of its range.
     """
 
     name: str
@@ -85,9 +100,9 @@ class ModelSpec:
     scale: int = 1
     channels_in: int = 1
     channels_out: int = 1
-    domain: Literal["noise-sigma", "unit"] = "noise-sigma"
+    domain: Domain = "noise-sigma"
     needs_psf: bool = True
-    tiling: Literal["exact", "overlap", "whole"] = "exact"
+    tiling: Tiling = "exact"
     min_size: int = 1
     stochastic: bool = False
     halo: int = 0
@@ -101,6 +116,34 @@ class ModelSpec:
     options: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
     variants: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("task", tuple(TASKS)),
+            ("domain", get_args(Domain)),
+            ("tiling", get_args(Tiling)),
+        ):
+            if getattr(self, name) not in allowed:
+                msg = (
+                    f"model {self.name!r} declares {name}={getattr(self, name)!r}; allowed are "
+                    f"{', '.join(allowed)}"
+                )
+                raise ModelError(msg)
+        for name, least in (
+            ("scale", 1),
+            ("channels_in", 1),
+            ("channels_out", 1),
+            ("min_size", 1),
+            ("halo", 0),
+            ("multiple_of", 1),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                msg = (
+                    f"model {self.name!r} declares {name}={value!r}; allowed are whole numbers of "
+                    f"{least} or more"
+                )
+                raise ModelError(msg)
 
 
 @dataclass(frozen=True, eq=False)
