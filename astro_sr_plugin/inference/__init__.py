@@ -1,1 +1,1 @@
-"""From one plane of numbers to another through a model, in tiles that leave no trace."""
+"""Run models over images in tiles whose result equals that of the whole image."""

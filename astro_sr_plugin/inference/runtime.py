@@ -1,4 +1,4 @@
-"""The knobs of a run: where, in what tiles, and whom to tell."""
+"""Settings of a run of a model: device, precision, tiles, progress."""
 
 from __future__ import annotations
 

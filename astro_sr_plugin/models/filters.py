@@ -11,6 +11,7 @@ from torch.nn import functional
 
 __all__ = [
     "FILTER_RADIUS",
+    "FWHM_PER_SIGMA",
     "WIENER_STRENGTHS",
     "Filters",
     "apply_spectra",
@@ -21,6 +22,9 @@ __all__ = [
     "without_border",
 ]
 
+FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
+"""FWHM of a Gaussian over its standard deviation."""
+
 FILTER_RADIUS = 32
 """Radius of every filter in input pixels."""
 
@@ -28,8 +32,13 @@ WIENER_STRENGTHS = (3e-6, 2e-4, 6e-3, 2e-1)
 """Noise-to-signal ratios at a quarter cycle per pixel, from bright stars to the sky."""
 
 _GRID = 128
+"""Side in pixels of the grid on which filters are made; above twice `FILTER_RADIUS`."""
 _SUBSAMPLES = 4
+"""Samples per pixel along each axis that integrate a profile over the pixel."""
 _AT_ONCE = 4
+"""Filters applied at a time, which limits the memory of their spectra."""
+_TAPER_START = 0.7
+"""Part of `FILTER_RADIUS` from which the taper falls to 0."""
 
 
 def make_moffat_psf(
@@ -105,7 +114,7 @@ def make_wiener_filters(psf: Tensor, target_fwhm: Tensor | None, scale: int = 1)
     if target_fwhm is None:
         wanted = transfer
     else:
-        sigma = target_fwhm / scale / (2 * math.sqrt(2 * math.log(2)))
+        sigma = target_fwhm / scale / FWHM_PER_SIGMA
         wanted = torch.exp(-2 * math.pi**2 * sigma[:, None, None] ** 2 * k2).to(transfer.dtype)
     strengths = torch.tensor(WIENER_STRENGTHS, device=psf.device)[:, None, None]
     power = transfer.abs() ** 2
@@ -123,7 +132,9 @@ def make_wiener_filters(psf: Tensor, target_fwhm: Tensor | None, scale: int = 1)
     kernels = torch.roll(kernels, (r, r), (-2, -1))[..., : 2 * r + 1, : 2 * r + 1]
     place = torch.arange(-r, r + 1, device=psf.device)
     distance = torch.sqrt(place[:, None] ** 2 + place[None, :] ** 2)
-    taper = 0.5 + 0.5 * torch.cos(math.pi * ((distance / r - 0.7) / 0.3).clamp(0, 1))
+    taper = 0.5 + 0.5 * torch.cos(
+        math.pi * ((distance / r - _TAPER_START) / (1 - _TAPER_START)).clamp(0, 1)
+    )
     kernels = kernels * taper
     return kernels / kernels.sum((-2, -1), keepdim=True)
 
@@ -149,8 +160,8 @@ def apply_spectra(image: Tensor, spectra: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        Shape ``(B, N, H, W)``. As many of the outermost pixels as the kernels' radius hold the
-        other side's light: cut them off, unless the scene itself is periodic.
+        Shape ``(B, N, H, W)``. As many of the outermost pixels as the kernels' radius hold light
+        of the other side: cut them off, unless the scene itself is periodic.
     """
     spectrum = torch.fft.rfft2(image)
     if torch.is_grad_enabled():
@@ -184,14 +195,14 @@ class Filters:
     def __call__(self, image: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
         """Convolve images of shape ``(B, 1, H, W)`` with all kernels: ``(B, N, H, W)``.
 
-        As many of the outermost pixels as the kernels' radius mean nothing: cut them off. Where in
-        the frame an image lies (``origin``) makes no difference.
+        As many of the outermost pixels as the kernels' radius are not valid: cut them off. The
+        place of the image in the frame (``origin``) makes no difference.
         """
         del origin
         height, width = image.shape[-2:]
         shape = (fft.next_fast_len(height, real=True), fft.next_fast_len(width, real=True))
         if shape != self._shape:
-            # The tiles of a plane are alike: the spectra serve again.
+            # The tiles of a plane have the same size: their spectra are kept.
             self._shape, self._spectra = shape, filter_spectra(self._kernels, shape)
         padded = functional.pad(image, (0, shape[1] - width, 0, shape[0] - height))
         return apply_spectra(padded, self._spectra)[..., :height, :width]
@@ -200,7 +211,7 @@ class Filters:
 def gaussian_kernel(fwhm: float, radius: int, device: str = "cpu") -> Tensor:
     """Point-sampled Gaussian of sum 1, shape ``(2 * radius + 1, 2 * radius + 1)``."""
     place = torch.arange(-radius, radius + 1, device=device, dtype=torch.float32)
-    sigma = fwhm / (2 * math.sqrt(2 * math.log(2)))
+    sigma = fwhm / FWHM_PER_SIGMA
     axis = torch.exp(-0.5 * (place / sigma) ** 2)
     image = axis[:, None] * axis[None, :]
     return image / image.sum()

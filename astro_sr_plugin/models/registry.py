@@ -1,4 +1,4 @@
-"""What models there are, and how to get one: by its name, by its file, or as it is."""
+"""The list of models, and loading one by its name, from its file, or as it is."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ class PSFNodes:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the measurement found about one plane, as the models need it.
+    """The measurement of one plane, as the models need it.
 
     Attributes
     ----------
@@ -220,7 +220,7 @@ class Conditions:
 
 
 class RestoreTile(Protocol):
-    """What restores a tile of an image."""
+    """A function that restores a tile of an image."""
 
     def __call__(
         self, observed: Tensor, mask: Tensor, origin: tuple[int, int] = (0, 0), /
@@ -282,7 +282,7 @@ class Provider(Protocol):
         """Return the models that it has by name."""
 
     def detect(self, path: Path) -> bool:
-        """Tell whether a file is one of its kind."""
+        """Return whether a file is one of its kind."""
 
     def load(self, path: Path) -> list[Entry]:
         """Return the models of a file: one, or one for each scale that it serves for."""

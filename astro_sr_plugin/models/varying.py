@@ -15,9 +15,13 @@ from astro_sr_plugin.models.spec import Conditions, PSFNodes
 __all__ = ["FieldFilters", "interpolate", "prepare_filters", "prepare_kernels"]
 
 _GRID = 128
+"""Side in pixels of the grid of the spectra; above twice the radius of the kernels."""
 _TOLERANCE = 0.02
-_MOST_TERMS = 8
+"""Relative error of a reconvolved kernel at a node, below which no component is added."""
+_MAX_COMPONENTS = 8
+"""Components at most: each costs a Fourier transform of the image."""
 _BLOCK = 512
+"""Side in pixels of the blocks that are filtered at a time."""
 
 
 def prepare_kernels(
@@ -28,7 +32,7 @@ def prepare_kernels(
     Parameters
     ----------
     conditions : Conditions
-        What was measured on the plane.
+        Measured on the plane.
     target_fwhm : float or None
         FWHM of the Gaussian target in output pixels; None keeps the PSF.
     scale : int
@@ -73,10 +77,10 @@ class FieldFilters:
     """Kernels known at nodes of a grid fixed to the frame, smoothly changing between them.
 
     The light of a pixel is spread by the kernel of its own place. The kernels at the nodes are
-    their mean and a few principal components, whose shares follow splines through the nodes: the
-    image times each share is filtered by its component, and all is summed. There are no regions,
-    and so no seams; the kernels' sum of 1 keeps the flux; and what comes out at a pixel does not
-    depend on the tile that it is computed in.
+    their mean and a few principal components, whose coefficients follow splines through the nodes:
+    the image times each coefficient is filtered by its component, and all are summed. There are no
+    regions and no seams, the kernels' sum of 1 conserves the flux, and the value of a pixel does
+    not depend on the tile that it is computed in.
 
     Parameters
     ----------
@@ -96,10 +100,10 @@ class FieldFilters:
         self._radius = groups[0].shape[-1] // 2
         psf = torch.from_numpy(nodes.images.mean(axis=(0, 1))).to(groups[0].device)
         light = filter_spectra(psf, (_GRID, _GRID))
-        self._kernels, shares = zip(
+        self._kernels, coefficients = zip(
             *(_principal(kernels, light) for kernels in groups), strict=True
         )
-        self._shares = torch.cat(shares, dim=1).unflatten(0, nodes.fwhm.shape)
+        self._coefficients = torch.cat(coefficients, dim=1).unflatten(0, nodes.fwhm.shape)
         self._count = sum(kernels.shape[1] for kernels in groups)
         self._shape = (0, 0)
         self._spectra: list[Tensor] = []
@@ -108,7 +112,7 @@ class FieldFilters:
         """Convolve an image of shape ``(B, 1, H, W)`` with all kernels: ``(B, N, H, W)``.
 
         ``origin`` is the row and column of the frame of its first pixel. As many of the outermost
-        pixels as the kernels' radius mean nothing: cut them off.
+        pixels as the kernels' radius are not valid: cut them off.
         """
         r, (height, width) = self._radius, image.shape[-2:]
         steps = _step(height - 2 * r), _step(width - 2 * r)
@@ -129,27 +133,27 @@ class FieldFilters:
 
     def sums(self, shape: tuple[int, int], origin: tuple[int, int]) -> Tensor:
         """Sum of every kernel at every pixel of an image: ``(N, H, W)``."""
-        shares = interpolate(self._shares, self._nodes, shape, origin)
+        coefficients = interpolate(self._coefficients, self._nodes, shape, origin)
         sums, first = [], 0
         for kernels in self._kernels:
             mean, *others = kernels.sum((-2, -1))[..., None, None]
-            for share, other in zip(shares[first:], others, strict=False):
-                mean = mean + share * other
+            for coefficient, other in zip(coefficients[first:], others, strict=False):
+                mean = mean + coefficient * other
             sums.append(mean.expand(-1, *shape))
             first += len(others)
         return torch.cat(sums)
 
     def _filter(self, part: Tensor, origin: tuple[int, int]) -> Tensor:
         size = part.shape[-2], part.shape[-1]
-        shares = interpolate(self._shares, self._nodes, size, origin)
+        coefficients = interpolate(self._coefficients, self._nodes, size, origin)
         whole = torch.fft.rfft2(part, s=self._shape)
-        shared: tuple[Tensor, ...] = ()
-        if len(shares):
-            shared = torch.fft.rfft2(part * shares, s=self._shape).split(1, dim=1)
+        weighted: tuple[Tensor, ...] = ()
+        if len(coefficients):
+            weighted = torch.fft.rfft2(part * coefficients, s=self._shape).split(1, dim=1)
         filtered, first = [], 0
         for mean, *others in self._spectra:
             total = whole * mean
-            for light, other in zip(shared[first:], others, strict=False):
+            for light, other in zip(weighted[first:], others, strict=False):
                 total.addcmul_(light, other[None])
             filtered.append(torch.fft.irfft2(total, s=self._shape))
             first += len(others)
@@ -162,22 +166,22 @@ def _step(length: int) -> int:
 
 
 def _principal(kernels: Tensor, light: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean and the components of a group, and the components' shares at the nodes.
+    """Return the mean and the components of a group, and the components' coefficients at the nodes.
 
-    What counts is what the kernels do to stars, and so the components are those of the kernels
-    convolved with the mean PSF, whose spectrum is ``light``.
+    The components are those of the kernels convolved with the mean PSF, whose spectrum is
+    ``light``: they are the best for filtered stars.
     """
     flat = kernels.double().flatten(1)
     mean = flat.mean(0)
-    seen = filter_spectra(kernels, (_GRID, _GRID)) * light
-    seen = torch.view_as_real(seen).flatten(1).double()
-    size = seen.norm(dim=1)
-    seen = seen - seen.mean(0)
-    vectors = torch.linalg.eigh(seen @ seen.T)[1].flip(1)
+    stars = filter_spectra(kernels, (_GRID, _GRID)) * light
+    stars = torch.view_as_real(stars).flatten(1).double()
+    size = stars.norm(dim=1)
+    stars = stars - stars.mean(0)
+    vectors = torch.linalg.eigh(stars @ stars.T)[1].flip(1)
     count = 0
-    while count < _MOST_TERMS:
+    while count < _MAX_COMPONENTS:
         found = vectors[:, :count]
-        left = (seen - found @ (found.T @ seen)).norm(dim=1)
+        left = (stars - found @ (found.T @ stars)).norm(dim=1)
         if bool((left <= _TOLERANCE * size).all()):
             break
         count += 1

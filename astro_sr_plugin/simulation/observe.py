@@ -35,7 +35,7 @@ class ObservationConfig:
     fwhm, beta, ellipticity : tuple of float
         Moffat parameters of the true PSF.
     fwhm_error : tuple of float
-        Least and greatest relative 1-sigma error of the FWHM that the network is told, drawn
+        Least and greatest relative 1-sigma error of the FWHM that the network is given, drawn
         log-uniformly for each patch; that of beta is six times as large.
     correlated_probability, saturation_probability, spike_probability : float
         How often noise is correlated, bright stars saturate, and stars have diffraction spikes.
@@ -60,7 +60,7 @@ class ObservationConfig:
 
 @dataclass(frozen=True)
 class Observation:
-    """A batch of observed patches, their truth, and what a measurement would say of them.
+    """A batch of observed patches, their truth, and what a measurement would find.
 
     Attributes
     ----------
@@ -171,18 +171,18 @@ def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) ->
         psf = add_spikes(psf, strength, arms, theta, 0.25 * fwhm)
     optics = to_transfer(psf) * pixel_transfer(n, device)
 
-    told_square = fwhm**2
+    width_squared = fwhm**2
     correlation = torch.zeros(batch, device=device)
     amplitude = torch.ones(batch, size, size // 2 + 1, device=device)
     for i in torch.nonzero(draw.chance(config.correlated_probability)).flatten().tolist():
         registration = make_registration(size, OVERSAMPLE, rng)
         optics[i] = optics[i] * registration.signal
         amplitude[i] = registration.noise
-        told_square[i] += 8 * math.log(2) * registration.variance
+        width_squared[i] += 8 * math.log(2) * registration.variance
         correlation[i] = registration.correlation
-    told_fwhm = told_square.sqrt()
+    observed_fwhm = width_squared.sqrt()
 
-    target = _target_fwhm(config, told_fwhm, draw)
+    target = _target_fwhm(config, observed_fwhm, draw)
     fy = torch.fft.fftfreq(n, device=device)[:, None]
     fx = torch.fft.rfftfreq(n, device=device)[None, :]
     # Detector centres lie half a fine pixel beyond every second fine pixel.
@@ -241,16 +241,16 @@ def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) ->
         observed[i] = observed[i][:, rows][:, :, columns]
         mask[i] = torch.where(beyond, -1.0, mask[i][:, rows][:, :, columns])
 
-    unsure = draw.log_uniform(*config.fwhm_error)
-    error = 1 + unsure * draw.normal()
+    psf_error = draw.log_uniform(*config.fwhm_error)
+    error = 1 + psf_error * draw.normal()
     return Observation(
         observed=observed,
         mask=mask,
         truth=truth,
-        fwhm=told_fwhm * error,
-        beta=(beta * torch.exp(6 * unsure * draw.normal())).clamp(1.6, 10.0),
+        fwhm=observed_fwhm * error,
+        beta=(beta * torch.exp(6 * psf_error * draw.normal())).clamp(1.6, 10.0),
         ellipticity=(ellipticity + 0.02 * draw.normal()).clamp(0.0, 0.5),
         theta=theta + 0.05 * draw.normal(),
-        target_fwhm=told_fwhm * error if TASKS[config.task].keeps_psf else target,
+        target_fwhm=observed_fwhm * error if TASKS[config.task].keeps_psf else target,
         noise_correlation=correlation + 0.02 * draw.normal(),
     )

@@ -46,9 +46,13 @@ TASKS = {
 }
 """Arrays of an image that hold the truth and the background of a task, and its scale."""
 
-_BORDER = 8  # input pixels along the edges that are not compared
-_FEWEST = 20_000  # pixels; those of one star are not as many witnesses
-_ROUNDS = 4  # of scaling; a level's factor changes what its neighbours are scaled by
+_BORDER = 8
+"""Input pixels along the edges that are not compared."""
+_MIN_PIXELS = 20_000
+"""Pixels of a level below which it has the factor of the level below; those of one star are not
+independent."""
+_ROUNDS = 4
+"""Iterations: the factor of a level changes the scale of its neighbours."""
 
 
 def pulls_of(
@@ -122,7 +126,7 @@ def factors_of(pulls: NDArray[np.float64], level: NDArray[np.float64]) -> NDArra
         scaled = size / np.interp(place, nodes, factors)
         for k in range(len(LEVELS)):
             here = scaled[nearest == k]
-            if here.size < _FEWEST:
+            if here.size < _MIN_PIXELS:
                 factors[k] = factors[max(k - 1, 0)]
                 continue
             factors[k] *= np.mean(

@@ -14,8 +14,8 @@ from astro_sr_plugin.tasks import TASKS
 
 __all__ = ["TrainConfig", "read_config", "write_config"]
 
-_LEAST_SIZE = 72
-"""The Wiener filters have 65 pixels a side."""
+_MIN_SIZE = 72
+"""Least side of a patch in pixels: the Wiener filters have 65 pixels a side."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class TrainConfig:
             msg = f"task = {self.task!r} is not known; use one of {', '.join(TASKS)}"
             raise InputError(msg)
         size = self.scene_config().size
-        if size < _LEAST_SIZE or size % 8:
-            msg = f"scene size = {size} is not allowed; take a multiple of 8 from {_LEAST_SIZE} on"
+        if size < _MIN_SIZE or size % 8:
+            msg = f"scene size = {size} is not allowed; take a multiple of 8 from {_MIN_SIZE} on"
             raise InputError(msg)
 
     @property

@@ -1,4 +1,4 @@
-"""Training of the small networks that tell the uncertainty of a result."""
+"""Training of the small networks that estimate the uncertainty of a result."""
 
 from __future__ import annotations
 
@@ -37,12 +37,19 @@ QUANTILES = {0.683: 1.0, 0.90: 1.645, 0.95: 1.96}
 """Coverages, and the half widths in standard deviations that hold so much of a normal one."""
 
 _SIZE = 256
+"""Side in input pixels of a simulated patch."""
 _CROP = 160
+"""Side in input pixels of the part of a patch that a step is trained on."""
 _BORDER = 32
+"""Input pixels along the edges of a part that do not count: `ERROR_REACH`."""
 _POOL = 96
+"""Restored patches kept in memory."""
 _BATCH = 4
+"""Patches per step."""
 _SMALL = 1e-4
+"""Noise sigma added to errors and deviations before their logarithm."""
 _BINS = 4000
+"""Pixels of a level of brightness: at most of one patch, at least in all for a factor."""
 _CHECKPOINT = "errors.pt"
 _HELD_OUT = (123_456_789, 987_654_321)
 """What is added to the seed for the skies that calibrate, and for those that measure."""
@@ -74,15 +81,15 @@ class _Examples:
         low, high = (math.log(error) for error in FWHM_ERRORS)
         fwhm_error = math.exp(low + share * (high - low))
         optics = replace(self.optics, fwhm_error=(fwhm_error, fwhm_error), edge_probability=0.0)
-        seen = observe(make_scene(self.scenes, self.rng)[None], optics, self.rng)
-        psf = make_moffat_psf(seen.fwhm, seen.beta, seen.ellipticity, seen.theta)[0]
+        patch = observe(make_scene(self.scenes, self.rng)[None], optics, self.rng)
+        psf = make_moffat_psf(patch.fwhm, patch.beta, patch.ellipticity, patch.theta)[0]
         conditions = Conditions(
             psf=psf.cpu().numpy(),
-            fwhm=float(seen.fwhm),
-            beta=float(seen.beta),
-            ellipticity=float(seen.ellipticity),
-            target_fwhm=float(seen.target_fwhm),
-            noise_correlation=float(seen.noise_correlation),
+            fwhm=float(patch.fwhm),
+            beta=float(patch.beta),
+            ellipticity=float(patch.ellipticity),
+            target_fwhm=float(patch.target_fwhm),
+            noise_correlation=float(patch.noise_correlation),
             fwhm_error=fwhm_error,
         )
         spec = self.model.spec
@@ -92,12 +99,12 @@ class _Examples:
             # Scenes and their noise are periodic: no pixel is lost to the halo.
             observed, mask = (
                 functional.pad(image, (halo,) * 4, mode="circular")
-                for image in (seen.observed, seen.mask)
+                for image in (patch.observed, patch.mask)
             )
             result = self.model.prepare(conditions, self.device, "float32")(observed, mask)
-        truth = seen.truth[:, -1:]
+        truth = patch.truth[:, -1:]
         code = encode_error_conditions(code.to(self.device), fwhm_error)
-        return _Example(result.clone(), seen.observed, seen.mask, truth, code)
+        return _Example(result.clone(), patch.observed, patch.mask, truth, code)
 
 
 def quantile_loss(error: Tensor, predicted: Tensor, weight: Tensor) -> Tensor:
@@ -175,7 +182,7 @@ def train_errors(
     command: str = "",
     log: Callable[[dict[str, float]], None] | None = None,
 ) -> Path | None:
-    """Train, calibrate and write the network that tells the uncertainty of a model.
+    """Train, calibrate and write the network that estimates the uncertainty of a model.
 
     Parameters
     ----------
@@ -301,7 +308,7 @@ def _pulls(net: ErrorNet, examples: _Examples, patches: int) -> tuple[Tensor, Te
             pull = ((one.result - one.truth).abs() / predicted)[inner].flatten()
             level = _level_of(one.result[inner]).flatten()
             for k in range(len(LEVELS)):
-                # No patch may rule a level by itself.
+                # No single patch decides on a level.
                 found = torch.nonzero(level == k).flatten()
                 few = found[torch.randperm(len(found), generator=examples.rng)[:_BINS]]
                 pulls.append(pull[few])

@@ -42,7 +42,7 @@ class TrainState:
 
 
 def restore_batch(net: WienerUNet, batch: Observation, autocast: bool = False) -> Tensor:
-    """Run the network on a simulated batch, told only what a measurement would find.
+    """Run the network on a simulated batch, given only what a measurement would find.
 
     Parameters
     ----------

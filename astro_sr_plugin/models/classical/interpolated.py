@@ -1,4 +1,4 @@
-"""Four times as many pixels: a network that doubles them, and interpolation of its result."""
+"""Scale 4: a network of scale 2, and interpolation of its result to twice the pixels."""
 
 from __future__ import annotations
 
@@ -16,14 +16,21 @@ from astro_sr_plugin.models.spec import Conditions, Model, ModelSpec, RestoreTil
 __all__ = ["DOUBLE_BORDER", "InterpolatedModel", "describe_doubled", "double"]
 
 DOUBLE_BORDER = 16
-"""Input pixels around a pixel that matter to `double`."""
+"""Input pixels around a pixel on which the result of `double` depends: 8 of the sinc, 4 of the
+box, 1 of the subpixels, rounded up to a multiple of 8."""
 
 _RADIUS = 8
+"""Radius of the sinc in input pixels."""
 _KAISER_BETA = 8.0
-_FAINT = 3.0
-_RING = 0.1
-_RING_SHARE = 0.05
+"""Parameter of the Kaiser window: side lobes below 1e-4."""
+_SOFTENING = 3.0
+"""Light in noise sigma where the asinh turns from linear to logarithmic."""
+_MIN_RINGING = 0.1
+"""Difference in noise sigma from the cubic interpolation that is always allowed."""
+_RINGING_FRACTION = 0.05
+"""The same over the light of a pixel, for bright stars."""
 _BOX = 9
+"""Side in input pixels of the box in which the limited light is distributed."""
 _FINEST = 2.0
 """FWHM of the narrowest Gaussian that a grid carries, in its pixels."""
 
@@ -43,11 +50,14 @@ _CUBIC = [-0.0234375, 0.2265625, 0.8671875, -0.0703125, 0.0]
 def double(image: Tensor) -> Tensor:
     """Interpolate a well sampled image to twice as many pixels along each axis.
 
-    Output pixel ``j`` lies at input pixel ``(j + 0.5) / 2 - 0.5``. The kernel is a sinc under a
-    Kaiser window, which keeps what the grid carries but for its very highest frequencies. Where
-    bright stars are barely sampled it would ring: there the result is held near the cubic
-    interpolation of the asinh of the image, in which a star is a parabola. What that takes or gives
-    goes to the light around, so that the sum stays.
+    Output pixel ``j`` lies at input pixel ``(j + 0.5) / 2 - 0.5``. The kernel is a sinc with a
+    Kaiser window, which keeps all but the highest frequencies of the grid. Beside bright, barely
+    sampled stars it would ring: there the result is limited to the neighbourhood of the cubic
+    interpolation of the asinh of the image, in which a star is a parabola. The light that this adds
+    or removes is distributed over the light around, so that the sum is conserved.
+
+    A cubic spline alone costs 0.5 dB on a star cluster and 1.3 dB on an undersampled field at scale
+    4, with pixels 13 and 49 sigma below the sky (1 and 5 here); elsewhere it is equal.
 
     Parameters
     ----------
@@ -65,14 +75,14 @@ def double(image: Tensor) -> Tensor:
     """
     exact = _doubled(image, _SINC)
     spare = _RADIUS - len(_CUBIC) // 2
-    smooth = _FAINT * torch.sinh(
-        _doubled(torch.asinh(without_border(image, spare) / _FAINT), _CUBIC)
+    smooth = _SOFTENING * torch.sinh(
+        _doubled(torch.asinh(without_border(image, spare) / _SOFTENING), _CUBIC)
     )
-    room = _RING + _RING_SHARE * smooth.abs()
+    room = _MIN_RINGING + _RINGING_FRACTION * smooth.abs()
     held = torch.clamp(exact, smooth - room, smooth + room)
     light = held.clamp_min(0.0)
     lost, around = (functional.avg_pool2d(part, 2) for part in (exact - held, light))
-    share = _box(without_border(lost, _BOX // 2) / (_box(around) + _RING))
+    share = _box(without_border(lost, _BOX // 2) / (_box(around) + _MIN_RINGING))
     share = functional.interpolate(share, scale_factor=2, mode="nearest")
     held, light = (without_border(part, 2 * (DOUBLE_BORDER - _RADIUS)) for part in (held, light))
     return torch.addcmul(held, light, share)
@@ -102,8 +112,8 @@ def _box(image: Tensor) -> Tensor:
 class InterpolatedModel:
     """A model of scale 2 whose result is interpolated to scale 4.
 
-    What the model returns has a Gaussian of 2 pixels FWHM or more for its PSF, and is sampled well
-    enough for that: the finer grid shows the same light, resolved no better.
+    The PSF of the result of scale 2 is a Gaussian of 2 pixels FWHM or more, which its grid samples
+    well: the finer grid shows the same light at the same resolution.
 
     Attributes
     ----------
@@ -134,7 +144,7 @@ class InterpolatedModel:
             result, deviation = double(images[:, :1]), images[:, 1:]
             if not deviation.shape[1]:
                 return result
-            # Between pixels whose errors belong together the deviation lies between theirs.
+            # The errors of neighbouring pixels are correlated: theirs are interpolated.
             finer = functional.interpolate(
                 deviation, scale_factor=2, mode="bilinear", align_corners=False
             )

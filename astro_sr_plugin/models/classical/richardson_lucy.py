@@ -14,7 +14,13 @@ from astro_sr_plugin.models.spec import Conditions, ModelSpec, RestoreTile
 __all__ = ["RichardsonLucyModel"]
 
 _PEDESTAL = 10.0
+"""Added before the iterations, in noise sigma: no pixel of the sky is negative."""
 _FLOOR = 1e-3
+"""Least value in the iterations, which divide by them."""
+_GRID = 128
+"""Side in pixels of the grid on which the kernel is made."""
+_MIN_POWER = 1e-3
+"""Power of the target's transfer that limits the division by it."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +76,11 @@ class RichardsonLucyModel:
 
     def _kernel(self, conditions: Conditions) -> Tensor:
         psf = torch.from_numpy(conditions.psf)
-        n = 128
+        n = _GRID
         target = gaussian_kernel(conditions.target_fwhm, psf.shape[0] // 2)
         h = filter_spectra(psf, (n, n))
         t = filter_spectra(target, (n, n))
-        kernel = torch.fft.irfft2(h * t.conj() / (t.abs() ** 2 + 1e-3), s=(n, n))
+        kernel = torch.fft.irfft2(h * t.conj() / (t.abs() ** 2 + _MIN_POWER), s=(n, n))
         r = self._radius(conditions)
         kernel = torch.roll(kernel, (r, r), (0, 1))[: 2 * r + 1, : 2 * r + 1].clamp_min(0)
         return kernel / kernel.sum()

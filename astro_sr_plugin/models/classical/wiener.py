@@ -14,7 +14,8 @@ from astro_sr_plugin.tasks import TASKS
 
 __all__ = ["WienerModel"]
 
-_MIDDLE = 2
+_ESTIMATE = 2
+"""Index in `WIENER_STRENGTHS` of the noise-to-signal ratio used, 0.006: between stars and sky."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class WienerModel:
         del dtype
         target = None if TASKS[self.spec.task].keeps_psf else conditions.target_fwhm
         kernels = prepare_kernels(conditions, target, self.spec.scale, device)
-        filters = prepare_filters([kernels[:, _MIDDLE]], conditions.nodes)
+        filters = prepare_filters([kernels[:, _ESTIMATE]], conditions.nodes)
 
         def restore(observed: Tensor, mask: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
             del mask

@@ -1,4 +1,4 @@
-"""A small network that tells how far a result may be from the truth, pixel by pixel."""
+"""A small network that estimates the standard deviation of a result, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = [
 ]
 
 ERROR_CONDITIONS = CONDITIONS + 1
-"""Those of the main network, and the error of the FWHM that it was told."""
+"""Those of the main network, and the error of the measured FWHM."""
 
 ERROR_REACH = 32
-"""Input pixels around a pixel of the result that decide its error."""
+"""Input pixels around a pixel of the result on which its error depends."""
 
 FWHM_ERRORS = (0.005, 0.12)
 """Relative errors of the FWHM for which it is trained."""
@@ -29,11 +29,12 @@ FWHM_ERRORS = (0.005, 0.12)
 LEVELS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 """Pixel values in noise sigma at which the scale of the error was calibrated."""
 
-_SMALLEST, _LARGEST = -6.0, 9.0
+_MIN_LOG, _MAX_LOG = -6.0, 9.0
+"""Range of the natural logarithm of the error in noise sigma: 0.002 to 8000."""
 
 
 class ErrorNet(nn.Module):
-    """Predict the standard deviation of ``result - truth`` from a result and what it was made of.
+    """Predict the standard deviation of ``result - truth`` from the result and its input.
 
     The quantiles of ``|result - truth|`` at 68.3, 90 and 95 % are fitted by those of a normal
     distribution, and a factor per level of brightness, found on simulated skies that the training
@@ -82,7 +83,7 @@ class ErrorNet(nn.Module):
         Returns
         -------
         Tensor
-            Shape of ``result``. The outermost `ERROR_REACH` input pixels mean nothing.
+            Shape of ``result``. The outermost `ERROR_REACH` input pixels are not valid.
         """
         phases = functional.pixel_unshuffle(result, self.scale)
         planes = torch.cat([asinh(phases), asinh(observed), mask.clamp_min(0.0)], dim=1)
@@ -91,7 +92,7 @@ class ErrorNet(nn.Module):
         deep = self.middle(self.down(x), coarse)
         x = self.last(self.up(deep).add_(x), fine)
         raw = functional.pixel_shuffle(self.tail(x).float(), 2 * self.scale)
-        return raw.clamp(_SMALLEST, _LARGEST).exp() * self._factor(result)
+        return raw.clamp(_MIN_LOG, _MAX_LOG).exp() * self._factor(result)
 
     def _factor(self, result: Tensor) -> Tensor:
         """Interpolate the calibration in the logarithm of the brightness."""

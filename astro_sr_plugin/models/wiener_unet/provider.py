@@ -29,7 +29,7 @@ class HouseNetworks:
     """Each network in up to four forms: plain, as a self-ensemble, and both at twice the scale."""
 
     def entries(self) -> list[Entry]:
-        """Return the shipped models: those that were trained first, what follows from them after.
+        """Return the shipped models: first the trained networks, then those that follow from them.
 
         Raises
         ------
@@ -37,10 +37,10 @@ class HouseNetworks:
             If a shipped card is damaged.
         """
         forms = [list(_forms(card)) for card in sorted(WEIGHTS.glob("*.toml"))]
-        return [entry for form in zip_forms(forms) for entry in form]
+        return [entry for form in _group_forms(forms) for entry in form]
 
     def detect(self, path: Path) -> bool:
-        """Tell whether a path has the ending of a weights file of this project."""
+        """Return whether a path has the ending of a weights file of this project."""
         return path.suffix == _SUFFIX
 
     def load(self, path: Path) -> list[Entry]:
@@ -59,7 +59,7 @@ class HouseNetworks:
         return entries
 
 
-def zip_forms(forms: list[list[Entry]]) -> list[list[Entry]]:
+def _group_forms(forms: list[list[Entry]]) -> list[list[Entry]]:
     """Group the forms of all networks by their place in the list of forms."""
     longest = max(map(len, forms), default=0)
     return [[form[k] for form in forms if len(form) > k] for k in range(longest)]

@@ -22,12 +22,16 @@ __all__ = [
 ]
 
 CONDITIONS = 5
-"""Numbers per image that steer the network."""
+"""Numbers per image that condition the network."""
 
 _FLOOR = 0.05
-_NOTHING = 5.0
+"""Correction over the brightness of bright pixels: 1 in noise sigma, 5 % of bright light."""
+_BACKGROUND_LOGIT = 5.0
+"""Subtracted from the logit of the background's weight, so that it is near 0 at first."""
 _STRIP = 16
+"""Rows worked through at a time on CPUs, so that they stay in the cache."""
 _PIECE = 128
+"""Rows of the last convolution at a time on CPUs, whose many channels need much memory."""
 
 
 def encode_conditions(
@@ -111,8 +115,8 @@ class _ResidualBlock(nn.Module):
         weight = self.steer.weight[:, :, None, None]
         rows = hidden.shape[-2] if hidden.is_cuda else _STRIP
         strips = zip(hidden.split(rows, dim=-2), conditions.split(rows, dim=-2), strict=True)
-        for own, told in strips:
-            gain, offset = functional.conv2d(told, weight, self.steer.bias).chunk(2, dim=1)
+        for own, local in strips:
+            gain, offset = functional.conv2d(local, weight, self.steer.bias).chunk(2, dim=1)
             own.addcmul_(own, gain).add_(offset)
 
     def fold(self, conditions: Tensor) -> None:
@@ -124,7 +128,7 @@ class _ResidualBlock(nn.Module):
 
 
 class Stage(nn.Module):
-    """Residual blocks of one resolution, steered by numbers that describe the image.
+    """Residual blocks of one resolution, conditioned on numbers that describe the image.
 
     Parameters
     ----------
@@ -150,9 +154,9 @@ class WienerUNet(nn.Module):
 
     The output is a mixture of the Wiener estimates, weighted per pixel, plus a correction in units
     of the noise: bright stars take their flux from the linear estimates, which conserve it, and the
-    network decides where to trust which. The weights of a pixel may be negative, so that a mixture
-    can be sharper than all estimates, and their sum lies between 0 (the sky alone: no light of the
-    pixel is its own) and 1, at any brightness alike. No layer looks beyond its neighbourhood (no
+    network decides which estimate to use where. The weights of a pixel may be negative, so that a
+    mixture can be sharper than all estimates; their sum lies between 0 (the background alone) and
+    1, at any brightness. No layer looks beyond its neighbourhood (no
     normalisation, no global pooling), so tiles equal the whole.
 
     Parameters
@@ -166,8 +170,8 @@ class WienerUNet(nn.Module):
     blocks : sequence of int
         Residual blocks per level, on each side of the U; one side only at the bottom.
     sees_edges : bool
-        Whether it is told which pixels lie beyond the edges of the frame; in training, frames must
-        then have edges.
+        Whether the mask gives it the pixels beyond the edges of the frame; in training, frames
+        must then have edges.
 
     References
     ----------
@@ -235,10 +239,10 @@ class WienerUNet(nn.Module):
             sigma.
         """
         x = self.head(_by_strips(_encode, observed, mask, estimates.flatten(1, 2)))
-        told = [at_level(conditions, level) for level in range(len(self.encoder))]
+        steering = [at_level(conditions, level) for level in range(len(self.encoder))]
         skips = []
         for level, stage in enumerate(self.encoder):
-            x = stage(x, told[level])
+            x = stage(x, steering[level])
             if level < len(self.down):
                 skips.append(x)
                 x = self.down[level](x)
@@ -249,7 +253,7 @@ class WienerUNet(nn.Module):
             if spare > gone:
                 x, gone = without_border(x, (spare - gone) // (2 * cell)), spare
             x = self.up[level](x).add_(without_border(skips[level], gone // cell))
-            here = told[level]
+            here = steering[level]
             if here is not None and here.ndim == 4:
                 here = without_border(here, gone // cell)
             x = self.decoder[level](x, here)
@@ -278,7 +282,9 @@ class WienerUNet(nn.Module):
         """Turn the last features into weights and correction, and mix."""
         count = self.estimates
         x = functional.pixel_shuffle(x.float(), 2).unflatten(1, (2 * count + 2, -1))
-        share = torch.softmax(torch.cat([x[:, :count], x[:, -1:] - _NOTHING], dim=1), dim=1)
+        share = torch.softmax(
+            torch.cat([x[:, :count], x[:, -1:] - _BACKGROUND_LOGIT], dim=1), dim=1
+        )
         beyond = x[:, count + 1 : -1]
         weights = share[:, :-1] + beyond - beyond.mean(1, keepdim=True)
         unit = torch.sqrt(1 + (_FLOOR * estimates[:, -1]) ** 2)
