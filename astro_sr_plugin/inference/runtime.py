@@ -40,6 +40,13 @@ class Runtime:
     ------
     InputError
         If a field is out of its range.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> runtime = asr.Runtime(device="cpu", tile_size=512)
+    >>> runtime.tile_size
+    512
     """
 
     device: str = "auto"

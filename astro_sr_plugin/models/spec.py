@@ -91,6 +91,13 @@ class ModelSpec:
     ------
     ModelError
         If a field is out of its range.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> spec = asr.load_model("deconvolve-fast").spec
+    >>> spec.task, spec.tiling, spec.fwhm_range
+    ('deconvolve', 'exact', (1.5, 8.0))
     """
 
     name: str
