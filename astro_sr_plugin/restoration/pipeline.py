@@ -223,7 +223,7 @@ def _copy_plane(plane: NDArray, job: Job, sink: NDArray) -> None:
 
 
 def row_blocks(rows: int, scale: int = 1) -> Iterator[tuple[int, int]]:
-    """Walk down the input rows of a plane in strips of whole blocks of `FluxLedger`."""
+    """Walk down the input rows of a plane in strips of whole blocks of `FluxCorrection`."""
     return iter_rows(rows, ROWS // scale // BLOCK * BLOCK)
 
 
