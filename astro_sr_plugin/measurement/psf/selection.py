@@ -16,6 +16,18 @@ _FIT_PIXELS = 180_000
 """Largest number of pixels of all stamps: it limits the time and the memory."""
 _NO_AGREEMENT = 0.01
 """Agreement of the sizes below which the candidates have no size in common."""
+_COARSE_WIDTH, _FINE_WIDTH = 0.15, 0.06
+"""Gaussian widths in ln FWHM of the density estimates of the sizes: rough ones, and fitted ones."""
+_NARROWEST = 0.75
+"""FWHM in pixels below which a source is a hot pixel."""
+_LARGEST_ERROR, _LARGEST_ELLIPTICITY, _LARGEST_CHI2 = 0.2, 0.55, 4.0
+"""Error of ln FWHM, ellipticity and mean square residual above which a source is no single star."""
+_LEAST_USABLE = 0.6
+"""Smallest fraction of usable pixels of a stamp."""
+_SIZE_TOLERANCE, _SHAPE_TOLERANCE = 0.1, 0.04
+"""Scatter of ln FWHM, and of a component of the distortion, at which the agreement is a half."""
+_LOCUS_WIDTH, _LOCUS_SIGMA = 0.25, 2.5
+"""Largest distance in ln FWHM from the centre of the size locus, absolute and in its scatter."""
 _HALF, _HALF_ON_NEBULA = 1.6, 2.0
 """Half the side of a stamp in FWHM; the second on curved sky."""
 _SKY_SAMPLE = 40
@@ -47,7 +59,7 @@ def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]
     """
     if not len(candidates):
         return candidates, 0.0
-    guess = _densest(np.log(np.clip(candidates.size, 1, 15)), 0.15)
+    guess = _densest(np.log(np.clip(candidates.size, 1, 15)), _COARSE_WIDTH)
     fwhm = float(np.clip(np.exp(guess), 1.2, 12))
     curved_sky = sky_is_curved(candidates, fwhm)
     half = _half(fwhm, curved_sky)
@@ -61,23 +73,23 @@ def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]
     plausible = (
         centred
         & (usable[:, half - 1 : half + 2, half - 1 : half + 2].all(axis=(1, 2)))
-        & (usable.mean(axis=(1, 2)) > 0.6)
-        & (fit.fwhm > 0.75)
+        & (usable.mean(axis=(1, 2)) > _LEAST_USABLE)
+        & (fit.fwhm > _NARROWEST)
         & (fit.fwhm < 3.0 * half)
-        & (fit_errors[:, 0] < 0.2)
-        & (fit.ellipticity < 0.55)
-        & (fit.chi2 < 4)
+        & (fit_errors[:, 0] < _LARGEST_ERROR)
+        & (fit.ellipticity < _LARGEST_ELLIPTICITY)
+        & (fit.chi2 < _LARGEST_CHI2)
     )
     if not plausible.any():
         return candidates.select(plausible), 0.0
     sizes, errors = fit.log_fwhm[plausible], fit_errors[plausible, 0]
-    centre = _densest(sizes, 0.06)
+    centre = _densest(sizes, _FINE_WIDTH)
     near = np.abs(sizes - centre) <= max(0.15, float(np.abs(sizes - centre).min()))
     for _ in range(5):
         centre = float(np.median(sizes[near]))
         spread = 1.4826 * float(np.median(np.abs(sizes[near] - centre)))
-        near = np.abs(sizes - centre) < 2.5 * np.hypot(max(spread, 0.02), errors)
-        near &= np.abs(sizes - centre) < 0.25
+        near = np.abs(sizes - centre) < _LOCUS_SIGMA * np.hypot(max(spread, 0.02), errors)
+        near &= np.abs(sizes - centre) < _LOCUS_WIDTH
         if not near.any():
             near = np.abs(sizes - centre) <= np.abs(sizes - centre).min()
     chosen = np.flatnonzero(plausible)[near]
@@ -85,9 +97,9 @@ def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]
     chosen = chosen[quality <= 3 * max(float(np.median(quality)), 1.0)]
     agreement = min(1.0, 4 * float(near.sum()) / sizes.size)
     for values, error, tolerated in (
-        (fit.log_fwhm, fit_errors[:, 0], 0.1),
-        (fit.g1, fit_errors[:, 2], 0.04),
-        (fit.g2, fit_errors[:, 3], 0.04),
+        (fit.log_fwhm, fit_errors[:, 0], _SIZE_TOLERANCE),
+        (fit.g1, fit_errors[:, 2], _SHAPE_TOLERANCE),
+        (fit.g2, fit_errors[:, 3], _SHAPE_TOLERANCE),
     ):
         agreement /= 1 + _excess(values[chosen], error[chosen]) / tolerated**2
     if agreement < _NO_AGREEMENT and sizes.size > 2:

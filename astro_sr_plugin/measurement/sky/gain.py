@@ -149,7 +149,7 @@ def _slope(
     x, y, weight = np.array(centres), np.array(variances), 1 / np.array(errors)
     coefficients, covariance = np.polyfit(x, y, 1, w=weight, cov="unscaled")
     slope, error = float(coefficients[0]), float(np.sqrt(covariance[0, 0]))
-    misfit = np.sqrt(np.mean(((y - np.polyval(coefficients, x)) * weight) ** 2))
-    if slope <= 8 * error or y[-1] < 1.3 * y[0] or misfit > 3:
+    residual = np.sqrt(np.mean(((y - np.polyval(coefficients, x)) * weight) ** 2))
+    if slope <= 8 * error or y[-1] < 1.3 * y[0] or residual > 3:
         return None
     return 1 / slope if sigma is None else float(y[0] / sigma**2 / slope)

@@ -20,10 +20,18 @@ __all__ = ["CandidateFinder", "Candidates", "cut_stamps"]
 
 _LEAST_SPREAD = 1.45
 """Flux over peak of a source below which it is a hot pixel (1); a star of FWHM 1 px has 1.7."""
-# Values in noise sigma whose moments do not fit into float32; no star is as bright.
 _ENDLESS = 1e25
+"""Values in noise sigma whose moments do not fit into float32; no star is as bright."""
 _FINE = 32
 """Box in pixels of the fine sky mesh."""
+_THRESHOLD = 3.0
+"""Detection threshold in noise sigma of the filtered window."""
+_LEAST_SNR, _LEAST_PEAK = 12.0, 4.0
+"""Signal-to-noise ratio, and peak in noise sigma, from which the shape of a source is measured."""
+_LEAST_AXIS_RATIO = 0.4
+"""Axis ratio b/a below which a source is a trail, a galaxy or a blend."""
+_BLOB_AREA = 1.133
+"""Flux of a Gaussian over its peak and its squared FWHM: pi / (4 ln 2)."""
 _FEWEST_WINDOWS = 5
 """Windows that are searched even if the first ones hold stars enough."""
 
@@ -157,25 +165,25 @@ def _find_in(plane: CandidateFinder, window: Window, fine: bool) -> Candidates:
     endless = ~(np.abs(values) < _ENDLESS)
     if endless.any():
         bad, values[endless] = bad | endless, 0
-    detected, threshold = values, np.float32(3)
+    detected, threshold = values, np.float32(_THRESHOLD)
     if fine:
         local = sep.Background(values, mask=bad, bw=_FINE, bh=_FINE, fw=3, fh=3)
         detected = values - local.back()
         detected[bad] = 0
-        threshold = np.maximum(3 * local.rms(), threshold)
+        threshold = np.maximum(_THRESHOLD * local.rms(), threshold)
     objects, segments = extract_sources(detected, bad, threshold)
     values[bad] = np.nan
     if not objects.size:
         return _empty(window, values, segments)
     peak, flux = objects["peak"], objects["flux"]
-    size = np.sqrt(np.maximum(flux / np.maximum(peak, 1e-30), 0) / 1.133)
+    size = np.sqrt(np.maximum(flux / np.maximum(peak, 1e-30), 0) / _BLOB_AREA)
     snr = flux / np.sqrt(np.maximum(objects["npix"], 1))
     good = (
-        (snr > 12)
-        & (peak > 4)
+        (snr > _LEAST_SNR)
+        & (peak > _LEAST_PEAK)
         & (flux > _LEAST_SPREAD * peak)
         & (objects["flag"] & sep.OBJ_TRUNC == 0)
-        & (objects["b"] > 0.4 * objects["a"])
+        & (objects["b"] > _LEAST_AXIS_RATIO * objects["a"])
     )
     if saturated.any():
         full = np.unique(segments[saturated])
