@@ -1,4 +1,4 @@
-"""Sources that are not there, and sources that got lost."""
+"""Spurious and missed sources: purity and completeness of detections against the truth."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["DetectionScore", "invented_and_completeness", "star_peak_threshold"]
 
 _FWHM_PER_SIGMA = 2.0 * float(np.sqrt(2.0 * np.log(2.0)))
+"""FWHM of a Gaussian over its standard deviation."""
 
 
 class DetectionScore(NamedTuple):
