@@ -18,6 +18,11 @@ class ProgressBar:
         What is counted.
     stream : text stream, optional
         Where text is drawn; stderr by default.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> runtime = asr.Runtime(progress=asr.ProgressBar())
     """
 
     def __init__(self, noun: str = "tiles", stream: TextIO | None = None) -> None:

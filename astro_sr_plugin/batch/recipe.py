@@ -45,6 +45,13 @@ class Step:
     ------
     InputError
         The verb or an option is unknown, or a value is out of range.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> step = asr.Step("denoise", {"strength": 0.8})
+    >>> step.ending
+    'denoised'
     """
 
     verb: str
@@ -158,6 +165,13 @@ class Recipe:
     ------
     InputError
         There is no step, one of them is not right, or their order harms the images.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> recipe = asr.Recipe(({"verb": "remove-stars"}, {"verb": "denoise", "strength": 0.8}))
+    >>> [step.verb for step in recipe.steps]
+    ['remove-stars', 'denoise']
     """
 
     steps: tuple[Step, ...]

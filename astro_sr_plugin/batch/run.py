@@ -97,6 +97,21 @@ def run_batch(
         There is nothing to do it on, or the recipe or a parameter cannot be used.
     OutputError
         The folder cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import astro_sr_plugin as asr
+    >>> sky = np.random.default_rng(1).normal(100.0, 5.0, (64, 64)).astype("f4")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = asr.write_image(sky, f"{folder}/light.fits")
+    ...     steps = [{"verb": "denoise", "model": "wiener"}]
+    ...     summary = asr.run_batch(path, f"{folder}/done", steps)
+    >>> summary.counts["done"], summary.frames[0].output.name
+    (1, 'light_denoised.fits')
+    >>> summary.to_table().colnames
+    ['input', 'output', 'status', 'message', 'seconds', 'fwhm_in', 'fwhm_out', 'noise']
     """
     if jobs < 1:
         msg = f"jobs={jobs} is too small; allowed is 1 or more"

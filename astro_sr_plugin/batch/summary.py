@@ -30,6 +30,10 @@ class BatchSummary:
         One per image, in the order of the inputs.
     recipe : Recipe
         What was done.
+
+    Examples
+    --------
+    See `run_batch`, which returns it.
     """
 
     frames: tuple[FrameResult, ...]

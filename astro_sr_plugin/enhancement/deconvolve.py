@@ -88,6 +88,17 @@ def deconvolve(
         If the image or a parameter cannot be used, or the PSF is neither given nor measurable.
     ModelError
         If the model is unknown or damaged, or tells no uncertainty though that is asked for.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import astro_sr_plugin as asr
+    >>> y, x = np.mgrid[:96, :96] % 24 - 12
+    >>> image = np.random.default_rng(1).normal(100.0, 2.0, (96, 96))
+    >>> image += 500.0 * np.exp(-(x**2 + y**2) / 4.0)
+    >>> sharp = asr.deconvolve(image, psf=3.3, model="wiener")
+    >>> sharp.shape, bool(sharp.max() > image.max())
+    ((96, 96), True)
     """
     check_strength("stars", stars)
     check_strength("extended", extended)

@@ -63,6 +63,15 @@ def denoise(
         If the image or a parameter cannot be used.
     ModelError
         If the model is unknown or damaged, or tells no uncertainty though that is asked for.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import astro_sr_plugin as asr
+    >>> image = np.random.default_rng(1).normal(100.0, 2.0, (96, 96))
+    >>> clean = asr.denoise(image, model="wiener")
+    >>> bool(clean.std() < image.std() / 2), round(float(clean.mean()))
+    (True, 100)
     """
     check_strength("strength", strength)
     engine = choose_model(model, "denoise", uncertainty=uncertainty)

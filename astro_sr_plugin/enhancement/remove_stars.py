@@ -81,6 +81,19 @@ def remove_stars(
         If the image or a parameter cannot be used.
     ModelError
         If the model is unknown or damaged, or tells no uncertainty though that is asked for.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import astro_sr_plugin as asr
+    >>> rng = np.random.default_rng(1)
+    >>> y, x = np.mgrid[:128, :128]
+    >>> image = rng.normal(100.0, 2.0, (128, 128))
+    >>> for xc, yc in rng.uniform(10, 118, (20, 2)):
+    ...     image += 500.0 * np.exp(-((x - xc) ** 2 + (y - yc) ** 2) / 4.0)
+    >>> starless, stars = asr.remove_stars(image)
+    >>> bool(np.allclose(starless + stars, image)), bool(starless.max() < 200)
+    (True, True)
     """
     engine = choose_model(model, "remove-stars", uncertainty=uncertainty)
     frame = open_frame(image, engine.spec.task, mask=mask, hdu=hdu, force=force, measured=measured)

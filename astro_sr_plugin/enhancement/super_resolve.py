@@ -95,6 +95,17 @@ def super_resolve(
         If the image or a parameter cannot be used, or the PSF is neither given nor measurable.
     ModelError
         If the model is unknown or damaged, or tells no uncertainty though that is asked for.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import astro_sr_plugin as asr
+    >>> y, x = np.mgrid[:96, :96] % 24 - 12
+    >>> image = np.random.default_rng(1).normal(100.0, 2.0, (96, 96))
+    >>> image += 500.0 * np.exp(-(x**2 + y**2) / 4.0)
+    >>> big = asr.super_resolve(image, scale=2, psf=3.3, model="bicubic")
+    >>> big.shape
+    (192, 192)
     """
     if scale not in SCALES:
         msg = f"scale={scale} is not offered; allowed are {', '.join(map(str, SCALES))}"

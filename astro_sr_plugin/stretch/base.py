@@ -37,6 +37,14 @@ class Stretch(ABC):
 
     A member is a frozen dataclass. Each field is a number, or all are tuples with one number per
     colour channel, in which case the stretch applies to (channels, ny, nx) arrays only.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> header = {}
+    >>> asr.GammaStretch(black=0.0, white=1.0).to_header(header)
+    >>> asr.Stretch.from_header(header)
+    GammaStretch(black=0.0, white=1.0, gamma=2.2)
     """
 
     #: Name of the member in headers and on the command line.

@@ -45,6 +45,16 @@ class AsinhStretch(Stretch):
     -----
     The inverse returns float32 data within 1e-6 of the value; for values very much smaller than
     the black point (under 1e-8 of it), within 1e-14 of the black point.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> stretch = asr.AsinhStretch(black=100.0, white=60000.0, softening=30.0)
+    >>> shown = stretch([100.0, 130.0, 60000.0])
+    >>> shown.round(3).tolist()
+    [0.0, 0.106, 1.0]
+    >>> stretch.inverse(shown).round(6).tolist()
+    [100.0, 130.0, 60000.0]
     """
 
     name: ClassVar[str] = "asinh"
@@ -141,6 +151,12 @@ class LogStretch(Stretch):
     -----
     The inverse returns float32 data within 1e-6 of the value; for values very much smaller than
     the black point (under 1e-8 of it), within 1e-14 of the black point.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> asr.LogStretch(black=0.0, white=1.0)([-0.001, 0.0, 0.001, 1.0]).round(3).tolist()
+    [-0.1, 0.0, 0.1, 1.0]
     """
 
     name: ClassVar[str] = "log"
@@ -234,6 +250,12 @@ class GammaStretch(Stretch):
     -----
     The inverse returns float32 data within 1e-6 of the value; for values very much smaller than
     the black point (under 1e-8 of it), within 1e-14 of the black point.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> asr.GammaStretch(black=0.0, white=1.0, gamma=2.0)([0.25, 4.0]).tolist()
+    [0.5, 2.0]
     """
 
     name: ClassVar[str] = "gamma"

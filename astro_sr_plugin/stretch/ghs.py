@@ -64,6 +64,13 @@ class GHSStretch(Stretch):
     -----
     The inverse returns float32 data within 1e-6 of the value; for values very much smaller than
     the black or symmetry point (under 1e-8 of it), within 1e-14 of that point.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> stretch = asr.GHSStretch(stretch_factor=100.0, local_intensity=1.0)
+    >>> stretch([0.0, 0.01, 1.0]).round(3).tolist()
+    [0.0, 0.505, 1.0]
     """
 
     name: ClassVar[str] = "ghs"

@@ -52,6 +52,17 @@ class MTFStretch(Stretch):
     -----
     The inverse returns float32 data within 1e-6 of the value; for values very much smaller than
     the shadows point (under 1e-8 of it), within 1e-14 of the shadows point.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> asr.MTFStretch(midtones=0.01)([0.0, 0.01, 1.0]).round(6).tolist()
+    [0.0, 0.5, 1.0]
+    >>> import numpy as np
+    >>> image = np.random.default_rng(1).normal(0.02, 0.001, (64, 64))
+    >>> stretch = asr.MTFStretch.fit(image)
+    >>> round(float(np.median(stretch(image))), 2)
+    0.25
     """
 
     name: ClassVar[str] = "mtf"
