@@ -138,7 +138,7 @@ import os, sys
 import numpy as np
 import astro_sr_plugin as asr
 rng = np.random.default_rng(1)
-image = rng.normal(100, 5, (400, 400)).astype(np.float32)
+image = rng.normal(100, 5, (160, 160)).astype(np.float32)
 asr.denoise(image, runtime=asr.Runtime(device="cpu"))
 import torch
 print(torch.get_num_threads(), len(os.listdir("/proc/self/task")))
