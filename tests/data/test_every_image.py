@@ -105,7 +105,7 @@ def test_an_error_in_the_work_leaves_nothing(mef, tmp_path):
 def test_what_is_refused(mef, tmp_path):
     with pytest.raises(asr.OutputError, match=r"\.fits, \.fit or \.fts"):
         map_images(asr.denoise, mef, tmp_path / "out.fits.fz")
-    with pytest.raises(asr.ImageReadError, match="map_images"):
+    with pytest.raises(asr.ImageReadError, match="every image of a file"):
         read_image(mef, hdu="all")
     fits.PrimaryHDU().writeto(tmp_path / "empty.fits")
     with pytest.raises(asr.ImageReadError, match="holds no image; it has 0 PRIMARY"):
