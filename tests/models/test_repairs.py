@@ -1,11 +1,16 @@
-"""Repairs of faults of the trained networks: dark pits and ringing."""
+"""Repairs of faults of the trained networks: dark pits, ringing and the pattern of cells."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from astro_sr_plugin.models.wiener_unet.repairs import REPAIR_RADIUS, fill_dark_pits, remove_ringing
+from astro_sr_plugin.models.wiener_unet.repairs import (
+    REPAIR_RADIUS,
+    fill_dark_pits,
+    remove_cell_pattern,
+    remove_ringing,
+)
 
 
 def blob(side: int, places, width: float, flux: float) -> torch.Tensor:
@@ -71,3 +76,20 @@ def test_the_repairs_reach_no_farther_than_they_say(scale):
     part = repaired(result[..., scale * 8 :, :], observed[..., 8:, :], scale)
     assert (whole != result[..., edge * scale : -edge * scale, :]).any()
     assert torch.equal(part[..., edge * scale : -edge * scale, :], whole[..., 8 * scale :, :])
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_pattern_of_the_cells_is_subtracted_and_stars_and_slopes_stay(scale):
+    side = 120 * scale
+    v, u = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    slope = (0.5 / scale * v - 0.3 / scale * u)[None, None].float()
+    star = scale**2 * blob(side, [(60 * scale, 61 * scale)], 0.9 * scale, 3000.0)
+    cell = 2 * scale
+    pattern = (0.3 * torch.randn(cell, cell, generator=torch.manual_seed(1))).tile(side, side)
+    pattern = (pattern - pattern.mean())[None, None, :side, :side]
+    cleaned = remove_cell_pattern(slope + star + pattern, scale)
+    wrong = (cleaned - slope - star)[..., 16:-16, 16:-16]
+    assert wrong.std() < 0.25 * pattern.std()
+    assert wrong.abs().max() < 0.3
+    untouched = remove_cell_pattern(slope + star, scale) - slope - star
+    assert untouched[..., 16:-16, 16:-16].abs().max() < 0.1

@@ -21,6 +21,7 @@ from astro_sr_plugin.models.wiener_unet.flux import FLUX_RADIUS, FluxStep
 from astro_sr_plugin.models.wiener_unet.repairs import (
     REPAIR_RADIUS,
     fill_dark_pits,
+    remove_cell_pattern,
     remove_ringing,
 )
 from astro_sr_plugin.models.wiener_unet.self_ensemble import orient, undo_orient
@@ -164,6 +165,8 @@ class NetworkModel:
                 result = fill_dark_pits(result, observed, scale)
                 if scale > 1:
                     result = remove_ringing(result)
+                if not keep_psf:
+                    result = remove_cell_pattern(result, scale)
             result = without_border(result, steps_halo * scale)
             if errors is None:
                 return result
