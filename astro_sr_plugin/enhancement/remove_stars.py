@@ -16,6 +16,7 @@ from astro_sr_plugin.exceptions import UnchangedWarning, warn
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.models.registry import ModelLike
+from astro_sr_plugin.restoration.extended_light import remove_extended_light
 from astro_sr_plugin.restoration.frame import Frame, choose_model, choose_runtime, open_frame
 from astro_sr_plugin.restoration.pipeline import Job, restore_planes
 from astro_sr_plugin.restoration.plane import ROWS
@@ -108,7 +109,7 @@ def remove_stars(
     bare = replace(
         typical,
         planes=tuple(
-            plane.without_extended_light() if plane.usable else plane for plane in typical.planes
+            remove_extended_light(plane) if plane.usable else plane for plane in typical.planes
         ),
     )
     job = Job(engine, None, choose_runtime(runtime, device), keep_flux=False)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +10,9 @@ from scipy.ndimage import binary_dilation, shift
 
 from astro_sr_plugin.measurement.psf.profiles import MoffatProfile, moffat_stamp
 from astro_sr_plugin.measurement.psf.star_fit import SplinePSF, cut_around, fit_star, light_weight
+from astro_sr_plugin.restoration.plane import ExtendedLight, NormalisedPlane
 
-if TYPE_CHECKING:
-    from astro_sr_plugin.restoration.plane import NormalisedPlane
-
-__all__ = ["ExtendedLight", "fit_extended_light"]
+__all__ = ["fit_extended_light", "remove_extended_light"]
 
 _LEAST_LIGHT = 0.2
 """Brightest pixel of a star's halo and spikes, in noise sigma, below which they are neglected."""
@@ -29,33 +26,10 @@ _FEWEST_PIXELS = 30
 """Smallest number of usable pixels for the fit of a star."""
 
 
-@dataclass(frozen=True, eq=False)
-class ExtendedLight:
-    """What bright stars have beside the profile of their cores.
-
-    Attributes
-    ----------
-    rows, columns : ndarray of int, shape (n,)
-        Pixels that the stamps are centred on, rows in ascending order.
-    stamps : ndarray of float32, shape (n, side, side)
-        Light of each star, in image units.
-    """
-
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    stamps: NDArray[np.float32]
-
-    def on(self, y0: int, y1: int, x0: int, x1: int) -> NDArray[np.float32]:
-        """Return the light on rows ``y0:y1`` and columns ``x0:x1`` of the plane."""
-        side = self.stamps.shape[1]
-        reach = side // 2
-        # A margin takes what lies beyond.
-        canvas = np.zeros((y1 - y0 + 2 * side, x1 - x0 + 2 * side), np.float32)
-        for k in range(*np.searchsorted(self.rows, (y0 - reach, y1 + reach))):
-            top, left = self.rows[k] - y0 + side - reach, self.columns[k] - x0 + side - reach
-            if 0 <= left <= canvas.shape[1] - side:
-                canvas[top : top + side, left : left + side] += self.stamps[k]
-        return canvas[side:-side, side:-side]
+def remove_extended_light(source: NormalisedPlane) -> NormalisedPlane:
+    """Return a plane without halos and spikes; its PSF is then the Moffat profile alone."""
+    light = fit_extended_light(source)
+    return replace(source, psf=replace(source.psf, image=None), extended_light=light)
 
 
 def fit_extended_light(source: NormalisedPlane) -> ExtendedLight | None:

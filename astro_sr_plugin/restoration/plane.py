@@ -18,7 +18,6 @@ from astro_sr_plugin.measurement.sky.pixels import ScaledPlane
 from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.models.spec import Conditions
 from astro_sr_plugin.restoration.cores import Cores, fit_cores
-from astro_sr_plugin.restoration.extended_light import ExtendedLight, fit_extended_light
 from astro_sr_plugin.restoration.missing import (
     HOLE_RADIUS,
     MISSING_MARGIN,
@@ -27,12 +26,41 @@ from astro_sr_plugin.restoration.missing import (
     mirror_missing,
 )
 
-__all__ = ["ROWS", "NormalisedPlane", "enlarge", "finer_level"]
+__all__ = ["ExtendedLight", "ROWS", "NormalisedPlane", "enlarge", "finer_level"]
 
 ROWS = 256
 """Rows of a plane that are worked with at a time."""
 _LEAST_NOISE = 0.1
 """Least noise of a pixel, relative to that of the plane, where weights make it vary."""
+
+
+@dataclass(frozen=True, eq=False)
+class ExtendedLight:
+    """What bright stars have beside the profile of their cores.
+
+    Attributes
+    ----------
+    rows, columns : ndarray of int, shape (n,)
+        Pixels that the stamps are centred on, rows in ascending order.
+    stamps : ndarray of float32, shape (n, side, side)
+        Light of each star, in image units.
+    """
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    stamps: NDArray[np.float32]
+
+    def on(self, y0: int, y1: int, x0: int, x1: int) -> NDArray[np.float32]:
+        """Return the light on rows ``y0:y1`` and columns ``x0:x1`` of the plane."""
+        side = self.stamps.shape[1]
+        reach = side // 2
+        # A margin takes what lies beyond.
+        canvas = np.zeros((y1 - y0 + 2 * side, x1 - x0 + 2 * side), np.float32)
+        for k in range(*np.searchsorted(self.rows, (y0 - reach, y1 + reach))):
+            top, left = self.rows[k] - y0 + side - reach, self.columns[k] - x0 + side - reach
+            if 0 <= left <= canvas.shape[1] - side:
+                canvas[top : top + side, left : left + side] += self.stamps[k]
+        return canvas[side:-side, side:-side]
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,11 +200,6 @@ class NormalisedPlane:
         psf = conditions.psf if conditions.nodes is None else conditions.nodes.at
         cores = fit_cores(self.window, self.shape, psf, conditions.fwhm, ROWS, stars=stars)
         return replace(self, cores=cores)
-
-    def without_extended_light(self) -> NormalisedPlane:
-        """Return the plane without halos and spikes; its PSF is then the Moffat profile alone."""
-        light = fit_extended_light(self)
-        return replace(self, psf=replace(self.psf, image=None), extended_light=light)
 
     def window(
         self, y0: int, y1: int, x0: int, x1: int

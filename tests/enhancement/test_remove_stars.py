@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.models.filters import make_moffat_psf
-from astro_sr_plugin.restoration.extended_light import ExtendedLight
+from astro_sr_plugin.restoration.plane import ExtendedLight
 from benchmarks.figures.star_removal import measure_removal
 from benchmarks.truth.star_removal import make_starry
 
