@@ -140,8 +140,8 @@ class Session:
         self.log(f"Saved {path}")
 
     def log(self, text: str, color: Any = None) -> None:
-        """Write into Siril's log, line by line: it takes about 1000 letters at a time."""
-        for line in text.splitlines():
+        """Write into the log of Siril line by line; it takes 1 to about 1000 letters at a time."""
+        for line in filter(None, map(str.rstrip, text.splitlines())):
             self.siril.log(line, color or s.LogColor.DEFAULT)
 
     def warn(self, text: str) -> None:
