@@ -92,7 +92,8 @@ def _sample(data: NDArray) -> NDArray[np.float64]:
     # Green of colour images, the first plane of cubes.
     plane = data if data.ndim == 2 else data[1 if len(data) == 3 else 0]
     step = max(1, min(len(plane) // _SAMPLE_ROWS, plane.size // _SAMPLE))
-    sample = plane[::step].astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        sample = plane[::step].astype(np.float64)
     found: NDArray[np.float64] = sample[np.isfinite(sample)]
     return found
 

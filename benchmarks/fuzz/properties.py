@@ -203,7 +203,10 @@ def assert_same_pixels(data: NDArray, truth: NDArray) -> None:
         if truth.dtype.itemsize == 4:
             step = np.maximum(step, np.abs(np.spacing(wanted)))
         near = np.abs(found.astype(np.longdouble) - wanted) <= step
-        wrong = ~((found == wanted) | (near & np.isfinite(found)))
+        # The reader goes to float64 where the truth in float32 overflows.
+        beyond = np.isinf(wanted) & (np.abs(found) > np.finfo(np.float32).max)
+        beyond &= truth.dtype.itemsize == 4
+        wrong = ~((found == wanted) | beyond | (near & np.isfinite(found)))
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
         message = f"{int(wrong.sum())} pixels differ, first {found[first]!r} != {wanted[first]!r}"

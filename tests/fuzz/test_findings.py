@@ -209,6 +209,10 @@ EXTREMES = {
     [
         EXTREMES["f4"][np.random.default_rng(4).integers(0, 6, (8, 4))],
         EXTREMES["f8"][np.random.default_rng(0).integers(0, 6, (8, 4))],
+        np.random.default_rng(5).normal(0, 1e-60, (32, 40)),
+        np.array([0x7F800001, 0x3F800000, 0x40000000], "u4").view("f4")[
+            np.random.default_rng(6).integers(0, 3, (16, 24))
+        ],
         np.array([0, 255, 0, 1], "f4")[np.random.default_rng(3).integers(0, 4, (32, 40))],
         np.random.default_rng(0).normal(0, 1e18, (32, 40)),
     ],

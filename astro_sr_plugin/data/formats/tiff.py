@@ -253,8 +253,8 @@ def _in_order(
 
 def _without_alpha(data: NDArray, alpha: NDArray) -> NDArray:
     """Undo the multiplication by an associated alpha where it is not 0."""
-    opacity = alpha / (1.0 if alpha.dtype.kind == "f" else np.iinfo(alpha.dtype).max)
     with np.errstate(over="ignore", invalid="ignore"):
+        opacity = alpha / (1.0 if alpha.dtype.kind == "f" else np.iinfo(alpha.dtype).max)
         return (data / np.where(opacity == 0, 1.0, opacity)).astype(data.dtype)
 
 

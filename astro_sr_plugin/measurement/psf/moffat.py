@@ -212,7 +212,8 @@ def fit_psf(
 ) -> PSFMeasurement:
     """Fit the PSF to the sources of a finder; see `measure_psf`."""
     best = _unknown(grid)
-    if not (np.isfinite(finder.sigma) and finder.sigma > 0) or min(finder.shape) < 9:
+    # Windows are in float32, in which a tiny noise is 0.
+    if not (np.isfinite(finder.sigma) and np.float32(finder.sigma) > 0) or min(finder.shape) < 9:
         return best
     for fine in (False, True):
         candidates = _collect(finder, grid, fine)

@@ -97,8 +97,8 @@ def find_steps(data: NDArray[Any], unusable: UnusablePixels) -> Steps:
     unequal = np.concatenate(found)
     if pairs < _PAIRS or not unequal.size:
         return Steps(0.0, False)
-    few = unequal / np.percentile(unequal, _SMALLEST)
-    few = few[few < _FEW_STEPS]
+    smallest = np.percentile(unequal, _SMALLEST)
+    few = unequal[unequal < _FEW_STEPS * smallest] / smallest
     # Images without any noise have equal neighbours too, but no common step.
     whole = np.abs(few - np.round(few)) < _ACCURACY * np.maximum(few, 1)
     if few.size < _SHARE * unequal.size or whole.mean() < _WHOLE:

@@ -44,7 +44,8 @@ class ScaledPlane:
 
     def __getitem__(self, key: Any) -> NDArray[np.float64]:
         # Values that overflow are infinite, and as unusable as the others of that kind.
-        with np.errstate(over="ignore"):
+        # Signalling NaN are invalid to a conversion.
+        with np.errstate(over="ignore", invalid="ignore"):
             return np.asarray(np.ldexp(np.asarray(self.base[key], np.float64), -self._exponent))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:

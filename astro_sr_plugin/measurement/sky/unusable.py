@@ -139,7 +139,8 @@ def sample_spread(plane: Any) -> tuple[float, float]:
     """
     ny, nx = plane.shape
     sample = plane[:: max(1, ny // _SAMPLE_ROWS), :: max(1, nx // _SAMPLE_COLUMNS)]
-    values = np.asarray(sample, dtype=np.float64).ravel()
+    with np.errstate(invalid="ignore"):  # signalling NaN
+        values = np.asarray(sample, dtype=np.float64).ravel()
     values = values[np.isfinite(values)]
     if not values.size:
         return 0.0, 0.0

@@ -97,8 +97,8 @@ def _mean_of_neighbours(
     """Mean of the four neighbours of pixels; beyond the edge a pixel is its own neighbour."""
     last_row, last_column = values.shape[0] - 1, values.shape[1] - 1
     mean: NDArray[np.float32] = values[np.maximum(row - 1, 0), column]
-    mean += values[np.minimum(row + 1, last_row), column]
-    mean += values[row, np.maximum(column - 1, 0)]
-    mean += values[row, np.minimum(column + 1, last_column)]
     mean /= 4
+    mean += values[np.minimum(row + 1, last_row), column] / 4
+    mean += values[row, np.maximum(column - 1, 0)] / 4
+    mean += values[row, np.minimum(column + 1, last_column)] / 4
     return mean
