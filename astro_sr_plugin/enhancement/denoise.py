@@ -62,7 +62,7 @@ def denoise(
     InputError
         If the image or a parameter cannot be used.
     ModelError
-        If the model is unknown or damaged, or tells no uncertainty though that is asked for.
+        If the model is unknown or damaged, or estimates no uncertainty though that is asked for.
 
     Examples
     --------

@@ -81,7 +81,7 @@ def remove_stars(
     InputError
         If the image or a parameter cannot be used.
     ModelError
-        If the model is unknown or damaged, or tells no uncertainty though that is asked for.
+        If the model is unknown or damaged, or estimates no uncertainty though that is asked for.
 
     Examples
     --------

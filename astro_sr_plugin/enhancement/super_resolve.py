@@ -94,7 +94,7 @@ def super_resolve(
     InputError
         If the image or a parameter cannot be used, or the PSF is neither given nor measurable.
     ModelError
-        If the model is unknown or damaged, or tells no uncertainty though that is asked for.
+        If the model is unknown or damaged, or estimates no uncertainty though that is asked for.
 
     Examples
     --------
