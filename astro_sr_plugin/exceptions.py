@@ -36,39 +36,107 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 class AstroSRError(Exception):
-    """Base class of every error raised on purpose by the package."""
+    """Base class of every error raised on purpose by the package.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> try:
+    ...     asr.denoise("gone.fits")
+    ... except asr.AstroSRError as error:
+    ...     print(error, error.exit_code)
+    cannot read gone.fits: no such file or directory 2
+    """
 
     exit_code = 1
 
 
 class InputError(AstroSRError, ValueError):
-    """A parameter or an image cannot be used; the message says which, and what is allowed."""
+    """A parameter or an image cannot be used; the message says which, and what is allowed.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> import numpy as np
+    >>> asr.denoise(np.ones((8, 8)), strength=2)
+    Traceback (most recent call last):
+    astro_sr_plugin.exceptions.InputError: strength=2 is out of range; allowed is 0 (the input) \
+    to 1 (the full effect)
+    """
 
     exit_code = 2
 
 
 class ImageReadError(InputError):
-    """A file is missing, damaged, empty, or not an image."""
+    """A file is missing, damaged, empty, or not an image.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> asr.read_image("gone.fits")
+    Traceback (most recent call last):
+    astro_sr_plugin.exceptions.ImageReadError: cannot read gone.fits: no such file or directory
+    """
 
 
 class OutputError(InputError):
-    """The output cannot be written, or exists already."""
+    """The output cannot be written, or exists already.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> import numpy as np
+    >>> asr.write_image(np.ones((8, 8)), "image.jpg")
+    Traceback (most recent call last):
+    astro_sr_plugin.exceptions.OutputError: cannot write image.jpg: the name has to end in ...
+    """
 
 
 class ModelError(InputError):
-    """A model is unknown, or its weights file is damaged or is not the one its card describes."""
+    """A model is unknown, or its weights file is damaged or is not the one its card describes.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> asr.load_model("denoise-fast", task="deconvolve")
+    Traceback (most recent call last):
+    astro_sr_plugin.exceptions.ModelError: model='denoise-fast' is for denoise (scale 1), not for \
+    deconvolve
+    """
 
 
 class OutOfMemoryError(AstroSRError):
-    """Not even the smallest tile fits into the memory of the device."""
+    """Not even the smallest tile fits into the memory of the device.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> issubclass(asr.OutOfMemoryError, asr.AstroSRError), asr.OutOfMemoryError.exit_code
+    (True, 1)
+    """
 
 
 class AstroSRWarning(UserWarning):
-    """The result is valid, but something about the input deserves the user's attention."""
+    """The result is valid, but something about the input deserves the user's attention.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> import warnings
+    >>> warnings.simplefilter("error", asr.AstroSRWarning)  # a script that is to stop at warnings
+    >>> warnings.resetwarnings()
+    """
 
 
 class UnchangedWarning(AstroSRWarning):
-    """A verb could not do its work on an image, or on planes of it, which come back unchanged."""
+    """A verb could not do its work on an image, or on planes of it, which come back unchanged.
+
+    Examples
+    --------
+    >>> import astro_sr_plugin as asr
+    >>> issubclass(asr.UnchangedWarning, asr.AstroSRWarning)
+    True
+    """
 
 
 def warn(text: str, category: type[AstroSRWarning] = AstroSRWarning) -> None:

@@ -33,7 +33,15 @@ class BatchSummary:
 
     Examples
     --------
-    See `run_batch`, which returns it.
+    >>> import astro_sr_plugin as asr
+    >>> import numpy as np, os, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> pixels = np.random.default_rng(1).normal(100, 4, (64, 64)).astype("f4")
+    >>> image = asr.write_image(pixels, os.path.join(folder, "a.fits"))
+    >>> summary = asr.run_batch([image], os.path.join(folder, "out"),
+    ...                         [{"verb": "denoise", "model": "wiener"}])
+    >>> summary.counts["done"], summary.frames[0].status
+    (1, 'done')
     """
 
     frames: tuple[FrameResult, ...]

@@ -39,6 +39,15 @@ class FrameResult:
         What the user should know.
     seconds : float
         Time for this image.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import astro_sr_plugin as asr
+    >>> frame = asr.FrameResult(Path("a.fits"), Path("out/a.fits"), "done",
+    ...                         steps=({"ASRFWHMI": 3.4}, {"ASRFWHMO": 2.0}))
+    >>> frame.figure("ASRFWHMI"), frame.figure("ASRSCALE")
+    (3.4, None)
     """
 
     input: Path

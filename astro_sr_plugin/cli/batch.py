@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["add_commands"]
 
 EXIT_SOME_FAILED = 1
+"""Exit code of a batch in which an image failed."""
 _ORDER = "(inputs stand before the steps)"
 
 _DETAILS = """\

@@ -36,6 +36,7 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
+"""Exit codes: 128 and the number of the signal for the last two, as shells have it."""
 
 _EXAMPLES = """\
 examples:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["add_commands"]
 
 _ERROR_STEPS = 1200
+"""Default number of steps of a network of uncertainties: those of the shipped ones."""
 
 
 def add_commands(commands: Commands) -> None:

@@ -45,6 +45,7 @@ _SIDES = {4: 2, 36: 6}
 # the night sky has 0.4 to 5 of them, a frame of one filter below 0.05.
 _FAINT_STEP = 0.05
 _CLEAR_STEP = 0.3
+"""The second is asked of green against red and blue where no keyword names a mosaic."""
 # A step counts from this many times its own standard error.
 _SIGNIFICANT = 6.0
 # The middle of the image, up to this side in pixels, is looked at.

@@ -27,7 +27,9 @@ _COMMENTS = {
     "ASRNOISE": "noise sigma of the input, in units of data",
 }
 _HASH_LETTERS = 16
+"""Hexadecimal digits of the SHA-256 of the weights that the header names."""
 _WIDTH = 72
+"""Letters of a HISTORY card."""
 # Statistics that other programs left, and that no longer hold.
 _STALE = ("DATAMIN", "DATAMAX", "DATAMEAN", "DATAMED", "DATASTD", "DATARMS")
 

@@ -34,6 +34,7 @@ _LOWEST_SKY, _HIGHEST_SKY = 0.05, 0.6
 _CERTAIN_SIGMAS = 16.0
 _TYPICAL_SKY = (0.1, 0.45)
 _LIKELY_SIGMAS = 35.0
+"""Range above the sky in sigma: the first with any sky, the second with a sky of typical level."""
 # Range of normalised floats, with some room for stretches that clip nothing.
 _LOWEST_FLOAT, _HIGHEST_FLOAT = -0.6, 1.6
 # Percentiles that are inside of it, whatever bad pixels are outside.

@@ -12,6 +12,7 @@ from astro_sr_plugin.simulation.scene import OVERSAMPLE
 __all__ = ["add_spikes", "gaussian_transfer", "make_moffat", "pixel_transfer", "to_transfer"]
 
 _FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
+"""FWHM of a Gaussian over its standard deviation."""
 
 
 def _wrapped(n: int, device: torch.device) -> Tensor:

@@ -14,6 +14,7 @@ __all__ = ["load_textures"]
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff"}
 _DISPLAY_GAMMA = 2.2
+"""Exponent of the tone curve of displays, undone to get light."""
 
 
 def load_textures(folder: str | Path, least_size: int) -> tuple[Tensor, ...]:

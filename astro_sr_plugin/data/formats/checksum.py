@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 __all__ = ["RunningSum", "encode_checksum"]
 
 _EXCLUDED = frozenset([*range(58, 65), *range(91, 97)])
+"""Codes of the punctuation that the FITS convention leaves out of a checksum in letters."""
 
 
 class RunningSum:

@@ -56,6 +56,7 @@ _ASSIGNMENT = re.compile(r"\s*([^=']{1,60}?)\s*=\s*(.*)")
 # wcslib's mark for "undefined"; some programs write it out as if it were a number.
 _WCSLIB_UNDEFINED = 9.87654321e107
 _CARD = 80
+"""Letters of a FITS card."""
 # Cards that follow the standard beyond doubt. They are most of any header, and astropy's own check
 # of a card costs about ten times as much as this one.
 _STANDARD = re.compile(

@@ -29,6 +29,7 @@ _FLOAT32_RANGE = (1e-30, 1e30)
 # leave 3 bits or less of the sky and of everything faint.
 _CENTRAL_STEPS = 8
 _CENTRAL_PERCENTILES = (0.5, 99.5)
+"""The central part: bright stars and bad pixels lie outside of it."""
 # About this many pixels give the percentiles.
 _SAMPLE = 1_000_000
 # Compressed FITS holds no longer integers, and 32 bits are finer than any measurement.

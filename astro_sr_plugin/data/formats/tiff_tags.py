@@ -17,6 +17,7 @@ __all__ = ["SampleTags", "find_full_size", "has_linear_profile", "split_samples"
 # Numbers of tags (TIFF 6.0, TIFF/EP and DNG 1.7).
 _ORIENTATION, _PROFILE = 274, 34675
 _CFA_SIZE, _CFA_PATTERN, _LINEARIZATION, _ACTIVE_AREA = 33421, 33422, 50712, 50829
+"""Numbers of TIFF/EP and DNG tags."""
 _TAGS = (_ORIENTATION, _PROFILE, _CFA_SIZE, _CFA_PATTERN, _LINEARIZATION, _ACTIVE_AREA)
 _CFA_LETTERS = "RGBCMYW"
 # Samples of light by photometric interpretation; those that are not here are no light.

@@ -62,6 +62,7 @@ _ROW_ORDER = "ROWORDER"
 # Room for the numbers that are only known once the header is complete.
 _PLACE = "{:020d}"
 _BLOCK = 4096
+"""Bytes of which the places of attached blocks are multiples, as PixInsight writes them."""
 
 
 def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CCDData:

@@ -27,6 +27,7 @@ __all__ = [
     "subtract_stars",
 ]
 
+# Rows and columns of a stamp from its middle.
 _Y, _X = np.mgrid[-STAMP_RADIUS : STAMP_RADIUS + 1, -STAMP_RADIUS : STAMP_RADIUS + 1]
 DISTANCE, ANGLE = np.hypot(_X, _Y), np.arctan2(_Y, _X)
 """Distance in pixels and direction in radians of the pixels of a stamp from its middle."""

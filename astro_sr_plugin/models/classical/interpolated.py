@@ -45,6 +45,7 @@ def _sinc_taps() -> list[float]:
 
 _SINC = _sinc_taps()
 _CUBIC = [-0.0234375, 0.2265625, 0.8671875, -0.0703125, 0.0]
+"""The same of cubic convolution (Keys 1981, a = -0.5): exact binary fractions."""
 
 
 def double(image: Tensor) -> Tensor:

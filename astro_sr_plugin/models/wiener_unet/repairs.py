@@ -31,6 +31,7 @@ _PATTERN_CELLS = 7
 _CELL_FILTERS = {1: [0.25, 0.5, 0.25], 2: [0.125, 0.25, 0.25, 0.25, 0.125]}
 """By scale, filters that let no pattern of the cells through, and keep slopes."""
 _BOX = [1 / 3, 1 / 3, 1 / 3]
+"""Mean of 3 pixels."""
 _LOW_PASS = [t / 16 for t in (-1, 4, 10, 4, -1)]
 """Binomial half-band filter: flat at low frequencies, 0 at the highest frequency."""
 
