@@ -99,6 +99,7 @@ def _sample(data: NDArray) -> NDArray[np.float64]:
     return found
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _histogram_sign(meta: Mapping[str, Any], data: NDArray) -> str:
     """Compare the noise of the sky with the range of values above it."""
     sample = _sample(data)

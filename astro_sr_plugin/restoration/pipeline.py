@@ -189,7 +189,7 @@ def _denormalise(
     with np.errstate(over="ignore", invalid="ignore"):
         result *= job.factor * unit
         # So does what is too large for the type of the result.
-        unchanged = invalid | ~np.isfinite(result)
+        unchanged = invalid | ~(np.abs(result) <= np.finfo(sink.dtype).max)
         if unchanged.any():
             recorded = enlarge(source.recorded(first, last), scale)
             result[unchanged] = recorded[unchanged] * job.factor

@@ -226,6 +226,21 @@ def test_extreme_values_are_measured_or_refused(image):
         assert np.isfinite(result[np.isfinite(image)]).all()
 
 
+def test_results_beyond_float32_come_back_as_they_were():
+    largest = np.finfo("f4").max
+    image = np.array([[np.nan, largest, largest, -largest, 1e30, np.nan]], "f4")
+    result = denoise(image, model="wiener")
+    assert np.isfinite(result[np.isfinite(image)]).all()
+
+
+def test_unknown_encoding_of_an_xisf_header(tmp_path):
+    header = b'<?xml version="1.0" encoding="UTFD"?><xisf version="1.0"></xisf>'
+    path = tmp_path / "a.xisf"
+    path.write_bytes(b"XISF0100" + struct.pack("<II", len(header), 0) + header)
+    with pytest.raises(ImageReadError, match="unknown encoding"):
+        read_image(path)
+
+
 def test_truncated_tiff_does_not_lose_planes(tmp_path):
     path = tmp_path / "a.tif"
     planes = np.arange(96, dtype="f4").reshape(4, 4, 6)

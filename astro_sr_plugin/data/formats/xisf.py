@@ -100,7 +100,7 @@ def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CC
         raise xisf_error(path, f"its header is damaged ({error})") from error
     except MemoryError as error:
         raise xisf_error(path, "there is not enough memory for its image") from error
-    except (ValueError, KeyError, IndexError, OSError, zlib.error) as error:
+    except (ValueError, LookupError, OSError, zlib.error) as error:
         if isinstance(error, ImageReadError):
             raise
         raise xisf_error(path, f"its image is damaged ({error})") from error

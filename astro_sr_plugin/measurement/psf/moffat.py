@@ -203,8 +203,9 @@ def detection_sigma(data: NDArray[Any], unusable: UnusablePixels, noise: Noise) 
     usable = np.concatenate([data[y][~unusable[y : y + 1][0]] for y in rows])
     if not usable.size:
         return 0.0
-    low, high = np.percentile(usable, [1, 99.9])
-    return 1e-3 * float(high - low)
+    with np.errstate(over="ignore", invalid="ignore"):
+        low, high = np.percentile(usable, [1, 99.9])
+        return 1e-3 * float(high - low)
 
 
 def fit_psf(
