@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from astro_sr_plugin.exceptions import AstroSRWarning, InputError, ModelError, OutOfMemoryError
+from astro_sr_plugin.exceptions import InputError, ModelError, OutOfMemoryError, warn
 from astro_sr_plugin.inference.allocation import reuse_memory
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.inference.tiling import Tile, make_tiles
@@ -140,14 +139,12 @@ class Predictor:
         if size > _SMALLEST_TILE and self.model.spec.tiling != "whole":
             smaller = max(_SMALLEST_TILE, size // 2)
             text = f"memory of {device} ran out: going on with tiles of {smaller} pixels"
-            warnings.warn(text, AstroSRWarning, stacklevel=3)
+            warn(text)
             return device, smaller
         if device == "cpu":
             msg = f"memory ran out with tiles of {size} pixels on the CPU; close other programs"
             raise OutOfMemoryError(msg)
-        warnings.warn(
-            f"memory of {device} ran out: going on on the CPU", AstroSRWarning, stacklevel=3
-        )
+        warn(f"memory of {device} ran out: going on on the CPU")
         return "cpu", self.runtime.tile_size
 
     def _tiles(
