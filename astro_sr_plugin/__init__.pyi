@@ -23,9 +23,9 @@ from .exceptions import OutOfMemoryError as OutOfMemoryError
 from .exceptions import OutputError as OutputError
 from .exceptions import UnchangedWarning as UnchangedWarning
 from .inference.runtime import Runtime as Runtime
+from .measurement.measuring import measure as measure
 from .measurement.plane import MeasuredPlane as MeasuredPlane
 from .measurement.quality import Quality as Quality
-from .measurement.quality import measure as measure
 from .models.registry import list_models as list_models
 from .models.registry import load_model as load_model
 from .models.spec import Model as Model

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.batch.verbs import VERBS
-from astro_sr_plugin.cli.enhance import FIGURES
+from astro_sr_plugin.cli.figures import FIGURES
 from astro_sr_plugin.cli.options import (
     DTYPES,
     Commands,

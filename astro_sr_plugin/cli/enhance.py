@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import astro_sr_plugin as asr
 from astro_sr_plugin.cli.audit import add_report_options, report_on
 from astro_sr_plugin.cli.every_image import process_file, wants_all
+from astro_sr_plugin.cli.figures import describe_result, figures_of, name_device
 from astro_sr_plugin.cli.options import (
     Commands,
     add_command,
@@ -31,20 +32,7 @@ if TYPE_CHECKING:
 
     from astro_sr_plugin.cli.console import Console
 
-__all__ = ["FIGURES", "add_commands", "enhance_file", "figures_of"]
-
-FIGURES = {
-    "ASRTASK": "task",
-    "ASRMODEL": "model",
-    "ASRHASH": "model_hash",
-    "ASRFWHMI": "fwhm_in",
-    "ASRFWHMO": "fwhm_out",
-    "ASRSCALE": "scale",
-    "ASRSTREN": "strength",
-    "ASRNOISE": "noise",
-    "ASRVERS": "version",
-}
-"""Header keywords of a result and the names of these figures in the JSON output."""
+__all__ = ["add_commands", "enhance_file"]
 
 
 def add_commands(commands: Commands) -> None:
@@ -284,7 +272,7 @@ def _remove_stars(args: argparse.Namespace, console: Console) -> int:
                 runtime=make_runtime(args, console),
             )
             taken.append(light)
-            found.append(figures_of(starless) | {"device": _device(args)})
+            found.append(figures_of(starless) | {"device": name_device(args)})
             return starless
 
         names = process_file(remove, source, target, args)
@@ -355,9 +343,9 @@ def enhance_file(
     if not streamed:
         asr.write_image(result, target, dtype=args.dtype, overwrite=args.overwrite)
     seconds = time.perf_counter() - start
-    figures = figures_of(result) | {"device": _device(args)}
+    figures = figures_of(result) | {"device": name_device(args)}
     report = {"input": source, "output": target, **figures, "seconds": round(seconds, 3)}
-    console.say(_sentence(target, figures, seconds))
+    console.say(describe_result(target, figures, seconds))
     if not (getattr(args, "report", False) or getattr(args, "strict", False)):
         console.record(**report)
         return True
@@ -381,7 +369,7 @@ def _enhance_every_image(
 
     def work(image: CCDData) -> CCDData:
         result: CCDData = getattr(asr, verb)(image, runtime=make_runtime(args, console), **options)
-        found.append(figures_of(result) | {"device": _device(args)})
+        found.append(figures_of(result) | {"device": name_device(args)})
         return result
 
     names = process_file(work, source, target, args)
@@ -401,43 +389,4 @@ def _report_images(
     for name, figures in zip(names, found, strict=True):
         extension = {"hdu": name} if name else {}
         console.record(**report, **extension, **figures, seconds=round(seconds, 3))
-        console.say(_sentence(f"{report['output']} {name}".rstrip(), figures, seconds))
-
-
-def _device(args: argparse.Namespace) -> str:
-    """Name the device that ``--device auto`` stands for, or the one asked for."""
-    from astro_sr_plugin.inference.predictor import choose_device
-
-    return choose_device(args.device)
-
-
-def figures_of(image: CCDData) -> dict[str, Any]:
-    """Return what the header of a result says was measured and done, and the shape."""
-    figures = {name: image.meta[key] for key, name in FIGURES.items() if key in image.meta}
-    from astro_sr_plugin.measurement.quality import measure_pixel_scale
-
-    arcsec = measure_pixel_scale(image.wcs, image.meta)
-    if arcsec is not None and "fwhm_out" in figures:
-        figures["fwhm_in_arcsec"] = figures["fwhm_in"] * figures.get("scale", 1) * arcsec
-        figures["fwhm_out_arcsec"] = figures["fwhm_out"] * arcsec
-    return {"shape": list(image.shape), **figures}
-
-
-def _sentence(target: Path | str, figures: dict[str, Any], seconds: float) -> str:
-    parts = [f"{target}: {figures['shape'][-1]} x {figures['shape'][-2]} pixels"]
-    if "fwhm_out" in figures:
-        parts.append(_describe_widths(figures))
-    if "model" in figures:
-        parts.append(f"model {figures['model']}")
-    return ", ".join([*parts, f"on {figures['device']}", f"{seconds:.1f} s"])
-
-
-def _describe_widths(figures: dict[str, Any]) -> str:
-    """Say how wide the stars were and are, in pixels of the input and on the sky."""
-    scale = figures.get("scale", 1)
-    text = f"stars {figures['fwhm_in']:.2f} -> {figures['fwhm_out'] / scale:.2f} px FWHM"
-    if scale > 1:
-        text += f" of the input ({figures['fwhm_out']:.2f} px of the result)"
-    if "fwhm_out_arcsec" in figures:
-        text += f", {figures['fwhm_in_arcsec']:.2f} -> {figures['fwhm_out_arcsec']:.2f} arcsec"
-    return text
+        console.say(describe_result(f"{report['output']} {name}".rstrip(), figures, seconds))

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["iter_rows", "iter_strips", "release"]
+__all__ = ["CHUNK_BYTES", "iter_rows", "iter_strips", "release"]
 
-# Bytes of a strip: large enough for NumPy to be fast, small beside any memory.
-_STRIP_BYTES = 16 * 2**20
+CHUNK_BYTES = 16 * 2**20
+"""Bytes of a strip, or copied at a time: enough for NumPy to be fast, small beside any memory."""
 # Reclaims clean pages and keeps changed ones (Linux 5.4 and later); Python has no name for it yet.
 _MADV_PAGEOUT = 21
 
@@ -35,7 +35,7 @@ def iter_rows(rows: int, step: int) -> Iterator[tuple[int, int]]:
         yield first, min(first + step, rows)
 
 
-def iter_strips(array: NDArray, *, max_bytes: int = _STRIP_BYTES) -> Iterator[NDArray]:
+def iter_strips(array: NDArray, *, max_bytes: int = CHUNK_BYTES) -> Iterator[NDArray]:
     """Go through an array in its order, in pieces of whole rows.
 
     Parameters

@@ -12,7 +12,7 @@ from astropy.io.fits import Header
 from astropy.nddata import CCDData, FlagCollection, StdDevUncertainty
 from numpy.typing import NDArray
 
-from astro_sr_plugin.data.formats.fits_output import create_fits
+from astro_sr_plugin.data.formats.fits_stream import create_fits
 from astro_sr_plugin.data.formats.registry import read_image
 from astro_sr_plugin.data.nddata import repack
 from astro_sr_plugin.data.output import write_errors

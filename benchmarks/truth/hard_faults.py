@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from benchmarks.truth.camera import FINE
-from benchmarks.truth.hard_skies import CAMERA, DROP, FULL_WELL, SKY, UNIT
+from benchmarks.truth.hard_skies import DROP, FULL_WELL
 from benchmarks.truth.scene import Scene
+from benchmarks.truth.star_fields import CAMERA, SKY, UNIT
 
 __all__ = [
     "amplifier_glow",

@@ -14,29 +14,14 @@ from benchmarks.truth import structure
 from benchmarks.truth.camera import Camera
 from benchmarks.truth.observation import Plan
 from benchmarks.truth.rendering import Content, Galaxy, moffat
-from benchmarks.truth.stars import draw_stars, flux_of_snr
+from benchmarks.truth.star_fields import CAMERA, SKY, UNIT, add_stars, star_content
+from benchmarks.truth.stars import flux_of_snr
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
-CAMERA, SKY = Camera(1.2, 5.0), 450.0
-UNIT = CAMERA.sigma(SKY)
 FULL_WELL = replace(CAMERA, full_well=SKY + 1000.0 * UNIT)
 BRIGHT_PLACES = ((0.27, 0.31), (0.70, 0.24), (0.36, 0.74), (0.76, 0.69))
 """Places of bright stars in parts of the frame's side."""
-
-
-def _field(
-    size: int,
-    rng: Rng,
-    fwhm: float,
-    *,
-    snr: tuple[float, float] = (5.0, 1500.0),
-    count: int = 100,
-    unit: float = UNIT,
-) -> Content:
-    """Return stars, `count` on 256 x 256 pixels."""
-    number = max(12, round(count * (size / 256) ** 2))
-    return draw_stars(rng, number, size, sigma=unit, fwhm=fwhm, snr=snr, margin=4.0)
 
 
 def _with_stars(content: Content, size: int, snr: Any, fwhm: float, unit: float = UNIT) -> Content:
@@ -45,17 +30,7 @@ def _with_stars(content: Content, size: int, snr: Any, fwhm: float, unit: float 
     far = np.hypot(content.x[:, None] - places[:, 0], content.y[:, None] - places[:, 1])
     keep = far.min(axis=1) > 5 * fwhm
     around = replace(content, x=content.x[keep], y=content.y[keep], flux=content.flux[keep])
-    return _added(around, places + (0.3, -0.2), flux_of_snr(snr, unit, fwhm))
-
-
-def _added(content: Content, places: Array, flux: Array) -> Content:
-    """Add stars at places (x, y) of shape (n, 2)."""
-    return replace(
-        content,
-        x=np.concatenate([content.x, places[:, 0]]),
-        y=np.concatenate([content.y, places[:, 1]]),
-        flux=np.concatenate([content.flux, flux]),
-    )
+    return add_stars(around, places + (0.3, -0.2), flux_of_snr(snr, unit, fwhm))
 
 
 def star_field(
@@ -64,7 +39,7 @@ def star_field(
     """Return the plan of a plain star field through these optics."""
 
     def plan(size: int, rng: Rng) -> Plan:
-        return Plan([_field(size, rng, fwhm, **stars)], [psf()], CAMERA, (SKY,))
+        return Plan([star_content(size, rng, fwhm, **stars)], [psf()], CAMERA, (SKY,))
 
     return plan
 
@@ -75,7 +50,7 @@ def bright_star_field(
     """Return the plan of a star field with saturated stars."""
 
     def plan(size: int, rng: Rng) -> Plan:
-        content = _with_stars(_field(size, rng, fwhm), size, snr, fwhm)
+        content = _with_stars(star_content(size, rng, fwhm), size, snr, fwhm)
         return Plan([content], [psf()], FULL_WELL, (SKY,))
 
     return plan
@@ -108,7 +83,7 @@ def textured(
         # On half pixels, and beyond the frame, where it has to end in nothing.
         side = 2 * (size + 80)
         y, x = (np.mgrid[:side, :side] - (side - 1) / 2) / 2
-        content = _field(size, rng, fwhm, count=count, **stars)
+        content = star_content(size, rng, fwhm, count=count, **stars)
         texture = surface(x, y, rng) * UNIT
         return Plan([replace(content, texture=texture)], [moffat(fwhm, 3.2)], CAMERA, (SKY,))
 
@@ -159,7 +134,7 @@ def nebula(x: Array, y: Array, rng: Rng) -> Array:
 def galaxy_cores(size: int, rng: Rng) -> Plan:
     """Return galaxies with sharp cores, one of them saturated, and a nucleus in each."""
     fwhm = 3.0
-    content = _field(size, rng, fwhm, count=50)
+    content = star_content(size, rng, fwhm, count=50)
     galaxies = []
     marks = np.array(BRIGHT_PLACES) * size
     stars = []
@@ -188,7 +163,7 @@ def galaxy_cores(size: int, rng: Rng) -> Plan:
 def satellite_trails(size: int, rng: Rng) -> Plan:
     """Return a star field that two satellites have crossed."""
     fwhm = 3.0
-    content = _field(size, rng, fwhm, count=60)
+    content = star_content(size, rng, fwhm, count=60)
     lines = []
     for y, angle, level in ((0.62, 23.0, 25.0), (0.25, -8.0, 5.0)):
         # A box as narrow as this is a line, of `level` noise sigma at its crest.
@@ -211,14 +186,14 @@ def stars_outside(size: int, rng: Rng) -> Plan:
     """Return a star field with bright stars just outside the frame."""
     fwhm = 3.0
     outside = flux_of_snr((5000.0, 2000.0, 1000.0, 500.0), UNIT, fwhm)
-    content = _added(_field(size, rng, fwhm), outside_places(size), outside)
+    content = add_stars(star_content(size, rng, fwhm), outside_places(size), outside)
     return Plan([content], [moffat(fwhm, 3.2)], CAMERA, (SKY,))
 
 
 def gradient(size: int, rng: Rng) -> Plan:
     """Return a star field before a sky that rises along one axis and falls along the other."""
     fwhm = 3.0
-    return Plan([_field(size, rng, fwhm)], [moffat(fwhm, 3.2)], CAMERA, (SKY,), (0.7, -0.8))
+    return Plan([star_content(size, rng, fwhm)], [moffat(fwhm, 3.2)], CAMERA, (SKY,), (0.7, -0.8))
 
 
 def deep_stack(snr: tuple[float, float], count: int) -> Callable[..., Plan]:
@@ -227,7 +202,7 @@ def deep_stack(snr: tuple[float, float], count: int) -> Callable[..., Plan]:
     def plan(size: int, rng: Rng) -> Plan:
         camera, sky, fwhm = Camera(30.0, 5.0), 2000.0, 3.0
         unit = camera.sigma(sky)
-        content = _field(size, rng, fwhm, snr=snr, count=count, unit=unit)
+        content = star_content(size, rng, fwhm, snr=snr, count=count, unit=unit)
         return Plan([content], [moffat(fwhm, 3.2)], camera, (sky,))
 
     return plan
@@ -248,7 +223,7 @@ def eight_bit(size: int, rng: Rng) -> Plan:
     """Return a star field before a camera of 8 bits, some of its stars saturated."""
     camera, sky, fwhm = Camera(40.0, 5.0, full_well=255.0, integer=True), 20.0, 3.0
     unit = camera.sigma(sky)
-    content = _field(size, rng, fwhm, snr=(5.0, 3000.0), unit=unit)
+    content = star_content(size, rng, fwhm, snr=(5.0, 3000.0), unit=unit)
     content = _with_stars(content, size, (3000.0, 1500.0, 6000.0, 2000.0), fwhm, unit)
     return Plan([content], [moffat(fwhm, 3.2)], camera, (sky,))
 

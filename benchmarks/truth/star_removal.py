@@ -11,18 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.truth import structure
-from benchmarks.truth.camera import Camera
 from benchmarks.truth.observation import Plan, observe_plan
 from benchmarks.truth.rendering import Content, Galaxy, moffat, render, spider
 from benchmarks.truth.scene import Scene
-from benchmarks.truth.stars import draw_stars, flux_of_snr
+from benchmarks.truth.star_fields import CAMERA, SKY, UNIT, add_stars, star_content
+from benchmarks.truth.stars import flux_of_snr
 
 __all__ = ["FWHM", "SKIES", "SPIKE_ANGLE", "Starry", "make_starry"]
 
 Array = NDArray[np.float64]
-FWHM, _SKY = 3.2, 450.0
-_CAMERA = Camera(1.2, 5.0)
-_UNIT = _CAMERA.sigma(_SKY)
+FWHM = 3.2
 _PLACES = ((0.24, 0.29), (0.72, 0.22), (0.33, 0.76), (0.78, 0.71))
 SPIKE_ANGLE = 0.35  # of the spikes
 
@@ -50,8 +48,7 @@ class Starry:
 
 
 def _stars(size: int, rng: np.random.Generator, count: int) -> Content:
-    number = round(count * (size / 256) ** 2)
-    return draw_stars(rng, number, size, sigma=_UNIT, fwhm=FWHM, snr=(5.0, 3000.0), margin=4.0)
+    return star_content(size, rng, FWHM, snr=(5.0, 3000.0), count=count)
 
 
 def _gas(size: int, rng: np.random.Generator) -> Array:
@@ -59,29 +56,23 @@ def _gas(size: int, rng: np.random.Generator) -> Array:
     n = 2 * (size + 80)
     y, x = np.mgrid[:n, :n] / n - 0.5
     edge = 1 / (1 + np.exp((np.maximum(np.abs(x), np.abs(y)) - 0.46) / 0.01))
-    return np.asarray(4.0 * structure.nebula(n, rng) * edge * _UNIT)
+    return np.asarray(4.0 * structure.nebula(n, rng) * edge * UNIT)
 
 
 def _nebula(size: int, rng: np.random.Generator) -> Plan:
     content = replace(_stars(size, rng, 100), texture=_gas(size, rng))
-    return Plan([content], [moffat(FWHM, 3.2)], _CAMERA, (_SKY,))
+    return Plan([content], [moffat(FWHM, 3.2)], CAMERA, (SKY,))
 
 
 def _halos(size: int, rng: np.random.Generator) -> Plan:
     """Return a nebula with saturated stars with halos and spikes."""
-    content = _stars(size, rng, 60)
-    places = np.array(_PLACES) * size
-    content = replace(
-        content,
-        x=np.concatenate([content.x, places[:, 0]]),
-        y=np.concatenate([content.y, places[:, 1]]),
-        flux=np.concatenate([content.flux, flux_of_snr((4e4, 1.5e4, 2e4, 1e4), _UNIT, FWHM)]),
-        texture=_gas(size, rng),
-    )
+    flux = flux_of_snr((4e4, 1.5e4, 2e4, 1e4), UNIT, FWHM)
+    content = add_stars(_stars(size, rng, 60), np.array(_PLACES) * size, flux)
+    content = replace(content, texture=_gas(size, rng))
     disc = galsim.Convolve([galsim.TopHat(24.0), galsim.Gaussian(fwhm=2.0)])
     psf = galsim.Sum([0.96 * spider(FWHM, SPIKE_ANGLE), 0.04 * disc])
-    camera = replace(_CAMERA, full_well=_SKY + 1500.0 * _UNIT)
-    return Plan([content], [psf], camera, (_SKY,))
+    camera = replace(CAMERA, full_well=SKY + 1500.0 * UNIT)
+    return Plan([content], [psf], camera, (SKY,))
 
 
 def _galaxies(size: int, rng: np.random.Generator) -> Plan:
@@ -89,7 +80,7 @@ def _galaxies(size: int, rng: np.random.Generator) -> Plan:
     galaxies = []
     for k in range(16):
         half = float(np.exp(rng.uniform(np.log(1.8), np.log(8.0))))
-        flux = float(flux_of_snr(np.exp(rng.uniform(np.log(60), np.log(900))), _UNIT, FWHM))
+        flux = float(flux_of_snr(np.exp(rng.uniform(np.log(60), np.log(900))), UNIT, FWHM))
         profile: galsim.GSObject = galsim.Sersic(n=rng.uniform(0.7, 2.5), half_light_radius=half)
         if k % 2:
             disc = galsim.Exponential(half_light_radius=half)
@@ -99,13 +90,13 @@ def _galaxies(size: int, rng: np.random.Generator) -> Plan:
         x, y = rng.uniform(20.0, size - 21.0, size=2)
         galaxies.append(Galaxy(turned.withFlux(flux), x, y, 10.0 * half))
     content = replace(_stars(size, rng, 60), galaxies=galaxies)
-    return Plan([content], [moffat(FWHM, 3.2)], _CAMERA, (_SKY,))
+    return Plan([content], [moffat(FWHM, 3.2)], CAMERA, (SKY,))
 
 
 def _spiral(size: int, rng: np.random.Generator) -> Plan:
-    surface = 6.0 * structure.spiral(2 * size, rng) * _UNIT
+    surface = 6.0 * structure.spiral(2 * size, rng) * UNIT
     content = replace(_stars(size, rng, 50), texture=surface)
-    return Plan([content], [moffat(FWHM, 3.2)], _CAMERA, (_SKY,))
+    return Plan([content], [moffat(FWHM, 3.2)], CAMERA, (SKY,))
 
 
 SKIES: dict[str, Callable[[int, np.random.Generator], Plan]] = {
@@ -139,6 +130,6 @@ def make_starry(name: str, *, size: int = 256, seed: int = 1) -> Starry:
     scene = observe_plan(plan, FWHM, name, seed, size, rng)
     none = np.empty(0)
     rest = replace(plan.content[0], x=none, y=none, flux=none)
-    starless = render(rest, plan.psf[0], (size, size), fwhm=FWHM, sigma=_UNIT / 4)
+    starless = render(rest, plan.psf[0], (size, size), fwhm=FWHM, sigma=UNIT / 4)
     bright = tuple((size * x, size * y) for x, y in _PLACES) if name == "halos" else ()
     return Starry(scene, starless + scene.background, tuple(rest.galaxies), bright)

@@ -12,7 +12,7 @@ import pytest
 from astropy.io import fits
 from astropy.nddata import StdDevUncertainty
 
-from astro_sr_plugin.data.formats.fits_output import create_fits
+from astro_sr_plugin.data.formats.fits_stream import create_fits
 from astro_sr_plugin.data.formats.registry import read_image
 from astro_sr_plugin.data.strips import iter_strips, release
 from astro_sr_plugin.exceptions import InputError, OutputError
@@ -127,7 +127,7 @@ def test_ctrl_c_leaves_nothing(tmp_path):
     code = (
         "import os, signal\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from astro_sr_plugin.data.formats.fits_output import create_fits\n"
+        "from astro_sr_plugin.data.formats.fits_stream import create_fits\n"
         f"with create_fits({str(tmp_path / 'a.fits')!r}, None, (50, 50)) as stream:\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
     )

@@ -13,8 +13,6 @@ from astropy.io.fits import Header
 from astropy.nddata import CCDData
 from astropy.wcs import WCS
 
-from astro_sr_plugin.data.formats import xisf
-from astro_sr_plugin.data.formats.pixels import PixelCoding
 from astro_sr_plugin.data.formats.registry import read_image, write_image
 from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError, InputError
 
@@ -198,13 +196,6 @@ def test_xisf_rows_and_world_coordinates(tmp_path):
     back = write_image(again, tmp_path / "c.xisf", dtype="uint16")
     assert back.read_bytes()[-pixels.nbytes :] == pixels.tobytes()
     assert b"ROWORDER" not in back.read_bytes()
-
-
-def test_xisf_compressed_by_this_package(tmp_path):
-    data = np.round(RNG.normal(100, 3, (30, 50))).astype("f4")
-    xisf.write(tmp_path / "a.xisf", data, Header(), PixelCoding(np.dtype("f4")), compress=True)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.xisf").data, data)
-    assert (tmp_path / "a.xisf").stat().st_size < 4096 + data.nbytes
 
 
 def test_tiff_of_other_programs(tmp_path):

@@ -11,7 +11,8 @@ from astropy.nddata import CCDData
 from astropy.wcs import WCS
 
 from astro_sr_plugin.exceptions import InputError
-from astro_sr_plugin.measurement.quality import Quality, measure
+from astro_sr_plugin.measurement.measuring import measure
+from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.measurement.sky.gain import estimate_gain, read_gain
 from astro_sr_plugin.measurement.sky.saturation import find_saturation
 from astro_sr_plugin.restoration.frame import open_frame

@@ -15,10 +15,10 @@ from numpy.typing import DTypeLike
 from astro_sr_plugin.data import output
 from astro_sr_plugin.data.formats.companions import find_companions, is_image
 from astro_sr_plugin.data.formats.fits import FitsFile, read
+from astro_sr_plugin.data.formats.fits_hdu import append_image
 from astro_sr_plugin.data.formats.fits_opening import read_errors, unpacked
-from astro_sr_plugin.data.formats.fits_output import append_image
 from astro_sr_plugin.data.formats.header import clean_header, quiet
-from astro_sr_plugin.data.formats.pixels import choose_coding, stored_dtype
+from astro_sr_plugin.data.formats.pixel_types import choose_coding, stored_dtype
 from astro_sr_plugin.data.units import store_unit
 from astro_sr_plugin.data.wcs_keywords import LOOKUP_KEYWORDS
 from astro_sr_plugin.exceptions import ImageReadError, OutputError, warn

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, cast
 
 from astropy.io import fits
 
+from astro_sr_plugin.data.strips import CHUNK_BYTES
 from astro_sr_plugin.exceptions import AstroSRWarning, ImageReadError
 
 __all__ = ["check_first_cards", "read_errors", "readable_hdus", "unpacked"]
@@ -24,8 +25,6 @@ _OPENERS: dict[bytes, Callable[..., Any]] = {
     b"BZh": bz2.open,
     b"\xfd7zXZ": lzma.open,
 }
-# Bytes unpacked at a time.
-_CHUNK = 16 * 2**20
 # Axes and columns that the standard allows; more would keep the parser busy for ever.
 _MAX_COUNT = 999
 _COUNTS = re.compile(rb"(NAXIS|TFIELDS) *= *(\d+)")
@@ -92,7 +91,7 @@ def unpacked(path: Path) -> Iterator[BinaryIO]:
             return
         buffer = io.BytesIO()
         with cast("BinaryIO", opener(file)) as packed:
-            shutil.copyfileobj(packed, buffer, _CHUNK)
+            shutil.copyfileobj(packed, buffer, CHUNK_BYTES)
     buffer.seek(0)
     # Never closed: the image goes on using its memory.
     yield buffer

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +20,15 @@ from numpy.typing import DTypeLike, NDArray
 from astro_sr_plugin.data import output
 from astro_sr_plugin.data.formats import fits, tiff, xisf
 from astro_sr_plugin.data.formats.bitmask import named_flags
+from astro_sr_plugin.data.formats.contents import FileContents
 from astro_sr_plugin.data.formats.header import clean_header
-from astro_sr_plugin.data.formats.pixels import PixelCoding, choose_coding, stored_dtype
+from astro_sr_plugin.data.formats.pixel_types import choose_coding, stored_dtype
+from astro_sr_plugin.data.formats.pixels import PixelCoding
 from astro_sr_plugin.data.nonlinear import undo_asinh
-from astro_sr_plugin.data.strips import iter_strips
+from astro_sr_plugin.data.strips import CHUNK_BYTES, iter_strips
 from astro_sr_plugin.data.units import store_unit
 from astro_sr_plugin.data.wcs_keywords import as_fits_wcs, store_wcs
-from astro_sr_plugin.exceptions import ImageReadError, InputError, OutputError
+from astro_sr_plugin.exceptions import ImageReadError, InputError, OutputError, warn
 
 __all__ = [
     "FORMATS",
@@ -57,18 +59,21 @@ class FileFormat:
     read : callable
         ``read(path, hdu=, memmap=) -> CCDData``.
     write : callable
-        ``write(part, data, header, coding, suffix=, mask=, uncertainty=, wcs=, checksum=)``.
+        ``write(part, contents)``.
+    types : collection of str, optional
+        Types of pixels that it can write; all that are offered if not given.
+    extensions : bool, default False
+        Whether a file has extensions for a mask, an uncertainty and flags.
     """
 
     name: str
     suffixes: tuple[str, ...]
     magic: tuple[bytes, ...]
     read: Callable[..., CCDData]
-    write: Callable[..., None]
+    write: Callable[[Path, FileContents], None]
+    types: Collection[str] | None = None
+    extensions: bool = False
 
-
-# Bytes copied from a pipe at a time.
-_CHUNK = 16 * 2**20
 
 #: The formats, in the order in which they are tried.
 FORMATS = (
@@ -78,14 +83,16 @@ FORMATS = (
         (b"SIMPLE  =", b"\x1f\x8b", b"BZh", b"\xfd7zXZ"),
         fits.read,
         fits.write,
+        extensions=True,
     ),
-    FileFormat("XISF", (".xisf",), (b"XISF0100",), xisf.read, xisf.write),
+    FileFormat("XISF", (".xisf",), (b"XISF0100",), xisf.read, xisf.write, xisf.TYPES),
     FileFormat(
         "TIFF",
         (".tif", ".tiff"),
         (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
         tiff.read,
         tiff.write,
+        tiff.TYPES,
     ),
 )
 
@@ -192,7 +199,7 @@ def _read_stream(path: Path, hdu: fits.HDUChoice) -> CCDData:
     with tempfile.TemporaryDirectory(prefix="astro-sr-") as folder:
         copy = Path(folder) / path.name
         with path.open("rb") as source, copy.open("wb") as target:
-            shutil.copyfileobj(source, target, _CHUNK)
+            shutil.copyfileobj(source, target, CHUNK_BYTES)
         try:
             # Not mapped: the file is gone when the image is used.
             return read_image(copy, hdu=hdu, memmap=False)
@@ -288,29 +295,37 @@ def write_image(
     header = clean_header(meta)
     name = stored_dtype(dtype, data, header)
     original = isinstance(dtype, str) and dtype == "original"
-    coding = choose_coding(name, data, header, original=original, fits=form.name == "FITS")
+    coding = choose_coding(name, data, header, original=original, fits=form.extensions)
     store_unit(header, unit)
     if mask is not None and _is_blank(mask, data, coding):
         mask = None
     header = store_wcs(header, wcs, data.shape)
-    # XISF and TIFF have no extensions.
-    flags = named_flags(image)
-    extensions = {"flags": flags} if form.name == "FITS" else {}
+    _check_losses(form, coding, has_planes=mask is not None or uncertainty is not None)
+    contents = FileContents(
+        data,
+        header,
+        coding,
+        suffix=suffix,
+        mask=mask,
+        uncertainty=uncertainty,
+        flags=named_flags(image),
+        wcs=wcs,
+        checksum=checksum,
+    )
     with output.writing(target, overwrite=overwrite) as part:
-        form.write(
-            part,
-            data,
-            header,
-            coding,
-            suffix=suffix,
-            mask=mask,
-            uncertainty=uncertainty,
-            wcs=wcs,
-            checksum=checksum,
-            **extensions,
-        )
+        form.write(part, contents)
     _log.info("wrote %s: %s of %s", path, name, data.shape)
     return Path(path)
+
+
+def _check_losses(form: FileFormat, coding: PixelCoding, *, has_planes: bool) -> None:
+    """Refuse a type that the format has not, and warn of planes that it does not hold."""
+    if form.types is not None and coding.name not in form.types:
+        allowed = ", ".join(form.types)
+        msg = f"dtype={coding.name!r} cannot be written to {form.name}; allowed are {allowed}"
+        raise InputError(msg)
+    if has_planes and not form.extensions:
+        warn(f"{form.name} files take no mask and no uncertainty along; FITS does")
 
 
 def _parts(

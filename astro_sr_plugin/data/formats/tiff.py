@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import tifffile
 from astropy.io.fits import Card, Header
-from astropy.nddata import CCDData, NDUncertainty
-from astropy.wcs import WCS
+from astropy.nddata import CCDData
 from numpy.typing import NDArray
 
+from astro_sr_plugin.data.formats.contents import FileContents
 from astro_sr_plugin.data.formats.header import (
     DISPLAY_KEYWORD,
     MEMORY_KEYWORDS,
@@ -34,11 +34,12 @@ from astro_sr_plugin.data.formats.tiff_tags import SampleTags, find_full_size, s
 from astro_sr_plugin.data.strips import iter_strips
 from astro_sr_plugin.data.units import parse_unit
 from astro_sr_plugin.data.wcs_keywords import WCS_KEYWORDS, read_wcs
-from astro_sr_plugin.exceptions import ImageReadError, InputError, warn
+from astro_sr_plugin.exceptions import ImageReadError, warn
 
-__all__ = ["read", "write"]
+__all__ = ["TYPES", "read", "write"]
 
-_TYPES = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+TYPES: tuple[str, ...] = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+"""Types of pixels that are written."""
 
 
 def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CCDData:
@@ -125,46 +126,17 @@ def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CC
     return CCDData(data, unit=parse_unit(header.get("BUNIT")), mask=mask, wcs=wcs, meta=header)
 
 
-def write(
-    part: Path,
-    data: NDArray,
-    header: Header,
-    coding: PixelCoding,
-    *,
-    suffix: str = ".tif",
-    mask: NDArray[np.bool_] | None = None,
-    uncertainty: NDUncertainty | None = None,
-    wcs: WCS | None = None,
-    checksum: bool = True,
-) -> None:
-    """Write an image with its header as text.
+def write(part: Path, contents: FileContents) -> None:
+    """Write an image with its header as text; three planes as RGB, other numbers as pages.
 
     Parameters
     ----------
     part : Path
         The file to make.
-    data : ndarray, shape (ny, nx) or (n, ny, nx)
-        Physical values, stored as they are; three planes as RGB, other numbers as pages.
-    header : fits.Header
-        Clean header, WCS included.
-    coding : PixelCoding
-        Type of the stored values.
-    suffix, wcs, checksum
-        Not used.
-    mask, uncertainty
-        Left out, with a warning.
-
-    Raises
-    ------
-    InputError
-        If the format does not have the type.
+    contents : FileContents
+        Mask, uncertainty, flags and checksums are left out.
     """
-    if coding.name not in _TYPES:
-        msg = f"dtype={coding.name!r} cannot be written to TIFF; allowed are {', '.join(_TYPES)}"
-        raise InputError(msg)
-    if mask is not None or uncertainty is not None:
-        msg = "TIFF files take no mask and no uncertainty along; FITS does"
-        warn(msg)
+    data, coding = contents.data, contents.coding
     colour = data.ndim == 3 and data.shape[0] == 3
     stored = np.empty(data.shape, coding.dtype.newbyteorder("="))
     for source, target in zip(iter_strips(data), iter_strips(stored), strict=True):
@@ -176,7 +148,7 @@ def write(
         stored,
         photometric="rgb" if colour else "minisblack",
         planarconfig="contig" if colour else None,
-        description=_text(data.shape, header, coding),
+        description=_text(data.shape, contents.header, coding),
         metadata=None,
         software="astro_sr_plugin",
     )

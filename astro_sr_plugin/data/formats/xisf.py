@@ -22,12 +22,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 from astropy.io.fits import Card, Header
-from astropy.nddata import CCDData, NDUncertainty
-from astropy.wcs import WCS
+from astropy.nddata import CCDData
 from numpy.typing import NDArray
 
 from astro_sr_plugin import __version__
 from astro_sr_plugin.data.cfa import CFA_KEYWORDS, pattern_from_top
+from astro_sr_plugin.data.formats.contents import FileContents
 from astro_sr_plugin.data.formats.header import (
     MEMORY_KEYWORDS,
     clean_header,
@@ -38,7 +38,6 @@ from astro_sr_plugin.data.formats.header import (
 )
 from astro_sr_plugin.data.formats.pixels import FACTOR_KEYWORD, PixelCoding, read_factor
 from astro_sr_plugin.data.formats.xisf_blocks import (
-    shuffle,
     unpack_block,
     verify_block,
     xisf_error,
@@ -47,16 +46,17 @@ from astro_sr_plugin.data.formats.xisf_properties import add_astrometry, add_fil
 from astro_sr_plugin.data.strips import iter_strips, release
 from astro_sr_plugin.data.units import parse_unit
 from astro_sr_plugin.data.wcs_keywords import read_wcs
-from astro_sr_plugin.exceptions import ImageReadError, InputError, warn
+from astro_sr_plugin.exceptions import ImageReadError
 
-__all__ = ["read", "write"]
+__all__ = ["TYPES", "read", "write"]
 
 _MAGIC = b"XISF0100"
 # Bytes before the XML header: the signature, its length and a reserved field.
 _START = 16
-_NAMESPACE = "http://www.pixinsight.com/xisf"
+TYPESPACE = "http://www.pixinsight.com/xisf"
 _SAMPLES = {"UInt8": "u1", "UInt16": "u2", "UInt32": "u4", "Float32": "f4", "Float64": "f8"}
-_NAMES = {np.dtype(code).name: sample for sample, code in _SAMPLES.items()}
+TYPES: dict[str, str] = {np.dtype(code).name: sample for sample, code in _SAMPLES.items()}
+"""Types of pixels that the format has, and what it calls them."""
 # Tells programs that ask for it how a FITS file of the image is to be shown; of no use in XISF.
 _ROW_ORDER = "ROWORDER"
 # Room for the numbers that are only known once the header is complete.
@@ -119,97 +119,53 @@ def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CC
     return CCDData(data, unit=parse_unit(header.get("BUNIT")), wcs=wcs, meta=header)
 
 
-def write(
-    part: Path,
-    data: NDArray,
-    header: Header,
-    coding: PixelCoding,
-    *,
-    suffix: str = ".xisf",
-    mask: NDArray[np.bool_] | None = None,
-    uncertainty: NDUncertainty | None = None,
-    wcs: WCS | None = None,
-    checksum: bool = True,
-    compress: bool = False,
-) -> None:
+def write(part: Path, contents: FileContents) -> None:
     """Write an image with its keywords.
 
     Parameters
     ----------
     part : Path
         The file to make.
-    data : ndarray, shape (ny, nx) or (n, ny, nx)
-        Physical values, stored as they are.
-    header : fits.Header
-        Clean header, WCS included.
-    coding : PixelCoding
-        Type of the stored values.
-    suffix, wcs
-        Not used: the name has one ending, and the header holds the WCS.
-    mask, uncertainty
-        Left out, with a warning.
-    checksum : bool, default True
-        Write the SHA-1 of the pixels.
-    compress : bool, default False
-        Compress the pixels by zlib with shuffled bytes.
-
-    Raises
-    ------
-    InputError
-        If the format does not have the type.
+    contents : FileContents
+        Mask, uncertainty and flags are left out.
     """
-    if coding.name not in _NAMES:
-        allowed = ", ".join(_NAMES)
-        msg = f"dtype={coding.name!r} cannot be written to XISF; allowed are {allowed}"
-        raise InputError(msg)
-    if mask is not None or uncertainty is not None:
-        msg = "XISF files take no mask and no uncertainty along; FITS does"
-        warn(msg)
+    header, coding = contents.header, contents.coding
     rule = PixelCoding(coding.dtype.newbyteorder("<"), coding.scale)
     if coding.scale != 1:
         header = header.copy()
         header[FACTOR_KEYWORD] = (1 / coding.scale, "stored number / pixel value")
-    pattern = pattern_from_top(header, data.shape)
+    pattern = pattern_from_top(header, contents.data.shape)
     if pattern:
         header = without(header, re.compile("|".join(CFA_KEYWORDS)))
         header["BAYERPAT"] = (pattern, "filters from the upper left corner")
-    data = _turned(data)
+    data = _turned(contents.data)
     shape = data.shape
     attributes = {
         "id": "image",
         "geometry": ":".join(str(n) for n in (shape[-1], shape[-2], *shape[:-2]))
         + ":1" * (3 - data.ndim),
-        "sampleFormat": _NAMES[coding.name],
+        "sampleFormat": TYPES[coding.name],
         "colorSpace": "RGB" if data.ndim == 3 and shape[0] == 3 else "Gray",
         "pixelStorage": "Planar",
         "location": f"attachment:{_PLACE.format(0)}:{_PLACE.format(0)}",
     }
     if rule.is_float:
         attributes["bounds"] = _bounds(data, header)
-    if checksum:
+    if contents.checksum:
         attributes["checksum"] = "sha-1:" + "0" * 40
-    block = None
-    if compress:
-        raw = b"".join(rule.encode(strip).tobytes() for strip in iter_strips(data))
-        block = zlib.compress(shuffle(raw, rule.dtype.itemsize))
-        attributes["compression"] = f"zlib+sh:{len(raw)}:{rule.dtype.itemsize}"
     top = len(_head(attributes, header))
     start = top + -top % _BLOCK
     digest = hashlib.sha1(usedforsecurity=False)
     with part.open("wb") as file:
         file.seek(start)
-        if block is not None:
-            digest.update(block)
-            file.write(block)
-        else:
-            for strip in iter_strips(data):
-                piece = rule.encode(strip).tobytes()
-                digest.update(piece)
-                file.write(piece)
-                release(data)
+        for strip in iter_strips(data):
+            piece = rule.encode(strip).tobytes()
+            digest.update(piece)
+            file.write(piece)
+            release(data)
         size = file.tell() - start
         attributes["location"] = f"attachment:{_PLACE.format(start)}:{_PLACE.format(size)}"
-        if checksum:
+        if contents.checksum:
             attributes["checksum"] = f"sha-1:{digest.hexdigest()}"
         file.seek(0)
         file.write(_head(attributes, header))
@@ -230,7 +186,7 @@ def _reader(path: Path) -> Callable[[int, int], bytes]:
 
 
 def _choose(path: Path, root: ElementTree.Element, wanted: int | str | None) -> ElementTree.Element:
-    images = root.findall(f"{{{_NAMESPACE}}}Image") or root.findall("Image")
+    images = root.findall(f"{{{TYPESPACE}}}Image") or root.findall("Image")
     if not images:
         raise xisf_error(path, "it holds no image")
     if wanted is None:
@@ -343,9 +299,9 @@ def _head(attributes: dict[str, str], header: Header) -> bytes:
         "xisf",
         {
             "version": "1.0",
-            "xmlns": _NAMESPACE,
+            "xmlns": TYPESPACE,
             "xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance",
-            "xsi:schemaLocation": f"{_NAMESPACE} {_NAMESPACE}/xisf-1.0.xsd",
+            "xsi:schemaLocation": f"{TYPESPACE} {TYPESPACE}/xisf-1.0.xsd",
         },
     )
     image = ElementTree.SubElement(root, "Image", attributes)

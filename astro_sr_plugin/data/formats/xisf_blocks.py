@@ -11,7 +11,7 @@ import numpy as np
 
 from astro_sr_plugin.exceptions import ImageReadError
 
-__all__ = ["xisf_error", "shuffle", "unpack_block", "verify_block"]
+__all__ = ["xisf_error", "unpack_block", "verify_block"]
 
 _DIGESTS = {"sha-1": "sha1", "sha-256": "sha256", "sha-512": "sha512", "sha3-256": "sha3_256"}
 
@@ -84,12 +84,6 @@ def _decode(path: Path, codec: str, piece: bytes, size: int) -> bytes:
         return bytes(getattr(codecs, names[codec])(piece, out=size))
     except RuntimeError as error:
         raise xisf_error(path, f"its pixels are damaged ({error})") from error
-
-
-def shuffle(raw: bytes, item: int) -> bytes:
-    """Put the first bytes of all items first, then the second ones, and so on."""
-    whole = len(raw) // item * item
-    return np.frombuffer(raw[:whole], np.uint8).reshape(-1, item).T.tobytes() + raw[whole:]
 
 
 def _unshuffle(raw: bytearray, item: int) -> bytes:
