@@ -148,6 +148,19 @@ def test_odd_headers_are_written_clean(check, tmp_path, odd_file, name):
         assert back.meta.count("TWICE") == 2
 
 
+@pytest.mark.parametrize("name", ["a.fits", "a.tif", "a.xisf"])
+@pytest.mark.parametrize("text", ["'/x)il", "5'/px", "' / '", "''", "&'/ '" * 20 + "&"])
+def test_quotes_in_texts_come_back(check, tmp_path, name, text):
+    meta = fits.Header({"OBJECT": text})
+    meta["OBSERVER"] = ("it's", "a '/' in a comment")
+    write_image(image(meta=meta), tmp_path / name)
+    back = read_image(tmp_path / name).meta
+    assert back["OBJECT"] == text
+    assert (back["OBSERVER"], back.comments["OBSERVER"]) == ("it's", "a '/' in a comment")
+    if name == "a.fits":
+        check(tmp_path / name)
+
+
 def test_any_dict_as_metadata(check, tmp_path):
     meta = {"object": "Größe", "a very long key name": 3, "list": [1, 2], "none": None}
     meta |= {"nan": np.nan, "number": np.float32(2.5), "text": "x" * 200, "noted": (3, "why")}

@@ -52,6 +52,7 @@ _STRUCTURAL = re.compile(
 _LEGAL = re.compile(r"[A-Z0-9_-]{1,8} *")
 _COMMENTARY = ("COMMENT", "HISTORY", "")
 _STRING = re.compile(r"\s*'((?:[^']|'')*)'?\s*/?\s*(.*)")
+_CONTINUED = re.compile(r"(\s*'.*)&'\s*/?\s*(.*)")
 _ASSIGNMENT = re.compile(r"\s*([^=']{1,60}?)\s*=\s*(.*)")
 # wcslib's mark for "undefined"; some programs write it out as if it were a number.
 _WCSLIB_UNDEFINED = 9.87654321e107
@@ -247,15 +248,40 @@ def _text_of(card: Card) -> str:
 
 def _standard_cards(text: str) -> list[Card]:
     """Give the card in standard form; several where its text has to go into long comments."""
-    if len(text) == _CARD and _STANDARD.fullmatch(text):
+    if len(text) == _CARD and "''" not in text and _STANDARD.fullmatch(text):
         return [Card.fromstring(text)]
     try:
-        card = _standard_card(text)
+        # astropy ends a text at a doubled quote before a slash or a blank.
+        card = (_quoted_card(text) if "''" in text else None) or _standard_card(text)
         Card.fromstring(card.image).verify("exception")
     except (VerifyError, ValueError, TypeError):
         body = text.rstrip()
         return [Card("COMMENT", body[i : i + 72]) for i in range(0, len(body), 72)]
     return [card]
+
+
+def _quoted_card(text: str) -> Card | None:
+    """Card of a text with quotes in it, with its CONTINUE cards; None where it is no such card."""
+    first, *rest = (text[i : i + _CARD] for i in range(0, len(text), _CARD))
+    long = first.startswith("HIERARCH ")
+    keyword, sign, quoted = first[9 if long else 0 :].partition("=")
+    keyword = keyword.strip()
+    if not sign or keyword in _COMMENTARY or not (long or _LEGAL.fullmatch(first[:8])):
+        return None
+    comments = []
+    for card in rest:
+        # A doubled quote may be cut in two by the end of a card.
+        start = _CONTINUED.fullmatch(quoted.rstrip())
+        end = card[len("CONTINUE") :].strip()
+        if start is None or not end.startswith("'"):
+            return None
+        comments.append(start[2].strip())
+        quoted = start[1] + end[1:]
+    string = _STRING.fullmatch(quoted.rstrip())
+    if string is None:
+        return None
+    comment = " ".join(filter(None, [*comments, string[2].strip()]))
+    return Card(keyword, string[1].replace("''", "'").rstrip(), comment)
 
 
 def _standard_card(text: str) -> Card:
