@@ -263,8 +263,9 @@ def _image(draw: Draw, first: bool) -> _Hdu:
     keywords = {} if odd else {name: _HARMLESS[name][1] for name in names}
     plain = not odd and not coordinates and known
     content = header + _padded(stored.tobytes(), b"\0")
-    # astropy 8.0 takes BLANK = 0 for none, and scales in float32.
-    comparable = scale is not None and zero is not None and blank != 0 and abs(scale) > _LEAST_SCALE
+    # astropy 8.0 takes BLANK = 0 and BLANK = '7' for none, and scales in float32.
+    comparable = scale is not None and zero is not None and abs(scale) > _LEAST_SCALE
+    comparable &= blank != 0 and not any(b"'7'" in card for card in scaling)
     return _Hdu(content, pixels, note, keywords, not plain, comparable)
 
 
@@ -348,7 +349,8 @@ def fits_files(draw: Draw) -> Case:
     content = b"".join(part.content for part in parts)
     if layout == "tiles" and chance(draw, 0.3):
         content, how = draw(_tampered_tiles(content))
-        return Case(".fits", content, f"{note}; {how}", hdu=draw(st.sampled_from([None, 1])))
+        hdu = draw(st.sampled_from([None, 1]))
+        return Case(".fits", content, f"{note}; {how}", hdu=hdu, comparable=parts[1].comparable)
     packing = draw(st.sampled_from(["", "", "", "", ".gz", ".bz2", ".xz"]))
     if chance(draw, 0.3):
         if packing and draw(st.booleans()):

@@ -198,10 +198,11 @@ def assert_same_pixels(data: NDArray, truth: NDArray) -> None:
         wanted = np.where(
             np.abs(wanted) > np.finfo(np.float64).max, np.sign(wanted) * np.inf, wanted
         )
-        # One step of either type, and where the file has a finite number there has to be one.
-        step = np.abs(np.spacing(wanted.astype(data.dtype)))
+        # Scale and zero point are rounded one after the other. Where the file has a finite number
+        # there has to be one.
+        step = 2 * np.abs(np.spacing(wanted.astype(data.dtype)))
         if truth.dtype.itemsize == 4:
-            step = np.maximum(step, np.abs(np.spacing(wanted)))
+            step = np.maximum(step, 2 * np.abs(np.spacing(wanted)))
         near = np.abs(found.astype(np.longdouble) - wanted) <= step
         # The reader goes to float64 where the truth in float32 overflows.
         beyond = np.isinf(wanted) & (np.abs(found) > np.finfo(np.float32).max)

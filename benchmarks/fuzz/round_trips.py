@@ -151,8 +151,11 @@ def _check_pixels(trip: RoundTrip, found: NDArray, truth: NDArray, *, scaled: bo
         assert found.shape == short.shape
     kind = np.dtype(trip.dtype) if trip.dtype not in (None, "original") else None
     if kind is not None and scaled:
-        largest = float(np.max(np.abs(short), where=np.isfinite(short), initial=0))
-        step = max(largest, 1.0 if largest > _DISPLAY_RANGE else 0.0) / np.iinfo(kind).max
+        finite = short[np.isfinite(short)].astype(np.float64)
+        largest = float(np.max(np.abs(finite), initial=0))
+        extent = max(largest, np.ptp(finite), 1.0 if largest > _DISPLAY_RANGE else 0.0)
+        # One number is kept for NaN, and one is not used at the lower end.
+        step = extent / (np.iinfo(kind).max - 1)
         np.testing.assert_allclose(found, short.astype(np.float64), rtol=1e-6, atol=step)
         return
     if kind is not None and kind.kind in "iu":
