@@ -1,0 +1,151 @@
+"""Star fields as telescopes record them: verbs on each frame, and what the audit says of it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.nddata import CCDData
+from numpy.typing import NDArray
+
+import astro_sr_plugin as asr
+
+__all__ = ["VERBS", "Field", "Outcome", "brightest", "find_frames", "open_field", "run_verb"]
+
+VERBS: Mapping[str, Callable[..., CCDData]] = {
+    "denoise": asr.denoise,
+    "deconvolve": asr.deconvolve,
+    "super-resolve": asr.super_resolve,
+    "remove-stars": asr.remove_stars,
+}
+"""The verbs by their name on the command line."""
+
+_ENDINGS = (".fits", ".fit", ".fits.gz", ".fits.fz", ".fit.fz", ".fits.bz2")
+_NOT_SKY = ("calib", "dark", "bias", "flat", "donut")
+"""Words in the path of frames that show no sky in focus."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A frame that shows stars.
+
+    Attributes
+    ----------
+    name : str
+        Path below the folder of the frames.
+    image : CCDData
+        Its middle.
+    measured : Quality
+        What `measure` finds on it.
+    """
+
+    name: str
+    image: CCDData
+    measured: asr.Quality
+
+
+@dataclass
+class Outcome:
+    """What a verb made of a frame.
+
+    Attributes
+    ----------
+    name, verb : str
+        Frame and verb.
+    refused : str
+        Why there is no result; empty where there is one.
+    said : list of str
+        Warnings of the verb.
+    failed : list of str
+        Promises that the audit finds broken.
+    worst : tuple of float or None
+        Column and row of a source that fails, in pixels of the input.
+    """
+
+    name: str
+    verb: str
+    refused: str = ""
+    said: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    worst: tuple[float, float] | None = None
+
+
+def find_frames(folder: Path, each: int) -> Iterator[Path]:
+    """Yield the first ``each`` FITS files of every folder below one, frames of the sky only.
+
+    Files of the folder ``linear_fits`` are of different telescopes: all of them are taken.
+    """
+    for place in sorted({path.parent for path in folder.rglob("*") if path.is_file()}):
+        names = sorted(p for p in place.iterdir() if p.name.lower().endswith(_ENDINGS))
+        sky = [p for p in names if not any(word in str(p).lower() for word in _NOT_SKY)]
+        yield from sky if place.name == "linear_fits" else sky[:each]
+
+
+def open_field(path: Path, name: str, side: int) -> Field:
+    """Read the middle of a frame, a mosaic as the superpixels of it, and measure it.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read or measured, or shows no star.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            image = asr.read_image(path)
+            measured = asr.measure(_middle(image, side))
+        except asr.InputError:
+            image = asr.debayer(asr.read_image(path), method="superpixel")
+            measured = asr.measure(_middle(image, side))
+    if not all(np.isfinite(measured.fwhm)):
+        msg = "no star is found"
+        raise asr.InputError(msg)
+    return Field(name, _middle(image, side), measured)
+
+
+def _middle(image: CCDData, side: int) -> CCDData:
+    starts = [max(0, (n - side) // 2) for n in image.shape[-2:]]
+    cut = tuple(slice(start, start + side) for start in starts)
+    found: CCDData = image[cut] if image.ndim == 2 else image[(slice(None), *cut)]
+    return found
+
+
+def run_verb(frame: Field, verb: str, **options: Any) -> tuple[Outcome, CCDData | None]:
+    """Run a verb on a frame and check its result.
+
+    Starless images are not checked: the audit is for images with stars.
+    """
+    outcome = Outcome(frame.name, verb)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            result = VERBS[verb](frame.image, measured=frame.measured, **options)
+        except asr.AstroSRError as error:
+            outcome.refused = str(error)
+            return outcome, None
+    outcome.said = [str(warning.message) for warning in caught]
+    if verb == "remove-stars":
+        return outcome, result
+    try:
+        found = asr.audit(frame.image, result, measured=frame.measured)
+    except asr.InputError as error:
+        outcome.refused = f"audit: {error}"
+        return outcome, result
+    outcome.failed = list(found.failed)
+    worst = sorted(found.sources, key=lambda source: -abs(source.shown))
+    outcome.worst = (worst[0].x, worst[0].y) if worst else None
+    return outcome, result
+
+
+def brightest(image: NDArray[np.floating]) -> tuple[int, int]:
+    """Return column and row of the brightest place of a plane, hot pixels left out."""
+    from scipy.ndimage import median_filter
+
+    row, column = np.unravel_index(
+        int(np.nanargmax(median_filter(np.nan_to_num(image), 3))), image.shape
+    )
+    return int(column), int(row)
