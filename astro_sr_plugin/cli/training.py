@@ -47,9 +47,23 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in FOLDER")
     parser.add_argument("--steps", type=int, help="end after this step instead of the settings'")
     parser.add_argument("--seconds", type=float, help="stop, resumably, after this time")
-    parser.add_argument("--init", type=Path, metavar="CHECKPOINT", help="start from another run")
+    parser.add_argument(
+        "--init", type=Path, metavar="FILE", help="start from the checkpoint or weights of another"
+    )
     parser.add_argument(
         "--textures", type=Path, metavar="FOLDER", help="pictures that serve as nebulae"
+    )
+    parser.add_argument(
+        "--optics",
+        type=Path,
+        metavar="FOLDER",
+        help="where simulated PSFs are kept, for several runs (default: that of --out)",
+    )
+    parser.add_argument(
+        "--psfs", type=Path, metavar="FOLDER", help="FITS images of measured PSFs that take part"
+    )
+    parser.add_argument(
+        "--save-every", type=int, default=500, metavar="STEPS", help="between checkpoints"
     )
     parser.add_argument(
         "--uncertainty-of",
@@ -71,6 +85,9 @@ def add_commands(commands: Commands) -> None:
     )
     parser.add_argument("run_folder", metavar="FOLDER", type=Path, help="what train --out made")
     parser.add_argument("--patches", type=int, default=64, help="how many (default: 64)")
+    parser.add_argument(
+        "--psfs", type=Path, metavar="FOLDER", help="FITS images of measured PSFs that take part"
+    )
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps")
 
     parser = add_command(
@@ -129,6 +146,9 @@ def _train(args: argparse.Namespace, console: Console) -> None:
         seconds=args.seconds,
         init=args.init,
         textures=args.textures,
+        optics=args.optics,
+        psfs=args.psfs,
+        save_every=_positive("--save-every", args.save_every),
         log=log,
     )
     seconds = time.perf_counter() - start
@@ -138,8 +158,10 @@ def _train(args: argparse.Namespace, console: Console) -> None:
 
 
 def _train_errors(args: argparse.Namespace, config: TrainConfig, console: Console) -> None:
-    if args.init is not None or args.textures is not None:
-        msg = "--uncertainty-of takes neither --init nor --textures; leave them out"
+    if any(given is not None for given in (args.init, args.textures, args.optics, args.psfs)):
+        msg = (
+            "--uncertainty-of takes none of --init, --textures, --optics and --psfs; leave them out"
+        )
         raise InputError(msg)
     from astro_sr_plugin.models.wiener_unet.network import NetworkModel
     from astro_sr_plugin.training.errors import train_errors
@@ -178,7 +200,9 @@ def _evaluate(args: argparse.Namespace, console: Console) -> None:
 
     device = _device(args.device)
     start = time.perf_counter()
-    figures = evaluate_patches(config, args.run_folder, patches=patches, device=device)
+    figures = evaluate_patches(
+        config, args.run_folder, patches=patches, device=device, psfs=args.psfs
+    )
     seconds = time.perf_counter() - start
     console.record(run=args.run_folder, patches=patches, **figures, seconds=round(seconds, 3))
     for name, value in figures.items():

@@ -8,14 +8,26 @@ at detector coordinate ``(u + 0.5) / OVERSAMPLE - 0.5``, which is also the grid 
 
 from __future__ import annotations
 
+from astro_sr_plugin.simulation.bank import (
+    PSFBank,
+    join_banks,
+    make_bank,
+    make_bank_of_images,
+)
 from astro_sr_plugin.simulation.observe import Observation, ObservationConfig, observe
+from astro_sr_plugin.simulation.pupils import OpticsConfig
 from astro_sr_plugin.simulation.scene import OVERSAMPLE, SceneConfig, make_scene
 
 __all__ = [
     "OVERSAMPLE",
     "Observation",
     "ObservationConfig",
+    "OpticsConfig",
+    "PSFBank",
     "SceneConfig",
+    "join_banks",
+    "make_bank",
+    "make_bank_of_images",
     "make_scene",
     "observe",
 ]

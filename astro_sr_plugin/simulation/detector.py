@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Registration", "add_noise", "make_registration", "saturate"]
+__all__ = ["Registration", "add_noise", "count_photons", "make_registration", "saturate"]
+
+_LEAST_VARIANCE = 0.1
+"""Least variance of a pixel over that of the sky, in the darkest clouds: the read noise."""
 
 
 @dataclass(frozen=True)
@@ -141,17 +144,35 @@ def add_noise(
     image : Tensor
         Noise-free images in sky sigma, shape ``(B, H, W)``, background 0.
     gain : Tensor
-        Shape ``(B,)``: the variance is ``1 + image / gain`` where the image is positive.
+        Shape ``(B,)``: the variance is ``1 + image / gain``, where the image is dark too.
     amplitude : Tensor or None
         Amplitude of the noise spectrum, ``(B, H, W // 2 + 1)``; None for white noise.
     rng : torch.Generator
         Source of randomness.
     """
     noise = torch.randn(image.shape, generator=rng, device=image.device)
-    noise = noise * torch.sqrt(1 + image.clamp_min(0) / gain[:, None, None])
+    noise = noise * torch.sqrt((1 + image / gain[:, None, None]).clamp_min(_LEAST_VARIANCE))
     if amplitude is not None:
         noise = torch.fft.irfft2(torch.fft.rfft2(noise) * amplitude, s=image.shape[-2:])
     return image + noise
+
+
+def count_photons(image: Tensor, electrons: Tensor, rng: torch.Generator) -> Tensor:
+    """Count photons where the sky is a few electrons a pixel; its noise is again 1.
+
+    Parameters
+    ----------
+    image : Tensor
+        Noise-free images in sky sigma, shape ``(B, H, W)``, background 0.
+    electrons : Tensor
+        Shape ``(B,)``: electrons per pixel of the sky, whose square root is the gain of
+        `add_noise`.
+    rng : torch.Generator
+        Source of randomness.
+    """
+    unit = electrons.sqrt()[:, None, None]
+    mean = (image * unit + electrons[:, None, None]).clamp_min(0)
+    return (torch.poisson(mean, generator=rng) - electrons[:, None, None]) / unit
 
 
 def saturate(image: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:

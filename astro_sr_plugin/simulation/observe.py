@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from astro_sr_plugin.simulation.detector import add_noise, make_registration, saturate
+from astro_sr_plugin.simulation.bank import PSFBank
+from astro_sr_plugin.simulation.detector import (
+    add_noise,
+    count_photons,
+    make_registration,
+    saturate,
+)
+from astro_sr_plugin.simulation.estimate import Wings, effective_psf, estimate_psf
+from astro_sr_plugin.simulation.faults import (
+    add_hot_pixels,
+    bleed,
+    mirror_beyond_area,
+    mirror_beyond_frame,
+    punch_holes,
+    quantise,
+)
 from astro_sr_plugin.simulation.optics import (
     add_spikes,
+    add_wide_wings,
     gaussian_transfer,
     make_moffat,
     pixel_transfer,
@@ -20,6 +36,22 @@ from astro_sr_plugin.simulation.scene import OVERSAMPLE
 from astro_sr_plugin.tasks import TASKS
 
 __all__ = ["Observation", "ObservationConfig", "observe"]
+
+_SHALLOW, _SHALLOW_BETA = 0.05, (1.3, 2.0)
+"""Share of Moffat profiles whose wings hold much of the light, and their exponents."""
+_WINGS_SHARE, _WINGS_WIDTH, _WINGS_BETA = (0.01, 0.4), (1.0, 6.0), (1.3, 2.5)
+"""Wide wings: fraction of the light, FWHM over that of the core, exponent."""
+_GAIN = (3.0, 1000.0)
+"""Light in sky sigma at which a pixel has twice the variance of the sky."""
+_FEW_ELECTRONS = (0.4, 10.0)
+"""Electrons per pixel of the sky of images that few photons made."""
+_COARSE_STEP = (0.1, 3.0)
+"""Steps in sky sigma of images of few levels, such as those of 8 bits."""
+_FIT_ERROR = 0.7
+"""Relative error of a fitted FWHM times the SNR of the star."""
+_MORE_STARS = (2.0, 100.0)
+"""SNR of all stars together over that which explains the error of the FWHM: stars differ from each
+other, and more of them cure noise only."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +73,21 @@ class ObservationConfig:
         How often noise is correlated, bright stars saturate, and stars have diffraction spikes.
     hot_pixel_probability, quantise_probability : float
         How often a patch has hot pixels, and steps as coarse as the noise.
-    edge_probability : float
-        How often a patch shows the edges of a frame, with its mirror image beyond them.
+    edge_probability, missing_probability, hole_probability : float
+        How often a patch shows the edges of a frame or an area without data, both with its mirror
+        image beyond them, or small holes that are filled in.
+    bleeding_probability : float
+        How often the light of saturated stars runs along the columns.
+    photon_probability : float
+        How often images of white noise count single photons.
+    wings_probability : float
+        How often the PSF has wide wings.
+    moffat_probability : float
+        How often the PSF that the network is given is a Moffat profile, as of few stars.
+    bank_probability : float
+        How often the PSF is one of `bank`.
+    bank : PSFBank or None
+        PSFs that are not Moffat profiles.
     """
 
     task: str = "deconvolve"
@@ -53,9 +98,17 @@ class ObservationConfig:
     correlated_probability: float = 0.5
     saturation_probability: float = 0.15
     spike_probability: float = 0.25
-    hot_pixel_probability: float = 0.04
-    quantise_probability: float = 0.06
+    hot_pixel_probability: float = 0.06
+    quantise_probability: float = 0.08
     edge_probability: float = 0.0
+    missing_probability: float = 0.0
+    hole_probability: float = 0.08
+    bleeding_probability: float = 0.4
+    photon_probability: float = 0.06
+    wings_probability: float = 0.12
+    moffat_probability: float = 0.12
+    bank_probability: float = 0.55
+    bank: PSFBank | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -70,8 +123,10 @@ class Observation:
         ``(B, 1, H, W)``, 1 where saturated, -1 beyond the edges of a frame.
     truth : Tensor
         ``(B, 1, sH, sW)``, noise-free at the target PSF; ``(B, 2, H, W)`` for ``"remove-stars"``.
+    psf : Tensor
+        ``(B, 2R + 1, 2R + 1)``, ``R = PSF_RADIUS``: the effective PSF as estimated, sum 1.
     fwhm, beta, ellipticity, theta : Tensor
-        ``(B,)``: the PSF as measured, with errors.
+        ``(B,)``: its Moffat profile as measured, with errors.
     target_fwhm : Tensor
         ``(B,)``: FWHM of the Gaussian target in output pixels (for denoise: equal to ``fwhm``).
     noise_correlation : Tensor
@@ -81,6 +136,7 @@ class Observation:
     observed: Tensor
     mask: Tensor
     truth: Tensor
+    psf: Tensor
     fwhm: Tensor
     beta: Tensor
     ellipticity: Tensor
@@ -119,22 +175,116 @@ def _target_fwhm(config: ObservationConfig, fwhm: Tensor, draw: _Draw) -> Tensor
     return torch.where(draw.chance(0.2), free, default)
 
 
-def _frame_edges(size: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Lay a frame over half of a patch, along rows, columns or both.
+@dataclass(frozen=True)
+class _Optics:
+    """Optics, registration and noise of a batch.
 
-    Returns the rows and the columns to take, mirrored about the first and the last of the frame so
-    that the patch stays periodic, and which pixels lie beyond it.
+    Attributes
+    ----------
+    transfer : Tensor
+        On the fine grid, pixel included, ``(B, n, n // 2 + 1)``.
+    fitted : tuple of Tensor
+        FWHM, beta, ellipticity and theta of the Moffat profile that fits it.
+    wings : Wings
+        What it has beyond.
+    amplitude : Tensor
+        Amplitude of the noise spectrum, ``(B, H, H // 2 + 1)``.
+    correlation : Tensor
+        Lag-1 correlation of the noise.
     """
-    device = rng.device
-    drawn = float(torch.rand(1, generator=rng, device=device))
-    taken, beyond = [], []
-    for mirrored in (drawn < 0.6, drawn >= 0.4):
-        first = int(torch.randint(size, (1,), generator=rng, device=device))
-        place = (torch.arange(size, device=device) - first) % size
-        outside = (place > size // 2) & mirrored
-        taken.append((torch.where(outside, size - place, place) + first) % size)
-        beyond.append(outside)
-    return taken[0], taken[1], beyond[0][:, None] | beyond[1][None, :]
+
+    transfer: Tensor
+    fitted: tuple[Tensor, Tensor, Tensor, Tensor]
+    wings: Wings
+    amplitude: Tensor
+    correlation: Tensor
+
+
+def _draw_psf(
+    n: int, config: ObservationConfig, draw: _Draw
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor], Wings]:
+    """Draw PSFs on the fine torus before the pixel, their Moffat profiles and their wide wings."""
+    rng, device = draw.rng, draw.rng.device
+    fwhm = draw.log_uniform(*config.fwhm)
+    beta = draw.log_uniform(*config.beta)
+    beta = torch.where(draw.chance(_SHALLOW), draw.log_uniform(*_SHALLOW_BETA), beta)
+    ellipticity = config.ellipticity * draw.uniform(0, 1) ** 2
+    theta = draw.uniform(0, math.pi)
+    psf = make_moffat(n, fwhm, beta, ellipticity, theta)
+    spiked = draw.chance(config.spike_probability)
+    if bool(spiked.any()):
+        arms = 4 if float(torch.rand(1, generator=rng, device=device)) < 0.6 else 6
+        strength = spiked * draw.uniform(0.01, 0.08)
+        psf = add_spikes(psf, strength, arms, theta, 0.25 * fwhm)
+    if config.bank is not None:
+        other = config.bank.draw(draw.batch, n, rng)
+        taken = draw.chance(config.bank_probability)
+        psf = torch.where(taken[:, None, None], other.images, psf)
+        fwhm, beta, ellipticity, theta = (
+            torch.where(taken, new, old)
+            for new, old in zip(
+                (other.fwhm, other.beta, other.ellipticity, other.theta),
+                (fwhm, beta, ellipticity, theta),
+                strict=True,
+            )
+        )
+    winged = draw.chance(config.wings_probability)
+    wings = Wings(
+        winged * draw.log_uniform(*_WINGS_SHARE),
+        fwhm * draw.log_uniform(*_WINGS_WIDTH),
+        draw.log_uniform(*_WINGS_BETA),
+    )
+    if bool(winged.any()):
+        psf = add_wide_wings(psf, wings.share, wings.fwhm, wings.beta)
+    return psf, (fwhm, beta, ellipticity, theta), wings
+
+
+def _draw_optics(n: int, config: ObservationConfig, draw: _Draw) -> _Optics:
+    """Draw optics, and how frames were registered to an image."""
+    rng, device, size = draw.rng, draw.rng.device, n // OVERSAMPLE
+    psf, (fwhm, beta, ellipticity, theta), wings = _draw_psf(n, config, draw)
+    optics = to_transfer(psf) * pixel_transfer(n, device)
+    width_squared = fwhm**2
+    correlation = torch.zeros(draw.batch, device=device)
+    amplitude = torch.ones(draw.batch, size, size // 2 + 1, device=device)
+    for i in torch.nonzero(draw.chance(config.correlated_probability)).flatten().tolist():
+        registration = make_registration(size, OVERSAMPLE, rng)
+        optics[i] = optics[i] * registration.signal
+        amplitude[i] = registration.noise
+        width_squared[i] += 8 * math.log(2) * registration.variance
+        correlation[i] = registration.correlation
+    fitted = (width_squared.sqrt(), beta, ellipticity, theta)
+    return _Optics(optics, fitted, wings, amplitude, correlation)
+
+
+def _detect(
+    clean: Tensor, optics: _Optics, config: ObservationConfig, draw: _Draw
+) -> tuple[Tensor, Tensor]:
+    """Record noise-free images ``(B, H, H)``; return them, and which pixels are saturated."""
+    rng, device = draw.rng, clean.device
+    # Sources much brighter than the sky make the noise that the measurement finds.
+    gain = draw.log_uniform(*_GAIN)
+    observed = add_noise(clean, gain, optics.amplitude, rng)
+    starved = draw.chance(config.photon_probability) & (optics.correlation == 0)
+    electrons = draw.log_uniform(*_FEW_ELECTRONS)
+    if bool(starved.any()):
+        observed[starved] = count_photons(clean[starved], electrons[starved], rng)
+    level = torch.where(
+        draw.chance(config.saturation_probability),
+        draw.log_uniform(100.0, 30000.0),
+        torch.full((draw.batch,), float("inf"), device=device),
+    )
+    recorded, saturated = saturate(observed, level)
+    bleeding = draw.chance(config.bleeding_probability) & level.isfinite()
+    for i in torch.nonzero(bleeding).flatten().tolist():
+        beyond = (observed[i] / level[i] - 1).clamp_min(0)
+        saturated[i] = bleed(observed[i], saturated[i], beyond)
+        recorded[i] = torch.where(saturated[i], level[i], recorded[i])
+    for i in torch.nonzero(draw.chance(config.hot_pixel_probability)).flatten().tolist():
+        add_hot_pixels(recorded[i], rng)
+    coarse = draw.chance(config.quantise_probability)
+    step = torch.where(coarse, draw.log_uniform(*_COARSE_STEP), draw.uniform(1e-3, 2e-3))
+    return quantise(recorded, step), saturated
 
 
 def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) -> Observation:
@@ -159,29 +309,8 @@ def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) ->
     device = spectra.device
     draw = _Draw(batch, rng)
 
-    fwhm = draw.log_uniform(*config.fwhm)
-    beta = draw.log_uniform(*config.beta)
-    ellipticity = config.ellipticity * draw.uniform(0, 1) ** 2
-    theta = draw.uniform(0, math.pi)
-    psf = make_moffat(n, fwhm, beta, ellipticity, theta)
-    spiked = draw.chance(config.spike_probability)
-    if bool(spiked.any()):
-        arms = 4 if float(torch.rand(1, generator=rng, device=device)) < 0.6 else 6
-        strength = spiked * draw.uniform(0.01, 0.08)
-        psf = add_spikes(psf, strength, arms, theta, 0.25 * fwhm)
-    optics = to_transfer(psf) * pixel_transfer(n, device)
-
-    width_squared = fwhm**2
-    correlation = torch.zeros(batch, device=device)
-    amplitude = torch.ones(batch, size, size // 2 + 1, device=device)
-    for i in torch.nonzero(draw.chance(config.correlated_probability)).flatten().tolist():
-        registration = make_registration(size, OVERSAMPLE, rng)
-        optics[i] = optics[i] * registration.signal
-        amplitude[i] = registration.noise
-        width_squared[i] += 8 * math.log(2) * registration.variance
-        correlation[i] = registration.correlation
-    observed_fwhm = width_squared.sqrt()
-
+    optics = _draw_optics(n, config, draw)
+    observed_fwhm, beta, ellipticity, theta = optics.fitted
     target = _target_fwhm(config, observed_fwhm, draw)
     fy = torch.fft.fftfreq(n, device=device)[:, None]
     fx = torch.fft.rfftfreq(n, device=device)[None, :]
@@ -192,7 +321,7 @@ def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) ->
     def detected(spectrum: Tensor) -> Tensor:
         return torch.fft.irfft2(spectrum * to_detector, s=(n, n))[:, ::2, ::2]
 
-    clean = detected(everything * optics)
+    clean = detected(everything * optics.transfer)
     if config.task == "deconvolve":
         truth = detected(everything * gaussian_transfer(n, target))[:, None]
     elif config.task == "super-resolve":
@@ -200,28 +329,10 @@ def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) ->
     else:
         truth = clean[:, None]
         if config.task == "remove-stars":
-            truth = torch.stack([clean, detected(spectra[:, 1] * optics)], dim=1)
+            truth = torch.stack([clean, detected(spectra[:, 1] * optics.transfer)], dim=1)
 
-    # Sources much brighter than the sky make the noise that the measurement finds; the pedestal and
-    # gradient left by the background estimate go into both images.
-    gain = draw.log_uniform(3.0, 1000.0)
-    observed = add_noise(clean, gain, amplitude, rng)
-    level = torch.where(
-        draw.chance(config.saturation_probability),
-        draw.log_uniform(100.0, 30000.0),
-        torch.full((batch,), float("inf"), device=device),
-    )
-    observed, saturated = saturate(observed, level)
-    for i in torch.nonzero(draw.chance(config.hot_pixel_probability)).flatten().tolist():
-        count = int(torch.randint(1, 12, (1,), generator=rng, device=device))
-        y, x = torch.randint(size, (2, count), generator=rng, device=device)
-        heights = torch.exp(torch.rand(count, generator=rng, device=device) * 6 + 1.5)
-        observed[i, y, x] += heights
-    step = torch.where(
-        draw.chance(config.quantise_probability), draw.uniform(0.1, 1.0), draw.uniform(1e-3, 2e-3)
-    )[:, None, None]
-    observed = torch.round(observed / step) * step
-
+    observed, saturated = _detect(clean, optics, config, draw)
+    # The pedestal and gradient left by the background estimate go into both images.
     scale_error = (1 + 0.01 * draw.normal())[:, None, None]
     waves = 0.6 * torch.stack([draw.normal(), draw.normal()])[:, :, None]
     phases = torch.stack([draw.uniform(0, 1), draw.uniform(0, 1)])[:, :, None]
@@ -236,21 +347,36 @@ def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) ->
     truth = (truth + background(truth.shape[-1])[:, None]) * scale_error[:, None]
 
     observed, mask = observed[:, None], saturated[:, None].float()
+    for probability, spoil in (
+        (config.hole_probability, punch_holes),
+        (config.missing_probability, mirror_beyond_area),
+    ):
+        for i in torch.nonzero(draw.chance(probability)).flatten().tolist():
+            observed[i], mask[i] = spoil(observed[i], mask[i], rng)
     for i in torch.nonzero(draw.chance(config.edge_probability)).flatten().tolist():
-        rows, columns, beyond = _frame_edges(size, rng)
+        rows, columns, beyond = mirror_beyond_frame(size, rng)
         observed[i] = observed[i][:, rows][:, :, columns]
         mask[i] = torch.where(beyond, -1.0, mask[i][:, rows][:, :, columns])
 
     psf_error = draw.log_uniform(*config.fwhm_error)
-    error = 1 + psf_error * draw.normal()
+    found = (
+        observed_fwhm * (1 + psf_error * draw.normal()),
+        (beta * torch.exp(6 * psf_error * draw.normal())).clamp(1.25, 20.0),
+        (ellipticity + 0.8 * psf_error * draw.normal()).clamp(0.0, 0.6),
+        theta + 0.05 * draw.normal(),
+    )
+    snr = _FIT_ERROR / psf_error * draw.log_uniform(*_MORE_STARS)
+    snr = torch.where(draw.chance(config.moffat_probability), torch.full_like(snr, 1e-3), snr)
+    truth_psf = effective_psf(optics.transfer, n)
     return Observation(
         observed=observed,
         mask=mask,
         truth=truth,
-        fwhm=observed_fwhm * error,
-        beta=(beta * torch.exp(6 * psf_error * draw.normal())).clamp(1.6, 10.0),
-        ellipticity=(ellipticity + 0.02 * draw.normal()).clamp(0.0, 0.5),
-        theta=theta + 0.05 * draw.normal(),
-        target_fwhm=observed_fwhm * error if TASKS[config.task].keeps_psf else target,
-        noise_correlation=correlation + 0.02 * draw.normal(),
+        psf=estimate_psf(truth_psf, optics.fitted, found, optics.wings, snr, rng),
+        fwhm=found[0],
+        beta=found[1].clamp(1.6, 10.0),
+        ellipticity=found[2].clamp_max(0.5),
+        theta=found[3],
+        target_fwhm=found[0] if TASKS[config.task].keeps_psf else target,
+        noise_correlation=optics.correlation + 0.02 * draw.normal(),
     )

@@ -9,8 +9,22 @@ from torch import Tensor
 
 from astro_sr_plugin.simulation.scene import OVERSAMPLE
 
-__all__ = ["add_spikes", "gaussian_transfer", "make_moffat", "pixel_transfer", "to_transfer"]
+__all__ = [
+    "PSF_RADIUS",
+    "add_spikes",
+    "add_wide_wings",
+    "gaussian_transfer",
+    "make_moffat",
+    "moffat_stamps",
+    "pixel_transfer",
+    "to_transfer",
+]
 
+PSF_RADIUS = 32
+"""Detector pixels on each side of the middle of an effective PSF."""
+
+_SUBSAMPLES = 3
+"""Samples per pixel along each axis that integrate a profile over the pixel."""
 _FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 """FWHM of a Gaussian over its standard deviation."""
 
@@ -40,7 +54,14 @@ def make_moffat(n: int, fwhm: Tensor, beta: Tensor, ellipticity: Tensor, theta: 
     -----
     Moffat (1969), A&A 3, 455: ``(1 + (r/alpha)**2)**-beta``.
     """
-    grid = _wrapped(n, fwhm.device)
+    image = _profile(_wrapped(n, fwhm.device), fwhm, beta, ellipticity, theta)
+    return image / image.sum((-2, -1), keepdim=True)
+
+
+def _profile(
+    grid: Tensor, fwhm: Tensor, beta: Tensor, ellipticity: Tensor, theta: Tensor
+) -> Tensor:
+    """Moffat profiles of peak 1 at the places of a grid along both axes."""
     dx, dy = grid[None, None, :], grid[None, :, None]
     cos, sin = torch.cos(theta)[:, None, None], torch.sin(theta)[:, None, None]
     q = (1 - ellipticity)[:, None, None].sqrt()
@@ -48,8 +69,36 @@ def make_moffat(n: int, fwhm: Tensor, beta: Tensor, ellipticity: Tensor, theta: 
     minor = (dy * cos - dx * sin) / q
     beta = beta[:, None, None]
     alpha = fwhm[:, None, None] / (2 * torch.sqrt(2 ** (1 / beta) - 1))
-    image = (1 + (major**2 + minor**2) / alpha**2) ** -beta
+    return torch.exp(-beta * torch.log1p((major**2 + minor**2) / alpha**2))
+
+
+def moffat_stamps(fwhm: Tensor, beta: Tensor, ellipticity: Tensor, theta: Tensor) -> Tensor:
+    """Moffat profiles integrated over the detector pixel: ``(B, 2R + 1, 2R + 1)``, sum 1.
+
+    The parameters are those of `make_moffat`, R is `PSF_RADIUS`.
+    """
+    side = 2 * PSF_RADIUS + 1
+    place = (torch.arange(side * _SUBSAMPLES, device=fwhm.device) + 0.5) / _SUBSAMPLES - 0.5
+    fine = _profile(place - PSF_RADIUS, fwhm, beta, ellipticity, theta)
+    image = torch.nn.functional.avg_pool2d(fine[:, None], _SUBSAMPLES)[:, 0]
     return image / image.sum((-2, -1), keepdim=True)
+
+
+def add_wide_wings(psf: Tensor, share: Tensor, fwhm: Tensor, beta: Tensor) -> Tensor:
+    """Mix a wide round Moffat profile into PSFs, keeping their sum.
+
+    Parameters
+    ----------
+    psf : Tensor
+        Shape ``(B, n, n)``, sum 1, centred on the origin.
+    share : Tensor
+        Shape ``(B,)``: fraction of the light that goes into the wings.
+    fwhm, beta : Tensor
+        Shape ``(B,)``: their profile, as of `make_moffat`.
+    """
+    round_ = torch.zeros_like(fwhm)
+    wings = make_moffat(psf.shape[-1], fwhm, beta, round_, round_)
+    return psf + share[:, None, None] * (wings - psf)
 
 
 def add_spikes(psf: Tensor, strength: Tensor, arms: int, angle: Tensor, width: Tensor) -> Tensor:

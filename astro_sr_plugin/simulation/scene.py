@@ -28,10 +28,11 @@ class SceneConfig:
         Least and greatest flux of a star, in sky sigma of one pixel.
     star_slope : tuple of float
         Range of the exponent ``a`` of the cumulative counts ``N(>f) ~ f**-a``.
-    galaxy_probability, nebula_probability, trail_probability : float
-        How often a scene holds galaxies, nebulosity, satellite trails.
-    nebula_level : tuple of float
-        Least and greatest amplitude of nebulosity in sky sigma (log-uniform).
+    galaxy_probability, nebula_probability, trail_probability, dark_probability : float
+        How often a scene holds galaxies, nebulosity, satellite trails, and clouds that are darker
+        than the sky.
+    nebula_level, dark_level : tuple of float
+        Least and greatest amplitude of nebulosity and of dark clouds in sky sigma (log-uniform).
     textures : tuple of Tensor
         Pictures, each at least ``size * OVERSAMPLE`` a side, used for four nebulae of ten.
     """
@@ -43,7 +44,9 @@ class SceneConfig:
     galaxy_probability: float = 0.35
     nebula_probability: float = 0.35
     trail_probability: float = 0.02
+    dark_probability: float = 0.08
     nebula_level: tuple[float, float] = (1.0, 150.0)
+    dark_level: tuple[float, float] = (0.5, 40.0)
     textures: tuple[Tensor, ...] = field(default=(), compare=False, repr=False)
 
 
@@ -191,6 +194,14 @@ def _nebula(config: SceneConfig, rng: torch.Generator) -> Tensor:
     return level * cloud / cloud.quantile(0.98).clamp_min(1e-3)
 
 
+def _dark_cloud(config: SceneConfig, rng: torch.Generator) -> Tensor:
+    """Draw a cloud that keeps light of the sky behind it: nowhere above 0."""
+    base = power_law_field(config.size * OVERSAMPLE, float(_uniform(rng, 2.2, 3.8)), rng)
+    depth = float(_log_uniform(rng, *config.dark_level))
+    steepness, threshold = _uniform(rng, 1.0, 10.0), _uniform(rng, -0.5, 1.5)
+    return -depth * torch.sigmoid(steepness * (base - threshold))
+
+
 def _trail(config: SceneConfig, rng: torch.Generator) -> Tensor:
     n = config.size * OVERSAMPLE
     grid = fine_coordinates(n, rng.device)
@@ -228,6 +239,7 @@ def make_scene(config: SceneConfig, rng: torch.Generator) -> Tensor:
         (config.galaxy_probability, _galaxies),
         (config.nebula_probability, _nebula),
         (config.trail_probability, _trail),
+        (config.dark_probability, _dark_cloud),
     ):
         if _chance(rng, probability):
             extended += draw(config, rng)

@@ -9,6 +9,7 @@ from typing import Any
 
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.simulation.observe import ObservationConfig
+from astro_sr_plugin.simulation.pupils import OpticsConfig
 from astro_sr_plugin.simulation.scene import SceneConfig
 from astro_sr_plugin.tasks import TASKS
 
@@ -36,10 +37,12 @@ class TrainConfig:
         Scenes kept in memory, and how many of them are drawn anew at each step.
     ema : float
         Decay of the running mean of the weights, which is what is saved.
+    bank_size : int
+        Simulated telescopes whose PSFs take part; 0: all PSFs are Moffat profiles.
     architecture : dict
         Arguments of `WienerUNet`.
-    scene, observation : dict
-        Changes to the defaults of `SceneConfig` and `ObservationConfig`.
+    scene, observation, optics : dict
+        Changes to the defaults of `SceneConfig`, `ObservationConfig` and `OpticsConfig`.
     """
 
     name: str
@@ -54,13 +57,18 @@ class TrainConfig:
     pool_size: int = 256
     pool_refresh: int = 4
     ema: float = 0.998
+    bank_size: int = 0
     architecture: dict[str, Any] = field(default_factory=dict)
     scene: dict[str, Any] = field(default_factory=dict)
     observation: dict[str, Any] = field(default_factory=dict)
+    optics: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             msg = f"task = {self.task!r} is not known; use one of {', '.join(TASKS)}"
+            raise InputError(msg)
+        if self.bank_size < 0:
+            msg = f"bank_size = {self.bank_size} is not allowed; take 0 or more"
             raise InputError(msg)
         size = self.scene_config().size
         if size < _MIN_SIZE or size % 8:
@@ -82,8 +90,12 @@ class TrainConfig:
         return SceneConfig(**_tuples(self.scene))
 
     def observation_config(self) -> ObservationConfig:
-        """Return the configuration of optics and detector."""
+        """Return the configuration of PSF and detector, without the bank of PSFs."""
         return ObservationConfig(task=self.task, **_tuples(self.observation))
+
+    def optics_config(self) -> OpticsConfig:
+        """Return the configuration of the telescopes of the bank."""
+        return OpticsConfig(**_tuples(self.optics))
 
 
 def _tuples(table: dict[str, Any]) -> dict[str, Any]:
@@ -122,6 +134,7 @@ def read_config(path: str | Path) -> TrainConfig:
         config = TrainConfig(**table)
         config.scene_config()
         config.observation_config()
+        config.optics_config()
     except TypeError as error:
         msg = f"config {str(path)!r} is incomplete or has an unknown key: {error}"
         raise InputError(msg) from error

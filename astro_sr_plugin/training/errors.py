@@ -18,7 +18,6 @@ from torch.nn import functional
 
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.models.checkpoint import save_errors
-from astro_sr_plugin.models.filters import make_moffat_psf
 from astro_sr_plugin.models.spec import Conditions
 from astro_sr_plugin.models.wiener_unet.error_net import (
     FWHM_ERRORS,
@@ -27,9 +26,10 @@ from astro_sr_plugin.models.wiener_unet.error_net import (
     encode_error_conditions,
 )
 from astro_sr_plugin.models.wiener_unet.network import NetworkModel, encode_plane
-from astro_sr_plugin.simulation import make_scene, observe
+from astro_sr_plugin.simulation import ObservationConfig, SceneConfig, make_scene, observe
 from astro_sr_plugin.tasks import TASKS
 from astro_sr_plugin.training.config import TrainConfig, to_toml
+from astro_sr_plugin.training.optics import observation_with_bank
 
 __all__ = ["QUANTILES", "quantile_loss", "train_errors"]
 
@@ -69,10 +69,19 @@ class _Example:
 class _Examples:
     """Draws simulated patches and runs the model on them."""
 
-    def __init__(self, model: NetworkModel, config: TrainConfig, seed: int, device: str) -> None:
+    def __init__(
+        self,
+        model: NetworkModel,
+        scenes: SceneConfig,
+        optics: ObservationConfig,
+        seed: int,
+        device: str,
+    ) -> None:
         self.model = replace(model, errors=None)
-        self.scenes = replace(config.scene_config(), size=_SIZE)
-        self.optics = config.observation_config()
+        self.scenes = replace(scenes, size=_SIZE)
+        self.optics = replace(optics, edge_probability=0.0, missing_probability=0.0)
+        if optics.bank is not None:
+            self.optics = replace(self.optics, bank=optics.bank.to(device))
         self.rng = torch.Generator(device).manual_seed(seed)
         self.device = device
 
@@ -80,11 +89,10 @@ class _Examples:
         share = float(torch.rand(1, generator=self.rng, device=self.device))
         low, high = (math.log(error) for error in FWHM_ERRORS)
         fwhm_error = math.exp(low + share * (high - low))
-        optics = replace(self.optics, fwhm_error=(fwhm_error, fwhm_error), edge_probability=0.0)
+        optics = replace(self.optics, fwhm_error=(fwhm_error, fwhm_error))
         patch = observe(make_scene(self.scenes, self.rng)[None], optics, self.rng)
-        psf = make_moffat_psf(patch.fwhm, patch.beta, patch.ellipticity, patch.theta)[0]
         conditions = Conditions(
-            psf=psf.cpu().numpy(),
+            psf=patch.psf[0].cpu().numpy(),
             fwhm=float(patch.fwhm),
             beta=float(patch.beta),
             ellipticity=float(patch.ellipticity),
@@ -239,7 +247,9 @@ def train_errors(
         net.load_state_dict(saved["net"])
         optimizer.load_state_dict(saved["optimizer"])
         step = int(saved["step"])
-    examples = _Examples(model, config, config.seed * 7_000_003 + step, device)
+    scenes = config.scene_config()
+    seen, unseen = (observation_with_bank(config, out, validation=part) for part in (False, True))
+    examples = _Examples(model, scenes, seen, config.seed * 7_000_003 + step, device)
     crops = torch.Generator().manual_seed(config.seed + step)
     pool: list[_Example] = []
     while step < steps:
@@ -269,11 +279,11 @@ def train_errors(
             _save(net, optimizer, step, path)
     _save(net, optimizer, step, path)
     net.eval().requires_grad_(False)
-    held_out, unseen = (
-        _Examples(model, config, config.seed + shift, device) for shift in _HELD_OUT
+    held_out, others = (
+        _Examples(model, scenes, unseen, config.seed + shift, device) for shift in _HELD_OUT
     )
     calibrate(net, held_out, calibration_patches)
-    figures = measure_coverage(net, unseen, calibration_patches)
+    figures = measure_coverage(net, others, calibration_patches)
     return _export(model, config, net, out, steps, command, figures)
 
 

@@ -14,6 +14,7 @@ from astro_sr_plugin.models.checkpoint import save_network
 from astro_sr_plugin.models.spec import ModelSpec
 from astro_sr_plugin.simulation import make_scene, observe
 from astro_sr_plugin.training.config import TrainConfig, to_toml
+from astro_sr_plugin.training.optics import observation_with_bank
 from astro_sr_plugin.training.trainer import CHECKPOINT, load_checkpoint, restore_batch
 
 __all__ = ["evaluate_patches", "export_model"]
@@ -23,7 +24,12 @@ HALO = 104
 
 
 def evaluate_patches(
-    config: TrainConfig, run: str | Path, *, patches: int = 64, device: str = "cpu"
+    config: TrainConfig,
+    run: str | Path,
+    *,
+    patches: int = 64,
+    device: str = "cpu",
+    psfs: str | Path | None = None,
 ) -> dict[str, float]:
     """Measure a checkpoint on simulated patches that its training never saw.
 
@@ -37,6 +43,8 @@ def evaluate_patches(
         Number of patches.
     device : str
         Where to run.
+    psfs : str or Path, optional
+        Folder of images of measured PSFs, of which those for validation take part.
 
     Returns
     -------
@@ -56,7 +64,10 @@ def evaluate_patches(
     state = load_checkpoint(path, config, device)
     fresh = load_checkpoint(Path(run) / "none", config, device)
     rng = torch.Generator(device).manual_seed(config.seed + 987_654_321)
-    optics = replace(config.observation_config(), edge_probability=0.0)
+    optics = observation_with_bank(config, Path(run), psfs=psfs, validation=True)
+    optics = replace(optics, edge_probability=0.0, missing_probability=0.0)
+    if optics.bank is not None:
+        optics = replace(optics, bank=optics.bank.to(device))
     errors = {"asinh_db": 0.0, "wiener_db": 0.0}
     border, done = 8, 0
     with torch.inference_mode():

@@ -14,16 +14,17 @@ import torch
 from torch import Tensor
 
 from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.models.checkpoint import load_network
 from astro_sr_plugin.models.filters import (
     apply_spectra,
     filter_spectra,
-    make_moffat_psf,
     make_wiener_filters,
 )
 from astro_sr_plugin.models.wiener_unet.unet import WienerUNet, as_channels_last, encode_conditions
 from astro_sr_plugin.simulation import OVERSAMPLE, Observation, make_scene, observe
 from astro_sr_plugin.training.config import TrainConfig, write_config
 from astro_sr_plugin.training.losses import RestorationLoss
+from astro_sr_plugin.training.optics import observation_with_bank
 from astro_sr_plugin.training.textures import load_textures
 
 __all__ = ["TrainState", "pixel_weight", "restore_batch", "train"]
@@ -61,8 +62,7 @@ def restore_batch(net: WienerUNet, batch: Observation, autocast: bool = False) -
     same = batch.truth.shape[-1] == batch.observed.shape[-1]
     keep_psf = same and bool((batch.target_fwhm == batch.fwhm).all())
     with torch.no_grad():
-        psf = make_moffat_psf(batch.fwhm, batch.beta, batch.ellipticity, batch.theta)
-        kernels = make_wiener_filters(psf, None if keep_psf else batch.target_fwhm, net.scale)
+        kernels = make_wiener_filters(batch.psf, None if keep_psf else batch.target_fwhm, net.scale)
         count, phases = kernels.shape[1:3]
         shape = (batch.observed.shape[-2], batch.observed.shape[-1])
         estimates = apply_spectra(batch.observed, filter_spectra(kernels.flatten(1, 2), shape))
@@ -143,12 +143,18 @@ def load_checkpoint(path: Path, config: TrainConfig, device: str) -> TrainState:
 
 
 def initialise(state: TrainState, init: str | Path) -> None:
-    """Copy from another run's checkpoint every tensor whose name and shape agree."""
+    """Copy every tensor whose name and shape agree from a checkpoint or a weights file."""
     path = Path(init)
     if not path.exists():
-        msg = f"init {str(path)!r} does not exist; give the {CHECKPOINT} of another run"
+        msg = (
+            f"init {str(path)!r} does not exist; give the {CHECKPOINT} of another run, or the "
+            ".safetensors file of a model"
+        )
         raise InputError(msg)
-    other = torch.load(path, map_location="cpu", weights_only=True)["mean"]
+    if path.suffix == ".safetensors":
+        other = load_network(path).net.state_dict()
+    else:
+        other = torch.load(path, map_location="cpu", weights_only=True)["mean"]
     own = state.net.state_dict()
     fitting = {k: v for k, v in other.items() if k in own and own[k].shape == v.shape}
     state.net.load_state_dict(own | fitting)
@@ -164,6 +170,8 @@ def train(
     seconds: float | None = None,
     init: str | Path | None = None,
     textures: str | Path | None = None,
+    optics: str | Path | None = None,
+    psfs: str | Path | None = None,
     save_every: int = 500,
     log: Callable[[dict[str, float]], None] | None = None,
 ) -> Path:
@@ -182,9 +190,14 @@ def train(
     seconds : float, optional
         Stop (resumably) after so many seconds.
     init : str or Path, optional
-        Checkpoint of another run to start from; tensors of other shapes start fresh.
+        Checkpoint of another run, or weights of a model, to start from; tensors of other shapes
+        start fresh.
     textures : str or Path, optional
         Folder of pictures that serve as nebulae in four of ten of them; simulation alone otherwise.
+    optics : str or Path, optional
+        Folder where the bank of PSFs is kept, which several runs may share; ``out`` by default.
+    psfs : str or Path, optional
+        Folder of images of measured PSFs that take part, see `training.measured_psfs`.
     save_every : int
         Steps between checkpoints.
     log : callable, optional
@@ -198,7 +211,7 @@ def train(
     Raises
     ------
     InputError
-        If ``init`` is missing, or ``textures`` holds nothing that can be used.
+        If ``init`` is missing, or ``textures`` or ``psfs`` holds nothing that can be used.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -210,7 +223,12 @@ def train(
         initialise(state, init)
     write_config(config, out / "config.toml")
 
-    scenes, optics = config.scene_config(), config.observation_config()
+    scenes = config.scene_config()
+    folder = out if optics is None else Path(optics)
+    folder.mkdir(parents=True, exist_ok=True)
+    observation = observation_with_bank(config, folder, psfs=psfs)
+    if observation.bank is not None:
+        observation = replace(observation, bank=observation.bank.to(device))
     if textures is not None:
         pictures = load_textures(textures, scenes.size * OVERSAMPLE)
         scenes = replace(scenes, textures=tuple(p.to(device) for p in pictures))
@@ -227,7 +245,7 @@ def train(
             place = int(torch.randint(config.pool_size, (1,), generator=rng, device=device))
             pool[place] = make_scene(scenes, rng)
         pick = torch.randint(config.pool_size, (config.batch_size,), generator=rng, device=device)
-        batch = observe(pool[pick], optics, rng)
+        batch = observe(pool[pick], observation, rng)
         rate = _learning_rate(config, state.step)
         for group in state.optimizer.param_groups:
             group["lr"] = rate

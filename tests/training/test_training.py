@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from astro_sr_plugin.training.losses import (
     CharbonnierLoss,
     RestorationLoss,
 )
+from astro_sr_plugin.training.measured_psfs import read_psfs
 from astro_sr_plugin.training.textures import load_textures
 from astro_sr_plugin.training.trainer import pixel_weight, train
 
@@ -55,6 +57,8 @@ def test_recipes_read_and_write(recipe, tmp_path):
         ('name = "a"\ntask = "denoise"\nsteeps = 3', "steeps"),
         ('name = "a"\ntask = "denoise"\n[scene]\nsizes = 3', "sizes"),
         ('name = "a"\ntask = "denoise"\n[scene]\nsize = 64', "multiple of 8"),
+        ('name = "a"\ntask = "denoise"\nbank_size = -1', "bank_size"),
+        ('name = "a"\ntask = "denoise"\n[optics]\nmirrors = 2', "mirrors"),
         ("name = ", "cannot be read"),
     ],
 )
@@ -172,3 +176,44 @@ def test_textures_take_part(tmp_path):
         load_textures(folder, 300)
     with pytest.raises(InputError, match="none"):
         load_textures(tmp_path / "none", 10)
+
+
+def test_a_run_trains_on_telescopes_and_measured_psfs(tmp_path):
+    from astropy.io import fits
+
+    folder, shared = tmp_path / "psfs", tmp_path / "shared"
+    (folder / "one").mkdir(parents=True)
+    place = np.arange(-24, 25)
+    star = np.exp(-(place[:, None] ** 2 + 1.3 * place[None, :] ** 2) / 12.0)
+    telescopes = [f"telescope {k}" for k in range(8)]
+    for name in telescopes:
+        header = fits.Header({"TELESCOP": name})
+        fits.writeto(folder / "one" / f"{name}.fits", np.stack([star, star]), header)
+    kept, held_out = (read_psfs(folder, validation=part) for part in (False, True))
+    assert len(kept) + len(held_out) == 2 * len(telescopes)
+    assert len(kept) > len(held_out) > 0
+
+    config = dataclasses.replace(small(), steps=2, bank_size=2, optics={"fwhm": (2.5, 4.0)})
+    train(config, tmp_path / "run", optics=shared, psfs=folder)
+    made = list(shared.iterdir())
+    assert len(made) == 1
+    train(config, tmp_path / "again", optics=shared)
+    assert list(shared.iterdir()) == made
+    figures = evaluate_patches(config, tmp_path / "run", patches=2, psfs=folder)
+    assert np.isfinite(figures["asinh_db"])
+    with pytest.raises(InputError, match="none"):
+        read_psfs(tmp_path / "none")
+    with pytest.raises(InputError, match="no FITS image"):
+        read_psfs(shared)
+
+
+def test_a_run_starts_from_shipped_weights(tmp_path):
+    weights = files("astro_sr_plugin") / "weights" / "denoise-fast.safetensors"
+    config = dataclasses.replace(
+        small("denoise"), steps=1, learning_rate=0.0, final_learning_rate=0.0, architecture={}
+    )
+    path = train(config, tmp_path, init=str(weights))
+    state = torch.load(path, weights_only=True)["net"]
+    shipped = load_network(Path(str(weights))).net.state_dict()
+    key = "encoder.0.blocks.0.first.weight"
+    assert torch.equal(state[key], shipped[key])
