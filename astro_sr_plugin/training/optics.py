@@ -43,7 +43,8 @@ def observation_with_bank(
     folder : Path
         Where the bank is kept, and read from the next time; it exists.
     psfs : path, optional
-        Folder with images of measured PSFs, see `training.measured_psfs`, that are added to the simulated ones.
+        Folder with images of measured PSFs that are added to the simulated ones, see
+        `training.measured_psfs`.
     validation : bool
         Whether the bank is the one that the network is measured on: other simulated telescopes, and
         the measured PSFs of other ones.
