@@ -15,16 +15,20 @@ from astro_sr_plugin.data.strips import iter_rows, release
 from astro_sr_plugin.exceptions import UnchangedWarning, warn
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.measurement.quality import Quality
+from astro_sr_plugin.measurement.sources.trails import Trail
 from astro_sr_plugin.models.registry import ModelLike
 from astro_sr_plugin.restoration.extended_light import remove_extended_light
 from astro_sr_plugin.restoration.frame import Frame, choose_model, choose_runtime, open_frame
 from astro_sr_plugin.restoration.pipeline import Job, restore_planes
-from astro_sr_plugin.restoration.plane import ROWS
+from astro_sr_plugin.restoration.plane import ROWS, NormalisedPlane
 from astro_sr_plugin.restoration.result import write_result
 from astro_sr_plugin.restoration.target import warn_of_width
+from astro_sr_plugin.restoration.trails import TrailLight
 
 __all__ = ["remove_stars"]
 
+_NAMED = 3
+"""Trails whose places a warning gives."""
 _CLEAR = 5.0
 """Light of a star's brightest pixel in noise sigma; what is less is the noise of the sky."""
 
@@ -51,7 +55,8 @@ def remove_stars(
     out of the image, so that sky, nebula and galaxies keep their own pixels, noise included; under
     bright stars, where nothing else was recorded, the predicted nebula stands, with noise like that
     of the sky. Halos and diffraction spikes that the stars have in common are measured, scaled to
-    each bright star and taken out before, out to 32 pixels.
+    each bright star and taken out before, out to 32 pixels. Long straight lines, such as trails of
+    satellites, stay.
 
     Parameters
     ----------
@@ -106,11 +111,10 @@ def remove_stars(
     )
     # Where no stars show the PSF, a typical one serves: it only sets how far the filters reach.
     typical = frame.with_typical_psf()
+    trails = _find_trails(frame)
     bare = replace(
         typical,
-        planes=tuple(
-            remove_extended_light(plane) if plane.usable else plane for plane in typical.planes
-        ),
+        planes=tuple(_without_other_light(plane, trails) for plane in typical.planes),
     )
     job = Job(engine, None, choose_runtime(runtime, device), keep_flux=False)
 
@@ -143,6 +147,28 @@ def remove_stars(
     elif not any(plane.measured.psf.known for plane in frame.usable):
         warn("no star could be measured; look at the image of the stars, whether it shows any")
     return starless, stars
+
+
+def _find_trails(frame: Frame) -> list[Trail]:
+    """Return the trails of all planes, and warn of them."""
+    trails = [trail for plane in frame.usable for trail in plane.measured.trails]
+    if trails:
+        ends = [f"({t.x0:.0f}, {t.y0:.0f}) to ({t.x1:.0f}, {t.y1:.0f})" for t in trails]
+        named = ", ".join(ends[:_NAMED]) + (", ..." if len(trails) > _NAMED else "")
+        subject = "line stays" if len(trails) == 1 else "lines stay"
+        warn(
+            f"{len(trails)} long straight {subject} in the starless image (pixels {named}): "
+            "a trail of a satellite, or a defect of the detector?"
+        )
+    return trails
+
+
+def _without_other_light(plane: NormalisedPlane, trails: list[Trail]) -> NormalisedPlane:
+    """Return a plane without the light that hides stars from the model."""
+    if not plane.usable:
+        return plane
+    bare = remove_extended_light(plane)
+    return replace(bare, trails=TrailLight(plane.measured, trails)) if trails else bare
 
 
 def _subtract(frame: Frame, starless: NDArray, sink: NDArray) -> int:

@@ -44,6 +44,7 @@ from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.measurement.sky.windows import iterate_strips
 from astro_sr_plugin.measurement.sources.candidates import CandidateFinder
 from astro_sr_plugin.measurement.sources.detection import detect_stars
+from astro_sr_plugin.measurement.sources.trails import Trail, find_trails
 
 __all__ = ["DETECTION_NSIGMA", "MeasuredPlane", "open_planes"]
 
@@ -258,6 +259,11 @@ class MeasuredPlane:
         column ``extended`` is True for galaxies and nebulosity.
         """
         return self.find_sources(DETECTION_NSIGMA, self.saturation)
+
+    @cached_property
+    def trails(self) -> tuple[Trail, ...]:
+        """Long straight lines of light, as those of satellites."""
+        return find_trails(self.data, self.unusable, self.background, self.star_profile.fwhm)
 
     def find_sources(self, nsigma: float, saturation: float | None) -> NDArray[Any]:
         """Detect sources with another threshold or saturation level than `sources` has."""

@@ -180,6 +180,8 @@ def _denormalise(
     result = values.astype(np.float64)
     result *= noise
     result += finer_level(source.background, first, last, source.shape, scale)
+    if source.trails is not None:
+        result += enlarge(source.trails.on(first, last, 0, source.shape[1]), scale)
     part = job.blend[first:last] if isinstance(job.blend, np.ndarray) else job.blend
     original = source.plane[first:last]
     if isinstance(part, np.ndarray) or part != 1.0:

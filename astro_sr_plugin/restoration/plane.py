@@ -25,6 +25,7 @@ from astro_sr_plugin.restoration.missing import (
     find_missing,
     mirror_missing,
 )
+from astro_sr_plugin.restoration.trails import TrailLight
 
 __all__ = ["ExtendedLight", "ROWS", "NormalisedPlane", "enlarge", "finer_level"]
 
@@ -79,6 +80,8 @@ class NormalisedPlane:
         What stands for saturated and hot pixels.
     extended_light : ExtendedLight or None
         Halos and spikes of bright stars, which are subtracted.
+    trails : TrailLight or None
+        Trails, which are subtracted, and added again as the background is.
     """
 
     measured: MeasuredPlane
@@ -86,6 +89,7 @@ class NormalisedPlane:
     usable: bool = True
     cores: Cores | None = None
     extended_light: ExtendedLight | None = None
+    trails: TrailLight | None = None
 
     @property
     def plane(self) -> NDArray:
@@ -212,6 +216,8 @@ class NormalisedPlane:
         level = self.background.level_at(y0, y1, x0, x1)
         if self.extended_light is not None:
             level = level + self.extended_light.on(y0, y1, x0, x1)
+        if self.trails is not None:
+            level = level + self.trails.on(y0, y1, x0, x1)
         with np.errstate(invalid="ignore", over="ignore"):
             values = ((raw - level) / self.noise(y0, y1, x0, x1)).astype(np.float32)
             saturated = raw >= self.saturation

@@ -27,6 +27,8 @@ _BRIGHT = 100.0
 """Peak in noise sigma of a pixel from which halo and spikes of a star are followed."""
 _FARTHEST = 400
 """Largest radius in pixels of a star."""
+_BRIGHTER = 3.0
+"""Peak of a source on a trail over the light of that from which it is a star."""
 _MOST_BRIGHT = 2000
 """Largest number of stars that are followed: it limits the time."""
 
@@ -50,7 +52,7 @@ def star_mask(
     Each star is covered out to where its profile, the measured Moffat scaled to its flux, falls to
     the noise of one pixel. Around bright and saturated stars the mask follows the halo and the
     diffraction spikes in the image itself. Galaxies and nebulosity stay free, as far as their size
-    differs from that of stars.
+    differs from that of stars, and so do trails of satellites.
 
     Parameters
     ----------
@@ -143,7 +145,7 @@ def _mask_plane(
         sources = plane.sources
     else:
         sources = plane.find_sources(nsigma, saturation)
-    stars = sources[~sources["extended"]]
+    stars = sources[~(sources["extended"] | _on_trails(plane, sources))]
     radii = _radii(stars, profile, sigma) * radius_factor
     amplitude = profile.amplitude(stars["flux"]) / sigma
     bright = (amplitude > _BRIGHT) | stars["saturated"]
@@ -156,6 +158,15 @@ def _mask_plane(
         _fill_disc(result, star["x"], star["y"], radius)
     if saturation is not None:
         _add_saturated(result, plane.data, plane.unusable, saturation, profile)
+
+
+def _on_trails(plane: MeasuredPlane, sources: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which sources are pieces of trails."""
+    pieces = np.zeros(len(sources), dtype=bool)
+    for trail in plane.trails:
+        near = trail.distance(sources["x"], sources["y"]) < plane.star_profile.observed
+        pieces |= near & (sources["peak"] < _BRIGHTER * trail.peak)
+    return pieces
 
 
 def _radii(stars: NDArray[Any], profile: StarProfile, sigma: float) -> NDArray[np.float64]:
