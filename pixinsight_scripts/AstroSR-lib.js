@@ -143,7 +143,7 @@ var AstroSR = ( function()
          .replace( /\bastro-sr ([a-z-]+) .+? -o \S+( (?=--))?/g,
             ( found, verb, more ) => titleOf( verb ) + ( more ? " with " : "" ) )
          .replace( "(astro-sr unstretch, undo_stretch)", "(" + titleOf( "unstretch" ) + ")" )
-         .replace( /--debayer superpixel or --debayer bilinear( \(in Python [^;]*\)\))?/g,
+         .replace( /--debayer superpixel or --debayer bilinear/g,
             "the process Debayer" )
          .replace( /(^|[^\w-])(--[a-z][a-z-]*)/g, ( found, before, option ) => before +
             ( labels[option] || "the option " + option + " of the command astro-sr" ) );

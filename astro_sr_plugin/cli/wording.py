@@ -9,6 +9,8 @@ __all__ = ["in_options"]
 
 # A keyword and its value: a tuple, a text in quotes, or a word up to a mark that ends it.
 _KEYWORD = re.compile(r"\b([a-z]+(?:_[a-z]+)*)=(\([^)]*\)|'[^']*'|[^\s,;:()]+)")
+# A call of a function of the package that is an option of commands.
+_CALL = re.compile(r"\b([a-z_]+)\(image, '([^']*)'\)")
 
 _OPTIONS = {"pattern": "cfa_pattern", "method": "debayer", "suffix": "format"}
 """Options whose names are not those of the keywords, which commands of other functions have too."""
@@ -28,8 +30,13 @@ def in_options(text: str, options: Collection[str]) -> str:
     -------
     str
         The message, such as ``give it by --psf FWHM,BETA``. ``True`` is left out, for it is what
-        the option alone says.
+        the option alone says. A call such as ``debayer(image, 'superpixel')`` becomes
+        ``--debayer superpixel``.
     """
+
+    def replace_call(found: re.Match[str]) -> str:
+        name, value = found.groups()
+        return f"--{name.replace('_', '-')} {value}" if name in options else found.group()
 
     def replace(found: re.Match[str]) -> str:
         keyword, value = found.groups()
@@ -45,4 +52,4 @@ def in_options(text: str, options: Collection[str]) -> str:
             value = value.upper() if re.fullmatch(r"[a-z,]+", value) else value
         return f"{option} {value}"
 
-    return _KEYWORD.sub(replace, text)
+    return _KEYWORD.sub(replace, _CALL.sub(replace_call, text))

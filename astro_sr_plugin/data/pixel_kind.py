@@ -13,7 +13,7 @@ __all__ = ["check_linear"]
 _FORCE = "force=True uses them as they are"
 # Keyword that `apply_stretch` writes.
 _OWN_STRETCH = "ASRSTR"
-_DEBAYER = "--debayer superpixel or --debayer bilinear (in Python debayer(image, method))"
+_DEBAYER = "debayer(image, 'superpixel') or debayer(image, 'bilinear')"
 
 
 def check_linear(parts: Unpacked, *, force: bool = False) -> None:

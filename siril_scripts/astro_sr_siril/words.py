@@ -14,7 +14,7 @@ _OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
 _NEXT = re.compile(r"\bastro-sr ([a-z-]+) .+? -o \S+( (?=--auto-scale))?")
 """A command line that astro-sr suggests."""
 
-_DEBAYER = r"--debayer superpixel or --debayer bilinear( \(in Python [^;]*\)\))?"
+_DEBAYER = r"--debayer superpixel or --debayer bilinear"
 _BY_SIRIL = (
     (re.compile(_DEBAYER), "debayering"),
     (re.compile(r"--auto-scale\b"), "resampling"),
