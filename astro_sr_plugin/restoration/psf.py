@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import center_of_mass
 
 from astro_sr_plugin.data.formats.registry import read_image
 from astro_sr_plugin.exceptions import InputError, UnchangedWarning, warn
@@ -143,14 +144,19 @@ def _given(fwhm: float, beta: float, ellipticity: float, theta: float) -> PlaneP
 
 
 def _centred(image: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cut a PSF image to odd sides about its peak, at most twice the filter radius, sum 1."""
+    """Cut a PSF image to odd sides about its core, at most twice the filter radius, sum 1.
+
+    The core is where the brighter half of its levels is: the rings and lobes of aberrated optics
+    have their peaks beside it.
+    """
     if not np.isfinite(image).all() or image.sum() <= 0 or min(image.shape) < 3:
         msg = (
             f"psf: the image of shape {image.shape} is not a PSF; it needs at least 3 x 3 pixels, "
             "all finite, with a positive sum"
         )
         raise InputError(msg)
-    y, x = np.unravel_index(np.argmax(image), image.shape)
+    core = np.where(image > 0.5 * image.max(), image, 0.0)
+    y, x = (round(place) for place in center_of_mass(core))
     r = min(y, x, image.shape[0] - 1 - y, image.shape[1] - 1 - x, FILTER_RADIUS)
     if r < 1:
         msg = f"psf: the peak of the image lies on its edge, at (x, y) = ({x}, {y}); centre it"

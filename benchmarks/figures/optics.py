@@ -22,6 +22,8 @@ _SECOND = 0.1
 """Peak of a second maximum over that of the star, from which a star is split."""
 _FAINT_PEAK = 5.0
 """Least peak of such a maximum in noise sigma of the place."""
+_MOST_SHIFT = 0.4
+"""Largest shift over the FWHM by which two centres of one star may differ."""
 _LIGHT = 0.01
 """Part of the light at a place that a ring may lack."""
 
@@ -81,7 +83,8 @@ def aligned(scene: Scene, task: str, output: NDArray[Any]) -> tuple[Scene, Array
     scene : Scene
         With the moved truth, and the places of its stars.
     shift : numpy.ndarray
-        (x, y) in input pixels; the median over isolated bright stars.
+        (x, y) in input pixels; the median over isolated bright stars. The truth stays where it is
+        if this is more than 0.4 FWHM.
     """
     scale = SCALES[task]
     out, true = scene.excess(output, scale), scene.excess(scene.truth(task), scale)
@@ -93,12 +96,19 @@ def aligned(scene: Scene, task: str, output: NDArray[Any]) -> tuple[Scene, Array
     if not found:
         return scene, np.zeros(2)
     shift = np.nanmedian(np.array(found), axis=0) / scale
+    if not np.hypot(*shift) <= _MOST_SHIFT * scene.fwhm:
+        # So far off is no convention, but a wrong result.
+        return scene, shift
     spectrum = ndimage.fourier_shift(
         np.fft.fft2(np.asarray(scene.truth(task), float)), shift[::-1] * scale
     )
     moved = np.fft.ifft2(spectrum).real.astype(np.float32)
     name = {"deconvolve": "truth_deconvolve", "super-resolve": "truth_x2"}[task]
-    changed: dict[str, Any] = {name: moved, "x": scene.x + shift[0], "y": scene.y + shift[1]}
+    x, y = (
+        np.clip(place + step, 0.0, scene.observed.shape[0] - 1.0)
+        for place, step in zip((scene.x, scene.y), shift, strict=True)
+    )
+    changed: dict[str, Any] = {name: moved, "x": x, "y": y}
     return replace(scene, **changed), np.asarray(shift)
 
 
@@ -124,7 +134,9 @@ def _stamp(image: Array, x: float, y: float, half: int) -> tuple[Array, Array]:
 def _centroid(image: Array, x: float, y: float, radius: float) -> Array:
     """Return the centroid of a star, in an aperture that follows it."""
     place = np.array([x, y])
-    yy, xx = np.indices(image.shape)
+    yy: Array
+    xx: Array
+    yy, xx = np.indices(image.shape, dtype=float)
     half = int(np.ceil(radius)) + 2
     for _ in range(4):
         rows, columns = (slice(max(0, round(c) - half), round(c) + half + 1) for c in place[::-1])
