@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from astro_sr_plugin.exceptions import InputError, warn
 from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement
+from astro_sr_plugin.measurement.psf.profiles import StarProfile
 from astro_sr_plugin.models.spec import ModelSpec
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 from astro_sr_plugin.restoration.psf import join_names
@@ -14,6 +15,10 @@ from astro_sr_plugin.tasks import TASKS
 
 __all__ = ["choose_target", "warn_of_width"]
 
+_FINEST = 2.0
+"""FWHM in pixels of the narrowest stars that a grid of pixels samples."""
+_SAME = 0.95
+"""Ratio of widths from which stars count as equally wide: their error is 1 to 3 %."""
 _SHARPEST = 2.3
 """Factor by which the networks can make stars narrower: they were trained for 2."""
 _IMPOSSIBLE = 6.0
@@ -57,7 +62,9 @@ def choose_target(
     _warn_of_stars([plane.psf.moffat for plane in planes], spec)
     if target_fwhm is None:
         half = max(plane.psf.moffat.fwhm for plane in planes) * spec.scale / 2
-        return max(2.0, half, widest / _SHARPEST, spec.finest_target)
+        target = max(_FINEST, half, widest / _SHARPEST, spec.finest_target)
+        _warn_of_wider_stars(planes, target, spec)
+        return target
     if not (math.isfinite(target_fwhm) and target_fwhm >= spec.finest_target):
         msg = (
             f"target_fwhm={target_fwhm} cannot be sampled by model {spec.name!r}; "
@@ -76,6 +83,18 @@ def choose_target(
             f"stars ({widest:.2f} output px); the models were made for 2 times: expect artefacts"
         )
     return float(target_fwhm)
+
+
+def _warn_of_wider_stars(planes: Sequence[NormalisedPlane], target: float, spec: ModelSpec) -> None:
+    """Warn where the stars of an image are narrower than the narrowest of a result."""
+    observed = max(
+        StarProfile(plane.psf.moffat.fwhm, plane.psf.moffat.beta).observed for plane in planes
+    )
+    if target * _SAME > observed * spec.scale:
+        warn(
+            f"the stars, with a FWHM of {observed:.2f} px on the pixels, are so narrow that those "
+            f"of the result ({target / spec.scale:.2f} px) are wider: double the image instead"
+        )
 
 
 def _warn_of_stars(measured: Sequence[PSFMeasurement], spec: ModelSpec) -> None:

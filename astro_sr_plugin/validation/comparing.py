@@ -28,9 +28,9 @@ class Comparison:
     flux_ratio : float
         Total flux after over that before, at equal surface brightness; NaN if the sum is 0.
     psf_matched : bool
-        Whether the image after was brought to the PSF of the one before for the magnitudes. False
-        if its PSF is not known, because it shows no star or is mixed with its input, or wider than
-        that of the image before; then the apertures are as wide as the wider PSF asks for.
+        Whether both images were brought to the wider PSF of the two for the magnitudes. False if
+        the PSF of the image after is not known, because it shows no star or is mixed with its
+        input; then the apertures are as wide as the wider PSF asks for.
     n_stars : int
         Number of isolated stars measured on both images, over all planes.
     magnitude_difference, magnitude_scatter : float

@@ -8,12 +8,14 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+from astropy.stats import gaussian_fwhm_to_sigma
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.plane import MeasuredPlane
 from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement, measure_psf
-from astro_sr_plugin.measurement.psf.profiles import StarProfile, moffat_stamp
+from astro_sr_plugin.measurement.psf.profiles import MoffatProfile, StarProfile, moffat_stamp
 from astro_sr_plugin.measurement.sky.pixels import open_plane
 from astro_sr_plugin.measurement.sky.windows import Window
 from astro_sr_plugin.measurement.sources.hot_pixels import find_hot_pixels
@@ -33,7 +35,7 @@ class Cut(NamedTuple):
     Attributes
     ----------
     observed : ndarray of float64, shape (ny, nx)
-        The input; unusable pixels are 0.
+        The input, smoothed to the PSF of the result where that is wider; unusable pixels are 0.
     result : ndarray of float64, shape (scale * ny, scale * nx)
         The result; pixels that are unusable in either image are 0.
     bad : ndarray of bool, shape (ny, nx)
@@ -89,22 +91,51 @@ class MatchedPlane:
 
     @property
     def psf_matched(self) -> bool:
-        """Whether `reconvolution` brings the result to the PSF of the input.
-
-        False if the PSF of the result is not known, or wider than that of the input, which happens
-        where the input is undersampled.
-        """
-        return self.fault is None and self.target_fwhm * _SAME_PSF <= self.scale * self.moffat.fwhm
+        """Whether both images come to the same PSF: the wider one, unless that is not known."""
+        return self.fault is None
 
     @property
     def widest_fwhm(self) -> float:
         """FWHM of a star on the pixels of the input, on the image where it is wider."""
-        observed = StarProfile(self.moffat.fwhm, self.moffat.beta).observed
-        return max(observed, self.target_fwhm / self.scale)
+        return max(self._observed_fwhm, self.target_fwhm / self.scale)
+
+    @property
+    def smoothing(self) -> float:
+        """Gaussian width in pixels by which the input is smoothed to the PSF of a wider result.
+
+        0 where the result is not wider. It is where the stars of the input are undersampled.
+        """
+        wanted = self.target_fwhm / self.scale
+        if self.fault is not None or wanted * _SAME_PSF <= self._observed_fwhm:
+            return 0.0
+        return float(np.sqrt(wanted**2 - self._observed_fwhm**2)) * gaussian_fwhm_to_sigma
+
+    @cached_property
+    def profile(self) -> MoffatProfile:
+        """Moffat profile of a star on both images once they are matched."""
+        m = self.moffat
+        fwhm = float(np.hypot(m.fwhm, self.smoothing / gaussian_fwhm_to_sigma))
+        return MoffatProfile(fwhm, m.beta, m.ellipticity, m.theta)
+
+    @cached_property
+    def matched_psf(self) -> NDArray[np.float64]:
+        """PSF of both images once they are matched, on the pixels of the input."""
+        return self.smooth(self.psf)
+
+    def smooth(self, stamp: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Smooth what falls to 0 within an array, as the input is smoothed."""
+        if not self.smoothing:
+            return stamp
+        wider = np.pad(stamp, int(np.ceil(4 * self.smoothing)))
+        return np.asarray(gaussian_filter(wider, self.smoothing))
+
+    @property
+    def _observed_fwhm(self) -> float:
+        return StarProfile(self.moffat.fwhm, self.moffat.beta).observed
 
     @cached_property
     def reconvolution(self) -> Reconvolution:
-        """Brings the result to the PSF and the pixels of the input."""
+        """Brings a sharper result to the PSF of the input, and any to its pixels."""
         target = self.target_fwhm if self.sharper else None
         return Reconvolution(self.psf, target, self.scale)
 
@@ -124,6 +155,8 @@ class MatchedPlane:
         unusable = ~np.isfinite(shown)
         if self.mask is not None:
             unusable |= _cut(self.mask, fine) != 0
+        if self.smoothing:
+            observed = gaussian_filter(observed, self.smoothing, mode="mirror")
         bad |= unusable.reshape(raw.shape[0], s, raw.shape[1], s).any(axis=(1, 3))
         unusable |= _enlarge(missing, s)
         shown = np.where(unusable, 0.0, (shown - _enlarge(level, s)) / sigma)

@@ -90,13 +90,16 @@ class MatchedFilter:
     """
 
     def __init__(self, plane: MatchedPlane) -> None:
-        self.kernel: NDArray[np.float64] = plane.psf / np.sum(plane.psf**2)
-        self._fwhm, self._correlation = plane.moffat.fwhm, plane.plane.noise.correlation
+        psf = plane.matched_psf
+        self.kernel: NDArray[np.float64] = psf / np.sum(psf**2)
+        # On the input as it is recorded, whose noise is known.
+        self._smoothed = plane.smooth(self.kernel)
+        self._fwhm, self._correlation = plane.profile.fwhm, plane.plane.noise.correlation
 
     @cached_property
     def noise(self) -> float:
         """1-sigma error of the flux of a faint star, with the noise correlation of the input."""
-        kernel, c = self.kernel, max(0.0, self._correlation)
+        kernel, c = self._smoothed, max(0.0, self._correlation)
         total = float(np.sum(kernel**2))
         for dy, dx, weight in ((0, 1, c), (1, 0, c), (1, 1, c * c), (1, -1, c * c)):
             shifted = np.roll(kernel, (dy, dx), (0, 1))
@@ -148,7 +151,7 @@ class Residual:
         light = np.maximum(self.reconvolved, 0.0)
         photons = _photon_variance(plane)
         self._variance = 1.0 + photons * light + (_PSF_ERROR * light) ** 2
-        self._noise = np.sqrt(np.maximum(_correlate(self._variance, plane.psf), 1.0))
+        self._noise = np.sqrt(np.maximum(_correlate(self._variance, plane.matched_psf), 1.0))
         self._local = _correlate(cut.observed, matched_filter.local_kernel / self._unit)
         self._peaks = self._find_peaks(cut.result)
 
@@ -189,7 +192,7 @@ class Residual:
             return []
         points = np.column_stack([x, y])
         found = []
-        reach = _CLOSE * self._plane.moffat.fwhm
+        reach = _CLOSE * self._plane.profile.fwhm
         for a, b in KDTree(points).query_pairs(reach, output_type="ndarray").tolist():
             two = points[[a, b]]
             column, row = np.round(two).astype(int).T
@@ -225,7 +228,7 @@ class Residual:
 
     def _gain_of_two(self, points: NDArray[np.float64], flux: NDArray[np.float64]) -> float:
         """Return by how much two stars fit the input better than one, in chi-square."""
-        profile = self._plane.moffat
+        profile = self._plane.profile
         radius = int(np.ceil(1.5 * profile.fwhm))
         x0, y0 = np.round(points.mean(axis=0)).astype(int)
         ny, nx = self.residual.shape

@@ -115,6 +115,17 @@ def test_a_denoised_image_is_held_against_its_own_psf(scene):
     assert found.chi2[0] == pytest.approx(1, abs=0.05)
 
 
+def test_stars_wider_than_those_of_the_input_are_not_missing(scene):
+    places, _, truth = scene
+    narrow, rng = 1.3, np.random.default_rng(4)
+    observed = 500 + stars(places, narrow) + rng.normal(0, NOISE, (SIZE, SIZE))
+    found = audited(observed, truth)
+    assert found.failed == ()
+    assert found.filtered_residual[0] == pytest.approx(1, abs=0.1)
+    found = audited(observed, truth - stars(places[:1], TARGET))
+    assert len(found.missed) == 1
+
+
 def test_the_verbs_pass_the_checks(scene):
     _, observed, _ = scene
     for verb in (asr.denoise, asr.deconvolve, asr.super_resolve):
