@@ -96,7 +96,8 @@ def add_commands(commands: Commands) -> None:
         _simulate,
         usage="simulate -o FOLDER",
         summary="Write simulated images with their truth, as the networks are trained on.",
-        details="Each pair is observed_NNNN.fits and truth_NNNN.fits, in units of the sky noise.",
+        details="Each pair is observed_NNNN.fits and truth_NNNN.fits, in units of the sky noise;\n"
+        "psf_NNNN.fits is the PSF that a network is given: the true one with errors.",
         examples="  astro-sr simulate -o pairs --count 10 --task super-resolve --seed 5",
     )
     parser.add_argument(
@@ -109,6 +110,14 @@ def add_commands(commands: Commands) -> None:
     )
     parser.add_argument("--size", type=int, default=256, metavar="PX", help="edge (default: 256)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same images")
+    parser.add_argument(
+        "--telescopes",
+        type=int,
+        default=16,
+        metavar="N",
+        help="simulated telescopes whose PSFs half of the images have; 0: Moffat profiles alone "
+        "(default: 16)",
+    )
 
 
 def _train(args: argparse.Namespace, console: Console) -> None:
@@ -218,26 +227,40 @@ def _device(name: str) -> str:
 
 def _simulate(args: argparse.Namespace, console: Console) -> None:
     count, size = _positive("--count", args.count), _positive("--size", args.size)
+    if args.telescopes < 0:
+        msg = f"--telescopes {args.telescopes} must be at least 0"
+        raise InputError(msg)
     make_folder(args.output)
-    names = [(f"observed_{i:04d}.fits", f"truth_{i:04d}.fits") for i in range(1, count + 1)]
-    for name in (name for pair in names for name in pair):
+    names = [
+        tuple(f"{part}_{i:04d}.fits" for part in ("observed", "truth", "psf"))
+        for i in range(1, count + 1)
+    ]
+    for name in (name for files in names for name in files):
         check_place(args.output / name, overwrite=args.overwrite)
 
     import torch
 
-    from astro_sr_plugin.simulation import ObservationConfig, SceneConfig, make_scene, observe
+    from astro_sr_plugin.simulation import (
+        ObservationConfig,
+        SceneConfig,
+        make_bank,
+        make_scene,
+        observe,
+    )
 
     rng = torch.Generator().manual_seed(args.seed)
-    scene, optics = SceneConfig(size=size), ObservationConfig(task=args.task)
+    bank = make_bank(args.telescopes, args.seed) if args.telescopes else None
+    scene, optics = SceneConfig(size=size), ObservationConfig(task=args.task, bank=bank)
     progress = console.progress("pairs")
-    for done, pair in enumerate(names, start=1):
+    for done, files in enumerate(names, start=1):
         seen = observe(make_scene(scene, rng)[None], optics, rng)
-        for name, pixels in zip(pair, (seen.observed, seen.truth), strict=True):
+        images = (seen.observed[0, 0], seen.truth[0, 0], seen.psf[0])
+        for name, pixels in zip(files, images, strict=True):
             _write(pixels, seen, args, args.output / name)
         if progress is not None:
             progress(done, count)
-    files = [args.output / name for pair in names for name in pair]
-    console.record(output=args.output, files=files, seed=args.seed, task=args.task)
+    written = [args.output / name for files in names for name in files]
+    console.record(output=args.output, files=written, seed=args.seed, task=args.task)
     console.say(f"{args.output}: {count} pairs of {size} x {size} pixels, seed {args.seed}")
 
 
@@ -254,7 +277,7 @@ def _write(pixels: Tensor, seen: Observation, args: argparse.Namespace, path: Pa
     header["SIMTHETA"] = (float(seen.theta), "[rad] position angle from +x")
     header["SIMTARGT"] = (float(seen.target_fwhm), "[pix] star width in the truth")
     header["SIMCORR"] = (float(seen.noise_correlation), "lag-1 correlation of the noise")
-    image = CCDData(pixels[0, 0].cpu().numpy(), unit="", meta=header)
+    image = CCDData(pixels.cpu().numpy(), unit="", meta=header)
     asr.write_image(image, path, overwrite=args.overwrite)
 
 

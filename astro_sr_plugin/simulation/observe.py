@@ -91,7 +91,7 @@ class ObservationConfig:
     """
 
     task: str = "deconvolve"
-    fwhm: tuple[float, float] = (1.4, 8.2)
+    fwhm: tuple[float, float] = (1.15, 8.2)
     beta: tuple[float, float] = (2.0, 10.0)
     ellipticity: float = 0.3
     fwhm_error: tuple[float, float] = (0.025, 0.025)

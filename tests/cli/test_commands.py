@@ -160,15 +160,21 @@ def test_models(astro_sr: Any) -> None:
 
 def test_simulate(astro_sr: Any, tmp_path: Path) -> None:
     words = ("--count", 2, "--size", 64, "--task", "super-resolve", "--seed", 4)
+    words += ("--telescopes", 2)
     for folder in ("a", "b"):
         result = astro_sr("simulate", "-o", tmp_path / folder, *words, "--progress", "none")
         assert result.code == 0, result.err
-    for name, size in (("observed_0002.fits", 64), ("truth_0002.fits", 128)):
+    for name, size in (
+        ("observed_0002.fits", 64),
+        ("truth_0002.fits", 128),
+        ("psf_0002.fits", 65),
+    ):
         first, again = fits.getdata(tmp_path / "a" / name), fits.getdata(tmp_path / "b" / name)
         assert first.shape == (size, size)
         np.testing.assert_array_equal(first, again)
     assert astro_sr("simulate", "-o", tmp_path / "a", *words).code == 2
     assert astro_sr("simulate", "-o", tmp_path / "c", "--count", 0).code == 2
+    assert astro_sr("simulate", "-o", tmp_path / "c", "--telescopes", -1).code == 2
 
 
 def test_the_demo(astro_sr: Any, field_path: Path, tmp_path: Path) -> None:
