@@ -11,16 +11,29 @@ import torch
 
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.models.checkpoint import save_network
+from astro_sr_plugin.models.filters import FILTER_RADIUS
 from astro_sr_plugin.models.spec import ModelSpec
+from astro_sr_plugin.models.wiener_unet.unet import WienerUNet
 from astro_sr_plugin.simulation import make_scene, observe
 from astro_sr_plugin.training.config import TrainConfig, to_toml
 from astro_sr_plugin.training.optics import observation_with_bank
 from astro_sr_plugin.training.trainer import CHECKPOINT, load_checkpoint, restore_batch
 
-__all__ = ["evaluate_patches", "export_model"]
+__all__ = ["evaluate_patches", "export_model", "halo_of"]
 
-HALO = 104
-"""Input pixels around a tile that matter: the network's 67 (72 on its grid) and its filters' 32."""
+
+def halo_of(net: WienerUNet) -> int:
+    """Return the input pixels around a tile on which the output of a network depends.
+
+    Those of its convolutions, on the grid of its coarsest level, and those of its filters.
+    """
+    coarsest = 2 ** len(net.blocks)
+    # Two convolutions of 3 x 3 in each block; levels but the coarsest are passed twice.
+    reach = sum(2 * count * 2 ** (level + 1) for level, count in enumerate(net.blocks))
+    reach += sum(2 * count * 2 ** (level + 1) for level, count in enumerate(net.blocks[:-1]))
+    # The first and the last convolution, and the cell of the coarsest level.
+    reach += 2 * 2 + coarsest - 1
+    return -(-reach // coarsest) * coarsest + FILTER_RADIUS
 
 
 def evaluate_patches(
@@ -128,7 +141,7 @@ def export_model(
         description=config.description,
         architecture="WienerUNet",
         scale=config.scale,
-        halo=HALO,
+        halo=halo_of(state.mean),
         fwhm_range=(round(low * 1.07, 1), round(high * 0.975, 1)),
         options=options,
     )

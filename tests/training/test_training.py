@@ -10,10 +10,11 @@ import torch
 
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.models.checkpoint import load_network
+from astro_sr_plugin.models.wiener_unet.unet import WienerUNet
 from astro_sr_plugin.simulation import ObservationConfig, SceneConfig, make_scene, observe
 from astro_sr_plugin.tasks import TASKS
 from astro_sr_plugin.training.config import TrainConfig, read_config, write_config
-from astro_sr_plugin.training.evaluate import evaluate_patches, export_model
+from astro_sr_plugin.training.evaluate import evaluate_patches, export_model, halo_of
 from astro_sr_plugin.training.losses import (
     ApertureLoss,
     AsinhLoss,
@@ -24,6 +25,7 @@ from astro_sr_plugin.training.measured_psfs import read_psfs
 from astro_sr_plugin.training.textures import load_textures
 from astro_sr_plugin.training.trainer import pixel_weight, train
 
+WEIGHTS = [p for p in (Path(str(files("astro_sr_plugin"))) / "weights").glob("*.safetensors")]
 RECIPES = sorted((files("astro_sr_plugin") / "training" / "recipes").iterdir(), key=str)
 
 
@@ -217,3 +219,28 @@ def test_a_run_starts_from_shipped_weights(tmp_path):
     shipped = load_network(Path(str(weights))).net.state_dict()
     key = "encoder.0.blocks.0.first.weight"
     assert torch.equal(state[key], shipped[key])
+
+
+@pytest.mark.parametrize("blocks", [(1, 1, 2), (2, 1, 1), (1, 2)])
+def test_the_halo_is_what_the_output_depends_on(blocks):
+    net = WienerUNet(widths=(8,) * len(blocks), blocks=blocks)
+    torch.manual_seed(1)
+    for parameter in net.parameters():
+        # Everything adds up, so that no path cancels another.
+        parameter.data = torch.rand_like(parameter) * 0.05
+    halo, cell = halo_of(net) - 32, 2 ** len(blocks)
+    first = halo + 2 * cell  # of the tile; the image goes on beyond its halo
+    side = 2 * first + cell
+    observed = torch.rand(1, 1, side, side, requires_grad=True)
+    estimates = torch.rand(1, net.estimates, 1, side, side)
+    output = net(observed, torch.zeros(1, 1, side, side), estimates, None)
+    output[..., first : first + cell, first : first + cell].sum().backward()
+    rows = torch.nonzero(observed.grad[0, 0].abs().sum(1)).flatten()
+    assert first - halo <= int(rows[0]) < first - halo + 2 * cell
+    assert int(rows[-1]) < first + cell + halo
+
+
+@pytest.mark.parametrize("name", sorted(WEIGHTS), ids=lambda name: name.stem)
+def test_the_halo_is_that_of_the_shipped_networks(name):
+    model = load_network(name)
+    assert halo_of(model.net) == model.spec.halo
