@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from astro_sr_plugin.constants import MAD_TO_SIGMA
 from astro_sr_plugin.exceptions import InputError
 
 __all__ = [
@@ -50,8 +51,6 @@ _CLEAR_STEP = 0.3
 _SIGNIFICANT = 6.0
 # The middle of the image, up to this side in pixels, is looked at.
 _MIDDLE = 1200
-# Standard deviation of a Gaussian over its median absolute deviation, 1 / Phi^-1(3/4).
-_MAD_TO_SIGMA = 1.4826
 
 
 @dataclass(frozen=True)
@@ -244,7 +243,7 @@ def _steps(data: NDArray, side: int) -> tuple[NDArray, NDArray, float]:
         return zeros, zeros, 0.0
     steps = places - places.mean(0)
     centre = np.median(steps, 1, keepdims=True)
-    sigma = _MAD_TO_SIGMA * np.median(np.abs(steps - centre), 1, keepdims=True)
+    sigma = MAD_TO_SIGMA * np.median(np.abs(steps - centre), 1, keepdims=True)
     kept = np.abs(steps - centre) <= 3 * sigma
     count = np.maximum(kept.sum(1), 1)
     means = np.where(kept, steps, 0).sum(1) / count

@@ -121,7 +121,7 @@ def deconvolve(
     profiles = [plane.psf.moffat for plane in frame.planes]
     header = frame.header(
         engine.spec,
-        fwhm_out=target if stars > 0 else frame.fwhm,
+        fwhm_out=target if stars > 0 else None,
         strength=min(stars, extended),
         parameters={
             "stars": stars,

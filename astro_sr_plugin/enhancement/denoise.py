@@ -86,12 +86,9 @@ def denoise(
     warn_of_width([plane.psf.moffat for plane in frame.planes], engine.spec)
     header = frame.header(
         engine.spec,
-        fwhm_out=frame.fwhm,
         strength=strength,
         parameters={"noise_correlation": frame.noise_correlation},
     )
-    # Where no stars show the PSF, a typical one serves: it only sets how far the filters reach.
-    frame = frame.with_typical_psf()
     job = Job(engine, None, choose_runtime(runtime, device), blend=strength)
 
     def fill(sink: NDArray, errors: NDArray | None) -> None:

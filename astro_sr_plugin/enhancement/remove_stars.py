@@ -106,10 +106,8 @@ def remove_stars(
     warn_of_width([plane.psf.moffat for plane in frame.planes], engine.spec)
     header = frame.header(
         engine.spec,
-        fwhm_out=frame.fwhm,
         parameters={"noise_correlation": frame.noise_correlation},
     )
-    # Where no stars show the PSF, a typical one serves: it only sets how far the filters reach.
     typical = frame.with_typical_psf()
     trails = _find_trails(frame)
     bare = replace(

@@ -65,7 +65,7 @@ def super_resolve(
     target_fwhm : float, optional
         FWHM of the result in output pixels, 1 or more, of networks at scale 4 4 or more; by default
         half of the width that the input's stars have on the sky, at least 2, of networks at scale 4
-        at least 4.
+        at least 4. Not with ``"bicubic"``, which keeps the PSF and needs no stars.
     psf : number, sequence of numbers, 2D array, str or Path, optional
         PSF of the input, as for `deconvolve`.
     auto_scale : bool
@@ -92,7 +92,8 @@ def super_resolve(
     Raises
     ------
     InputError
-        If the image or a parameter cannot be used, or the PSF is neither given nor measurable.
+        If the image or a parameter cannot be used, or the PSF, where the model needs it, is neither
+        given nor measurable.
     ModelError
         If the model is unknown or damaged, or estimates no uncertainty though that is asked for.
 

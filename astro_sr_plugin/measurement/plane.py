@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from astropy.nddata import (
@@ -65,6 +65,18 @@ _FLAT = 0.02
 """Variation of a map of errors, relative to its level, below which the noise counts as uniform."""
 _ABOVE = 1.02
 """Factor by which a pixel may exceed the saturation of the header before that is out of date."""
+
+
+_Part = TypeVar("_Part")
+
+
+def _measured(measure: Callable[[Any], _Part]) -> cached_property[_Part]:
+    """Make a property that is measured at first use, and once.
+
+    Differences and sums of values near the end of the range of their type overflow; what comes of
+    them is left out, and NumPy does not warn of it.
+    """
+    return cached_property(np.errstate(over="ignore", invalid="ignore")(measure))
 
 
 class MeasuredPlane:
@@ -132,7 +144,7 @@ class MeasuredPlane:
         """Shape (ny, nx)."""
         return self.unusable.shape
 
-    @cached_property
+    @_measured
     def fault(self) -> str | None:
         """Why there is nothing to measure; None if there is."""
         if self.unusable.all():
@@ -146,24 +158,24 @@ class MeasuredPlane:
             )
         return None
 
-    @cached_property
+    @_measured
     def background(self) -> Background:
         """Smooth level of the sky."""
         return measure_background(self.data, mask=self.unusable)
 
-    @cached_property
+    @_measured
     def lowered_background(self) -> Background:
-        """The background, lowered where dark clouds lie below it."""
+        """Background, lowered where dark clouds lie below it."""
         return lower_background(self.background, self.data, self.sigma, mask=self.unusable)
 
-    @cached_property
+    @_measured
     def noise(self) -> Noise:
         """Noise of a pixel, as measured; its sigma may be 0 or NaN."""
         found = measure_noise(self.data, mask=self.unusable, background=self.background)
         _log.debug("%s: noise %.4g", self.name, found.sigma * self.unit)
         return found
 
-    @cached_property
+    @_measured
     def sigma(self) -> float:
         """Noise of a pixel to work with.
 
@@ -183,7 +195,7 @@ class MeasuredPlane:
         sigma = float(self.noise.detection_sigma)
         return sigma if sigma > 0 else self.sigma
 
-    @cached_property
+    @_measured
     def noise_map(self) -> Background | None:
         """How the noise varies over the plane, in any unit; None if it is uniform or not known."""
         if self._error is None:
@@ -194,7 +206,7 @@ class MeasuredPlane:
         found = measure_noise_map(error, mask=self.unusable)
         return found if np.ptp(found.mesh) > _FLAT * found.level else None
 
-    @cached_property
+    @_measured
     def saturation(self) -> float | None:
         """Level from which pixels are saturated; None if none are.
 
@@ -216,7 +228,7 @@ class MeasuredPlane:
             return found
         return stated
 
-    @cached_property
+    @_measured
     def gain(self) -> float | None:
         """Electrons per image unit, of the header or estimated; None if neither is possible."""
         if self._gain is not None:
@@ -229,13 +241,13 @@ class MeasuredPlane:
         )
         return None if gain is None else gain / self.unit
 
-    @cached_property
+    @_measured
     def candidates(self) -> CandidateFinder:
-        """Sources that may be stars, found window by window as they are asked for."""
+        """Possible stars, found window by window as they are asked for."""
         level = detection_sigma(self.data, self.unusable, self.noise)
         return CandidateFinder(self.data, self.unusable, self.background, level, self.saturation)
 
-    @cached_property
+    @_measured
     def psf(self) -> PlanePSF:
         """Point-spread function of the stars."""
         moffat = self._moffat
@@ -243,7 +255,7 @@ class MeasuredPlane:
             moffat = self._field.mean()
         return PlanePSF(moffat, self._psf_image, self._field, moffat.fwhm_error / moffat.fwhm)
 
-    @cached_property
+    @_measured
     def star_profile(self) -> StarProfile:
         """Round profile with which stars are detected: the measured one, or a typical one."""
         psf = self.psf.moffat
@@ -251,7 +263,7 @@ class MeasuredPlane:
             return StarProfile(psf.fwhm, float(np.clip(psf.beta, *_BETA_RANGE)))
         return StarProfile(DEFAULT_FWHM, DEFAULT_BETA)
 
-    @cached_property
+    @_measured
     def sources(self) -> NDArray[Any]:
         """Catalogue of the sources above 5 sigma, stars and galaxies, brightest first.
 
@@ -260,11 +272,12 @@ class MeasuredPlane:
         """
         return self.find_sources(DETECTION_NSIGMA, self.saturation)
 
-    @cached_property
+    @_measured
     def trails(self) -> tuple[Trail, ...]:
         """Long straight lines of light, as those of satellites."""
         return find_trails(self.data, self.unusable, self.background, self.star_profile.fwhm)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def find_sources(self, nsigma: float, saturation: float | None) -> NDArray[Any]:
         """Detect sources with another threshold or saturation level than `sources` has."""
         factor = max(1.0, self.noise.correlated_sigma_ratio / _CORRELATED)
@@ -280,19 +293,20 @@ class MeasuredPlane:
             galaxies=True,
         )
 
+    @np.errstate(over="ignore", invalid="ignore")
     def psf_grid(self, grid: tuple[int, int]) -> PSFGrid | None:
         """Measure the shape of the stars on a grid (gy, gx) over the field."""
         return fit_psf(self.candidates, self.noise, grid).grid
 
-    @cached_property
+    @_measured
     def _moffat(self) -> PSFMeasurement:
         return fit_psf(self.candidates, self.noise)
 
-    @cached_property
+    @_measured
     def _field(self) -> PSFField | None:
         return fit_psf_field(self.candidates, self._moffat)
 
-    @cached_property
+    @_measured
     def _psf_image(self) -> NDArray[np.float32] | None:
         return measure_extended_psf(
             self.data,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from astro_sr_plugin.constants import FWHM_PER_SIGMA
 from astro_sr_plugin.exceptions import InputError
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DetectionScore", "invented_and_completeness", "star_peak_threshold"]
 
-_FWHM_PER_SIGMA = 2.0 * float(np.sqrt(2.0 * np.log(2.0)))
 """FWHM of a Gaussian over its standard deviation."""
 
 
@@ -66,8 +66,8 @@ def star_peak_threshold(
     float
         In the units of the image.
     """
-    flux = nsigma * sigma * np.sqrt(4.0 * np.pi) * fwhm / _FWHM_PER_SIGMA
-    return float(flux * scale**2 / (2.0 * np.pi * (target_fwhm / _FWHM_PER_SIGMA) ** 2))
+    flux = nsigma * sigma * np.sqrt(4.0 * np.pi) * fwhm / FWHM_PER_SIGMA
+    return float(flux * scale**2 / (2.0 * np.pi * (target_fwhm / FWHM_PER_SIGMA) ** 2))
 
 
 def invented_and_completeness(

@@ -8,6 +8,7 @@ import numpy as np
 from photutils.aperture import ApertureStats, CircularAnnulus, CircularAperture
 from photutils.profiles import CurveOfGrowth
 
+from astro_sr_plugin.constants import MAD_TO_SIGMA
 from astro_sr_plugin.exceptions import InputError
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def photometric_bias_scatter(
     if found.size == 0:
         return PhotometryScore(float("nan"), float("nan"), 0, differences)
     bias = float(np.median(found))
-    scatter = 1.4826 * float(np.median(np.abs(found - bias))) if np.isfinite(bias) else np.inf
+    scatter = MAD_TO_SIGMA * float(np.median(np.abs(found - bias))) if np.isfinite(bias) else np.inf
     return PhotometryScore(bias, scatter, int(found.size), differences)
 
 

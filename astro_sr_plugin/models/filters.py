@@ -9,9 +9,10 @@ from scipy import fft
 from torch import Tensor
 from torch.nn import functional
 
+from astro_sr_plugin.constants import FWHM_PER_SIGMA
+
 __all__ = [
     "FILTER_RADIUS",
-    "FWHM_PER_SIGMA",
     "WIENER_STRENGTHS",
     "Filters",
     "apply_spectra",
@@ -21,9 +22,6 @@ __all__ = [
     "make_wiener_filters",
     "without_border",
 ]
-
-FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
-"""FWHM of a Gaussian over its standard deviation."""
 
 FILTER_RADIUS = 32
 """Radius of every filter in input pixels."""

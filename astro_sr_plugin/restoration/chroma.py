@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, grey_opening
 from torch import Tensor
 
+from astro_sr_plugin.constants import FWHM_PER_SIGMA
 from astro_sr_plugin.models.filters import (
     FILTER_RADIUS,
     Filters,
@@ -63,9 +64,9 @@ class Chroma:
     def __init__(self, conditions: Sequence[Conditions], target_fwhm: float, scale: int) -> None:
         self._scale = scale
         # The observed width has the pixel in it, and so has that of the common profile.
-        widest = math.sqrt(max(c.fwhm for c in conditions) ** 2 + 8 * math.log(2) / 12)
+        widest = math.sqrt(max(c.fwhm for c in conditions) ** 2 + FWHM_PER_SIGMA**2 / 12)
         common = max(widest, target_fwhm / scale)
-        self._sigma = common * scale / (2 * math.sqrt(2 * math.log(2)))
+        self._sigma = common * scale / FWHM_PER_SIGMA
         self._side = scale * (2 * round(_SOURCE * common / 2) + 1)
         self._margin = math.ceil(1.5 * self._side / scale) + math.ceil(3 * self._sigma / scale)
         self._matching = []

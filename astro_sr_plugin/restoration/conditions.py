@@ -28,7 +28,7 @@ _NODES = 7
 """Nodes along each axis of the frame at which a PSF that changes is rendered."""
 
 
-def make_conditions(source: NormalisedPlane, target_fwhm: float | None) -> Conditions:
+def make_conditions(source: NormalisedPlane, target_fwhm: float | None, scale: int) -> Conditions:
     """Gather the conditions of one plane; ``target_fwhm`` None keeps the PSF."""
     moffat, image, error = source.psf.moffat, source.psf.image, source.psf.relative_error
     beta = moffat.beta if math.isfinite(moffat.beta) else DEFAULT_BETA
@@ -45,7 +45,7 @@ def make_conditions(source: NormalisedPlane, target_fwhm: float | None) -> Condi
         fwhm=moffat.fwhm,
         beta=min(beta, _MOST_BETA),
         ellipticity=ellipticity,
-        target_fwhm=moffat.fwhm if target_fwhm is None else target_fwhm,
+        target_fwhm=moffat.fwhm * scale if target_fwhm is None else target_fwhm,
         noise_correlation=source.noise_correlation,
         fwhm_error=max(error, _LEAST_ERROR) if math.isfinite(error) else _UNKNOWN_ERROR,
         nodes=None if field is None else _nodes(field, source.psf.image),

@@ -86,7 +86,10 @@ class Frame:
         return max(plane.noise_correlation for plane in self.usable)
 
     def with_typical_psf(self) -> Frame:
-        """Return the frame with the FWHM of a typical star for planes whose PSF is not known."""
+        """Return the frame with the FWHM of a typical star for planes whose PSF is not known.
+
+        Models that keep the PSF take it: it only sets how far the filters reach.
+        """
         planes = list(self.planes)
         for k, plane in enumerate(planes):
             if not plane.psf.known:
@@ -104,7 +107,7 @@ class Frame:
         self,
         spec: ModelSpec,
         *,
-        fwhm_out: float,
+        fwhm_out: float | None = None,
         strength: float | None = None,
         parameters: Mapping[str, Any],
     ) -> Header:
@@ -114,8 +117,8 @@ class Frame:
         ----------
         spec : ModelSpec
             Of the model.
-        fwhm_out : float
-            FWHM of the stars in the result, in its pixels.
+        fwhm_out : float, optional
+            FWHM of the stars in the result, in its pixels; that of the input if not given.
         strength : float, optional
             Fraction of the restored image.
         parameters : mapping
@@ -142,7 +145,7 @@ class Frame:
             model=spec.name,
             weights_hash=spec.sha256 or None,
             fwhm_in=self.fwhm,
-            fwhm_out=fwhm_out,
+            fwhm_out=self.fwhm * spec.scale if fwhm_out is None else fwhm_out,
             strength=strength,
             noise=max(plane.image_sigma for plane in self.usable),
             parameters=parameters,

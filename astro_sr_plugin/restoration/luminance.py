@@ -64,7 +64,9 @@ def restore_luminance(frame: Frame, job: Job, sink: NDArray) -> None:
     frame, job, sink
         As for `~astro_sr_plugin.restoration.pipeline.restore_planes`.
     """
-    target = frame.fwhm if job.target_fwhm is None else job.target_fwhm
+    if job.target_fwhm is None:
+        frame = frame.with_typical_psf()
+    target = frame.fwhm * job.scale if job.target_fwhm is None else job.target_fwhm
     for source in frame.planes:
         if not source.usable:
             msg = (
@@ -72,7 +74,7 @@ def restore_luminance(frame: Frame, job: Job, sink: NDArray) -> None:
                 "holds none: leave the option out"
             )
             raise InputError(msg)
-    conditions = [make_conditions(source, target) for source in frame.planes]
+    conditions = [make_conditions(source, target, job.scale) for source in frame.planes]
     seen = [
         s.with_cores(c, stars=math.isfinite(s.saturation))
         for s, c in zip(frame.planes, conditions, strict=True)

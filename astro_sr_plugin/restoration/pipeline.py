@@ -74,6 +74,8 @@ def restore_planes(frame: Frame, job: Job, sink: NDArray, *, errors: NDArray | N
     errors : ndarray of float32, optional
         Takes the standard deviation of the result, if the model estimates it.
     """
+    if job.target_fwhm is None:
+        frame = frame.with_typical_psf()
     runtimes = _over_planes(job.runtime, len(frame.planes))
     for (index, source), runtime in zip(frame.indexed(), runtimes, strict=True):
         if not source.usable:
@@ -112,7 +114,7 @@ def restore_plane(
     strips : iterable, optional
         What the model makes of the plane, where it has done its work already.
     """
-    conditions = make_conditions(source, job.target_fwhm)
+    conditions = make_conditions(source, job.target_fwhm, job.scale)
     target_psf = conditions.psf
     if job.target_fwhm is not None:
         target_psf = target_image(job.target_fwhm, job.scale)

@@ -32,8 +32,10 @@ the second where they agree well, because then the image of the PSF describes th
 
 def choose_target(
     planes: Sequence[NormalisedPlane], target_fwhm: float | None, spec: ModelSpec
-) -> float:
+) -> float | None:
     """Choose the FWHM of the result in output pixels: one for all planes, so that colours agree.
+
+    A model that does not use the PSF keeps it, and has no target: the return value is None.
 
     Parameters
     ----------
@@ -51,6 +53,14 @@ def choose_target(
     InputError
         If no PSF is known, or the wanted one cannot be.
     """
+    if not spec.needs_psf:
+        if target_fwhm is not None:
+            msg = (
+                f"target_fwhm={target_fwhm} cannot be reached: model {spec.name!r} keeps the PSF; "
+                "leave it out, or take another model"
+            )
+            raise InputError(msg)
+        return None
     if not all(plane.psf.known for plane in planes):
         stars = min(plane.psf.moffat.n_stars for plane in planes)
         msg = (

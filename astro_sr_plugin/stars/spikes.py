@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates, uniform_filter1d
 
+from astro_sr_plugin.constants import MAD_TO_SIGMA
+
 __all__ = ["Rays", "follow_halo", "follow_spikes", "sample_rays"]
 
 _ANGLES = 240
@@ -124,7 +126,7 @@ def follow_spikes(
     excess = np.nan_to_num(rays.values - _rings(rays.values), nan=0.0)
     steps = int(np.clip(0.64 * width / max(start, 1) * _ANGLES, 3, _ANGLES // 8))
     near = excess[:, first : first + span].mean(axis=1)
-    scatter = 1.4826 * float(np.median(np.abs(near - np.median(near))))
+    scatter = MAD_TO_SIGMA * float(np.median(np.abs(near - np.median(near))))
     error = max(scatter, 1.5 * sigma / np.sqrt(span))
     peaks = [
         i

@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from astro_sr_plugin.constants import MAD_TO_SIGMA
 from astro_sr_plugin.exceptions import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Sky", "display_range", "sky_per_channel"]
-
-#: 1.4826 MAD is the standard deviation of Gaussian noise (the value PixInsight and Siril use).
-MAD_TO_SIGMA = 1.4826
 
 #: Above this number of pixels every k-th is taken: the error of the median is then still under
 #: a three-thousandth of the noise.

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from astro_sr_plugin.constants import MAD_TO_SIGMA
 from astro_sr_plugin.measurement.sky.windows import Window
 from astro_sr_plugin.metrics import aperture_photometry, half_flux_radius
 from astro_sr_plugin.validation.matching import Cut, MatchedPlane
@@ -14,9 +15,6 @@ from astro_sr_plugin.validation.reconvolution import REACH
 from astro_sr_plugin.validation.star_list import ANNULUS, APERTURE, list_isolated_stars
 
 __all__ = ["StarPhotometry", "StarSummary", "measure_stars", "summarise_stars"]
-
-_MAD = 1.4826
-"""Standard deviation of a Gaussian over its median absolute deviation."""
 
 
 class StarPhotometry(NamedTuple):
@@ -112,7 +110,7 @@ def summarise_stars(stars: Sequence[StarPhotometry]) -> StarSummary:
         return StarSummary(0, *[float("nan")] * 4)
     differences = np.array([star.difference for star in stars])
     middle = float(np.median(differences))
-    scatter = _MAD * float(np.median(np.abs(differences - middle)))
+    scatter = MAD_TO_SIGMA * float(np.median(np.abs(differences - middle)))
     widths = np.array([(star.fwhm_before, star.fwhm_after) for star in stars])
     medians = [
         float(np.median(w[np.isfinite(w)])) if np.isfinite(w).any() else float("nan")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from astro_sr_plugin.constants import MAD_TO_SIGMA
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -82,7 +84,7 @@ def find_rings(
     matched = reconvolve(np.where(cores, result, 0.0))
     rest = (observed - matched).repeat(scale, axis=0).repeat(scale, axis=1)
     sky = result[observed.repeat(scale, axis=0).repeat(scale, axis=1) < 1.0]
-    kept_noise = 1.4826 * float(np.median(np.abs(sky - np.median(sky)))) if sky.size else 0.0
+    kept_noise = MAD_TO_SIGMA * float(np.median(np.abs(sky - np.median(sky)))) if sky.size else 0.0
     found = []
     for k in bright:
         x, y = fine[k]

@@ -17,6 +17,7 @@ from scipy.ndimage import (
     median_filter,
 )
 
+from astro_sr_plugin.constants import MAD_TO_SIGMA
 from astro_sr_plugin.data.strips import iter_rows
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.sky.coarse import (
@@ -369,7 +370,7 @@ def _smooth(mesh: NDArray[np.float64]) -> NDArray[np.float64]:
     if min(mesh.shape) > 1:
         medians = medians[1:-1, 1:-1]
     deviations = np.abs(mesh - medians)
-    limit = 4 * 1.4826 * np.median(deviations)
+    limit = 4 * MAD_TO_SIGMA * np.median(deviations)
     return np.where(deviations > limit, medians, mesh)
 
 

@@ -88,8 +88,8 @@ def find_steps(data: NDArray[Any], unusable: UnusablePixels) -> Steps:
         y0, y1, x0, x1 = window
         _, bad = cut_window(data, unusable, window)
         # Small steps on a high level are lost in float32.
-        with np.errstate(invalid="ignore", over="ignore"):
-            differences = np.abs(np.diff(np.asarray(data[y0:y1, x0:x1], dtype=np.float64), axis=1))
+        values = np.where(bad, 0.0, np.asarray(data[y0:y1, x0:x1], dtype=np.float64))
+        differences = np.abs(np.diff(values, axis=1))
         differences = differences[~(bad[:, 1:] | bad[:, :-1])]
         pairs += differences.size
         equal += int((differences == 0).sum())

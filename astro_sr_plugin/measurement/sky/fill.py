@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, binary_propagation, distance_transform_edt, label
 
+from astro_sr_plugin.constants import MAD_TO_SIGMA
+
 __all__ = ["FillArea", "constant_blocks", "find_fill_areas", "nearly"]
 
 _BLOCK = 4
@@ -114,19 +116,18 @@ def constant_blocks(
     corner = strip[0:ny:_BLOCK, 0:nx:_BLOCK]
     last = _BLOCK - 1
     slack = _rounding(strip.dtype)
-    with np.errstate(invalid="ignore", over="ignore"):
-        opposite = strip[last:ny:_BLOCK, last:nx:_BLOCK]
-        same = corner == opposite
-        if slack:
-            same |= np.abs(corner - opposite) <= slack * np.abs(corner)
-        rows, columns = np.nonzero(same)
-        values = corner[rows, columns]
-        for k in range(1, _BLOCK**2 - 1):
-            if not rows.size:
-                break
-            other = strip[rows * _BLOCK + k // _BLOCK, columns * _BLOCK + k % _BLOCK]
-            equal = np.abs(values - other) <= slack * np.abs(values) if slack else values == other
-            rows, columns, values = rows[equal], columns[equal], values[equal]
+    opposite = strip[last:ny:_BLOCK, last:nx:_BLOCK]
+    same = corner == opposite
+    if slack:
+        same |= np.abs(corner - opposite) <= slack * np.abs(corner)
+    rows, columns = np.nonzero(same)
+    values = corner[rows, columns]
+    for k in range(1, _BLOCK**2 - 1):
+        if not rows.size:
+            break
+        other = strip[rows * _BLOCK + k // _BLOCK, columns * _BLOCK + k % _BLOCK]
+        equal = np.abs(values - other) <= slack * np.abs(values) if slack else values == other
+        rows, columns, values = rows[equal], columns[equal], values[equal]
     places = [np.stack([rows, columns], axis=1) + (first_row // _BLOCK, 0)]
     found = [values.astype(np.float64)]
     for line, along, fixed in (
@@ -221,8 +222,7 @@ def find_fill_areas(
 def _without_rounding(values: NDArray[np.float64], rounding: float) -> NDArray[np.float64]:
     """Give values that differ by rounding alone that of the middle one of them."""
     distinct, places = np.unique(values, return_inverse=True)
-    with np.errstate(over="ignore"):
-        starts = np.diff(distinct) > rounding * np.abs(distinct[1:])
+    starts = np.diff(distinct) > rounding * np.abs(distinct[1:])
     groups = np.concatenate([[0], np.cumsum(starts)])
     first = np.searchsorted(groups, groups, side="left")
     last = np.searchsorted(groups, groups, side="right") - 1
@@ -288,7 +288,7 @@ def _rim_of_fill(around: _Surroundings, area: NDArray[np.bool_], value: float) -
     level = _median(far)
     rows, columns = np.nonzero(area)
     thin = min(np.ptp(rows), np.ptp(columns)) < _BLEEDING
-    scatter = 1.4826 * _median(np.abs(far - level))
+    scatter = MAD_TO_SIGMA * _median(np.abs(far - level))
     least = max(_WINGS * (value - level), _CLEAR * scatter)
     winged = 0.0 if thin else _WINGED
     if value > level and _share_with_wings(windows, level, least) > winged:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.signal import fftconvolve
 
+from astro_sr_plugin.constants import MAD_TO_SIGMA
 from astro_sr_plugin.measurement.sky.windows import check_plane, cut_window, spread_windows
 
 __all__ = ["estimate_gain", "read_gain"]
@@ -122,7 +123,7 @@ def _patches(
     complete = ~cut(bad).any(axis=1)
     level = np.median(cut(values)[complete], axis=1)
     second = np.abs(cut(differences)[complete])
-    scatter = 1.4826 * np.median(second, axis=1)
+    scatter = MAD_TO_SIGMA * np.median(second, axis=1)
     # A star in a patch makes the noise of that patch uncertain.
     even = second.max(axis=1, initial=0) < 7 * scatter
     return level[even].astype(float), scatter[even].astype(float)
@@ -142,7 +143,7 @@ def _slope(
         squares = scatter[members] ** 2
         centres.append(float(np.median(level[members])))
         variances.append(float(np.median(squares)))
-        spread = 1.4826 * float(np.median(np.abs(squares - variances[-1])))
+        spread = MAD_TO_SIGMA * float(np.median(np.abs(squares - variances[-1])))
         errors.append(1.25 * spread / np.sqrt(members.sum()) + 0.02 * variances[-1])
     if len(centres) < 4:
         return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from astro_sr_plugin.constants import MAD_TO_SIGMA
 from astro_sr_plugin.measurement.sky.background import Background, measure_background
 from astro_sr_plugin.measurement.sky.coarse import ROUNDING, find_steps
 from astro_sr_plugin.measurement.sky.patches import (
@@ -262,7 +263,7 @@ def _fallback(
     )
     if not differences.size:
         return Noise(float("nan"), 0.0, 0.0, 1.0, 0, 0.0)
-    sigma = 1.4826 * float(np.median(np.abs(differences))) / np.sqrt(2)
+    sigma = MAD_TO_SIGMA * float(np.median(np.abs(differences))) / np.sqrt(2)
     if background.rms > 0:
         sigma = min(float(sigma), background.rms)
     return Noise(max(float(sigma), ROUNDING * step), 0.0, 0.0, 1.0, 0, 0.1, step)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter
 
+from astro_sr_plugin.constants import MAD_TO_SIGMA
 from astro_sr_plugin.measurement.sky.background import Background
 from astro_sr_plugin.measurement.sky.coarse import clip_limit, mask_sources
 from astro_sr_plugin.measurement.sky.separation import make_surfaces
@@ -50,7 +51,7 @@ def cut_patches(
     sizes = np.empty(0)
     if not sky.size or side < 6:
         return np.empty((0, side, side), np.float32), np.empty((0, side, side), bool), sizes
-    scale = 1.4826 * float(np.median(np.abs(sky - np.median(sky))))
+    scale = MAD_TO_SIGMA * float(np.median(np.abs(sky - np.median(sky))))
     if step > 0:
         bad |= mask_sources(values, bad, step)
     elif scale > 0:
@@ -99,7 +100,7 @@ def _find_faint(values: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArra
         if not sky.size:
             continue
         middle = float(np.median(sky))
-        scale = 1.4826 * float(np.median(np.abs(sky - middle)))
+        scale = MAD_TO_SIGMA * float(np.median(np.abs(sky - middle)))
         found |= binary_dilation(
             (smooth > middle + _FAINT_MIDDLE * scale) & ~known,
             iterations=int(np.ceil(2 * width)),

@@ -14,6 +14,7 @@ from functools import cache
 from itertools import product
 
 import numpy as np
+from astropy.stats import gaussian_fwhm_to_sigma
 from numpy.typing import NDArray
 from scipy.ndimage import shift
 from scipy.optimize import nnls
@@ -40,6 +41,7 @@ _LENIENCY = 1.3
 _POINT_LIKE = 0.5
 """Fraction of the variance, ascribed to light no wider than the two narrowest widths of structure,
 from which the simplest kind of noise is rejected: noise of an image resampled to finer pixels is
+
 as wide as the stars, and a simple kind ascribes it to light. In two overlapping 2MASS atlas
 images, whose difference has a noise of 1.4 in each, a simple kind of noise gives 0.3 to 1.1 and
 the kind that fits best 1.0 to 1.9."""
@@ -144,7 +146,9 @@ def _structure_terms(fwhm: float | None, side: int) -> NDArray[np.float64]:
 
     Gaussians of growing width, 1 at lag 0, less what the fitted surface takes from them.
     """
-    narrowest = _NARROWEST if fwhm is None else max(0.95 * min(fwhm, _SHARP) / 2.3548, 0.8)
+    narrowest = (
+        _NARROWEST if fwhm is None else max(0.95 * min(fwhm, _SHARP) * gaussian_fwhm_to_sigma, 0.8)
+    )
     lag = np.arange(-max(side, REACH), max(side, REACH) + 1)
     squared = lag[:, None] ** 2 + lag**2
     terms = np.stack([np.exp(-squared / (4 * width**2)) for width in narrowest * _WIDENING])

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, binary_propagation
 
+from astro_sr_plugin.constants import MAD_TO_SIGMA
 from astro_sr_plugin.data.strips import iter_rows, release
 from astro_sr_plugin.measurement.sky.fill import FillArea, constant_blocks, find_fill_areas, nearly
 
@@ -119,8 +120,10 @@ def find_unusable(plane: Any, mask: NDArray[np.bool_] | None = None) -> Unusable
         with a gap below them, and fill.
     """
     shape = (plane.shape[0], plane.shape[1])
-    found = _scan(plane, mask, _absurd_limits(plane))
-    areas = find_fill_areas(plane, mask, found.limits, found.blocks, found.values)
+    # Values beyond the range of their type, and signalling NaN, are what is looked for here.
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = _scan(plane, mask, _absurd_limits(plane))
+        areas = find_fill_areas(plane, mask, found.limits, found.blocks, found.values)
     bits, pixels = found.bits, 0
     if areas:
         fill = _mark_fill(plane, areas)
@@ -139,8 +142,7 @@ def sample_spread(plane: Any) -> tuple[float, float]:
     """
     ny, nx = plane.shape
     sample = plane[:: max(1, ny // _SAMPLE_ROWS), :: max(1, nx // _SAMPLE_COLUMNS)]
-    with np.errstate(invalid="ignore"):  # signalling NaN
-        values = np.asarray(sample, dtype=np.float64).ravel()
+    values = np.asarray(sample, dtype=np.float64).ravel()
     values = values[np.isfinite(values)]
     if not values.size:
         return 0.0, 0.0
@@ -148,9 +150,8 @@ def sample_spread(plane: Any) -> tuple[float, float]:
     common = int(np.argmax(counts))
     if distinct.size > 1 and counts[common] > _COMMON * values.size:
         values = values[values != distinct[common]]
-    with np.errstate(over="ignore"):
-        middle = float(np.median(values))
-        spread = 1.4826 * float(np.median(np.abs(values - middle)))
+    middle = float(np.median(values))
+    spread = MAD_TO_SIGMA * float(np.median(np.abs(values - middle)))
     return middle, spread if np.isfinite(spread) else 0.0
 
 
@@ -175,8 +176,7 @@ def _absurd_limits(plane: Any) -> tuple[float, float]:
     middle, spread = sample_spread(plane)
     if not spread > 0:
         return limits
-    with np.errstate(over="ignore"):
-        return max(limits[0], middle - _ABSURD * spread), min(limits[1], middle + _ABSURD * spread)
+    return max(limits[0], middle - _ABSURD * spread), min(limits[1], middle + _ABSURD * spread)
 
 
 def _widest_limits(plane: Any) -> tuple[float, float]:
@@ -206,11 +206,10 @@ def _scan(plane: Any, mask: NDArray[np.bool_] | None, limits: tuple[float, float
                     bits = np.zeros((shape[0], -(-shape[1] // 8)), np.uint8)
                 bits[y0:y1] = np.packbits(bad, axis=1)
                 beyond = strip[bad & np.isfinite(strip)].astype(np.float64)
-                with np.errstate(over="ignore"):
-                    if beyond.size:
-                        absurd = min(absurd, float(np.abs(beyond - middle).min()))
-                    if not bad.all():
-                        usable = max(usable, float(np.abs(strip[~bad] - middle).max()))
+                if beyond.size:
+                    absurd = min(absurd, float(np.abs(beyond - middle).min()))
+                if not bad.all():
+                    usable = max(usable, float(np.abs(strip[~bad] - middle).max()))
         release(plane)
     if limits != _widest_limits(plane) and absurd < _GAP * usable:
         return _scan(plane, mask, _widest_limits(plane))

@@ -160,8 +160,7 @@ def _find_in(plane: CandidateFinder, window: Window, fine: bool) -> Candidates:
     values = raw - plane.background.level_at(*window)
     values[bad] = 0
     # In units of the noise, so that an image of any unit is treated alike.
-    with np.errstate(over="ignore"):
-        values /= np.float32(sigma)
+    values /= np.float32(sigma)
     endless = ~(np.abs(values) < _ENDLESS)
     if endless.any():
         bad, values[endless] = bad | endless, 0

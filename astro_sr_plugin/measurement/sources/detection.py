@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import sep
+from astropy.stats import gaussian_sigma_to_fwhm
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import KDTree
 
@@ -241,7 +242,7 @@ def _detect_window(
     stars["flux"] = np.maximum(flux_whole / profile.enclosed(whole), objects["flux"]) * sigma
     stars["peak"] = objects["peak"] * sigma
     stars["snr"] = flux_whole / np.maximum(error, 1e-30)
-    stars["fwhm"] = 2.3548 * np.sqrt((objects["a"] ** 2 + objects["b"] ** 2) / 2)
+    stars["fwhm"] = gaussian_sigma_to_fwhm * np.sqrt((objects["a"] ** 2 + objects["b"] ** 2) / 2)
     stars["ellipticity"] = 1 - objects["b"] / np.maximum(objects["a"], 1e-30)
     stars["theta"] = objects["theta"]
     stars["radius"] = np.sqrt(objects["npix"] / np.pi)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from astro_sr_plugin.constants import FWHM_PER_SIGMA
 from astro_sr_plugin.models.filters import (
     FILTER_RADIUS,
-    FWHM_PER_SIGMA,
     filter_spectra,
     gaussian_kernel,
 )
