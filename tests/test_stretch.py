@@ -156,8 +156,8 @@ def test_monotonic_with_continuous_slope(stretch):
     measured = (stretch(shaped(stretch, x + step)) - stretch(shaped(stretch, x - step))) / (
         2.0 * step
     )
-    told = stretch.derivative(shaped(stretch, x))
-    close = np.isclose(measured, told, rtol=1e-3, atol=1e-5 / width)
+    stated = stretch.derivative(shaped(stretch, x))
+    close = np.isclose(measured, stated, rtol=1e-3, atol=1e-5 / width)
     assert close.mean() > 0.998
 
 

@@ -1,4 +1,4 @@
-"""What is finished already, told by content: a journal beside the results."""
+"""What is finished already, by content: a journal beside the results."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Journal:
         output : Path
             The file.
         job : callable
-            Returns the hash of `job_of`; not called where the file alone tells.
+            Returns the hash of `job_of`; not called where the file alone decides.
         """
         entry = self._lines.get(output.name)
         if entry is None:

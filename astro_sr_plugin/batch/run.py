@@ -84,7 +84,7 @@ def run_batch(
     notify : callable, optional
         Called as ``notify(result, done, total)`` after each image.
     dry_run : bool
-        Only tell what would be done.
+        Only report what would be done.
 
     Returns
     -------

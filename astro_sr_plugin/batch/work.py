@@ -99,7 +99,7 @@ class Task:
 
 
 def work(task: Task) -> tuple[FrameResult, str, str]:
-    """Do the recipe on an image; whatever goes wrong is told in the result.
+    """Do the recipe on an image; whatever goes wrong is stated in the result.
 
     Parameters
     ----------
@@ -133,10 +133,10 @@ def work(task: Task) -> tuple[FrameResult, str, str]:
         except Exception as error:  # noqa: BLE001, one bad image must not stop the others
             status, message = "failed", _sentence(error)
             task.staged.unlink(missing_ok=True)
-    told = tuple(dict.fromkeys(" ".join(str(w.message).split()) for w in caught))
+    messages = tuple(dict.fromkeys(" ".join(str(w.message).split()) for w in caught))
     seconds = time.perf_counter() - start
     result = FrameResult(
-        task.input, task.output, status, message, shape, tuple(steps), told, seconds
+        task.input, task.output, status, message, shape, tuple(steps), messages, seconds
     )
     return result, job, sha256
 

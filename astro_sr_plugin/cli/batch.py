@@ -38,7 +38,7 @@ pattern in quotes, or an image file. The recipe is a TOML file of [[step]] table
 flags are done in their order. An image is sharpened once, as it was recorded: deconvolve and
 super-resolve take the noise away themselves, and a recipe that denoises before them is refused.
 
-A run that was interrupted goes on where it was: what is finished is skipped, told by the content
+A run that was interrupted goes on where it was: what is finished is skipped, found by the content
 of the input, the recipe, the weights of the models and the bytes of the result, not by names.
 An image that cannot be done does not stop the others; the exit code is then 1."""
 
@@ -110,8 +110,8 @@ def _add_steps(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(steps=None)
     for name, verb in VERBS.items():
         option = {"nargs": "?", "metavar": verb.main.upper()} if verb.main else {"nargs": 0}
-        told = f"{name} (see 'astro-sr {name} --help')"
-        group.add_argument(f"--{name}", action=_AddVerb, dest="steps", help=told, **option)
+        text = f"{name} (see 'astro-sr {name} --help')"
+        group.add_argument(f"--{name}", action=_AddVerb, dest="steps", help=text, **option)
     group.add_argument(
         "--step",
         action=_AddStep,
@@ -138,7 +138,7 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
         "'local' for --jobs workers here; needs pip install 'astro_sr_plugin[dask]'",
     )
     group.add_argument(
-        "--dry-run", action="store_true", help="only tell what would be done, and what is finished"
+        "--dry-run", action="store_true", help="only print what would be done, and what is finished"
     )
     group.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps", help="where to run")
     group.add_argument(
@@ -210,7 +210,7 @@ def _batch(args: argparse.Namespace, console: Console) -> int:
 
     show, tiles = console.progress("images"), None
     if isinstance(show, asr.ProgressBar) and args.jobs == 1 and args.scheduler is None:
-        # Lines tell of the images; the bar can tell how far the present one is.
+        # Lines report images; the bar can show how far the present one is.
         show, tiles = None, console.progress("tiles")
 
     def notify(result: FrameResult, done: int, total: int) -> None:
@@ -252,9 +252,9 @@ def _batch(args: argparse.Namespace, console: Console) -> int:
     if not summary.failed:
         return 0
     first = summary.failed[0]
-    told = f"{len(summary.failed)} of {len(summary.frames)} images failed"
+    count = f"{len(summary.failed)} of {len(summary.frames)} images failed"
     reason = console.translate(first.message)
-    print(f"astro-sr: error: {told}; {first.input.name}: {reason}", file=sys.stderr)
+    print(f"astro-sr: error: {count}; {first.input.name}: {reason}", file=sys.stderr)
     return EXIT_SOME_FAILED
 
 

@@ -196,8 +196,8 @@ def _train_errors(args: argparse.Namespace, config: TrainConfig, console: Consol
     )
     seconds = time.perf_counter() - start
     console.record(config=args.config, weights=weights, seconds=round(seconds, 3))
-    told = "stopped, go on with --resume" if weights is None else str(weights)
-    console.say(f"{args.out}: {told}, {seconds:.1f} s")
+    outcome = "stopped, go on with --resume" if weights is None else str(weights)
+    console.say(f"{args.out}: {outcome}, {seconds:.1f} s")
 
 
 def _evaluate(args: argparse.Namespace, console: Console) -> None:

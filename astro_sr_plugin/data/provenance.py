@@ -124,7 +124,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def _rounded(value: Any) -> Any:
-    """Eight digits tell all there is to tell, and leave room for the comment."""
+    """Round to eight digits, more than any figure is known to; they leave room for the comment."""
     return float(f"{value:.8g}") if isinstance(value, float) else value
 
 

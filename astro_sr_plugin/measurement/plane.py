@@ -278,13 +278,26 @@ class MeasuredPlane:
         return find_trails(self.data, self.unusable, self.background, self.star_profile.fwhm)
 
     @np.errstate(over="ignore", invalid="ignore")
-    def find_sources(self, nsigma: float, saturation: float | None) -> NDArray[Any]:
-        """Detect sources with another threshold or saturation level than `sources` has."""
+    def find_sources(
+        self, nsigma: float, saturation: float | None, profile: StarProfile | None = None
+    ) -> NDArray[Any]:
+        """Detect sources otherwise than `sources` does.
+
+        Parameters
+        ----------
+        nsigma : float
+            Detection threshold, as `DETECTION_NSIGMA`.
+        saturation : float or None
+            Level of saturation in the unit of the plane; None if no pixel is saturated.
+        profile : StarProfile, optional
+            Profile of the stars; `star_profile` by default.
+        """
+        profile = self.star_profile if profile is None else profile
         factor = max(1.0, self.noise.correlated_sigma_ratio / _CORRELATED)
         return detect_stars(
             self.data,
-            fwhm=self.star_profile.fwhm,
-            beta=self.star_profile.beta,
+            fwhm=profile.fwhm,
+            beta=profile.beta,
             sigma=self.detection_sigma * factor,
             nsigma=nsigma,
             mask=self.unusable,

@@ -128,7 +128,7 @@ class FluxCorrection:
             self._output = self._output[tuple(nearest)]
         out = np.pad(self._output, pad, mode="symmetric")
         reconvolved = fftconvolve(out, self._near, mode="same")[pad:-pad, pad:-pad]
-        # Stars outside of the frame are not known: none adds far light to the frame.
+        # Stars outside of the frame are not known: the extended PSF of none reaches into the frame.
         reconvolved += fftconvolve(self._output, self._far, mode="same")
         missing = self._input - reconvolved
         if self._saturated.any():

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from astro_sr_plugin.measurement.plane import MeasuredPlane
+from astro_sr_plugin.measurement.plane import DETECTION_NSIGMA, MeasuredPlane
 from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement
-from astro_sr_plugin.measurement.sources.detection import detect_stars
+from astro_sr_plugin.measurement.psf.profiles import StarProfile
 
 __all__ = ["ANNULUS", "APERTURE", "list_isolated_stars"]
 
@@ -46,20 +46,15 @@ def list_isolated_stars(
     Returns
     -------
     ndarray
-        Rows of `detect_stars`, brightest first, at most 200: stars that are neither saturated nor
-        blended nor extended, of a signal-to-noise ratio of at least 20, whose annulus lies in the
-        image, and that have no source of over 10 % of their flux within 3 FWHM.
+        Rows of `MeasuredPlane.sources`, brightest first, at most 200: stars that are neither
+        saturated nor blended nor extended, of a signal-to-noise ratio of at least 20, whose annulus
+        lies in the image, and that have no source of over 10 % of their flux within 3 FWHM.
     """
-    found = detect_stars(
-        plane.data,
-        fwhm=moffat.fwhm,
-        beta=moffat.beta,
-        sigma=plane.detection_sigma,
-        mask=plane.unusable,
-        saturation=np.inf if plane.saturation is None else plane.saturation,
-        background=plane.background,
-        galaxies=True,
-    )
+    profile = StarProfile(moffat.fwhm, moffat.beta)
+    if profile == plane.star_profile:
+        found = plane.sources
+    else:
+        found = plane.find_sources(DETECTION_NSIGMA, plane.saturation, profile)
     if not found.size:
         return found
     places = np.column_stack([found["x"], found["y"]])

@@ -73,7 +73,7 @@ def measure_removal(starry: Starry, result: NDArray[np.floating]) -> dict[str, f
     }
     kept = _galaxies_kept(starry, image)
     figures |= {"galaxy_least": min(kept), "galaxy_most": max(kept)} if kept else {}
-    return figures | (_far_light(starry, image) if starry.bright else {})
+    return figures | (_extended_light(starry, image) if starry.bright else {})
 
 
 def _knots(starry: Starry, image: Array, stars: NDArray[np.bool_]) -> float:
@@ -105,7 +105,7 @@ def _galaxies_kept(starry: Starry, image: Array) -> list[float]:
     return kept
 
 
-def _far_light(starry: Starry, image: Array) -> dict[str, float]:
+def _extended_light(starry: Starry, image: Array) -> dict[str, float]:
     """Return what is left of halos (3 to 9 FWHM) and spikes over what was there, the largest."""
     scene = starry.scene
     left, light = image - starry.starless, scene.truth_denoise - starry.starless

@@ -1,4 +1,4 @@
-"""Classical rivals at their best: told the true PSF and noise, and stopped by the truth.
+"""Classical rivals at their best: given the true PSF and noise, and stopped by the truth.
 
 All work on one plane less its true background, in ADU, and return the same.
 """

@@ -37,14 +37,14 @@ _PROGRAMMES = ("01324", "02561")
 
 
 def find_pairs(folder: str | Path, say: Callable[[str], None], *, only: str = "") -> Iterator[Pair]:
-    """Yield every pair whose files are in a folder; tell which are not.
+    """Yield every pair whose files are in a folder; say which are not.
 
     Parameters
     ----------
     folder : path
         With the folders pairs/, stacks/ and psfs/, as docs/science_validation.rst names them.
     say : callable
-        Is told of everything that is skipped.
+        Is called with a sentence about everything that is skipped.
     only : str
         Part of the name of the pairs to yield.
     """

@@ -46,8 +46,8 @@ class Case:
     marks : tuple
         Places of interest (x, y) in parts of the frame's side: bright stars or cores.
     in_range : bool
-        Whether the case is one that the verbs are made for. Others must be refused, or told of; the
-        profile of the result is then the verb's own choice.
+        Whether the case is one that the verbs are made for. Others must be refused, or warned of;
+        the profile of the result is then the verb's own choice.
     """
 
     fwhm: float

@@ -187,7 +187,7 @@ def for_siril(header: Header, pixels: NDArray) -> str:
     header : fits.Header
         Without the cards of the layout.
     pixels : ndarray
-        The image that it belongs to; Siril cannot read a header that does not tell the layout.
+        The image that it belongs to; Siril cannot read a header that does not state the layout.
     """
     bits = -32 if pixels.dtype.kind == "f" else 16
     layout = [Card("SIMPLE", True), Card("BITPIX", bits), Card("NAXIS", pixels.ndim)]

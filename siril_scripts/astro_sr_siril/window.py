@@ -81,7 +81,7 @@ class Worker(QThread):
             self.failed.emit("")
         except (ScriptError, SirilError) as problem:
             self.failed.emit(str(problem))
-        except Exception as error:  # noqa: BLE001  a thread has nobody else to tell
+        except Exception as error:  # noqa: BLE001  nobody else sees the errors of a thread
             self.failed.emit(f"unexpected {type(error).__name__}: {error}")
 
 
@@ -122,7 +122,7 @@ class Picture(QLabel):
         self.setPixmap(pixmap)
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
-        """Tell where in the picture the click was."""
+        """Say where in the picture the click was."""
         pixmap = self.pixmap()
         if event is None or pixmap.isNull():
             return

@@ -41,12 +41,12 @@ def done(lights: Path) -> Path:
 
 
 def test_results_are_those_of_the_verbs(lights: Path, tmp_path: Path) -> None:
-    told = []
+    reports = []
     summary = asr.run_batch(
-        lights, tmp_path / "out", RECIPE, notify=lambda *news: told.append(news)
+        lights, tmp_path / "out", RECIPE, notify=lambda *news: reports.append(news)
     )
     assert statuses(summary) == ["done"] * 3
-    assert [(done, total) for _, done, total in told] == [(1, 3), (2, 3), (3, 3)]
+    assert [(done, total) for _, done, total in reports] == [(1, 3), (2, 3), (3, 3)]
     for frame in summary.frames:
         assert frame.output.name == f"{frame.input.stem}_denoised_sharp.fits"
         image = asr.denoise(asr.read_image(frame.input), strength=0.8)

@@ -35,9 +35,9 @@ def test_a_verb_checks_its_result(verb: str, stack: str, astro_sr: Callable[...,
     assert record["audit"]["spurious"] == []
     assert record["audit"]["flux_ratio"] == pytest.approx(1, abs=2e-4)
     assert result.code == (0 if record["audit"]["passed"] else 1)
-    told = astro_sr(verb, stack, "-o", "again.fits", "--report")
-    assert told.code == 0
-    assert "spurious" in told.out
+    done = astro_sr(verb, stack, "-o", "again.fits", "--report")
+    assert done.code == 0
+    assert "spurious" in done.out
 
 
 def test_finer_pixels_that_keep_the_sum(stack: str, astro_sr: Callable[..., Any]) -> None:

@@ -87,7 +87,7 @@ def test_exit_code_and_report_when_some_fail(
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ((), "--recipe"),
         (("--denoise", "--recipe", "r.toml"), "--recipe"),
@@ -104,7 +104,7 @@ def test_exit_code_and_report_when_some_fail(
 )
 def test_wrong_usage(
     words: tuple[str, ...],
-    told: str,
+    message: str,
     astro_sr: Callable[..., Any],
     lights: Path,
     tmp_path: Path,
@@ -113,7 +113,7 @@ def test_wrong_usage(
     assert result.code == 2
     assert result.out == ""
     assert len(result.err.splitlines()) == 1
-    assert told in result.err
+    assert message in result.err
     assert not (tmp_path / "out").exists()
 
 

@@ -58,7 +58,7 @@ def test_a_folder_labels_and_crops(astro_sr: Callable[..., Any], pair: Any) -> N
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("-o", "page.bmp"), "page.bmp"),
         (("--crop", "here"), "here"),
@@ -68,11 +68,11 @@ def test_a_folder_labels_and_crops(astro_sr: Callable[..., Any], pair: Any) -> N
     ],
 )
 def test_what_is_refused(
-    words: tuple[str, ...], told: str, astro_sr: Callable[..., Any], pair: Any
+    words: tuple[str, ...], message: str, astro_sr: Callable[..., Any], pair: Any
 ) -> None:
     before = sorted(Path().iterdir())
     result = astro_sr("compare", *pair, *words)
     assert result.code == 2
-    assert told in result.err
+    assert message in result.err
     assert len(result.err.splitlines()) == 1
     assert sorted(Path().iterdir()) == before

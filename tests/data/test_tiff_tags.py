@@ -249,8 +249,8 @@ def test_values_for_display_are_pointed_out(tmp_path, dtype, profile, photometri
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         star_mask(image)
-    told = [w for w in caught if "seems to be stretched for display" in str(w.message)]
-    assert len(told) == display
+    messages = [w for w in caught if "seems to be stretched for display" in str(w.message)]
+    assert len(messages) == display
     again = write_image(image, tmp_path / "b.fits")
     assert "ASRDISPL" not in fits.getheader(again)
 

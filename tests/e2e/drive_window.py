@@ -114,7 +114,7 @@ try:
     again = Window(Session(siril), verb)
     seen["remembered"] = {key: field.value for key, field in again.fields.items()}
     seen["complete"] = True
-except BaseException as error:  # noqa: BLE001  told to the test
+except BaseException as error:  # noqa: BLE001  the test reads it
     seen["error"] = repr(error)
 finally:
     part = out / f"{name}.part"

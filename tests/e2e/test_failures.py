@@ -1,4 +1,4 @@
-"""What goes wrong is told in the log, nothing is saved, and siril-cli ends with an error."""
+"""What goes wrong is written into the log, nothing is saved, and siril-cli ends with an error."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def test_wrong_arguments(siril: Siril, loaded: str) -> None:
     done = siril.run(*lines, "save not_to_be")
     assert done.code != 0
     said = [line for line in done.log.splitlines() if line.startswith("log: AstroSR: ")]
-    for line, (_, _, told) in zip(said, WRONG, strict=True):
-        assert told in line
+    for line, (_, _, reason) in zip(said, WRONG, strict=True):
+        assert reason in line
     assert "Traceback" not in done.log
     assert not (siril.work / "not_to_be.fit").exists()
     assert hashlib.sha256((siril.work / f"{loaded}.fit").read_bytes()).hexdigest() == before

@@ -159,6 +159,7 @@ def test_measure_writes_the_figures_into_the_log(night: Night) -> None:
     assert f"Image                 {SIZE} x {SIZE}" in night.log
     width = next(line for line in night.log.splitlines() if "FWHM [pixel]" in line)
     assert f"{quality.fwhm[0]:.2f}" in width
+    assert "log: AstroSR: " not in night.log, "a script failed"
 
 
 def test_little_goes_to_standard_output(night: Night) -> None:

@@ -139,7 +139,7 @@ def test_noise_is_taken_away(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("fwhm-1.2", "use drizzled data"),
         ("fwhm-10", "reduce the image by auto_scale"),
@@ -152,9 +152,9 @@ def test_noise_is_taken_away(name):
         ("nearly-empty", "is uncertain"),
     ],
 )
-def test_what_is_out_of_range_is_told_or_refused(name, told):
+def test_what_is_out_of_range_is_warned_of_or_refused(name, message):
     outcome = outcome_of(name)
-    assert any(re.search(told, text) for text in outcome.messages)
+    assert any(re.search(message, text) for text in outcome.messages)
     assert outcome.image is None or np.isfinite(outcome.image).all()
 
 

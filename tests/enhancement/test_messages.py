@@ -24,19 +24,19 @@ def test_a_plane_without_stars_is_named_once() -> None:
     image = np.stack([field(3.0, 1), field(3.0, 2, peak=0), field(3.0, 3)])
     with pytest.warns(asr.AstroSRWarning) as warned:
         asr.deconvolve(image, model="wiener")
-    told = [str(w.message) for w in warned if "no star can be measured" in str(w.message)]
-    assert len(told) == 1
-    assert "measured in G: " in told[0]
+    messages = [str(w.message) for w in warned if "no star can be measured" in str(w.message)]
+    assert len(messages) == 1
+    assert "measured in G: " in messages[0]
 
 
 def test_what_concerns_several_planes_is_one_sentence() -> None:
     image = np.stack([field(9.5, seed) for seed in (1, 2, 3)])
     with pytest.warns(asr.AstroSRWarning, match="outside the range") as warned:
         asr.deconvolve(image)
-    told = [str(w.message) for w in warned if "outside the range" in str(w.message)]
-    assert len(told) == 1
-    assert all(f"{name}: FWHM 9." in told[0] for name in "RGB")
-    assert told[0].endswith("reduce the image by auto_scale=True")
+    messages = [str(w.message) for w in warned if "outside the range" in str(w.message)]
+    assert len(messages) == 1
+    assert all(f"{name}: FWHM 9." in messages[0] for name in "RGB")
+    assert messages[0].endswith("reduce the image by auto_scale=True")
 
 
 @pytest.mark.parametrize(("fwhm", "advice"), [(1.4, "use drizzled data"), (9.5, "bin the image")])

@@ -100,12 +100,12 @@ def test_every_verb_writes_it_to_the_file(verb, scene, tmp_path):
     result = result[0] if isinstance(result, tuple) else result
     again = asr.read_image(tmp_path / "out.fits")
     scale = 2 if verb == "super_resolve" else 1
-    told = again.uncertainty.array
-    assert told.shape == again.data.shape == (128 * scale, 136 * scale)
-    np.testing.assert_array_equal(told, result.uncertainty.array)
-    assert np.isnan(told[20 * scale, 30 * scale])
-    assert np.isnan(told).sum() == scale**2
-    assert (told[np.isfinite(told)] > 0).all()
+    estimated = again.uncertainty.array
+    assert estimated.shape == again.data.shape == (128 * scale, 136 * scale)
+    np.testing.assert_array_equal(estimated, result.uncertainty.array)
+    assert np.isnan(estimated[20 * scale, 30 * scale])
+    assert np.isnan(estimated).sum() == scale**2
+    assert (estimated[np.isfinite(estimated)] > 0).all()
     assert list(tmp_path.iterdir()) == [tmp_path / "out.fits"]
 
 
@@ -144,7 +144,7 @@ def varying(seed=3):
 
 
 @pytest.mark.parametrize(
-    "told",
+    "kind",
     [
         lambda noise: StdDevUncertainty(noise * u.adu),
         lambda noise: VarianceUncertainty(noise**2),
@@ -153,10 +153,10 @@ def varying(seed=3):
     ids=["std", "variance", "weights in any unit"],
 )
 @pytest.mark.filterwarnings("ignore:the uncertainty of the input")
-def test_noise_that_varies_is_taken_from_the_uncertainty_of_the_input(told):
+def test_noise_that_varies_is_taken_from_the_uncertainty_of_the_input(kind):
     truth, observed, noise = varying()
     without = asr.denoise(CCDData(observed, unit="adu")).data
-    image = CCDData(observed, unit="adu", uncertainty=told(noise))
+    image = CCDData(observed, unit="adu", uncertainty=kind(noise))
     clean = asr.denoise(image, uncertainty=True)
     quiet = np.s_[8:-8, 8 : SIZE // 2 - 32]
     noisy = np.s_[8:-8, SIZE // 2 + 32 : -8]

@@ -239,7 +239,7 @@ def test_any_pixel_type_is_taken(verb, model, corner):
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize(
-    ("image", "told"),
+    ("image", "message"),
     [
         (np.full((64, 64), 7.0), r"every usable pixel is 7\b"),
         (np.full((64, 64), np.nan), "finite"),
@@ -248,8 +248,8 @@ def test_any_pixel_type_is_taken(verb, model, corner):
         (np.zeros((8, 8), complex), "complex"),
     ],
 )
-def test_bad_images_are_refused(verb, image, told):
-    with pytest.raises(asr.InputError, match=told):
+def test_bad_images_are_refused(verb, image, message):
+    with pytest.raises(asr.InputError, match=message):
         run(verb, image)
 
 
@@ -287,7 +287,7 @@ def test_stars_and_background_have_strengths_of_their_own(ccd, field):
 
 
 @pytest.mark.parametrize(
-    ("verb", "options", "told"),
+    ("verb", "options", "message"),
     [
         ("denoise", {"strength": 1.5}, "strength=1.5"),
         ("deconvolve", {"stars": -0.1}, "stars=-0.1"),
@@ -301,8 +301,8 @@ def test_stars_and_background_have_strengths_of_their_own(ccd, field):
         ("super_resolve", {"model": "nonesuch"}, "nonesuch"),
     ],
 )
-def test_bad_parameters_are_named(verb, options, told, field):
-    with pytest.raises(asr.InputError, match=told):
+def test_bad_parameters_are_named(verb, options, message, field):
+    with pytest.raises(asr.InputError, match=message):
         VERBS[verb](field[0], **options)
 
 

@@ -255,7 +255,7 @@ def test_undersampled_images_end_at_what_the_network_can_carry():
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"scale": 3}, r"scale=3 .* 2, 4"),
         ({"scale": 8}, r"scale=8 .* 2, 4"),
@@ -263,8 +263,8 @@ def test_undersampled_images_end_at_what_the_network_can_carry():
         ({"scale": 4, "model": "super-resolve-x2-fast"}, r"scale 2.*not for .*scale 4"),
     ],
 )
-def test_bad_parameters_are_named(options, told):
-    with pytest.raises(asr.InputError, match=told):
+def test_bad_parameters_are_named(options, message):
+    with pytest.raises(asr.InputError, match=message):
         asr.super_resolve(make_field()[0], **options)
 
 

@@ -74,9 +74,9 @@ def test_a_network_is_told_of_edges_if_it_was_trained_with_them(sees_edges):
     with torch.inference_mode():
         plain = restore(observed, mask)
         mask[..., : halo + 20, :] = -1.0
-        told = restore(observed, mask)
-    assert torch.equal(told, plain) is not sees_edges
-    assert torch.isfinite(told).all()
+        masked = restore(observed, mask)
+    assert torch.equal(masked, plain) is not sees_edges
+    assert torch.isfinite(masked).all()
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -34,9 +34,9 @@ def run(step, result, observed, mask=None):
 @pytest.mark.parametrize("share", [0.9, 1.0, 1.06])
 @pytest.mark.parametrize("scale", [1, 2])
 def test_a_star_gets_its_flux(share, scale):
-    told = conditions(2.0)
-    step = FluxStep(told, scale, keep_psf=False, device="cpu")
-    observed = place(told.psf, SIDE, 64, 64, 20000.0)
+    given = conditions(2.0)
+    step = FluxStep(given, scale, keep_psf=False, device="cpu")
+    observed = place(given.psf, SIDE, 64, 64, 20000.0)
     # At scale 2 the star lies on a fine pixel, a quarter of an input pixel from the middle.
     fine = gaussian_kernel(2.0, 16)
     result = place(fine, SIDE * scale, 64 * scale, 64 * scale, 20000.0 * share * scale**2)
@@ -46,16 +46,16 @@ def test_a_star_gets_its_flux(share, scale):
 
 
 def test_the_psf_itself_may_be_the_target():
-    told = conditions(FWHM)
-    step = FluxStep(told, 1, keep_psf=True, device="cpu")
-    observed = place(told.psf, SIDE, 64, 64, 20000.0)
+    given = conditions(FWHM)
+    step = FluxStep(given, 1, keep_psf=True, device="cpu")
+    observed = place(given.psf, SIDE, 64, 64, 20000.0)
     out = run(step, 0.93 * observed, observed)
     assert float(out.sum()) == pytest.approx(20000, rel=0.01)
 
 
 def test_noise_and_empty_sky_are_left_alone():
-    told = conditions(2.0)
-    step = FluxStep(told, 1, keep_psf=False, device="cpu")
+    given = conditions(2.0)
+    step = FluxStep(given, 1, keep_psf=False, device="cpu")
     observed = torch.randn(SIDE, SIDE, generator=torch.manual_seed(1))
     result = 0.05 * torch.randn(SIDE, SIDE, generator=torch.manual_seed(2))
     assert float((run(step, result, observed) - result).abs().max()) < 0.05
@@ -63,8 +63,8 @@ def test_noise_and_empty_sky_are_left_alone():
 
 
 def test_a_bright_nebula_keeps_its_level():
-    told = conditions(2.0)
-    step = FluxStep(told, 1, keep_psf=False, device="cpu")
+    given = conditions(2.0)
+    step = FluxStep(given, 1, keep_psf=False, device="cpu")
     level = torch.full((SIDE, SIDE), 300.0)
     inner = slice(40, -40)
     out = run(step, level, level)[inner, inner]
@@ -73,9 +73,9 @@ def test_a_bright_nebula_keeps_its_level():
 
 
 def test_saturated_stars_are_not_pulled_down():
-    told = conditions(2.0)
-    step = FluxStep(told, 1, keep_psf=False, device="cpu")
-    observed = place(told.psf, SIDE, 64, 64, 50000.0)
+    given = conditions(2.0)
+    step = FluxStep(given, 1, keep_psf=False, device="cpu")
+    observed = place(given.psf, SIDE, 64, 64, 50000.0)
     mask = (observed > 1000).float()
     result = place(gaussian_kernel(2.0, 16), SIDE, 64, 64, 50000.0)
     out = run(step, result, observed.clamp_max(1000.0), mask)

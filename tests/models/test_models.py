@@ -37,13 +37,13 @@ def test_every_model_keeps_the_contract(spec):
     assert isinstance(model, Model)
     assert load_model(model, spec.task, spec.scale) is model
     assert model.spec == spec
-    told = conditions(target=2.0 * spec.scale)
-    halo = model.halo(told)
+    given = conditions(target=2.0 * spec.scale)
+    halo = model.halo(given)
     assert halo % spec.multiple_of == 0
     observed = torch.randn(1, 1, 64 + 2 * halo, 48 + 2 * halo, generator=torch.manual_seed(1))
     before = observed.clone()
     with torch.inference_mode():
-        out = model.prepare(told, "cpu", "float32")(observed, torch.zeros_like(observed))
+        out = model.prepare(given, "cpu", "float32")(observed, torch.zeros_like(observed))
     assert out.shape == (1, 1, 64 * spec.scale, 48 * spec.scale)
     assert out.dtype == torch.float32
     assert torch.isfinite(out).all()
@@ -56,21 +56,21 @@ def test_every_model_keeps_the_contract(spec):
 )
 def test_every_model_keeps_the_place_and_the_light_of_a_star(spec):
     model = load_model(spec.name, spec.task, spec.scale)
-    told = conditions(target=2.0 * spec.scale)
-    side = 64 + 2 * model.halo(told)
+    given = conditions(target=2.0 * spec.scale)
+    side = 64 + 2 * model.halo(given)
     observed = torch.randn(1, 1, side, side, generator=torch.manual_seed(2))
     centre = side // 2
     r = FILTER_RADIUS
     observed[0, 0, centre - r : centre + r + 1, centre - r : centre + r + 1] += torch.from_numpy(
-        told.psf * 20000
+        given.psf * 20000
     )
     with torch.inference_mode():
-        out = model.prepare(told, "cpu", "float32")(observed, torch.zeros_like(observed))[0, 0]
+        out = model.prepare(given, "cpu", "float32")(observed, torch.zeros_like(observed))[0, 0]
     y, x = np.indices(out.shape)
     middle = (32 + 0.5) * spec.scale - 0.5
     disc = np.hypot(y - middle, x - middle) < 12 * spec.scale
     light = out.numpy()[disc]
-    expected = 20000 * told.psf[np.hypot(*(np.indices(told.psf.shape) - r)) < 12].sum()
+    expected = 20000 * given.psf[np.hypot(*(np.indices(given.psf.shape) - r)) < 12].sum()
     assert light.sum() / spec.scale**2 == pytest.approx(expected, rel=0.03)
     assert (light * x[disc]).sum() / light.sum() == pytest.approx(middle, abs=0.1 * spec.scale)
     assert (light * y[disc]).sum() / light.sum() == pytest.approx(middle, abs=0.1 * spec.scale)
@@ -102,13 +102,13 @@ QUALITY = [s for s in SPECS if s.name.endswith("-quality")]
 @pytest.mark.parametrize("spec", QUALITY, ids=[s.name for s in QUALITY])
 def test_the_mean_over_orientations_does_not_depend_on_the_orientation(spec):
     model = load_model(spec.name, spec.task)
-    told = conditions(target=2.0 * spec.scale)
-    side = 48 + 2 * model.halo(told)
+    given = conditions(target=2.0 * spec.scale)
+    side = 48 + 2 * model.halo(given)
     observed = torch.randn(1, 1, side, side, generator=torch.manual_seed(6))
     observed[0, 0, side // 2 - 4, side // 2 + 7] += 100.0
     mask = torch.zeros_like(observed)
     mask[0, 0, side // 2 - 8, side // 2] = 1.0
-    restore = model.prepare(told, "cpu", "float32")
+    restore = model.prepare(given, "cpu", "float32")
     with torch.inference_mode():
         result = restore(observed, mask)
         for axes in ((-1,), (-2,), (-1, -2)):
@@ -117,7 +117,7 @@ def test_the_mean_over_orientations_does_not_depend_on_the_orientation(spec):
         turned = restore(observed.mT, mask.mT).mT
         assert torch.allclose(turned, result, rtol=1e-3, atol=1e-2)
         plain = load_model(spec.name.replace("-quality", "-fast"), spec.task)
-        once = plain.prepare(told, "cpu", "float32")(observed, mask)
+        once = plain.prepare(given, "cpu", "float32")(observed, mask)
     assert (once - result).abs().max() > 0.02
     assert (once - result).abs().mean() < 0.2
 
@@ -223,7 +223,7 @@ def test_weights_with_nan_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "task", "scale", "told"),
+    ("name", "task", "scale", "message"),
     [
         ("nonesuch", None, None, "denoise-fast"),
         ("richardson-lucy", "denoise", None, "is for deconvolve"),
@@ -231,8 +231,8 @@ def test_weights_with_nan_are_refused(tmp_path):
         ("gone.safetensors", None, None, "does not exist"),
     ],
 )
-def test_unknown_models_are_named(name, task, scale, told):
-    with pytest.raises(ModelError, match=told):
+def test_unknown_models_are_named(name, task, scale, message):
+    with pytest.raises(ModelError, match=message):
         load_model(name, task, scale)
 
 

@@ -46,9 +46,9 @@ def conditions(nodes):
 NODES = make_nodes()
 
 
-def filters(told, scale=1):
-    kernels = prepare_kernels(told, TARGET, scale, "cpu")
-    return prepare_filters([*kernels.unbind(1)], told.nodes)
+def filters(given, scale=1):
+    kernels = prepare_kernels(given, TARGET, scale, "cpu")
+    return prepare_filters([*kernels.unbind(1)], given.nodes)
 
 
 def star(row, column, psf):
@@ -105,8 +105,8 @@ def random_network(scale, outputs=1, errors=False):
             torch.nn.init.normal_(parameter, std=0.2)
     task = "super-resolve" if scale == 2 else "remove-stars" if outputs == 2 else "deconvolve"
     spec = ModelSpec("random", task, "", "WienerUNet", scale=scale, halo=HALO)
-    told = ErrorNet(scale).eval().requires_grad_(False) if errors else None
-    return NetworkModel(spec, net, errors=told)
+    given = ErrorNet(scale).eval().requires_grad_(False) if errors else None
+    return NetworkModel(spec, net, errors=given)
 
 
 MODELS = {
@@ -119,32 +119,32 @@ MODELS = {
 }
 
 
-def predict(model, told, image, **knobs):
+def predict(model, given, image, **knobs):
     def read(y0, y1, x0, x1):
         rows, columns = reflect_indices(y0, y1, SHAPE[0]), reflect_indices(x0, x1, SHAPE[1])
         values = image[np.ix_(rows, columns)][None]
         return values, np.zeros_like(values)
 
-    predictor = Predictor(model, told, Runtime(device="cpu", **knobs))
+    predictor = Predictor(model, given, Runtime(device="cpu", **knobs))
     return np.concatenate([strip for _, strip in predictor.strips(read, SHAPE)], axis=-2)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_tiles_equal_the_whole(name):
-    model, told = MODELS[name], conditions(NODES)
+    model, given = MODELS[name], conditions(NODES)
     image = np.random.default_rng(3).normal(size=SHAPE).astype(np.float32) * 3
     image[100:103, 120:123] = 3000
-    whole = predict(model, told, image, tile_size=4096)
+    whole = predict(model, given, image, tile_size=4096)
     atol = 2e-5 * np.abs(whole).max() + 2e-5
     for knobs in ({"tile_size": 96}, {"tile_size": 136, "overlap": 180}):
-        np.testing.assert_allclose(predict(model, told, image, **knobs), whole, atol=atol)
+        np.testing.assert_allclose(predict(model, given, image, **knobs), whole, atol=atol)
 
 
 def test_a_network_is_steered_by_the_place():
     model = MODELS["network"]
     image = np.random.default_rng(4).normal(size=SHAPE).astype(np.float32) * 3
-    told = conditions(make_nodes(lambda row, column: (3.1, 0.0, 0.0)))
+    given = conditions(make_nodes(lambda row, column: (3.1, 0.0, 0.0)))
     one = predict(model, conditions(None), image)
     scale = np.abs(one).max()
-    np.testing.assert_allclose(predict(model, told, image), one, atol=1e-4 * scale)
+    np.testing.assert_allclose(predict(model, given, image), one, atol=1e-4 * scale)
     assert np.abs(predict(model, conditions(NODES), image) - one).max() > 1e-2 * scale

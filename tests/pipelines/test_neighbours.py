@@ -151,7 +151,7 @@ print(torch.get_num_threads(), len(os.listdir("/proc/self/task")))
         text=True,
         check=True,
     )
-    told, running = map(int, done.stdout.split())
-    assert told == threads
+    reported, running = map(int, done.stdout.split())
+    assert reported == threads
     if not torch.cuda.is_available():  # whose driver has threads of its own
         assert running == threads

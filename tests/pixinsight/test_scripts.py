@@ -504,13 +504,13 @@ def test_the_command_is_asked_for_once(
 
 
 @pytest.mark.parametrize(
-    ("choose", "told"), [(None, "is needed"), ("/bin/true", "is not the astro-sr command")]
+    ("choose", "sentence"), [(None, "is needed"), ("/bin/true", "is not the astro-sr command")]
 )
 def test_no_command_or_another_one(
-    choose: str | None, told: str, pixinsight: Callable, m31: dict[str, Any]
+    choose: str | None, sentence: str, pixinsight: Callable, m31: dict[str, Any]
 ) -> None:
     state = pixinsight("Measure", images=[m31], settings={}, choose=choose, dialog={})
-    assert told in state.boxes[0]
+    assert sentence in state.boxes[0]
     assert state.settings == {}
 
 

@@ -45,13 +45,13 @@ def test_a_right_result_is_left_alone():
     assert np.abs(out - result).max() < 1e-4 * result.max()
 
 
-def test_far_light_of_a_star_is_not_put_back():
+def test_the_extended_psf_of_a_star_is_not_put_back():
     n, part = 400, 0.95
     y, x = np.mgrid[:n, :n] - n // 2
-    far = np.maximum(np.hypot(x, y), 1.0) ** -3
-    far[np.maximum(np.abs(x), np.abs(y)) <= 32] = 0.0
+    extended = np.maximum(np.hypot(x, y), 1.0) ** -3
+    extended[np.maximum(np.abs(x), np.abs(y)) <= 32] = 0.0
     near = gaussian(5.0)
-    observed = far * (1 - part) / far.sum()
+    observed = extended * (1 - part) / extended.sum()
     middle = slice(n // 2 - 32, n // 2 + 33)
     observed[middle, middle] = part * near
     target = np.zeros((n, n))
@@ -59,7 +59,7 @@ def test_far_light_of_a_star_is_not_put_back():
     flux = 1e6
     observed, result = ((flux * image).astype(np.float32) for image in (observed, target))
     out = corrected(observed, result, 1, np.float32(part) * near, gaussian(2.5))
-    # A PSF said to be whole leaves the far light in the image.
+    # A PSF whose sum is 1 leaves the light of the extended PSF in the image.
     whole = corrected(observed, result, 1, near, gaussian(2.5))
     rest, left = (np.abs(image - result)[::8, ::8].sum() for image in (out, whole))
     assert rest < 0.5 * left

@@ -73,6 +73,7 @@ def test_a_measurement_serves_again(image, calls):
     sharp = asr.deconvolve(image, model="wiener", measured=measured)
     mask = asr.star_mask(image, measured=measured)
     asr.star_mask(image, measured=measured, radius_factor=2.0)
+    asr.audit(image, sharp, measured=measured)
     assert calls == {"detect_stars": 1}
     np.testing.assert_array_equal(sharp.data, asr.deconvolve(image, model="wiener").data)
     np.testing.assert_array_equal(mask, asr.star_mask(image))

@@ -96,7 +96,7 @@ def test_what_is_not_given_is_left_to_astro_sr() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "told"),
+    ("name", "arguments", "message"),
     [
         ("Denoise", ["-strength", "1.5"], "-strength 1.5 is not allowed; it goes from 0 to 1"),
         ("Denoise", ["-strength", "-1"], "-strength -1 is not allowed; it goes from 0 to 1"),
@@ -108,10 +108,10 @@ def test_what_is_not_given_is_left_to_astro_sr() -> None:
         ("Measure", ["-model", "wiener"], "-model"),
     ],
 )
-def test_wrong_arguments_are_told(name: str, arguments: list[str], told: str) -> None:
+def test_wrong_arguments_are_refused(name: str, arguments: list[str], message: str) -> None:
     with pytest.raises(ScriptError) as error:
         parse(named(name), arguments)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 

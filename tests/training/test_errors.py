@@ -1,4 +1,4 @@
-"""Training of the networks that tell an uncertainty."""
+"""Training of the networks that estimate an uncertainty."""
 
 import json
 

@@ -57,7 +57,7 @@ TYPESPACE = "http://www.pixinsight.com/xisf"
 _SAMPLES = {"UInt8": "u1", "UInt16": "u2", "UInt32": "u4", "Float32": "f4", "Float64": "f8"}
 TYPES: dict[str, str] = {np.dtype(code).name: sample for sample, code in _SAMPLES.items()}
 """Types of pixels that the format has, and what it calls them."""
-# Tells programs that ask for it how a FITS file of the image is to be shown; of no use in XISF.
+# States for some programs how a FITS file of the image is to be shown; of no use in XISF.
 _ROW_ORDER = "ROWORDER"
 # Room for the numbers that are only known once the header is complete.
 _PLACE = "{:020d}"

@@ -13,15 +13,16 @@ __all__ = ["REPAIR_RADIUS", "fill_dark_pits", "remove_cell_pattern", "remove_rin
 
 REPAIR_RADIUS = 16
 """Input pixels around a pixel on which the repairs depend, a multiple of 8 so that tiles keep their
-place in the cells of the network: 7 of the pits and 9 of the pattern of the cells."""
+place in the cells of the network: 7 of the dark pixels and 9 of the pattern of the cells."""
 
 _PIT_DEPTH = 5.0
-"""Sigma below the sky and the observed light from which a pixel is a pit: noise has none."""
+"""Sigma below the sky and the observed light from which a pixel is a fault of the network: noise
+reaches no such values."""
 _PIT_FRACTION = 0.05
 """The same as a fraction of the light around it, for bright stars, whose profiles differ by that
 much from the PSF."""
 _PIT_RADIUS = 3
-"""Input pixels around a pit that fall back to the observed image."""
+"""Input pixels around such a pixel that fall back to the observed image."""
 _RINGING_LIGHT = 3.0
 """Light in sigma up to which ringing is removed; above it the filter would broaden stars."""
 _PATTERN_LIGHT = 2.0

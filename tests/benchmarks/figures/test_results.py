@@ -77,7 +77,7 @@ def test_results_name_commit_version_and_weights(path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_pages_show_figures_of_the_weights_that_are_shipped(page: Path) -> None:
-    """Figures of other weights fail, unless the page tells its readers that they are."""
+    """Figures of other weights fail, unless the page says that they are."""
     shipped = shipped_weights(uncertainty=True)
     others = set()
     for name in shown_on(page):
