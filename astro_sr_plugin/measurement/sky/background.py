@@ -77,10 +77,6 @@ class Background:
         """Evaluate the smooth sky level on rows ``y0:y1`` and columns ``x0:x1``."""
         return self._evaluate(self.mesh, self.level, y0, y1, x0, x1)
 
-    def rms_at(self, y0: int, y1: int, x0: int, x1: int) -> NDArray[np.float32]:
-        """Evaluate the smooth scatter map on rows ``y0:y1`` and columns ``x0:x1``."""
-        return np.maximum(self._evaluate(self.rms_mesh, self.rms, y0, y1, x0, x1), np.float32(0))
-
     def full(self) -> NDArray[np.float32]:
         """Evaluate the sky level on the whole plane; shape (ny, nx), float32."""
         result = np.empty(self.shape, dtype=np.float32)

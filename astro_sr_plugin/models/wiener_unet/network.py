@@ -158,8 +158,8 @@ class NetworkModel:
             if flux is None:
                 result = subtract_stars(observed, result[:, :1], result[:, 1:])
             else:
-                # Filled dark pixels have the PSF of the input, which the flux step would take for an
-                # error of the flux: it comes first.
+                # Filled dark pixels have the PSF of the input, which the flux step would take for
+                # an error of the flux: it comes first.
                 inner = (origin[0] + self.spec.halo, origin[1] + self.spec.halo)
                 result = flux.correct(result, smooth, mask, inner)
                 result = fill_dark_pits(result, observed, scale)
