@@ -282,11 +282,28 @@ def _plane(wcs: WCS) -> WCS | None:
     """Give the first two axes of a WCS, or None where they describe nothing."""
     if not any(wcs.wcs.ctype):
         return None
+    wcs = _with_readable_name(wcs)
     if wcs.naxis == 2:
         return wcs
     if {wcs.wcs.lng, wcs.wcs.lat} != {0, 1}:
         return None
     return wcs.sub([1, 2])
+
+
+def _with_readable_name(wcs: WCS) -> WCS:
+    """Take away a name that cannot be written.
+
+    To scanned plates (DSS) wcslib gives one that ends with uninitialised memory.
+    """
+    try:
+        name = wcs.wcs.name
+        if name.isascii() and name.isprintable() and not name.startswith("DSS PLATEID"):
+            return wcs
+    except UnicodeDecodeError:
+        pass
+    named = wcs.deepcopy()
+    named.wcs.name = ""
+    return named
 
 
 def _agree(first: WCS | None, second: WCS, shape: tuple[int, ...]) -> bool:

@@ -272,3 +272,21 @@ def test_invalid_coordinates_of_a_file_are_pointed_out_once(tmp_path):
     assert "CTYPE1" not in scale_wcs_header(image.meta, 2)
     write_image(image, tmp_path / "b.fits")
     assert "ASRNOWCS" not in fits.getheader(tmp_path / "b.fits")
+
+
+def test_the_coordinates_of_scanned_plates_can_be_written(tmp_path):
+    """The name that wcslib gives to them holds bytes that are no text."""
+    plate = {"PLTRAH": 17, "PLTRAM": 15, "PLTRAS": 19.7, "PLTDECSN": "-", "PLTDECD": 35}
+    plate |= {"PLTDECM": 3, "PLTDECS": 21.3, "PLTSCALE": 67.2, "PLATEID": "06Q3"}
+    plate |= {"CNPIX1": 4336, "CNPIX2": 5907, "XPIXELSZ": 25.28445, "YPIXELSZ": 25.28445}
+    for axis, first in (("X", 67.22), ("Y", 67.21)):
+        plate |= {f"AMD{axis}{k}": first if k == 1 else 0.0 for k in range(1, 21)}
+    plate |= {f"PPO{k}": {3: 177500.0, 6: 177500.0}.get(k, 0.0) for k in range(1, 7)}
+    pixels = np.ones((40, 50), np.float32)
+    fits.PrimaryHDU(pixels, header=fits.Header(plate)).writeto(tmp_path / "plate.fits")
+    image = read_image(tmp_path / "plate.fits")
+    assert not image.wcs.wcs.name
+    doubled = scale_wcs(image.wcs, 2)
+    here, there = image.wcs.pixel_to_world(40, 30), doubled.pixel_to_world(80.5, 60.5)
+    assert here.separation(there).arcsec < 1e-3
+    write_image(image, tmp_path / "copy.fits")
