@@ -14,7 +14,7 @@ from astro_sr_plugin.models.registry import load_model
 from astro_sr_plugin.models.spec import Conditions, ModelSpec
 from astro_sr_plugin.models.wiener_unet.network import NetworkModel
 from astro_sr_plugin.models.wiener_unet.unet import WienerUNet
-from astro_sr_plugin.training.evaluate import HALO
+from astro_sr_plugin.training.evaluate import halo_of
 
 
 def conditions(fwhm=3.0):
@@ -27,7 +27,7 @@ def random_network(scale, outputs=1):
     net = WienerUNet(scale, outputs, widths=(8, 12, 16)).eval().requires_grad_(False)
     torch.nn.init.normal_(net.tail.weight, std=0.05)
     task = "super-resolve" if scale == 2 else "remove-stars" if outputs == 2 else "deconvolve"
-    spec = ModelSpec("random", task, "", "WienerUNet", scale=scale, halo=HALO)
+    spec = ModelSpec("random", task, "", "WienerUNet", scale=scale, halo=halo_of(net))
     return NetworkModel(spec, net)
 
 

@@ -14,7 +14,7 @@ from astro_sr_plugin.models.varying import prepare_filters, prepare_kernels
 from astro_sr_plugin.models.wiener_unet.error_net import ErrorNet
 from astro_sr_plugin.models.wiener_unet.network import NetworkModel
 from astro_sr_plugin.models.wiener_unet.unet import WienerUNet
-from astro_sr_plugin.training.evaluate import HALO
+from astro_sr_plugin.training.evaluate import halo_of
 
 SHAPE = (230, 260)
 TARGET = 2.0
@@ -104,7 +104,7 @@ def random_network(scale, outputs=1, errors=False):
         if "steer" in name:
             torch.nn.init.normal_(parameter, std=0.2)
     task = "super-resolve" if scale == 2 else "remove-stars" if outputs == 2 else "deconvolve"
-    spec = ModelSpec("random", task, "", "WienerUNet", scale=scale, halo=HALO)
+    spec = ModelSpec("random", task, "", "WienerUNet", scale=scale, halo=halo_of(net))
     given = ErrorNet(scale).eval().requires_grad_(False) if errors else None
     return NetworkModel(spec, net, errors=given)
 
