@@ -12,14 +12,15 @@ from scipy.ndimage import maximum_filter
 
 from astro_sr_plugin.data.nddata import HDUChoice, Image
 from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.measurement.psf.matched_filter import MatchedFilter
+from astro_sr_plugin.measurement.psf.reconvolution import REACH
 from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.measurement.sky.windows import Window
 from astro_sr_plugin.validation.checks import Audit
 from astro_sr_plugin.validation.matching import MatchedPlane, match_planes
 from astro_sr_plugin.validation.pair import ImagePair, pair_images
 from astro_sr_plugin.validation.photometry import measure_stars, summarise_stars
-from astro_sr_plugin.validation.reconvolution import REACH
-from astro_sr_plugin.validation.residual import Finding, Kind, MatchedFilter, Residual, Source
+from astro_sr_plugin.validation.residual import Finding, Kind, Residual, Source
 
 __all__ = ["audit"]
 
@@ -159,7 +160,9 @@ def _pieces(plane: MatchedPlane) -> Iterator[_Piece]:
     """Yield overlapping pieces, of which different pixels count."""
     ny, nx = plane.plane.shape
     border = int(np.ceil(_EDGE * plane.profile.fwhm))
-    matched_filter = MatchedFilter(plane)
+    matched_filter = MatchedFilter(
+        plane.matched_psf, plane.profile.fwhm, plane.plane.noise.correlation, plane.smooth
+    )
     for y0, x0 in product(range(0, ny, _PIECE), range(0, nx, _PIECE)):
         y1, x1 = min(y0 + _PIECE, ny), min(x0 + _PIECE, nx)
         window = Window(y0 - REACH, y1 + REACH, x0 - REACH, x1 + REACH)

@@ -16,11 +16,11 @@ from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.plane import MeasuredPlane
 from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement, measure_psf
 from astro_sr_plugin.measurement.psf.profiles import MoffatProfile, StarProfile, moffat_stamp
+from astro_sr_plugin.measurement.psf.reconvolution import Reconvolution
 from astro_sr_plugin.measurement.sky.pixels import open_plane
 from astro_sr_plugin.measurement.sky.windows import Window
 from astro_sr_plugin.measurement.sources.hot_pixels import find_hot_pixels
 from astro_sr_plugin.validation.pair import ImagePair
-from astro_sr_plugin.validation.reconvolution import Reconvolution
 
 __all__ = ["Cut", "MatchedPlane", "match_planes"]
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from astro_sr_plugin.constants import MAD_TO_SIGMA
+from astro_sr_plugin.measurement.psf.reconvolution import REACH
 from astro_sr_plugin.measurement.sky.windows import Window
 from astro_sr_plugin.metrics import aperture_photometry, half_flux_radius
 from astro_sr_plugin.validation.matching import Cut, MatchedPlane
-from astro_sr_plugin.validation.reconvolution import REACH
 from astro_sr_plugin.validation.star_list import ANNULUS, APERTURE, list_isolated_stars
 
 __all__ = ["StarPhotometry", "StarSummary", "measure_stars", "summarise_stars"]

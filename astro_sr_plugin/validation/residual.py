@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -10,14 +9,19 @@ from astropy.stats import gaussian_fwhm_to_sigma
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.optimize import least_squares
-from scipy.signal import oaconvolve
 from scipy.spatial import KDTree
 
+from astro_sr_plugin.measurement.psf.matched_filter import (
+    SMOOTHING,
+    MatchedFilter,
+    correlate,
+    photon_variance,
+)
 from astro_sr_plugin.measurement.psf.profiles import moffat_stamp
 from astro_sr_plugin.validation.matching import Cut, MatchedPlane
 from astro_sr_plugin.validation.rings import find_rings
 
-__all__ = ["Finding", "Kind", "MatchedFilter", "Residual", "Source"]
+__all__ = ["Finding", "Kind", "Residual", "Source"]
 
 _SHOWN = 5.0
 """Signal-to-noise ratio from which a source of the result counts as a detection."""
@@ -32,11 +36,6 @@ _CLOSE = 0.75
 """Distance of the two parts of a split star in FWHM of the input; wider pairs are resolved."""
 _SPLIT_CHI2 = 4.0
 """Improvement of chi-square by a second star (two degrees of freedom more) that supports it."""
-_SMOOTHING = 2.5
-"""Sigma, in FWHM, of the Gaussian that gives the light around a source."""
-_PHOTON_VARIANCE = 0.05
-"""Variance in sigma squared that one sigma of light adds, where the gain is not known: that of a
-pixel with a noise of 20 electrons, that is a sky of 400."""
 _PSF_ERROR = 0.03
 """Error of the measured PSF, as a fraction of the light of a pixel: some per cent in the cores."""
 
@@ -80,41 +79,6 @@ class Source(NamedTuple):
     supported: float
 
 
-class MatchedFilter:
-    """The filter that gives the flux of a star from the noise-normalised input, and its noise.
-
-    Parameters
-    ----------
-    plane : MatchedPlane
-        The plane.
-    """
-
-    def __init__(self, plane: MatchedPlane) -> None:
-        psf = plane.matched_psf
-        self.kernel: NDArray[np.float64] = psf / np.sum(psf**2)
-        # On the input as it is recorded, whose noise is known.
-        self._smoothed = plane.smooth(self.kernel)
-        self._fwhm, self._correlation = plane.profile.fwhm, plane.plane.noise.correlation
-
-    @cached_property
-    def noise(self) -> float:
-        """1-sigma error of the flux of a faint star, with the noise correlation of the input."""
-        kernel, c = self._smoothed, max(0.0, self._correlation)
-        total = float(np.sum(kernel**2))
-        for dy, dx, weight in ((0, 1, c), (1, 0, c), (1, 1, c * c), (1, -1, c * c)):
-            shifted = np.roll(kernel, (dy, dx), (0, 1))
-            total += 2.0 * weight * float(np.sum(kernel * shifted))
-        return float(np.sqrt(total))
-
-    @cached_property
-    def local_kernel(self) -> NDArray[np.float64]:
-        """The filter less the mean light around the star."""
-        radius = self.kernel.shape[0] // 2
-        y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-        wide = np.exp(-0.5 * (x**2 + y**2) / (_SMOOTHING * self._fwhm) ** 2)
-        return np.asarray(self.kernel - self.kernel.sum() * wide / wide.sum())
-
-
 class Residual:
     """A piece of the input less the reconvolved result, and the tests of its sources.
 
@@ -147,12 +111,12 @@ class Residual:
         self._plane, self._cut, self._unit = plane, cut, matched_filter.noise
         self.reconvolved = np.asarray(plane.reconvolution(cut.result), dtype=np.float64)
         self.residual = cut.observed - self.reconvolved
-        self.filtered = _correlate(self.residual, matched_filter.kernel / self._unit)
+        self.filtered = correlate(self.residual, matched_filter.kernel / self._unit)
         light = np.maximum(self.reconvolved, 0.0)
-        photons = _photon_variance(plane)
+        photons = photon_variance(plane.plane)
         self._variance = 1.0 + photons * light + (_PSF_ERROR * light) ** 2
-        self._noise = np.sqrt(np.maximum(_correlate(self._variance, plane.matched_psf), 1.0))
-        self._local = _correlate(cut.observed, matched_filter.local_kernel / self._unit)
+        self._noise = np.sqrt(np.maximum(correlate(self._variance, plane.matched_psf), 1.0))
+        self._local = correlate(cut.observed, matched_filter.local_kernel / self._unit)
         self._peaks = self._find_peaks(cut.result)
 
     def positions(self) -> list[tuple[float, float]]:
@@ -215,7 +179,7 @@ class Residual:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return positions (input pixels) and signal-to-noise ratios of the result's sources."""
         fwhm, scale = self._plane.target_fwhm, self._plane.scale
-        detail = result - gaussian_filter(result, _SMOOTHING * fwhm)
+        detail = result - gaussian_filter(result, SMOOTHING * fwhm)
         row, column = np.nonzero((detail == maximum_filter(detail, size=3)) & (detail > 0.0))
         x, y = (column + 0.5) / scale - 0.5, (row + 0.5) / scale - 0.5
         ny, nx = self.residual.shape
@@ -248,18 +212,3 @@ class Residual:
         start = np.average(points, axis=0, weights=np.maximum(flux, 1e-9)) - (x0, y0)
         one = least_squares(lambda p: misfit([moffat_stamp(profile, p[0], p[1], radius)]), start)
         return float(2.0 * one.cost - np.sum(misfit(both) ** 2))
-
-
-def _correlate(image: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Correlate with a kernel, an image mirrored at its edges."""
-    radius = kernel.shape[0] // 2
-    padded = np.pad(image, radius, mode="symmetric")
-    return np.asarray(oaconvolve(padded, kernel[::-1, ::-1], mode="valid"))
-
-
-def _photon_variance(plane: MatchedPlane) -> float:
-    """Return the variance in sigma squared that one noise sigma of light adds."""
-    measured = plane.plane
-    if measured.gain is None:
-        return _PHOTON_VARIANCE
-    return 1.0 / (measured.gain * measured.unit * measured.sigma)

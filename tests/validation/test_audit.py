@@ -11,7 +11,7 @@ from astropy.nddata import CCDData
 from scipy.ndimage import gaussian_filter
 
 import astro_sr_plugin as asr
-from astro_sr_plugin.validation.reconvolution import REACH, Reconvolution
+from astro_sr_plugin.measurement.psf.reconvolution import REACH, Reconvolution
 from tests.validation.conftest import FWHM, NOISE, SIZE, TARGET, field, stars
 
 
