@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -17,19 +18,21 @@ from astropy.nddata import (
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import Unpacked, iter_planes
-from astro_sr_plugin.measurement.psf.extended import measure_extended_psf
+from astro_sr_plugin.measurement.psf.empirical import EmpiricalPSF
+from astro_sr_plugin.measurement.psf.empirical_estimate import estimate_psf
+from astro_sr_plugin.measurement.psf.extended import measure_extended_part
 from astro_sr_plugin.measurement.psf.field import PSFField, fit_psf_field
+from astro_sr_plugin.measurement.psf.grid import PSFGrid, measure_psf_grid
 from astro_sr_plugin.measurement.psf.model import PlanePSF
 from astro_sr_plugin.measurement.psf.moffat import (
     DEFAULT_BETA,
     DEFAULT_FWHM,
     LEAST_CONFIDENCE,
-    PSFGrid,
     PSFMeasurement,
     detection_sigma,
     fit_psf,
 )
-from astro_sr_plugin.measurement.psf.profiles import StarProfile
+from astro_sr_plugin.measurement.psf.profiles import STAMP_RADIUS, StarProfile
 from astro_sr_plugin.measurement.sky.background import (
     Background,
     lower_background,
@@ -42,7 +45,7 @@ from astro_sr_plugin.measurement.sky.pixels import PlanePixels, open_plane, plan
 from astro_sr_plugin.measurement.sky.saturation import find_highest, find_saturation
 from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.measurement.sky.windows import iterate_strips
-from astro_sr_plugin.measurement.sources.candidates import CandidateFinder
+from astro_sr_plugin.measurement.sources.candidates import CandidateFinder, Candidates
 from astro_sr_plugin.measurement.sources.detection import detect_stars
 from astro_sr_plugin.measurement.sources.trails import Trail, find_trails
 
@@ -307,13 +310,25 @@ class MeasuredPlane:
         )
 
     @np.errstate(over="ignore", invalid="ignore")
-    def psf_grid(self, grid: tuple[int, int]) -> PSFGrid | None:
+    def psf_grid(self, grid: tuple[int, int]) -> PSFGrid:
         """Measure the shape of the stars on a grid (gy, gx) over the field."""
-        return fit_psf(self.candidates, self.noise, grid).grid
+        return measure_psf_grid(self.candidates, self.noise, self._moffat, grid)
 
     @_measured
-    def _moffat(self) -> PSFMeasurement:
+    def empirical_psf(self) -> EmpiricalPSF:
+        """Point-spread function measured pixel by pixel, cross-validated."""
+        stars = self._fitted[1]
+        moffat = self._moffat if self._field is None else self._field.mean()
+        core = estimate_psf(stars, moffat, self._field, self.shape)
+        return replace(core, extended=measure_extended_part(self.candidates, core, self.sigma))
+
+    @_measured
+    def _fitted(self) -> tuple[PSFMeasurement, Candidates | None]:
         return fit_psf(self.candidates, self.noise)
+
+    @property
+    def _moffat(self) -> PSFMeasurement:
+        return self._fitted[0]
 
     @_measured
     def _field(self) -> PSFField | None:
@@ -321,14 +336,13 @@ class MeasuredPlane:
 
     @_measured
     def _psf_image(self) -> NDArray[np.float32] | None:
-        return measure_extended_psf(
-            self.data,
-            self._moffat if self._field is None else self._field,
-            background=self.background,
-            sigma=self.sigma,
-            mask=self.unusable,
-            saturation=self.saturation,
-        )
+        moffat = self._moffat if self._field is None else self._field.mean()
+        core = EmpiricalPSF(moffat, self._field, self.shape)
+        extended = measure_extended_part(self.candidates, core, self.sigma)
+        if extended is None:
+            return None
+        whole = replace(core, field=None, extended=extended)
+        return whole.image(*whole.centre, radius=STAMP_RADIUS).astype(np.float32)
 
     def _range(self) -> float:
         low, high = np.inf, -np.inf

@@ -14,7 +14,7 @@ from astro_sr_plugin.data.nddata import Unpacked, iter_planes
 from astro_sr_plugin.data.records import align_rows, as_html, as_plain
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.plane import MeasuredPlane
-from astro_sr_plugin.measurement.psf.moffat import PSFGrid
+from astro_sr_plugin.measurement.psf.grid import PSFGrid
 
 __all__ = ["Numbers", "Quality"]
 

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.plane import MeasuredPlane
-from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement, measure_psf
+from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement, measure_moffat
 from astro_sr_plugin.measurement.psf.profiles import MoffatProfile, StarProfile, moffat_stamp
 from astro_sr_plugin.measurement.psf.reconvolution import Reconvolution
 from astro_sr_plugin.measurement.sky.pixels import open_plane
@@ -238,7 +238,7 @@ def _target(
     target = wanted or _header_fwhm(pair)
     if target is None:
         pixels = open_plane(result, mask)
-        target = float(measure_psf(pixels.data, mask=pixels.unusable).fwhm)
+        target = float(measure_moffat(pixels.data, mask=pixels.unusable).fwhm)
     if not target > 0:
         return same, "the result shows no star to measure; give target_fwhm, in its pixels"
     strength = pair.after.meta.get("ASRSTREN", 1.0)

@@ -9,7 +9,7 @@ from astropy.stats import gaussian_fwhm_to_sigma
 from numpy.typing import NDArray
 from scipy import fft, ndimage, signal
 
-from astro_sr_plugin.measurement.psf.moffat import measure_psf
+from astro_sr_plugin.measurement.psf.moffat import measure_moffat
 from astro_sr_plugin.measurement.psf.profiles import moffat_stamp
 from astro_sr_plugin.measurement.sky.background import measure_background
 from astro_sr_plugin.measurement.sky.noise import measure_noise
@@ -84,7 +84,7 @@ def measured_psf(image: Array) -> Array:
     ValueError
         If the image shows no star.
     """
-    found = measure_psf(image)
+    found = measure_moffat(image)
     if not np.isfinite(found.fwhm):
         msg = "no star shows the point-spread function"
         raise ValueError(msg)

@@ -7,12 +7,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from astro_sr_plugin.measurement.psf.extended import measure_extended_psf
-from astro_sr_plugin.measurement.psf.moffat import measure_psf
 from astro_sr_plugin.measurement.psf.profiles import moffat_stamp
-from astro_sr_plugin.measurement.sky.background import measure_background
-from astro_sr_plugin.measurement.sky.noise import measure_noise
-from astro_sr_plugin.measurement.sky.saturation import find_saturation
+from astro_sr_plugin.measurement.measuring import measure as measure_quality
 
 FWHM, SIDE = 3.0, 420
 
@@ -47,14 +43,9 @@ def make_field(psf, *, seed=1, full_well=None, extra=0.0, faint=40, bright=10):
     return image if full_well is None else np.minimum(image, full_well)
 
 
-def measure(image):
-    background = measure_background(image)
-    noise = measure_noise(image, background=background)
-    saturation = find_saturation(image, level=background.level, rms=background.rms)
-    psf = measure_psf(image, background=background, noise=noise, saturation=saturation)
-    return psf, measure_extended_psf(
-        image, psf, background=background, sigma=noise.sigma, saturation=saturation
-    )
+def measure(image, mask=None):
+    (plane,) = measure_quality(image, mask=mask).planes
+    return plane.psf.moffat, plane.psf.image
 
 
 @pytest.mark.parametrize("full_well", [None, 600.0])
@@ -81,13 +72,10 @@ def test_the_core_of_a_star_with_spikes_has_its_part_of_the_light(seed):
 
 def test_a_halo_of_which_only_the_inner_rings_are_seen_ends_there():
     plane = make_field(spider(), bright=14, faint=20)
-    background = measure_background(plane)
-    noise = measure_noise(plane, background=background)
-    psf = measure_psf(plane, background=background, noise=noise)
     bright = plane > 0.3 * np.sort(plane.ravel())[-200]
-    bright |= gaussian_filter(plane, 1.0) > 200 * noise.sigma
+    bright |= gaussian_filter(plane, 1.0) > 200
     far = distance_transform_edt(~bright) > 11
-    image = measure_extended_psf(plane, psf, background=background, sigma=noise.sigma, mask=far)
+    _, image = measure(plane, mask=far)
     assert image is not None
     assert np.isfinite(image).all()
     assert 0.9 < image.sum() <= 1.001

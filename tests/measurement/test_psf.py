@@ -9,7 +9,8 @@ from scipy.ndimage import gaussian_filter
 
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.psf.fitting import fit_moffat
-from astro_sr_plugin.measurement.psf.moffat import measure_psf
+from astro_sr_plugin.measurement.psf.moffat import measure_moffat
+from astro_sr_plugin.measurement.measuring import measure
 
 WIDTHS = [1.5, 2.0, 3.0, 4.5, 6.0, 8.0]
 
@@ -27,7 +28,7 @@ def clouds(seed: int, side: int, width: float, rms: float) -> np.ndarray:
 @pytest.mark.parametrize("fwhm", WIDTHS)
 @pytest.mark.parametrize("kind", [2.5, 3.5, 5.0, "gaussian", "kolmogorov"])
 def test_fwhm_and_beta(field, fwhm: float, kind: float | str) -> None:
-    psf = measure_psf(field(1, fwhm, kind=kind, shape=shape_for(fwhm), stars=26))
+    psf = measure_moffat(field(1, fwhm, kind=kind, shape=shape_for(fwhm), stars=26))
     assert psf.fwhm == pytest.approx(fwhm, rel=0.03)
     assert psf.ellipticity < 0.03
     assert psf.n_stars >= 12
@@ -42,7 +43,7 @@ def test_fwhm_and_beta(field, fwhm: float, kind: float | str) -> None:
 @pytest.mark.parametrize("fwhm", [1.8, 3.0, 6.0])
 def test_ellipticity_and_angle(field, fwhm: float) -> None:
     plane = field(2, fwhm, shape=shape_for(fwhm), ellipticity=0.3, theta=0.6)
-    psf = measure_psf(plane)
+    psf = measure_moffat(plane)
     assert psf.fwhm == pytest.approx(fwhm, rel=0.03)
     assert psf.ellipticity == pytest.approx(0.3, abs=0.03)
     assert psf.theta == pytest.approx(0.6, abs=0.05)
@@ -50,7 +51,7 @@ def test_ellipticity_and_angle(field, fwhm: float) -> None:
 
 @pytest.mark.parametrize("fwhm", [1.6, 3.0, 6.0])
 def test_among_galaxies(field, fwhm: float) -> None:
-    psf = measure_psf(field(3, fwhm, shape=shape_for(fwhm), galaxies=40))
+    psf = measure_moffat(field(3, fwhm, shape=shape_for(fwhm), galaxies=40))
     assert psf.fwhm == pytest.approx(fwhm, rel=0.03)
 
 
@@ -66,7 +67,7 @@ def test_a_deep_field_of_galaxies_with_few_stars(field, fwhm: float) -> None:
         stamp = (seen * flux).drawImage(nx=81, ny=81, scale=1).array
         x, y = rng.integers(0, 519, 2)
         image[y : y + 81, x : x + 81] += stamp
-    psf = measure_psf(image)
+    psf = measure_moffat(image)
     assert psf.fwhm == pytest.approx(fwhm, rel=0.1)
     assert psf.confidence == "low"
 
@@ -75,12 +76,12 @@ def test_a_deep_field_of_galaxies_with_few_stars(field, fwhm: float) -> None:
 @pytest.mark.parametrize("fwhm", [2.0, 4.5])
 def test_in_correlated_noise(field, noise_of, fwhm: float, kind: str) -> None:
     shape = shape_for(fwhm)
-    psf = measure_psf(field(4, fwhm, shape=shape, noise=noise_of(kind, shape)))
+    psf = measure_moffat(field(4, fwhm, shape=shape, noise=noise_of(kind, shape)))
     assert psf.fwhm == pytest.approx(fwhm, rel=0.03)
 
 
 def test_twenty_stars(field) -> None:
-    psf = measure_psf(field(5, 2.7, stars=20))
+    psf = measure_moffat(field(5, 2.7, stars=20))
     assert psf.fwhm == pytest.approx(2.7, rel=0.03)
 
 
@@ -90,18 +91,18 @@ def test_hot_pixels_and_cosmic_rays(field) -> None:
     plane[tuple(rng.integers(0, 420, (2, 400)))] += rng.uniform(20, 500, 400)
     for y, x in rng.integers(20, 400, (40, 2)):
         plane[y, x : x + rng.integers(2, 12)] += 200
-    assert measure_psf(plane).fwhm == pytest.approx(2.2, rel=0.03)
+    assert measure_moffat(plane).fwhm == pytest.approx(2.2, rel=0.03)
 
 
 def test_saturated_stars_are_not_used(field) -> None:
     plane = np.minimum(field(7, 3.0, stars=60, snr=(30, 50_000)), 900)
-    assert measure_psf(plane).fwhm == pytest.approx(3, rel=0.03)
-    assert measure_psf(plane, saturation=899).fwhm == pytest.approx(3, rel=0.03)
+    assert measure_moffat(plane).fwhm == pytest.approx(3, rel=0.03)
+    assert measure_moffat(plane, saturation=899).fwhm == pytest.approx(3, rel=0.03)
 
 
 def test_stars_in_front_of_a_nebula(field, nebula) -> None:
     plane = field(8, 3.0, shape=(600, 600), snr=(50, 2000)) + nebula((600, 600), 20, 3.0)
-    psf = measure_psf(plane)
+    psf = measure_moffat(plane)
     assert psf.fwhm == pytest.approx(3, rel=0.05)
     assert psf.n_stars >= 3
 
@@ -109,60 +110,58 @@ def test_stars_in_front_of_a_nebula(field, nebula) -> None:
 def test_confidence_falls_with_the_number_of_stars(field) -> None:
     values = []
     for stars in (40, 8, 2, 1):
-        psf = measure_psf(field(9, 3.0, stars=stars, snr=(60, 300)))
+        psf = measure_moffat(field(9, 3.0, stars=stars, snr=(60, 300)))
         assert psf.fwhm == pytest.approx(3, rel=0.1)
         values.append(psf.confidence_value)
     assert values == sorted(values, reverse=True)
-    assert measure_psf(field(9, 3.0, stars=1, snr=(60, 300))).confidence == "low"
+    assert measure_moffat(field(9, 3.0, stars=1, snr=(60, 300))).confidence == "low"
 
 
 def test_no_stars(field, nebula, noise_of) -> None:
-    blank = measure_psf(noise_of("white", (300, 300)))
+    blank = measure_moffat(noise_of("white", (300, 300)))
     assert np.isnan(blank.fwhm)
     assert (blank.n_stars, blank.confidence, blank.confidence_value) == (0, "none", 0)
-    assert measure_psf(np.full((100, 100), 4.0)).confidence == "none"
+    assert measure_moffat(np.full((100, 100), 4.0)).confidence == "none"
     for plane in (
         nebula((400, 400), 50, 3.5) + noise_of("white", (400, 400)),
         field(10, 3.0, stars=0, galaxies=60),
     ):
-        assert measure_psf(plane).confidence in ("none", "low")
+        assert measure_moffat(plane).confidence in ("none", "low")
 
 
 def test_one_saturated_star() -> None:
     y, x = np.mgrid[:300, :300]
     star = 1e6 * (1 + 0.1 * ((y - 140.3) ** 2 + (x - 150.8) ** 2)) ** -3.0
     plane = np.minimum(star, 20_000) + np.random.default_rng(1).normal(0, 3, star.shape)
-    assert measure_psf(plane).confidence in ("none", "low")
+    assert measure_moffat(plane).confidence in ("none", "low")
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 4), (9, 9), (20, 300)])
 def test_small_planes(shape: tuple[int, int]) -> None:
     plane = np.random.default_rng(2).normal(0, 1, shape)
-    assert measure_psf(plane).confidence == "none"
+    assert measure_moffat(plane).confidence == "none"
 
 
 def test_units_and_unusable_pixels(field) -> None:
     plane = field(11, 3.0)
-    reference = measure_psf(plane)
-    scaled = measure_psf((plane * 1e-9).astype(">f4"))
+    reference = measure_moffat(plane)
+    scaled = measure_moffat((plane * 1e-9).astype(">f4"))
     assert scaled.fwhm == pytest.approx(reference.fwhm, rel=0.01)
     plane[:, :120] = np.nan
     plane[::9] = np.nan
-    assert measure_psf(plane).fwhm == pytest.approx(3, rel=0.03)
+    assert measure_moffat(plane).fwhm == pytest.approx(3, rel=0.03)
 
 
 def test_grid(field) -> None:
     sharp, soft = field(12, 2.5, stars=40), field(13, 3.5, stars=40)
-    psf = measure_psf(np.hstack([sharp, soft]), grid=(1, 2))
-    assert psf.grid is not None
-    assert psf.grid.fwhm.shape == (1, 2)
-    np.testing.assert_allclose(psf.grid.fwhm, [[2.5, 3.5]], rtol=0.06)
-    assert (psf.grid.n_stars > 5).all()
-    empty = measure_psf(np.zeros((50, 50)), grid=(2, 3))
-    assert empty.grid is not None
-    assert np.isnan(empty.grid.fwhm).all()
+    (grid,) = measure(np.hstack([sharp, soft]), psf_grid=(1, 2)).psf_grid
+    assert grid.fwhm.shape == (1, 2)
+    np.testing.assert_allclose(grid.fwhm, [[2.5, 3.5]], rtol=0.06)
+    assert (grid.n_stars > 5).all()
+    (empty,) = measure(np.zeros((50, 50)), psf_grid=(2, 3)).psf_grid
+    assert np.isnan(empty.fwhm).all()
     with pytest.raises(InputError, match="grid"):
-        measure_psf(sharp, grid=(0, 2))
+        measure(sharp, psf_grid=(0, 2))
 
 
 def test_the_residual_fraction_separates_rings_from_stars(field) -> None:
@@ -178,9 +177,9 @@ def test_the_residual_fraction_separates_rings_from_stars(field) -> None:
         image[row : row + 41, column : column + 41] += (
             (seen * flux).drawImage(nx=41, ny=41, scale=1).array
         )
-    assert measure_psf(image).residual_fraction > 0.25
+    assert measure_moffat(image).residual_fraction > 0.25
     for kind in (2.5, 3.5, "gaussian", "kolmogorov"):
-        assert measure_psf(field(6, 3.5, kind=kind)).residual_fraction < 0.13
+        assert measure_moffat(field(6, 3.5, kind=kind)).residual_fraction < 0.13
 
 
 def test_few_stars_over_a_nebula_are_not_taken_at_their_word(field) -> None:
@@ -188,7 +187,7 @@ def test_few_stars_over_a_nebula_are_not_taken_at_their_word(field) -> None:
     pulls, betas = [], []
     for seed in range(8):
         plane = field(seed, 3.5, kind=3.5, shape=(300, 300), stars=12)
-        psf = measure_psf(plane + clouds(seed, 300, 15, 6))
+        psf = measure_moffat(plane + clouds(seed, 300, 15, 6))
         if psf.n_stars >= 3:
             pulls.append((psf.fwhm - 3.5) / psf.fwhm_error)
             betas.append(1 / psf.beta)
@@ -202,7 +201,7 @@ def test_crests_of_a_nebula_are_no_wings_of_stars(field) -> None:
     widths, betas = [], []
     for seed in range(5):
         plane = field(seed, 3.5, kind=4.5, shape=(400, 400), stars=20, snr=(40.0, 1000.0))
-        psf = measure_psf(plane + clouds(seed, 400, 10, 12))
+        psf = measure_moffat(plane + clouds(seed, 400, 10, 12))
         if psf.n_stars >= 3:
             widths.append(psf.fwhm / 3.5)
             betas.append(1 / psf.beta)

@@ -3,21 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from astro_sr_plugin.measurement.psf.field import measure_psf_field
-from astro_sr_plugin.measurement.psf.moffat import measure_psf
-from astro_sr_plugin.measurement.sky.background import measure_background
-from astro_sr_plugin.measurement.sky.noise import measure_noise
-from astro_sr_plugin.measurement.sky.saturation import find_saturation
+from astro_sr_plugin.measurement.measuring import measure as measure_quality
 
 
 def measure(image):
-    background = measure_background(image)
-    noise = measure_noise(image, background=background)
-    saturation = find_saturation(image, level=background.level, rms=background.rms)
-    psf = measure_psf(image, background=background, noise=noise, saturation=saturation)
-    return measure_psf_field(
-        image, psf, background=background, sigma=noise.sigma, saturation=saturation
-    )
+    (plane,) = measure_quality(image).planes
+    return plane.psf.field
 
 
 def distortion(ellipticity, theta):

@@ -12,7 +12,7 @@ from astropy.nddata import CCDData
 import astro_sr_plugin as asr
 from astro_sr_plugin.measurement import plane as measurement
 
-MEASURED = ("open_plane", "measure_background", "measure_noise", "fit_psf", "measure_extended_psf")
+MEASURED = ("open_plane", "measure_background", "measure_noise", "fit_psf", "measure_extended_part")
 PARTS = (*MEASURED, "detect_stars")
 ALL = dict.fromkeys(MEASURED, 1)
 WITH_SOURCES = dict.fromkeys(PARTS, 1)
@@ -64,7 +64,7 @@ def test_each_part_is_measured_once(work, parts, image, calls):
 def test_a_given_psf_is_not_measured(image, calls):
     asr.deconvolve(image, model="wiener", psf=(3.0, 3.5))
     assert calls["measure_noise"] == 1
-    assert calls["fit_psf"] == calls["measure_extended_psf"] == 0
+    assert calls["fit_psf"] == calls["measure_extended_part"] == 0
 
 
 def test_a_measurement_serves_again(image, calls):

@@ -10,11 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from astro_sr_plugin.measurement.psf.fitting import fit_moffat
 from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement, small_windows
 from astro_sr_plugin.measurement.psf.selection import sky_is_curved
-from astro_sr_plugin.measurement.sky.background import Background
-from astro_sr_plugin.measurement.sky.windows import check_plane
 from astro_sr_plugin.measurement.sources.candidates import CandidateFinder, Candidates, cut_stamps
 
-__all__ = ["PSFField", "fit_psf_field", "measure_psf_field"]
+__all__ = ["PSFField", "fit_psf_field"]
 
 _MOST_STARS = 160
 """Largest number of stars that are fitted, over all windows."""
@@ -100,15 +98,7 @@ class PSFField:
         return PSFMeasurement(fwhm, self.beta, ellipticity, theta, self.n_stars, error, "high", 1.0)
 
 
-def measure_psf_field(
-    plane: ArrayLike,
-    psf: PSFMeasurement,
-    *,
-    background: Background,
-    sigma: float,
-    mask: ArrayLike | None = None,
-    saturation: float | None = None,
-) -> PSFField | None:
+def fit_psf_field(finder: CandidateFinder, psf: PSFMeasurement) -> PSFField | None:
     """Measure how the point-spread function changes over the field, if it does.
 
     Stars of the whole field are fitted one by one, with the beta of `psf`, and polynomials go
@@ -118,18 +108,10 @@ def measure_psf_field(
 
     Parameters
     ----------
-    plane : array_like, shape (ny, nx)
-        Image in linear units.
+    finder : CandidateFinder
+        Sources of the plane.
     psf : PSFMeasurement
-        The profile of the whole field, from `measure_psf`.
-    background : Background
-        Measured sky of the plane.
-    sigma : float
-        Noise of a pixel in image units.
-    mask : array_like of bool, shape (ny, nx), optional
-        True marks pixels to leave out.
-    saturation : float, optional
-        Pixels from this value up are saturated.
+        The profile of the whole field.
 
     Returns
     -------
@@ -137,12 +119,6 @@ def measure_psf_field(
         None if one profile serves for the whole field: fewer than 40 stars, a ninth of the frame
         with fewer than 3, stars narrower than a pixel, or no variation that counts.
     """
-    data, excluded = check_plane(plane, mask)
-    return fit_psf_field(CandidateFinder(data, excluded, background, sigma, saturation), psf)
-
-
-def fit_psf_field(finder: CandidateFinder, psf: PSFMeasurement) -> PSFField | None:
-    """Fit the PSF over the field to the sources of a finder; see `measure_psf_field`."""
     if not (finder.sigma > 0 and psf.fwhm >= _NARROWEST) or psf.n_stars < _FEWEST_STARS // 2:
         return None
     shape = finder.shape

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.psf.fitting import MoffatFit, fit_moffat
 from astro_sr_plugin.measurement.psf.profiles import MoffatProfile
 from astro_sr_plugin.measurement.psf.selection import find_stars, sky_is_curved
@@ -22,12 +21,15 @@ from astro_sr_plugin.measurement.sources.candidates import CandidateFinder, Cand
 __all__ = [
     "DEFAULT_BETA",
     "DEFAULT_FWHM",
+    "LARGE_WINDOW",
+    "LARGE_WINDOW_COUNT",
     "LEAST_CONFIDENCE",
-    "PSFGrid",
+    "MOST_IN_WINDOW",
+    "UNKNOWN",
     "PSFMeasurement",
     "detection_sigma",
     "fit_psf",
-    "measure_psf",
+    "measure_moffat",
     "small_windows",
 ]
 
@@ -38,16 +40,14 @@ LEAST_CONFIDENCE = 0.02
 """Confidence of a measured PSF below which the typical star is as good a guess."""
 _SMALL_WINDOW, _SMALL_WINDOW_COUNT = 512, 16
 """Side in pixels and largest number of the windows in which stars are looked for first."""
-_WINDOW, _WINDOW_COUNT = 1024, 12
+LARGE_WINDOW, LARGE_WINDOW_COUNT = 1024, 12
 """The same for fields where these hold too few stars."""
-_MOST_IN_WINDOW = 80
+MOST_IN_WINDOW = 80
 """Largest number of candidates of a window, so that the stars come from the whole field."""
 _ENOUGH_STARS = 160
 """Number of stars that are fitted together at most; more do not lower the error."""
 _FEW_STARS = 10
 """Number of stars or candidates below which nebulosity may hide the stars."""
-_FEWEST_IN_CELL = 3
-"""Smallest number of stars for the shape in a cell of the grid."""
 _LARGEST_FWHM = 25.0
 """FWHM in pixels above which the sources are no stars."""
 _FIT_PIXELS = 60_000
@@ -65,28 +65,6 @@ _FEWEST_GROUPS = 3
 """Smallest number of groups of which a scatter can be taken."""
 _PRIOR, _PRIOR_ERROR = 0.3, 0.06
 """1/beta of stars through the atmosphere: beta is 2.5 to 4.8 (Trujillo et al. 2001)."""
-
-
-@dataclass(frozen=True, eq=False)
-class PSFGrid:
-    """Shape of the stars on a grid over the field; each array has the shape (gy, gx).
-
-    Attributes
-    ----------
-    fwhm : numpy.ndarray
-        FWHM in pixels; NaN in a cell with fewer than 3 stars.
-    ellipticity : numpy.ndarray
-        1 - b/a; NaN in a cell with fewer than 3 stars.
-    theta : numpy.ndarray
-        Position angle of the major axis in radians, counter-clockwise from +x.
-    n_stars : numpy.ndarray of int
-        Number of stars used.
-    """
-
-    fwhm: NDArray[np.float64]
-    ellipticity: NDArray[np.float64]
-    theta: NDArray[np.float64]
-    n_stars: NDArray[np.int_]
 
 
 @dataclass(frozen=True)
@@ -113,8 +91,6 @@ class PSFMeasurement(MoffatProfile):
     confidence_value : float
         0..1, the product of 1 - exp(-n_stars/8), 1/(1 + (relative error / 3 %)^2) and the
         agreement of the stars in size and shape; high from 0.6, medium from 0.25, none at 0.
-    grid : PSFGrid or None
-        Shapes over the field, if asked for.
     residual_fraction : float
         Root mean square of what the profile leaves of the brighter stars beyond the noise, over
         that of the profile. Stars have less than 0.18; from 0.22 on they are no Moffat profiles,
@@ -125,18 +101,21 @@ class PSFMeasurement(MoffatProfile):
     fwhm_error: float
     confidence: str
     confidence_value: float
-    grid: PSFGrid | None = None
     residual_fraction: float = float("nan")
 
 
-def measure_psf(
+_NAN = float("nan")
+UNKNOWN = PSFMeasurement(_NAN, _NAN, _NAN, _NAN, 0, _NAN, "none", 0.0)
+"""The PSF of a plane without stars."""
+
+
+def measure_moffat(
     plane: ArrayLike,
     *,
     mask: ArrayLike | None = None,
     background: Background | None = None,
     noise: Noise | None = None,
     saturation: float | None = None,
-    grid: tuple[int, int] | None = None,
 ) -> PSFMeasurement:
     """Measure the point-spread function from isolated, unsaturated stars.
 
@@ -160,8 +139,6 @@ def measure_psf(
         Measured noise of the same plane; measured here if not given.
     saturation : float, optional
         Pixels from this value up are saturated; looked for in the plane if not given.
-    grid : tuple of int, optional
-        Number of cells (gy, gx), each at least 1, of a map of the shape over the field.
 
     Returns
     -------
@@ -171,8 +148,7 @@ def measure_psf(
     Raises
     ------
     InputError
-        If the plane is unusable or has no usable pixel, or `grid` is not two whole numbers of
-        at least 1.
+        If the plane is unusable or has no usable pixel.
 
     References
     ----------
@@ -180,9 +156,6 @@ def measure_psf(
     Jackknife, the Bootstrap and Other Resampling Plans", SIAM.
     """
     data, excluded = check_plane(plane, mask)
-    if grid is not None and (len(grid) != 2 or min(grid) < 1):
-        msg = f"grid is {grid}, but it must be two whole numbers of at least 1, (gy, gx)"
-        raise InputError(msg)
     if background is None:
         background = measure_background(data, mask=excluded)
     if noise is None:
@@ -192,7 +165,7 @@ def measure_psf(
             data, mask=excluded, level=background.level, rms=background.rms, step=noise.step
         )
     sigma = detection_sigma(data, excluded, noise)
-    return fit_psf(CandidateFinder(data, excluded, background, sigma, saturation), noise, grid)
+    return fit_psf(CandidateFinder(data, excluded, background, sigma, saturation), noise)[0]
 
 
 def detection_sigma(data: NDArray[Any], unusable: UnusablePixels, noise: Noise) -> float:
@@ -208,25 +181,23 @@ def detection_sigma(data: NDArray[Any], unusable: UnusablePixels, noise: Noise) 
         return 1e-3 * float(high - low)
 
 
-def fit_psf(
-    finder: CandidateFinder, noise: Noise, grid: tuple[int, int] | None = None
-) -> PSFMeasurement:
-    """Fit the PSF to the sources of a finder; see `measure_psf`."""
-    best = _unknown(grid)
+def fit_psf(finder: CandidateFinder, noise: Noise) -> tuple[PSFMeasurement, Candidates | None]:
+    """Fit the PSF to the sources of a finder, see `measure_moffat`; return it and its stars."""
+    best, chosen = UNKNOWN, None
     # Windows are in float32, in which a tiny noise is 0.
     if not (np.isfinite(finder.sigma) and np.float32(finder.sigma) > 0) or min(finder.shape) < 9:
-        return best
+        return best, chosen
     for fine in (False, True):
-        candidates = _collect(finder, grid, fine)
+        candidates = _collect(finder, fine)
         stars, agreement = find_stars(candidates, noise.correlated_sigma_ratio)
         if len(stars):
-            result = _combine(stars, candidates, agreement, noise, finder.shape, grid)
+            result = _combine(stars, agreement, noise)
             if result.confidence_value > best.confidence_value:
-                best = result
+                best, chosen = result, stars
         # A nebula that fills the frame hides the stars from the coarse sky mesh.
         if best.n_stars >= _FEW_STARS or len(candidates) < _FEW_STARS:
             break
-    return best
+    return best, chosen
 
 
 def small_windows(shape: tuple[int, int]) -> list[Window]:
@@ -234,52 +205,22 @@ def small_windows(shape: tuple[int, int]) -> list[Window]:
     return spread_windows(shape, _SMALL_WINDOW, _SMALL_WINDOW_COUNT)
 
 
-def _collect(finder: CandidateFinder, grid: tuple[int, int] | None, fine: bool) -> Candidates:
+def _collect(finder: CandidateFinder, fine: bool) -> Candidates:
     shape = finder.shape
-    if grid is not None:
-        return finder.find(_windows_of_cells(shape, grid), fine=fine, most=_MOST_IN_WINDOW)
     enough = 2 * _ENOUGH_STARS
     windows = small_windows(shape)
-    found = finder.find(windows, fine=fine, most=_MOST_IN_WINDOW, enough=enough)
+    found = finder.find(windows, fine=fine, most=MOST_IN_WINDOW, enough=enough)
     if len(found) < enough and sum(w.shape[0] * w.shape[1] for w in windows) < shape[0] * shape[1]:
-        windows = spread_windows(shape, _WINDOW, _WINDOW_COUNT)
-        found = finder.find(windows, fine=fine, most=_MOST_IN_WINDOW, enough=enough)
+        windows = spread_windows(shape, LARGE_WINDOW, LARGE_WINDOW_COUNT)
+        found = finder.find(windows, fine=fine, most=MOST_IN_WINDOW, enough=enough)
     return found
 
 
-def _windows_of_cells(shape: tuple[int, int], grid: tuple[int, int]) -> list[Window]:
-    ny, nx = shape
-    cells = grid[0] * grid[1]
-    side = int(min(_WINDOW, _WINDOW * np.sqrt(_WINDOW_COUNT / cells)))
-    windows: list[Window] = []
-    for row in range(grid[0]):
-        for column in range(grid[1]):
-            cell = Window(
-                row * ny // grid[0],
-                (row + 1) * ny // grid[0],
-                column * nx // grid[1],
-                (column + 1) * nx // grid[1],
-            )
-            windows.extend(
-                Window(w.y0 + cell.y0, w.y1 + cell.y0, w.x0 + cell.x0, w.x1 + cell.x0)
-                for w in spread_windows(cell.shape, side, 1)
-                if min(w.shape) >= 9
-            )
-    return windows
-
-
-def _combine(
-    stars: Candidates,
-    candidates: Candidates,
-    agreement: float,
-    noise: Noise,
-    shape: tuple[int, ...],
-    grid: tuple[int, int] | None,
-) -> PSFMeasurement:
+def _combine(stars: Candidates, agreement: float, noise: Noise) -> PSFMeasurement:
     fit, scatter, usable_stars = _fit_together(stars)
     fwhm = float(fit.fwhm[0])
     if fwhm > _LARGEST_FWHM:
-        return _unknown(grid)
+        return UNKNOWN
     relative = float(fit.errors[0, 0]) * max(1.0, noise.correlated_sigma_ratio)
     relative = float(np.hypot(max(relative, scatter), 0.05 / np.sqrt(usable_stars)))
     value = float((1 - np.exp(-usable_stars / 8)) / (1 + (relative / 0.03) ** 2) * agreement)
@@ -292,7 +233,6 @@ def _combine(
         fwhm_error=relative * fwhm,
         confidence=_name(value),
         confidence_value=value,
-        grid=None if grid is None else _map(candidates, fit, noise, shape, grid),
         residual_fraction=_residual_fraction(fit),
     )
 
@@ -380,56 +320,9 @@ def _jackknife(
     return float(fwhm_error), float(beta_error)
 
 
-def _map(
-    candidates: Candidates,
-    fit: MoffatFit,
-    noise: Noise,
-    shape: tuple[int, ...],
-    grid: tuple[int, int],
-) -> PSFGrid:
-    """Fit the width and the ellipticity of each cell, with the beta of the whole field."""
-    rows = np.clip((candidates.y + 0.5) * grid[0] / shape[0], 0, grid[0] - 1).astype(int)
-    columns = np.clip((candidates.x + 0.5) * grid[1] / shape[1], 0, grid[1] - 1).astype(int)
-    cells = rows * grid[1] + columns
-    counts = np.zeros(grid[0] * grid[1], dtype=int)
-    fwhm = np.full(counts.size, np.nan)
-    ellipticity, theta = fwhm.copy(), fwhm.copy()
-    half = int(np.clip(np.ceil(2 * fit.fwhm[0]), 5, 22))
-    for cell in range(counts.size):
-        stars, _ = find_stars(candidates.select(cells == cell), noise.correlated_sigma_ratio)
-        counts[cell] = len(stars)
-        if len(stars) < _FEWEST_IN_CELL:
-            continue
-        stars = stars.select(np.argsort(-stars.snr)[:30])
-        stamps, usable = cut_stamps(stars, half)
-        local = fit_moffat(
-            stamps,
-            usable,
-            sigma=1.0,
-            fwhm=float(fit.fwhm[0]),
-            inverse_beta=float(fit.inverse_beta[0]),
-            fit_beta=False,
-            curved_sky=sky_is_curved(stars, float(fit.fwhm[0])),
-        )
-        fwhm[cell] = local.fwhm[0]
-        ellipticity[cell], theta[cell] = local.ellipticity[0], local.theta[0]
-    return PSFGrid(
-        fwhm.reshape(grid), ellipticity.reshape(grid), theta.reshape(grid), counts.reshape(grid)
-    )
-
-
 def _name(value: float) -> str:
     if value >= 0.6:
         return "high"
     if value >= 0.25:
         return "medium"
     return "low" if value > 0 else "none"
-
-
-def _unknown(grid: tuple[int, int] | None) -> PSFMeasurement:
-    nan = float("nan")
-    empty = None
-    if grid is not None:
-        blank = np.full(grid, np.nan)
-        empty = PSFGrid(blank, blank.copy(), blank.copy(), np.zeros(grid, dtype=int))
-    return PSFMeasurement(nan, nan, nan, nan, 0, nan, "none", 0.0, empty)

@@ -51,7 +51,11 @@ class MoffatProfile:
 
 
 def moffat_stamp(
-    profile: MoffatProfile, x: float, y: float, radius: int = STAMP_RADIUS
+    profile: MoffatProfile,
+    x: float,
+    y: float,
+    radius: int = STAMP_RADIUS,
+    oversampling: int = 1,
 ) -> NDArray[np.float64]:
     """Render a Moffat profile integrated over the pixel.
 
@@ -62,12 +66,14 @@ def moffat_stamp(
     x, y : float
         Offset of the star from the middle of the stamp in pixels.
     radius : int
-        The stamp has ``2 * radius + 1`` pixels a side.
+        Pixels of the stamp on each side of the middle one.
+    oversampling : int
+        Values per pixel along each axis.
 
     Returns
     -------
-    numpy.ndarray, shape (2 * radius + 1, 2 * radius + 1)
-        Surface brightness of a star whose flux out to infinity is 1.
+    numpy.ndarray, shape (n, n) with ``n = 2 * radius * oversampling + 1``
+        Light that a pixel there records of a star whose flux out to infinity is 1.
 
     Examples
     --------
@@ -79,7 +85,7 @@ def moffat_stamp(
     alpha = profile.alpha
     cos, sin = np.cos(profile.theta), np.sin(profile.theta)
     q = np.sqrt(1 - profile.ellipticity)
-    grid = np.arange(-radius, radius + 1.0)
+    grid = np.arange(-radius * oversampling, radius * oversampling + 1.0) / oversampling
     total = np.zeros((grid.size, grid.size))
     for dy, wy in zip(_NODES, _WEIGHTS, strict=True):
         for dx, wx in zip(_NODES, _WEIGHTS, strict=True):

@@ -1,8 +1,7 @@
-"""Residuals of stars: what is left about bright stars after the Moffat profile is subtracted."""
+"""Residuals of stars: what is left about bright stars after the core is subtracted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,9 +10,10 @@ from astropy.stats import gaussian_fwhm_to_sigma
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, shift
 
-from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement
-from astro_sr_plugin.measurement.psf.profiles import STAMP_RADIUS, moffat_stamp
+from astro_sr_plugin.measurement.psf.empirical import EmpiricalPSF
+from astro_sr_plugin.measurement.psf.profiles import STAMP_RADIUS
 from astro_sr_plugin.measurement.psf.star_fit import fit_star
+from astro_sr_plugin.measurement.sky.windows import Window
 from astro_sr_plugin.measurement.sources.extraction import extract_sources
 
 __all__ = [
@@ -74,10 +74,11 @@ def subtract_stars(
     values: NDArray[np.float32],
     bad: NDArray[np.bool_],
     saturated: NDArray[np.bool_],
-    psf: PSFMeasurement,
-    psf_at: Callable[[float, float], PSFMeasurement] | None,
+    core: EmpiricalPSF,
+    window: Window,
 ) -> list[StarResidual]:
-    """Fit the Moffat profile to the stars of a window, and subtract it."""
+    """Fit the core of the PSF to the stars of a window, and subtract it."""
+    fwhm = core.moffat.fwhm
     # A margin of unusable pixels keeps stars near the edge, as far as their stamps hold data.
     r = STAMP_RADIUS + 1
     values, bad, saturated = (
@@ -93,7 +94,7 @@ def subtract_stars(
     order = order[objects["flux"][order] > 0.5 * _FAINTEST]
     usable = ~(bad | binary_dilation(saturated, iterations=1))
     places = sep.winpos(
-        clean, objects["x"][order], objects["y"][order], psf.fwhm * gaussian_fwhm_to_sigma
+        clean, objects["x"][order], objects["y"][order], fwhm * gaussian_fwhm_to_sigma
     )
     fits: list[tuple[_Fit, int]] = []
     rest = clean.astype(np.float64)
@@ -103,8 +104,9 @@ def subtract_stars(
             area = np.s_[y - r : y + r + 1, x - r : x + r + 1]
             own = (segments[area] == k + 1) | (segments[area] == 0)
             stamp = clean[area].astype(float)
-            own_psf = psf if psf_at is None else psf_at(x - r, y - r)
-            fit = _fit_star(stamp, usable[area] & own, float(xk) - x, float(yk) - y, own_psf)
+            offset = float(xk) - x, float(yk) - y
+            profile = core.star(x - r + window.x0, y - r + window.y0, offset, r)
+            fit = _fit_star(stamp, usable[area] & own, offset, profile, fwhm)
             if fit is not None:
                 fits.append((replace(fit, area=area), k + 1))
                 rest[area] -= fit.flux * fit.profile
@@ -119,17 +121,20 @@ def subtract_stars(
 
 
 def _fit_star(
-    stamp: NDArray[np.float64], usable: NDArray[np.bool_], x: float, y: float, psf: PSFMeasurement
+    stamp: NDArray[np.float64],
+    usable: NDArray[np.bool_],
+    offset: tuple[float, float],
+    profile: NDArray[np.float64],
+    fwhm: float,
 ) -> _Fit | None:
     """Fit the flux of one star at a known position; None if it is no star, or mostly unusable."""
     r = stamp.shape[0] // 2
     v, u = np.mgrid[-r : r + 1, -r : r + 1]
     radius = np.hypot(u, v)
-    near = usable & (radius <= 1.5 * psf.fwhm + 2)
-    ring = usable & (radius > psf.fwhm) & (radius < 2 * psf.fwhm)
+    near = usable & (radius <= 1.5 * fwhm + 2)
+    ring = usable & (radius > fwhm) & (radius < 2 * fwhm)
     if near.sum() < _CORE_PIXELS or ring.sum() < _RING_PIXELS:
         return None
-    profile = moffat_stamp(psf, x, y, r)
     weight = 1 / (1 + np.maximum(stamp[near], 0))
     found = fit_star(stamp[near], weight, profile[near], sky_error=0.0)
     if found is None:
@@ -138,7 +143,7 @@ def _fit_star(
     # The light of a galaxy does not fall off as the profile does.
     if not flux > 0 or np.median(stamp[ring]) > 2 * flux * np.median(profile[ring]) + 3:
         return None
-    return _Fit(flux, x, y, profile)
+    return _Fit(flux, *offset, profile)
 
 
 def _centre(rest: NDArray[np.float64], trusted: NDArray[np.bool_], fit: _Fit) -> StarResidual:

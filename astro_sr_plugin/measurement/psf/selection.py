@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astro_sr_plugin.measurement.psf.fitting import MoffatFit, fit_moffat
-from astro_sr_plugin.measurement.sources.candidates import Candidates, cut_stamps
+from astro_sr_plugin.measurement.sources.candidates import Candidates, cut_stamps, distortion_beside
 
 __all__ = ["find_stars", "sky_is_curved"]
 
@@ -20,8 +20,16 @@ _COARSE_WIDTH, _FINE_WIDTH = 0.15, 0.06
 """Gaussian widths in ln FWHM of the density estimates of the sizes: rough ones, and fitted ones."""
 _NARROWEST = 0.75
 """FWHM in pixels below which a source is a hot pixel."""
-_LARGEST_ERROR, _LARGEST_ELLIPTICITY, _LARGEST_CHI2 = 0.2, 0.55, 4.0
-"""Error of ln FWHM, ellipticity and mean square residual above which a source is no single star."""
+_LARGEST_ERROR, _LARGEST_CHI2 = 0.2, 4.0
+"""Error of ln FWHM and mean square residual above which a source is no single star."""
+_LARGEST_DISTORTION = 0.38
+"""Distortion, beside that of most sources, above which a source is no single star: that of an
+ellipticity of 0.55 where stars are round."""
+_MODEL_ERROR, _LARGEST_MODEL_ERROR = 0.04, 0.4
+"""Error of a Moffat profile in a pixel, relative to the light: usual, and through poor optics."""
+_ALIKE, _MOST_OF_THEM, _FEWEST_ALIKE = 0.15, 0.7, 2
+"""Sources are alike within this in ln FWHM and distortion; the fraction of the brighter half, and
+the number, of which that must hold before their profile counts as one that is no Moffat profile."""
 _LEAST_USABLE = 0.6
 """Smallest fraction of usable pixels of a stamp."""
 _SIZE_TOLERANCE, _SHAPE_TOLERANCE = 0.1, 0.04
@@ -67,17 +75,24 @@ def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]
     if len(candidates) > most:
         candidates = candidates.select(np.argsort(-candidates.snr)[:most])
     stamps, usable = cut_stamps(candidates, half)
+    complete = usable[:, half - 1 : half + 2, half - 1 : half + 2].all(axis=(1, 2)) & (
+        usable.mean(axis=(1, 2)) > _LEAST_USABLE
+    )
     fit = _fit_each(stamps, usable, fwhm, curved_sky)
+    typical = _typical_chi2(fit, candidates.snr, complete)
+    if typical > _LARGEST_CHI2:
+        # The sources have the same profile, but it is no Moffat profile.
+        scaled = min(_LARGEST_MODEL_ERROR, _MODEL_ERROR * float(np.sqrt(typical)))
+        fit = _fit_each(stamps, usable, fwhm, curved_sky, scaled)
     fit_errors = fit.errors * max(1.0, ratio)
     centred = np.hypot(fit.x - half, fit.y - half) < max(1.5, 0.5 * fwhm)
     plausible = (
         centred
-        & (usable[:, half - 1 : half + 2, half - 1 : half + 2].all(axis=(1, 2)))
-        & (usable.mean(axis=(1, 2)) > _LEAST_USABLE)
+        & complete
         & (fit.fwhm > _NARROWEST)
         & (fit.fwhm < 3.0 * half)
         & (fit_errors[:, 0] < _LARGEST_ERROR)
-        & (fit.ellipticity < _LARGEST_ELLIPTICITY)
+        & (_distortion_beside(fit, candidates.snr, complete) < _LARGEST_DISTORTION)
         & (fit.chi2 < _LARGEST_CHI2)
     )
     if not plausible.any():
@@ -125,8 +140,36 @@ def _half(fwhm: float, curved_sky: bool) -> int:
     return int(np.clip(np.ceil((_HALF_ON_NEBULA if curved_sky else _HALF) * fwhm), 4, 20))
 
 
+def _typical_chi2(fit: MoffatFit, snr: NDArray[np.float64], complete: NDArray[np.bool_]) -> float:
+    """Median mean square residual of the brighter sources, if they have the same size and shape."""
+    bright = _brighter(snr, complete)
+    if bright.sum() < _FEWEST_ALIKE:
+        return 1.0
+    sizes = fit.log_fwhm[bright]
+    alike = np.abs(sizes - np.median(sizes)) < _ALIKE
+    alike &= _distortion_beside(fit, snr, complete)[bright] < _ALIKE
+    if alike.mean() < _MOST_OF_THEM:
+        return 1.0
+    return float(np.median(fit.chi2[bright][alike]))
+
+
+def _distortion_beside(
+    fit: MoffatFit, snr: NDArray[np.float64], complete: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Distortion of each source beside the one that the brighter ones have in common."""
+    return distortion_beside(fit.g1 + 1j * fit.g2, _brighter(snr, complete))
+
+
+def _brighter(snr: NDArray[np.float64], complete: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return complete & (snr >= np.median(snr[complete])) if complete.any() else complete
+
+
 def _fit_each(
-    stamps: NDArray[np.float64], usable: NDArray[np.bool_], fwhm: float, curved_sky: bool
+    stamps: NDArray[np.float64],
+    usable: NDArray[np.bool_],
+    fwhm: float,
+    curved_sky: bool,
+    model_error: float = _MODEL_ERROR,
 ) -> MoffatFit:
     """Fit every source by itself, all with the same beta."""
     return fit_moffat(
@@ -136,7 +179,7 @@ def _fit_each(
         fwhm=fwhm,
         groups=np.arange(len(stamps)),
         fit_beta=False,
-        model_error=0.04,
+        model_error=model_error,
         iterations=12,
         curved_sky=curved_sky,
     )

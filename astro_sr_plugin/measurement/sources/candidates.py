@@ -16,7 +16,7 @@ from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.measurement.sky.windows import Window, cut_window
 from astro_sr_plugin.measurement.sources.extraction import extract_sources
 
-__all__ = ["CandidateFinder", "Candidates", "cut_stamps"]
+__all__ = ["CandidateFinder", "Candidates", "cut_stamps", "distortion_beside"]
 
 _LEAST_SPREAD = 1.45
 """Flux over peak of a source below which it is a hot pixel (1); a star of FWHM 1 px has 1.7."""
@@ -28,8 +28,12 @@ _THRESHOLD = 3.0
 """Detection threshold in noise sigma of the filtered window."""
 _LEAST_SNR, _LEAST_PEAK = 12.0, 4.0
 """Signal-to-noise ratio, and peak in noise sigma, from which the shape of a source is measured."""
-_LEAST_AXIS_RATIO = 0.4
-"""Axis ratio b/a below which a source is a trail, a galaxy or a blend."""
+_LARGEST_DISTORTION = 0.43
+"""Distortion (a - b)/(a + b), beside that of most sources, above which a source is a trail, a
+galaxy or a blend: that of an axis ratio of 0.4 where stars are round."""
+_ALIKE, _MOST_OF_THEM, _FEWEST_ALIKE = 0.2, 0.7, 2
+"""Difference in distortion within which sources are alike; the fraction, and the number, of which
+that must hold before they have a distortion in common."""
 _BLOB_AREA = 1.133
 """Flux of a Gaussian over its peak and its squared FWHM: pi / (4 ln 2)."""
 _FEWEST_WINDOWS = 5
@@ -182,8 +186,9 @@ def _find_in(plane: CandidateFinder, window: Window, fine: bool) -> Candidates:
         & (peak > _LEAST_PEAK)
         & (flux > _LEAST_SPREAD * peak)
         & (objects["flag"] & sep.OBJ_TRUNC == 0)
-        & (objects["b"] > _LEAST_AXIS_RATIO * objects["a"])
     )
+    ratio = (objects["a"] - objects["b"]) / np.maximum(objects["a"] + objects["b"], 1e-30)
+    good &= distortion_beside(ratio * np.exp(2j * objects["theta"]), good) < _LARGEST_DISTORTION
     if saturated.any():
         full = np.unique(segments[saturated])
         good[full[full > 0] - 1] = False
@@ -253,6 +258,31 @@ def _isolated(objects: NDArray[Any], size: NDArray[np.float64]) -> NDArray[np.bo
     disturbed = (distances[:, 1:] < reach.T) & (relative > 0.02)
     result: NDArray[np.bool_] = ~disturbed.any(axis=1)
     return result
+
+
+def distortion_beside(
+    distortion: NDArray[np.complex128], typical: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Give the distortion of sources beside one that most have in common, if there is one.
+
+    Parameters
+    ----------
+    distortion : ndarray of complex, shape (n,)
+        ``g exp(2i theta)`` of each source, ``g = (a - b)/(a + b)``.
+    typical : ndarray of bool, shape (n,)
+        Sources that show what is common.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Modulus of the difference.
+    """
+    if typical.sum() >= _FEWEST_ALIKE:
+        chosen = distortion[typical]
+        common = np.median(chosen.real) + 1j * np.median(chosen.imag)
+        if (np.abs(chosen - common) < _ALIKE).mean() > _MOST_OF_THEM:
+            return np.abs(distortion - common)
+    return np.abs(distortion)
 
 
 def _empty(window: Window, values: NDArray[np.float32], segments: NDArray[np.int32]) -> Candidates:

@@ -15,7 +15,7 @@ from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.psf.moffat import (
     DEFAULT_FWHM,
     LEAST_CONFIDENCE,
-    measure_psf,
+    measure_moffat,
 )
 from astro_sr_plugin.measurement.psf.profiles import StarProfile
 from astro_sr_plugin.measurement.sky.background import Background, measure_background
@@ -132,7 +132,7 @@ def detect_stars(
                 data, mask=excluded, level=background.level, rms=background.rms, step=noise.step
             )
         if fwhm is None:
-            psf = measure_psf(
+            psf = measure_moffat(
                 data, mask=excluded, background=background, noise=noise, saturation=saturation
             )
             usable = np.isfinite(psf.fwhm) and psf.confidence_value > LEAST_CONFIDENCE

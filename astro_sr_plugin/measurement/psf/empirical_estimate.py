@@ -1,0 +1,313 @@
+"""Estimate of the empirical PSF from stars, cross-validated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+
+from astro_sr_plugin.measurement.psf.empirical import ORDERS, EmpiricalPSF, field_terms
+from astro_sr_plugin.measurement.psf.empirical_basis import SplineBasis, make_basis
+from astro_sr_plugin.measurement.psf.empirical_fit import Model, solve, sum_at_nodes
+from astro_sr_plugin.measurement.psf.empirical_stars import (
+    FIRST_ERROR,
+    PSF_ERROR,
+    StarStamps,
+    cut_star_stamps,
+    fit_stars,
+)
+from astro_sr_plugin.measurement.psf.field import PSFField
+from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement
+from astro_sr_plugin.measurement.psf.profiles import PIXEL_FWHM, moffat_stamp
+from astro_sr_plugin.measurement.psf.selection import sky_is_curved
+from astro_sr_plugin.measurement.sources.candidates import Candidates
+
+__all__ = ["estimate_psf"]
+
+_REACH, _REACH_ON_NEBULA = 5.0, 3.0
+"""Radius in FWHM to which the residual goes; the second on curved sky."""
+_LARGEST_RADIUS = 32
+"""The same in pixels at most."""
+_JUDGED = 2.5
+"""Radius in FWHM within which the residuals of stars are judged."""
+_NODES_PER_FWHM, _MOST_OVERSAMPLING = 12.0, 4
+"""Nodes of the fine grid per FWHM, and the largest number per pixel."""
+_FEWEST_STARS = 3
+"""Smallest number of stars."""
+_MOST_STARS = 200
+"""Largest number of stars, the brightest first."""
+_ROUNDS = 3
+"""Rounds in which stars and PSF are fitted in turn."""
+_AMPLITUDES = (0.02, 0.06, 0.2, 0.6)
+"""Prior standard deviations of the residual in units of the peak of the Moffat profile, from which
+the cross-validation chooses."""
+_FIRST_AMPLITUDE = 0.2
+"""The one of the first rounds."""
+_FOLDS = 5
+"""Groups of stars that are left out in turn."""
+_MOST_JUDGED = 60
+"""Largest number of stars, the brightest first, that judge a PSF when they are left out."""
+_LEAST_GAIN = 20.0
+"""Gain in chi-squared of left-out stars from which the residual, and its change over the field, is
+taken."""
+_AGREEMENT = 0.6
+"""Fraction of the brighter half of them that have to be described better."""
+_STARS_PER_TERM = 6
+"""Stars for each polynomial of the change over the field."""
+_FIELD_NODES = 5
+"""Nodes along each axis of the plane at which a profile that changes is rendered."""
+_MISFIT = 3.0
+"""Misfit of a star, in units of that of the others, from which it is none, or has neighbours."""
+_EXPLAINED = 1.1
+"""Mean square residual, in that of the noise, below which nothing is left to explain."""
+_RIM = 0.64, 0.8
+"""Radii, in units of that of the fine grid, between which the wings are measured."""
+_MOST_WINGS = 1.5
+"""Largest brightness of the wings in units of that of the Moffat profile: what is above it shows
+beyond the grid as the halo."""
+
+
+def estimate_psf(
+    stars: Candidates | None,
+    moffat: PSFMeasurement,
+    field: PSFField | None,
+    shape: tuple[int, int],
+) -> EmpiricalPSF:
+    """Estimate what a PSF has beside its Moffat profile.
+
+    1. The Moffat profile is fitted to each star: flux, place, sky.
+    2. The residuals of all stars, each at its own sub-pixel place, go into one regularised least
+       squares fit of a smooth image on a fine grid. Its prior is zero, with a variance that follows
+       the profile. Pixels that deviate have less weight. Stars and image are fitted in turn.
+    3. Cross-validation with left-out stars chooses the variance of the prior and the order of the
+       polynomials over the field.
+
+    Parameters
+    ----------
+    stars : Candidates or None
+        Stars of the whole field, if there are any.
+    moffat : PSFMeasurement
+        Their profile.
+    field : PSFField or None
+        The profile over the field, where it changes.
+    shape : tuple of int
+        Shape (ny, nx) of the plane.
+
+    Returns
+    -------
+    EmpiricalPSF
+        Without a residual for fewer than 3 stars, and where it would not describe left-out stars
+        significantly better than the Moffat profile does.
+
+    References
+    ----------
+    Anderson & King (2000), PASP 112, 1360 (effective PSF); Bertin (2011), ASP Conf. Ser. 442, 435
+    (regularised residual); Jarvis et al. (2021), MNRAS 501, 1282 (change over the field).
+    """
+    plain = EmpiricalPSF(moffat, field, shape)
+    if stars is None or len(stars) < _FEWEST_STARS:
+        return plain
+    estimate = _Estimate.start(stars, moffat, field, shape)
+    if len(estimate.stars) < _FEWEST_STARS:
+        return plain
+    for turn in range(_ROUNDS):
+        estimate = estimate.refined(FIRST_ERROR if turn == 0 else PSF_ERROR)
+        if turn == 0:
+            estimate = estimate.without_misfits()
+    estimate = estimate.with_best_amplitude()
+    most = len(estimate.stars) / _STARS_PER_TERM
+    order = max((order for order, count in ORDERS.items() if count <= most), default=0)
+    if estimate.amplitude > 0 and order > 0 and estimate.typical_chi2() > _EXPLAINED:
+        estimate = estimate.with_order(order)
+    return estimate.result(plain)
+
+
+@dataclass(frozen=True, eq=False)
+class _Estimate:
+    """State of the estimate.
+
+    ``judged`` are the stars that are left out in turn; ``residuals`` what the PSF then leaves of
+    them, and ``first`` what the Moffat profile does.
+    """
+
+    stars: StarStamps
+    model: Model
+    basis: SplineBasis
+    peak: float
+    near: int
+    shape: tuple[int, int]
+    amplitude: float = _FIRST_AMPLITUDE
+    residuals: NDArray[np.float64] | None = None
+    first: NDArray[np.float64] | None = None
+
+    @classmethod
+    def start(
+        cls,
+        candidates: Candidates,
+        moffat: PSFMeasurement,
+        field: PSFField | None,
+        shape: tuple[int, int],
+    ) -> _Estimate:
+        width = float(np.hypot(moffat.fwhm, PIXEL_FWHM))
+        curved = sky_is_curved(candidates, moffat.fwhm)
+        reach = _REACH_ON_NEBULA if curved else _REACH
+        radius = min(_LARGEST_RADIUS, int(np.ceil(reach * width)))
+        near = min(radius, int(np.ceil(_JUDGED * width)))
+        oversampling = int(np.clip(np.ceil(_NODES_PER_FWHM / width), 1, _MOST_OVERSAMPLING))
+        if len(candidates) > _MOST_STARS:
+            candidates = candidates.select(np.argsort(-candidates.snr)[:_MOST_STARS])
+        stars = cut_star_stamps(candidates, radius, curved_sky=curved)
+        # One pixel more than the stamps, since stars are not in their middle.
+        profiles, shares = _profiles(stars, moffat, field, radius + 1, oversampling)
+        residual = np.zeros((1, *profiles.shape[1:]))
+        model = Model(profiles, shares, np.ones((len(stars), 1)), residual, oversampling)
+        stars, _ = fit_stars(stars, model.psfs(), radius=near, psf_error=FIRST_ERROR, steps=4)
+        good = (stars.flux > 0) & (np.hypot(stars.x, stars.y) < max(1.5, 0.5 * width))
+        basis = make_basis(width, radius + 1, oversampling)
+        return cls(
+            stars.select(good), model.select(good), basis, float(profiles.max()), near, shape
+        )
+
+    def refined(self, psf_error: float) -> _Estimate:
+        """Fit the residual to the stars, and the stars to the new PSF."""
+        sums = sum_at_nodes(self.stars, self.model, np.zeros(len(self.stars), int), psf_error)
+        residual = solve(self.basis, *sums.without(None), self.amplitude * self.peak)
+        model = replace(self.model, residual=residual)
+        stars, _ = self._fit(self.stars, model)
+        return replace(self, stars=stars, model=model)
+
+    def without_misfits(self) -> _Estimate:
+        """Leave out what does not look like the other stars: galaxies, blends."""
+        _, residuals = self._fit(self.stars, self.model, steps=0)
+        chi2, fraction = residuals.T
+        misfit = (chi2 > _MISFIT * np.median(chi2)) & (
+            fraction > _MISFIT**2 * max(0.0, float(np.median(fraction)))
+        )
+        good = ~misfit & (self.stars.flux > 0)
+        return replace(self, stars=self.stars.select(good), model=self.model.select(good))
+
+    def with_best_amplitude(self) -> _Estimate:
+        """Choose the prior by cross-validation; 0 if the Moffat profile does as well."""
+        found = self._cross_validate((0.0, *_AMPLITUDES))
+        best = int(np.argmin([residuals[:, 0].sum() for residuals in found]))
+        if not _is_better(found[best], found[0]):
+            best = 0
+        chosen = replace(
+            self, amplitude=(0.0, *_AMPLITUDES)[best], residuals=found[best], first=found[0]
+        )
+        return chosen.refined(PSF_ERROR) if best else chosen
+
+    def with_order(self, order: int) -> _Estimate:
+        """Let the residual change over the field, if left-out stars are described better then."""
+        count = ORDERS[order]
+        places = self.stars.columns + self.stars.x, self.stars.rows + self.stars.y
+        terms = field_terms(*places, self.shape, order)
+        grown = np.zeros((count, *self.model.residual.shape[1:]))
+        grown[: len(self.model.residual)] = self.model.residual
+        model = replace(self.model, terms=terms, residual=grown)
+        varying = replace(self, model=model).refined(PSF_ERROR)
+        (residuals,) = varying._cross_validate((self.amplitude,))
+        if self.residuals is None or not _is_better(residuals, self.residuals):
+            return self
+        return replace(varying, residuals=residuals)
+
+    def typical_chi2(self) -> float:
+        """Median mean square of what is left of left-out stars, in the noise of their pixels."""
+        assert self.residuals is not None
+        axis = np.arange(-self.stars.radius, self.stars.radius + 1)
+        near = np.hypot(axis[:, None], axis) <= self.near
+        pixels = self.stars.usable[self._judged()][:, near].sum(axis=1)
+        return float(np.median(self.residuals[:, 0] / np.maximum(pixels, 1)))
+
+    def result(self, plain: EmpiricalPSF) -> EmpiricalPSF:
+        """Return the PSF and its quality; ``plain`` is the Moffat profile."""
+        assert self.residuals is not None
+        assert self.first is not None
+        bright = slice(-(-len(self.residuals) // 2))
+        fraction, first = (
+            float(np.sqrt(max(0.0, np.median(residuals[bright, 1]))))
+            for residuals in (self.residuals, self.first)
+        )
+        measured = replace(
+            plain,
+            n_stars=len(self.stars),
+            residual_fraction=fraction,
+            moffat_residual_fraction=first,
+            residual_noise=float(np.sqrt(self.typical_chi2())),
+        )
+        if not self.amplitude > 0:
+            return measured
+        return replace(
+            measured,
+            residual=self.model.residual,
+            oversampling=self.model.oversampling,
+            wings=self._wings(),
+        )
+
+    def _wings(self) -> float:
+        """Brightness at the rim of the fine grid in units of that of the Moffat profile."""
+        n = self.model.residual.shape[1]
+        grid = np.arange(n) - n // 2
+        rim = np.hypot(grid[:, None], grid) / (n // 2)
+        rim = (rim > _RIM[0]) & (rim < _RIM[1])
+        profile = float(self.model.profiles.mean(axis=0)[rim].sum())
+        excess = float(self.model.residual[0][rim].sum()) / max(profile, 1e-30)
+        return float(np.clip(1 + excess, 0.0, _MOST_WINGS))
+
+    def _fit(
+        self, stars: StarStamps, model: Model, steps: int = 2
+    ) -> tuple[StarStamps, NDArray[np.float64]]:
+        return fit_stars(stars, model.psfs(), radius=self.near, psf_error=PSF_ERROR, steps=steps)
+
+    def _judged(self) -> NDArray[np.int_]:
+        return np.argsort(-self.stars.flux)[:_MOST_JUDGED]
+
+    def _cross_validate(self, amplitudes: tuple[float, ...]) -> list[NDArray[np.float64]]:
+        """Fit the PSF without each group of stars, and let them judge it: (stars, 2) of each."""
+        judged = self._judged()
+        groups = np.empty(len(self.stars), dtype=int)
+        groups[np.argsort(-self.stars.flux)] = np.arange(len(groups)) % min(_FOLDS, len(groups))
+        sums = sum_at_nodes(self.stars, self.model, groups, PSF_ERROR)
+        found = [np.zeros((len(judged), 2)) for _ in amplitudes]
+        for group in range(groups.max() + 1):
+            out = groups[judged] == group
+            left = self.stars.select(judged[out])
+            weight, value = sums.without(group)
+            for amplitude, residuals in zip(amplitudes, found, strict=True):
+                residual = solve(self.basis, weight, value, amplitude * self.peak)
+                model = replace(self.model.select(judged[out]), residual=residual)
+                _, residuals[out] = self._fit(left, model, steps=1)
+        return found
+
+
+def _is_better(new: NDArray[np.float64], old: NDArray[np.float64]) -> bool:
+    """Whether stars that were left out, the brightest first, are described better."""
+    gain = old[:, 0] - new[:, 0]
+    bright = gain[: -(-len(gain) // 2)]
+    return bool(gain.sum() > _LEAST_GAIN and (bright > 0).mean() > _AGREEMENT)
+
+
+def _profiles(
+    stars: StarStamps,
+    moffat: PSFMeasurement,
+    field: PSFField | None,
+    radius: int,
+    oversampling: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Render the Moffat profile at nodes of the plane: (p, n, n); and the stars' shares of them."""
+    if field is None:
+        return moffat_stamp(moffat, 0.0, 0.0, radius, oversampling)[None], np.ones((len(stars), 1))
+    rows, columns = (np.linspace(0, side - 1, _FIELD_NODES) for side in field.shape)
+    profiles = [
+        moffat_stamp(field.psf_at(x, y), 0.0, 0.0, radius, oversampling)
+        for y in rows
+        for x in columns
+    ]
+    along_y, along_x = (
+        CubicSpline(nodes, np.eye(_FIELD_NODES))(np.clip(places, nodes[0], nodes[-1]))
+        for nodes, places in ((rows, stars.rows + stars.y), (columns, stars.columns + stars.x))
+    )
+    shares = np.einsum("ka,kb->kab", along_y, along_x).reshape(len(stars), -1)
+    return np.stack(profiles), shares

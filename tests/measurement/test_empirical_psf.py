@@ -1,0 +1,135 @@
+"""The empirical PSF on stars through optics whose image is known."""
+
+from __future__ import annotations
+
+import functools
+
+import galsim
+import numpy as np
+import pytest
+from scipy.optimize import least_squares
+
+from astro_sr_plugin.measurement.measuring import measure
+
+STEPS = 8
+SEEING = {"coma": 2.2, "astigmatism": 2.0, "ring": 1.5, "lens": 0.9, "moffat": 3.0}
+OPTICS = {
+    "coma": {"lam_over_diam": 1.2, "coma1": 0.15, "coma2": 0.2},
+    "astigmatism": {"lam_over_diam": 1.2, "astig1": 0.2, "defocus": 0.23},
+    "ring": {"lam_over_diam": 0.8, "obscuration": 0.45, "defocus": 0.5},
+    "lens": {"lam_over_diam": 0.6, "coma1": 0.15, "astig2": 0.15},
+}
+
+
+def make_psf(kind, amount=1.0):
+    seeing = galsim.Moffat(beta=3.3, fwhm=SEEING[kind])
+    if kind == "moffat":
+        return seeing
+    terms = dict(OPTICS[kind])
+    for name in terms.keys() - {"lam_over_diam", "obscuration"}:
+        terms[name] *= amount
+    return galsim.Convolve(seeing, galsim.OpticalPSF(pad_factor=2, **terms))
+
+
+@functools.cache
+def oversampled(kind, amount=1.0):
+    """Light of pixels every eighth of a pixel, out to 31 pixels."""
+    side = 62 * STEPS + 1
+    image = galsim.ImageD(side, side)
+    recorded = galsim.Convolve(make_psf(kind, amount), galsim.Pixel(1))
+    recorded.drawImage(image, scale=1 / STEPS, method="no_pixel")
+    return image.array * STEPS**2
+
+
+def draw(kind, x, y, amount=1.0, radius=30):
+    """Draw a star at an offset from the middle of its stamp, in whole eighths of a pixel."""
+    image = oversampled(kind, amount)
+    grid = np.arange(-radius, radius + 1) * STEPS + len(image) // 2
+    return image[np.ix_(grid - round(y * STEPS), grid - round(x * STEPS))]
+
+
+def make_field(kind, count, *, seed=1, shape=(300, 300), snr=(500, 3e4), vary=0.0):
+    """Make stars in noise of 1; with ``vary`` the aberration grows along x from 0 to that."""
+    rng = np.random.default_rng(seed)
+    ny, nx = shape
+    image = np.zeros((ny + 60, nx + 60))
+    levels = np.linspace(0, vary, 13) if vary else [1.0]
+    for x, y in np.rint(rng.uniform(8, [nx - 9, ny - 9], (count, 2)) * STEPS) / STEPS:
+        amount = levels[round(x / nx * (len(levels) - 1))]
+        column, row = round(x), round(y)
+        flux = np.exp(rng.uniform(*np.log(snr)))
+        image[row : row + 61, column : column + 61] += flux * draw(
+            kind, x - column, y - row, amount
+        )
+    image = image[30:-30, 30:-30]
+    return 100 + image + rng.normal(size=shape) * np.sqrt(1 + image / 10)
+
+
+def misfit(psf, x, y, kind, amount=1.0):
+    """Root mean square of what a PSF leaves of a star without noise, over that of the star."""
+    v, u = np.mgrid[-15:16, -15:16]
+    errors = []
+    for dx, dy in ((0.0, 0.0), (0.375, -0.25)):
+        star = draw(kind, dx, dy, amount, 15)
+
+        def rest(offset, star=star):
+            fit = psf.star(x, y, tuple(offset), 15)
+            return (star - fit * (fit * star).sum() / (fit**2).sum()).ravel()
+
+        start = [(star * axis).sum() / star.sum() for axis in (u, v)]
+        found = least_squares(rest, start, diff_step=0.02)
+        errors.append(np.sqrt((found.fun**2).sum() / (star**2).sum()))
+    return max(errors)
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "largest"),
+    [("coma", 60, 0.03), ("coma", 12, 0.05), ("coma", 4, 0.12), ("astigmatism", 40, 0.03),
+     ("ring", 40, 0.04), ("lens", 40, 0.03)],
+)  # fmt: skip
+def test_stars_through_optics_are_described(kind, count, largest):
+    (plane,) = measure(make_field(kind, count)).planes
+    psf = plane.empirical_psf
+    error = misfit(psf, *psf.centre, kind)
+    assert psf.n_stars >= 0.4 * count
+    assert error < largest
+    # The quality figure is that of stars which it has not seen.
+    assert psf.residual_fraction < 1.5 * largest
+    assert psf.residual_fraction < 0.5 * psf.moffat_residual_fraction
+    image = psf.image(*psf.centre, radius=32)
+    assert image.sum() == pytest.approx(1, abs=0.02)
+    assert image.min() >= 0
+
+
+@pytest.mark.parametrize("count", [3, 10, 50])
+def test_moffat_stars_give_the_moffat_profile(count):
+    (plane,) = measure(make_field("moffat", count, snr=(100, 5e3))).planes
+    psf = plane.empirical_psf
+    assert misfit(psf, *psf.centre, "moffat") < 0.02 + 0.05 / count
+
+
+def test_the_change_over_the_field_is_measured():
+    image = make_field("coma", 150, shape=(400, 600), vary=0.6, snr=(2e3, 3e4))
+    (plane,) = measure(image).planes
+    psf = plane.empirical_psf
+    assert psf.order > 0
+    for x, amount in ((50, 0.05), (300, 0.3), (550, 0.55)):
+        assert misfit(psf, x, 200, "coma", amount) < 0.1
+
+
+def test_a_plane_without_stars_has_none():
+    (plane,) = measure(np.random.default_rng(1).normal(size=(80, 80))).planes
+    assert plane.empirical_psf.residual is None
+    assert plane.empirical_psf.n_stars == 0
+
+
+@pytest.mark.parametrize("oversampling", [1, None])
+def test_images_of_the_psf_have_its_light(oversampling):
+    (plane,) = measure(make_field("astigmatism", 30)).planes
+    psf = plane.empirical_psf
+    step = psf.oversampling if oversampling is None else oversampling
+    image = psf.image(*psf.centre, radius=16, oversampling=step)
+    assert image.shape == (32 * step + 1,) * 2
+    pixels = psf.image(*psf.centre, radius=16)
+    np.testing.assert_allclose(image[::step, ::step], pixels, rtol=1e-6, atol=1e-9)
+    assert image.sum() / step**2 == pytest.approx(pixels.sum(), rel=1e-3)
