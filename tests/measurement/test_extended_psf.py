@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from astro_sr_plugin.measurement.psf.profiles import moffat_stamp
 from astro_sr_plugin.measurement.measuring import measure as measure_quality
+from astro_sr_plugin.measurement.psf.profiles import moffat_stamp
 
 FWHM, SIDE = 3.0, 420
 

@@ -8,9 +8,9 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.measurement.measuring import measure
 from astro_sr_plugin.measurement.psf.fitting import fit_moffat
 from astro_sr_plugin.measurement.psf.moffat import measure_moffat
-from astro_sr_plugin.measurement.measuring import measure
 
 WIDTHS = [1.5, 2.0, 3.0, 4.5, 6.0, 8.0]
 
