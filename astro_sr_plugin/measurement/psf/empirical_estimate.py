@@ -103,7 +103,7 @@ def estimate_psf(
 
     References
     ----------
-    Anderson & King (2000), PASP 112, 1360 (effective PSF); Bertin (2011), ASP Conf. Ser. 442, 435
+    Anderson & King (2000), PASP 112, 1360 (effective PSF); Bertin (2011), ADASS XX, 435
     (regularised residual); Jarvis et al. (2021), MNRAS 501, 1282 (change over the field).
     """
     plain = EmpiricalPSF(moffat, field, shape)
