@@ -26,21 +26,25 @@ _OWN = "astro_sr_plugin"
 _SAMPLE, _SAMPLE_ROWS = 400_000, 64
 # Standard deviation of a Gaussian over its median absolute deviation, 1 / Phi^-1(3/4).
 _MAD_TO_SIGMA = 1.4826
-# A stretch puts the sky at 0.1 to 0.4 of the range, and its noise is then so large a part of the
-# range that little is left above: 3 to 12 sigma after a midtones transfer function, up to 35 after
-# an asinh. Linear frames of the sky with a star at the top of the range have 20 to 10,000 sigma
+# A stretch puts the sky at 0.1 to 0.4 of the range, a logarithm at 0.6 to 0.85, and its noise is
+# then so large a part of the range that little is left above: 3 to 12 sigma after a midtones
+# transfer function, 3 to 8 after a logarithm, up to 35 after an asinh, 42 and more after a root.
+# Linear frames of the sky with a star at the top of the range have 20 to 10,000 sigma
 # above it, the low numbers where the sky is brighter than half of the range.
 _LOWEST_SKY, _HIGHEST_SKY = 0.05, 0.6
 _CERTAIN_SIGMAS = 16.0
 _TYPICAL_SKY = (0.1, 0.45)
-_LIKELY_SIGMAS = 35.0
+_LIKELY_SIGMAS = 42.0
 """Range above the sky in sigma: the first with any sky, the second with a sky of typical level."""
+_LOGARITHMIC_SKY, _LOGARITHMIC_SIGMAS = 0.9, 8.5
+"""The same for skies above `_HIGHEST_SKY`, if the brightest pixel is at the top of the range."""
 # Range of normalised floats, with some room for stretches that clip nothing.
 _LOWEST_FLOAT, _HIGHEST_FLOAT = -0.6, 1.6
 # Percentiles that are inside of it, whatever bad pixels are outside.
 _TAILS = (0.1, 99.9)
-# Part of the range that the brightest pixel of a stretched image reaches at least.
-_BRIGHTEST_PIXEL = 0.5
+# Part of the range that the brightest pixel of a stretched image reaches at least, the second
+# after a logarithm.
+_BRIGHTEST_PIXEL, _TOP = 0.5, 0.95
 # Top of the range of integers that programs for display write.
 _INTEGER_TOPS = {"uint8": 255.0, "uint16": 65535.0}
 
@@ -118,7 +122,12 @@ def _histogram_sign(meta: Mapping[str, Any], data: NDArray) -> str:
     sigmas, level = (brightest - sky) / sigma, sky / top
     certain = _LOWEST_SKY < level < _HIGHEST_SKY and sigmas < _CERTAIN_SIGMAS
     likely = _TYPICAL_SKY[0] < level < _TYPICAL_SKY[1] and sigmas < _LIKELY_SIGMAS
-    if not (certain or likely):
+    logarithmic = (
+        _HIGHEST_SKY <= level < _LOGARITHMIC_SKY
+        and sigmas < _LOGARITHMIC_SIGMAS
+        and brightest > _TOP * top
+    )
+    if not (certain or likely or logarithmic):
         return ""
     return (
         f"its sky is at {level:.2f} of the range, and its brightest pixel {sigmas:.0f} sigma above"

@@ -13,7 +13,7 @@ from astro_sr_plugin.data.stretch_signs import find_stretch_signs
 from astro_sr_plugin.exceptions import AstroSRWarning, InputError
 
 RNG = np.random.default_rng(31)
-STRETCHES = ["mtf", "asinh", "ghs"]
+STRETCHES = ["mtf", "asinh", "ghs", "log"]
 
 
 def field(sky=300.0, noise=8.0, full=65535.0, size=96):
@@ -26,7 +26,7 @@ def field(sky=300.0, noise=8.0, full=65535.0, size=96):
     return np.minimum(image, full)
 
 
-@pytest.mark.parametrize("name", [*STRETCHES, "log", "gamma"])
+@pytest.mark.parametrize("name", [*STRETCHES, "gamma"])
 @pytest.mark.parametrize("verb", [denoise, measure, star_mask])
 def test_own_stretches_are_refused_until_they_are_undone(name, verb):
     linear = CCDData(field(), unit="adu", meta=fits.Header())
