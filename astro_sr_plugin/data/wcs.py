@@ -14,6 +14,7 @@ from astropy.io.fits import HDUList, Header, ImageHDU, PrimaryHDU
 from astropy.wcs import WCS
 
 from astro_sr_plugin.data.formats.header import INVALID_WCS_KEYWORD, quiet, without
+from astro_sr_plugin.data.keywords import read_number
 from astro_sr_plugin.data.wcs_keywords import LOOKUP_KEYWORDS, WCS_KEYWORDS
 from astro_sr_plugin.exceptions import InputError, warn
 
@@ -150,18 +151,6 @@ def _position(value: float, scale: float) -> float:
     return (value - 0.5) * scale + 0.5
 
 
-def _number(header: Header, keyword: str) -> float | None:
-    """Give the value of a keyword; None where it is missing, no number or not finite."""
-    value = header.get(keyword)
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if np.isfinite(number) else None
-
-
 def _store(header: Header, keyword: str, value: float) -> None:
     """Set a keyword unless its value is out of the range of float64."""
     if np.isfinite(value):
@@ -169,7 +158,7 @@ def _store(header: Header, keyword: str, value: float) -> None:
 
 
 def _multiply(header: Header, keyword: str, factor: float) -> None:
-    value = _number(header, keyword)
+    value = read_number(header, keyword)
     if value is not None:
         _store(header, keyword, value * factor)
 
@@ -180,7 +169,7 @@ def _scale_system(header: Header, letter: str, scale: float) -> None:
     keys = [key for key in header if own.fullmatch(key)]
     if not letter:
         keys += [key for key in header if _POLYNOMIAL.fullmatch(key)]
-    unusable = [key for key in keys if _number(header, key) is None]
+    unusable = [key for key in keys if read_number(header, key) is None]
     if unusable:
         if f"CTYPE1{letter}" in header:
             _drop_system(header, letter)
@@ -188,7 +177,7 @@ def _scale_system(header: Header, letter: str, scale: float) -> None:
                 warn(f"{unusable[0]} is no finite number: the world coordinates are left out")
         return
     for axis in "12":
-        reference = _number(header, f"CRPIX{axis}{letter}") or 0.0
+        reference = read_number(header, f"CRPIX{axis}{letter}") or 0.0
         header[f"CRPIX{axis}{letter}"] = _position(reference, scale)
     matrix = [m for key in header if (m := _MATRIX.fullmatch(key)) and m[4] == letter]
     for entry in matrix:
@@ -199,7 +188,7 @@ def _scale_system(header: Header, letter: str, scale: float) -> None:
             _multiply(header, f"CDELT{axis}{letter}", 1 / scale)
         return
     mixed = [key for key in header if _mixes_cube_axes(key, letter)]
-    if any(_number(header, key) for key in mixed) or _is_distorted(header, letter):
+    if any(read_number(header, key) for key in mixed) or _is_distorted(header, letter):
         # CDELT multiplies whole rows of PC, the part of the third axis included, and wcslib puts
         # the distortion between the two.
         _rotation_to_matrix(header, letter)
@@ -207,11 +196,11 @@ def _scale_system(header: Header, letter: str, scale: float) -> None:
         for row in rows:
             for axis in "12":
                 key = f"PC{row}_{axis}{letter}"
-                before = _number(header, key)
+                before = read_number(header, key)
                 header[key] = (float(row == axis) if before is None else before) / scale
         return
     for axis in "12":
-        before = _number(header, f"CDELT{axis}{letter}")
+        before = read_number(header, f"CDELT{axis}{letter}")
         header[f"CDELT{axis}{letter}"] = (1.0 if before is None else before) / scale
 
 
@@ -224,10 +213,10 @@ def _drop_system(header: Header, letter: str) -> None:
 
 def _rotation_to_matrix(header: Header, letter: str) -> None:
     """Write the old rotation angle as PC, which goes with distortions."""
-    angle = _number(header, "CROTA2")
+    angle = read_number(header, "CROTA2")
     if letter or angle is None or any(re.fullmatch(r"PC\d_\d", key) for key in header):
         return
-    ratio = (_number(header, "CDELT2") or 1.0) / (_number(header, "CDELT1") or 1.0)
+    ratio = (read_number(header, "CDELT2") or 1.0) / (read_number(header, "CDELT1") or 1.0)
     cosine, sine = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
     header["PC1_1"], header["PC1_2"] = cosine, -sine * ratio
     header["PC2_1"], header["PC2_2"] = sine / ratio, cosine
@@ -276,11 +265,11 @@ def _scale_physical(header: Header, keys: set[str], scale: float) -> None:
     if not any(re.fullmatch(r"LTV[12]|LTM[12]_[12]", key) for key in keys):
         return
     for axis in "12":
-        before = _number(header, f"LTV{axis}")
+        before = read_number(header, f"LTV{axis}")
         if before is not None or f"LTV{axis}" not in keys:
             _store(header, f"LTV{axis}", _position(before or 0.0, scale))
         for other in "12":
             key = f"LTM{axis}_{other}"
-            value = _number(header, key)
+            value = read_number(header, key)
             if value is not None or (axis == other and key not in keys):
                 _store(header, key, (1.0 if value is None else value) * scale)

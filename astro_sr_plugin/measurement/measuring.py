@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from astro_sr_plugin.data.keywords import read_number
 from astro_sr_plugin.data.nddata import HDUChoice, Image, MaskLike, unpack
 from astro_sr_plugin.data.pixel_kind import check_linear
 from astro_sr_plugin.data.signatures import shared_parameters
@@ -12,7 +13,7 @@ from astro_sr_plugin.exceptions import warn
 from astro_sr_plugin.measurement.plane import MeasuredPlane, open_planes
 from astro_sr_plugin.measurement.quality import Numbers, Quality
 from astro_sr_plugin.measurement.sampling import judge_sampling, measure_pixel_scale
-from astro_sr_plugin.measurement.sky.gain import number, read_gain
+from astro_sr_plugin.measurement.sky.gain import read_gain
 from astro_sr_plugin.measurement.sky.pixels import describe_fill
 
 __all__ = ["measure"]
@@ -139,7 +140,7 @@ def _nothing() -> dict[str, Any]:
 
 def _readnoise(meta: Mapping[str, Any]) -> float | None:
     for keyword in ("RDNOISE", "READNOIS", "READNOISE", "RON", "ENOISE"):
-        value = number(meta, keyword)
+        value = read_number(meta, keyword)
         if value is not None and value >= 0:
             return value
     return None

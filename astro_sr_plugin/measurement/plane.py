@@ -17,6 +17,7 @@ from astropy.nddata import (
 )
 from numpy.typing import NDArray
 
+from astro_sr_plugin.data.keywords import read_number
 from astro_sr_plugin.data.nddata import Unpacked, iter_planes
 from astro_sr_plugin.measurement.psf.empirical import EmpiricalPSF
 from astro_sr_plugin.measurement.psf.empirical_estimate import estimate_psf
@@ -39,7 +40,7 @@ from astro_sr_plugin.measurement.sky.background import (
     measure_background,
     measure_noise_map,
 )
-from astro_sr_plugin.measurement.sky.gain import estimate_gain, number, read_gain
+from astro_sr_plugin.measurement.sky.gain import estimate_gain, read_gain
 from astro_sr_plugin.measurement.sky.noise import Noise, measure_noise
 from astro_sr_plugin.measurement.sky.pixels import PlanePixels, open_plane, plane_name
 from astro_sr_plugin.measurement.sky.saturation import find_highest, find_saturation
@@ -381,7 +382,7 @@ def open_planes(parts: Unpacked) -> tuple[MeasuredPlane, ...]:
 
 
 def _header_saturation(meta: Mapping[str, Any]) -> float | None:
-    return number(meta, "SATURATE") or number(meta, "DATAMAX") or None
+    return read_number(meta, "SATURATE") or read_number(meta, "DATAMAX") or None
 
 
 def _error_of(

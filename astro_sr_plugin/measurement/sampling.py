@@ -9,7 +9,7 @@ import numpy as np
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
-from astro_sr_plugin.measurement.sky.gain import number
+from astro_sr_plugin.data.keywords import read_number
 
 __all__ = ["judge_sampling", "measure_pixel_scale"]
 
@@ -29,7 +29,7 @@ def measure_pixel_scale(wcs: WCS | None, meta: Mapping[str, Any]) -> float | Non
         scale = float(np.sqrt(np.prod(sides))) * 3600
         if np.isfinite(scale) and scale > 0:
             return scale
-    focal_length, pixel_size = number(meta, "FOCALLEN"), number(meta, "XPIXSZ")
+    focal_length, pixel_size = read_number(meta, "FOCALLEN"), read_number(meta, "XPIXSZ")
     if focal_length and pixel_size and focal_length > 0 and pixel_size > 0:
         return 206.264806 * pixel_size / focal_length
     return None

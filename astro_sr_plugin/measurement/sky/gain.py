@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.signal import fftconvolve
 
 from astro_sr_plugin.constants import MAD_TO_SIGMA
+from astro_sr_plugin.data.keywords import read_number
 from astro_sr_plugin.measurement.sky.windows import check_plane, cut_window, spread_windows
 
 __all__ = ["estimate_gain", "read_gain"]
@@ -40,10 +41,10 @@ def read_gain(meta: Mapping[str, Any]) -> float | None:
     float or None
         Gain in e-/adu.
     """
-    value = number(meta, "EGAIN")
+    value = read_number(meta, "EGAIN")
     if value is not None and value > 0:
         return value
-    value = number(meta, "GAIN")
+    value = read_number(meta, "GAIN")
     if value is None or not 0.01 <= value <= 20:
         return None
     comments = getattr(meta, "comments", None)
@@ -51,14 +52,6 @@ def read_gain(meta: Mapping[str, Any]) -> float | None:
     if any(word in comment for word in ("e-/", "electron", "e/adu", "e/dn")):
         return value
     return None if float(value).is_integer() else value
-
-
-def number(meta: Mapping[str, Any], keyword: str) -> float | None:
-    """Read a finite number from a header; None if it is not there or is something else."""
-    value = meta.get(keyword)
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        return None
-    return float(value) if np.isfinite(value) else None
 
 
 def estimate_gain(
