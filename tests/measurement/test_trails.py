@@ -89,6 +89,13 @@ def test_a_trail_stays_in_the_starless_image(field, part, most):
     assert kept == pytest.approx(1, abs=0.05)
 
 
+def test_pictures_with_a_black_sky_have_no_trail():
+    y, x = np.mgrid[:SIDE, :SIDE]
+    disc = np.where(np.hypot(x - 144, y - 144) < 70, 200.0 + 20 * np.sin(y / 6), 0.0)
+    photons = np.random.default_rng(5).random(disc.shape) < 0.05
+    assert not trails_of(np.round(disc) + photons)
+
+
 def test_a_trail_is_not_masked_as_stars(field):
     trail = 6 * draw_line(SIDE / 2, SIDE / 2, 37, 2.5)
     before, after = (asr.star_mask((field[0] + light).astype(np.float32)) for light in (0.0, trail))

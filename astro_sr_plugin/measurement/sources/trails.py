@@ -304,6 +304,8 @@ def _follow(line: _Line, fwhm: float, least_length: float) -> Trail | None:
     # In crowded fields and nebulae other places beside the line scatter by more than the noise.
     scatter = _MAD_TO_SIGMA * np.nanmedian(np.abs(excess - np.nanmedian(excess)))
     error = np.maximum(line.error, scatter)
+    # Constant areas, such as the black sky of a picture, have no error.
+    error[error == 0] = np.inf
     significance = np.nan_to_num(excess / error[:, None])
     best = significance.argmax(axis=1)
     clear = np.flatnonzero(significance.max(axis=1) > _SIGNIFICANT)
