@@ -20,7 +20,7 @@ from astro_sr_plugin.data.records import as_plain
 from astro_sr_plugin.exceptions import AstroSRWarning, UnchangedWarning
 from astro_sr_plugin.progress import ProgressBar
 
-__all__ = ["Console", "LineProgress", "debugging", "discard", "open_missing_streams"]
+__all__ = ["Console", "LineProgress", "debugging", "open_missing_streams"]
 
 
 def open_missing_streams() -> None:
@@ -37,7 +37,7 @@ def open_missing_streams() -> None:
             setattr(sys, name, os.fdopen(opened, mode))
 
 
-def discard(stream: TextIO) -> None:
+def _discard(stream: TextIO) -> None:
     """Send what is still written to a stream to the null device: nobody reads it any more."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
@@ -78,7 +78,7 @@ class LineProgress:
             self._stream.write(text)
             self._stream.flush()
         except OSError:
-            discard(self._stream)
+            _discard(self._stream)
 
     def close(self) -> None:
         """Nothing to tidy up: every line is complete."""
@@ -194,7 +194,7 @@ class Console:
         try:
             print(text, flush=True)
         except OSError:
-            discard(sys.stdout)
+            _discard(sys.stdout)
             if self._must_be_read:
                 raise
 
@@ -202,7 +202,7 @@ class Console:
         try:
             print(text, file=sys.stderr, flush=True)
         except OSError:
-            discard(sys.stderr)
+            _discard(sys.stderr)
 
     @contextmanager
     def listening(self) -> Iterator[None]:

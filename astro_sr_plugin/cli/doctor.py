@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from astro_sr_plugin.cli.console import Console
 
-__all__ = ["add_commands", "check_weights", "examine"]
+__all__ = ["add_commands", "check_weights"]
 
 #: Distributions that the package needs, and the modules that they bring.
 _NEEDED = {
@@ -76,13 +76,13 @@ def add_commands(commands: Commands) -> None:
 
 
 def _doctor(args: argparse.Namespace, console: Console) -> int:
-    report = examine(args.device)
+    report = _examine(args.device)
     console.record(**report)
     console.say(_to_text(report))
     return 0 if report["ok"] else 1
 
 
-def examine(device: str = "auto") -> dict[str, Any]:
+def _examine(device: str = "auto") -> dict[str, Any]:
     """Examine the installation.
 
     Parameters

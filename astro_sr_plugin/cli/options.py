@@ -25,7 +25,6 @@ __all__ = [
     "add_reporting_options",
     "check_inputs",
     "hdu_argument",
-    "input_argument",
     "make_runtime",
     "open_image",
     "psf_argument",
@@ -105,10 +104,10 @@ def add_image_options(
     """Add INPUT and ``--hdu``, and where a file is written ``-o --overwrite --dtype``."""
     if many:
         parser.add_argument(
-            "inputs", metavar="INPUT", nargs="+", type=input_argument, help="image file or -"
+            "inputs", metavar="INPUT", nargs="+", type=_input_argument, help="image file or -"
         )
     else:
-        parser.add_argument("input", metavar="INPUT", type=input_argument, help="image file")
+        parser.add_argument("input", metavar="INPUT", type=_input_argument, help="image file")
     group = parser.add_argument_group("files")
     group.add_argument(
         "--hdu",
@@ -228,7 +227,7 @@ def make_runtime(args: argparse.Namespace, console: Console) -> Runtime:
     )
 
 
-def input_argument(text: str) -> Path:
+def _input_argument(text: str) -> Path:
     """Return the path of an input; ``-`` is the standard input."""
     return Path("/dev/stdin" if text == "-" else text)
 

@@ -16,7 +16,7 @@ from astro_sr_plugin.exceptions import InputError, OutputError
 if TYPE_CHECKING:
     from astro_sr_plugin.cli.console import Console
 
-__all__ = ["add_commands", "default_folder", "scripts_folder"]
+__all__ = ["add_commands", "default_folder"]
 
 _SHARED = "astro_sr_siril"
 _NOTE = "command.txt"
@@ -54,7 +54,7 @@ def add_commands(commands: Commands) -> None:
         add_reporting_options(action)
 
 
-def scripts_folder(name: str) -> Path:
+def _scripts_folder(name: str) -> Path:
     """Return where the files of another program lie, in the package or in the source tree.
 
     Parameters
@@ -89,7 +89,7 @@ def default_folder() -> Path:
 
 
 def _install(args: argparse.Namespace, console: Console) -> None:
-    source = scripts_folder("siril_scripts")
+    source = _scripts_folder("siril_scripts")
     target: Path = args.folder or default_folder()
     try:
         target.mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,6 @@ __all__ = [
     "Image",
     "MaskLike",
     "Unpacked",
-    "check_pixels",
     "iter_planes",
     "repack",
     "unpack",
@@ -132,7 +131,7 @@ def unpack(image: Image, *, mask: MaskLike | None = None, hdu: HDUChoice = None)
         )
         raise InputError(msg)
     parts = _parts(image)
-    check_pixels(parts.data)
+    _check_pixels(parts.data)
     if isinstance(mask, str | os.PathLike):
         mask = read_mask(mask, meta=parts.meta, hdu=hdu)
     masks = [_shaped(m, parts.data.shape) for m in (parts.mask, mask) if m is not None]
@@ -213,7 +212,7 @@ def iter_planes(data: NDArray) -> Iterator[tuple[tuple[int, ...], NDArray]]:
         yield (k,), plane
 
 
-def check_pixels(data: NDArray) -> None:
+def _check_pixels(data: NDArray) -> None:
     """Check that an array has the shape and type of an image.
 
     Parameters

@@ -13,7 +13,7 @@ from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.report.display import Display, luminance
 from astro_sr_plugin.validation.photometry import StarPhotometry
 
-__all__ = ["Crop", "choose_crops", "given_crops", "pick_crops"]
+__all__ = ["Crop", "choose_crops", "pick_crops"]
 
 _MAXIMUM = 6
 """Largest number of crops."""
@@ -88,7 +88,7 @@ def choose_crops(display: Display, stars: Sequence[StarPhotometry], size: int) -
     return crops
 
 
-def given_crops(display: Display, centres: Sequence[tuple[float, float]], size: int) -> list[Crop]:
+def _given_crops(display: Display, centres: Sequence[tuple[float, float]], size: int) -> list[Crop]:
     """Make crops about given positions.
 
     Parameters
@@ -150,7 +150,7 @@ def pick_crops(
     if len(crops) > _MAXIMUM:
         msg = f"crops has {len(crops)} centres; at most {_MAXIMUM} can be shown"
         raise InputError(msg)
-    return given_crops(display, crops, crop_size)
+    return _given_crops(display, crops, crop_size)
 
 
 def _searched(display: Display) -> tuple[NDArray[np.float64], int, int]:

@@ -12,7 +12,7 @@ from astro_sr_plugin.measurement.psf.profiles import MoffatProfile, moffat_stamp
 from astro_sr_plugin.measurement.psf.star_fit import SplinePSF, cut_around, fit_star, light_weight
 from astro_sr_plugin.restoration.plane import ExtendedLight, NormalisedPlane
 
-__all__ = ["fit_extended_light", "remove_extended_light"]
+__all__ = ["remove_extended_light"]
 
 _LEAST_LIGHT = 0.2
 """Brightest pixel of a star's halo and spikes, in noise sigma, below which they are neglected."""
@@ -28,11 +28,11 @@ _FEWEST_PIXELS = 30
 
 def remove_extended_light(source: NormalisedPlane) -> NormalisedPlane:
     """Return a plane without halos and spikes; its PSF is then the Moffat profile alone."""
-    light = fit_extended_light(source)
+    light = _fit_extended_light(source)
     return replace(source, psf=replace(source.psf, image=None), extended_light=light)
 
 
-def fit_extended_light(source: NormalisedPlane) -> ExtendedLight | None:
+def _fit_extended_light(source: NormalisedPlane) -> ExtendedLight | None:
     """Fit the measured point-spread function to the bright stars of a plane.
 
     The extended PSF less its Moffat core, from one FWHM outwards, is scaled to the flux of each

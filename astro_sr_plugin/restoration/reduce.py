@@ -18,9 +18,9 @@ from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.restoration.frame import Frame, open_frame
 from astro_sr_plugin.restoration.psf import PSFLike, normalise_planes
 
-__all__ = ["WIDEST", "open_reduced", "reduce_image"]
+__all__ = ["open_reduced", "reduce_image"]
 
-WIDEST = 6.0
+_WIDEST = 6.0
 """FWHM in pixels above which ``auto_scale`` reduces an image."""
 
 
@@ -42,7 +42,7 @@ def open_reduced(
     image, task, mask, hdu, force, measured, psf
         As for `open_frame`.
     auto_scale : bool
-        Average blocks of pixels until the stars are at most `WIDEST` pixels wide.
+        Average blocks of pixels until the stars are at most 6 pixels wide.
 
     Raises
     ------
@@ -53,9 +53,9 @@ def open_reduced(
         msg = "auto_scale=True measures the stars itself; leave out psf, or reduce the image before"
         raise InputError(msg)
     frame = open_frame(image, task, mask=mask, hdu=hdu, force=force, measured=measured, psf=psf)
-    if not (auto_scale and frame.fwhm > WIDEST):
+    if not (auto_scale and frame.fwhm > _WIDEST):
         return frame
-    factor = math.ceil(frame.fwhm / WIDEST)
+    factor = math.ceil(frame.fwhm / _WIDEST)
     warn(
         f"stars are {frame.fwhm:.1f} px wide: the image is reduced {factor} times, "
         f"to stars of {frame.fwhm / factor:.1f} px"

@@ -11,9 +11,9 @@ import numpy as np
 import sep
 from numpy.typing import NDArray
 
-__all__ = ["PYRAMID", "extract_sources"]
+__all__ = ["extract_sources"]
 
-PYRAMID: NDArray[np.float32] = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=np.float32)
+_PYRAMID: NDArray[np.float32] = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=np.float32)
 """Default filter of SExtractor, 3 x 3 pixels."""
 _SUB_OBJECTS = 20_000
 """Parts of a blend that sep may try; its own limit, 1024, is too small for a globular cluster."""
@@ -27,7 +27,7 @@ def extract_sources(
     bad: NDArray[np.bool_] | None,
     threshold: NDArray[np.float32] | np.float32 | float,
     *,
-    kernel: NDArray[np.float32] | None = PYRAMID,
+    kernel: NDArray[np.float32] | None = _PYRAMID,
     minimum_area: int = 5,
     contrast: float = 0.005,
     levels: int = 16,
