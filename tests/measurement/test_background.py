@@ -116,3 +116,9 @@ def test_holes_and_dead_pixels_do_not_lower_a_background():
     plane[300, 50], plane[:, 222], plane[0, 0], plane[90, 399] = -3e38, 0.0, 0.0, 0.0
     found = measure_background(plane, mask=mask)
     assert lower_background(found, plane, 1.0, mask=mask) is found
+
+
+@pytest.mark.parametrize("shape", [(2600, 48), (48, 2600)])
+def test_narrow_strips_are_measured(shape):
+    sky = np.random.default_rng(2).normal(100.0, 5.0, shape)
+    assert measure_background(sky).level == pytest.approx(100, abs=0.5)

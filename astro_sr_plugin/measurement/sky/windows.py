@@ -139,7 +139,7 @@ def spread_windows(shape: tuple[int, int], size: int = 1024, count: int = 12) ->
     ny, nx = shape
     rows, columns = max(1, round(ny / size)), max(1, round(nx / size))
     while rows * columns > count:
-        if rows / ny >= columns / nx and rows > 1:
+        if columns == 1 or (rows > 1 and rows / ny >= columns / nx):
             rows -= 1
         else:
             columns -= 1

@@ -40,8 +40,8 @@ _SHORTEST = 0.5
 _SECTION, _STARS = 32, 8
 """Smallest length in pixels of the sections of a line whose median is taken, and their length in
 FWHM, so that a star fills no half of one."""
-_FEWEST_SECTIONS = 4
-"""Smallest number of sections: a shorter line may be a galaxy."""
+_FEWEST_SECTIONS = 6
+"""Smallest number of sections: a shorter line may be a galaxy, or a row of stars of a cluster."""
 _SIGNIFICANT = 5.0
 """Light of a section over its own error from which it counts."""
 _BESIDE = 2.5
@@ -110,14 +110,14 @@ def find_trails(
     Returns
     -------
     tuple of Trail
-        Of light that varies little along them, over half of the shorter side of the image at least.
-        Diffraction spikes, whose light falls outwards, are none; columns of a detector that are too
-        bright may be some.
+        Of light that varies little along them, over 200 pixels and half of the shorter side of the
+        image at least. Diffraction spikes, whose light falls outwards, are none; columns of a
+        detector that are too bright may be some.
     """
     ny, nx = unusable.shape
-    if _SHORTEST * min(ny, nx) < _FEWEST_SECTIONS * _SECTION:
+    if min(ny, nx) < _FEWEST_SECTIONS * _SECTION:
         return ()
-    factor = -(-max(ny, nx) // _SIDE)
+    factor = min(-(-max(ny, nx) // _SIDE), min(ny, nx) // _BLOCK)
     section = max(_SECTION, round(_STARS * fwhm))
     trails: list[Trail] = []
     above = _above_the_sky(data, unusable, background, factor)
