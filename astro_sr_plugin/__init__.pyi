@@ -25,6 +25,9 @@ from .exceptions import UnchangedWarning as UnchangedWarning
 from .inference.runtime import Runtime as Runtime
 from .measurement.measuring import measure as measure
 from .measurement.plane import MeasuredPlane as MeasuredPlane
+from .measurement.point_spread import measure_psf as measure_psf
+from .measurement.psf.exchange import read_psf as read_psf
+from .measurement.psf.exchange import write_psf as write_psf
 from .measurement.quality import Quality as Quality
 from .models.registry import list_models as list_models
 from .models.registry import load_model as load_model

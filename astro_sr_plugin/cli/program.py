@@ -22,6 +22,7 @@ from astro_sr_plugin.cli import (
     enhance,
     measure,
     models,
+    psf,
     siril,
     stretching,
     training,
@@ -84,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"astro-sr {astro_sr_plugin.__version__}"
     )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, title="commands")
-    groups = (enhance, batch, measure, stretching, compare, audit, models, training, demo)
+    groups = (enhance, batch, measure, psf, stretching, compare, audit, models, training, demo)
     for group in (*groups, doctor, siril, completion):
         group.add_commands(verbs)
     verbs.choices["completion"].set_defaults(parser=parser)

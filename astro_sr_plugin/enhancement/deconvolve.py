@@ -60,9 +60,11 @@ def deconvolve(
         Strength on stars and on everything else, 0 (the input exactly) to 1.
     target_fwhm : float, optional
         FWHM of the result in pixels, 1 or more; by default half of the input's, at least 2.
-    psf : number, sequence of numbers, 2D array, str or Path, optional
+    psf : number, sequence of numbers, 2D array, PSF model, str or Path, optional
         PSF of the input: ``fwhm``, ``(fwhm, beta)`` or ``(fwhm, beta, ellipticity, theta)`` of a
-        Moffat profile before integration over the pixel, or an image of the PSF, or its file.
+        Moffat profile before integration over the pixel; an image of the PSF; a PSF model of
+        photutils, such as `measure_psf` gives, or a list of them for the planes of a colour image;
+        or a file of an image or of `write_psf`.
     auto_scale : bool
         Whether an image whose stars are wider than 6 pixels is first reduced, by a whole number, by
         averaging blocks of pixels; not with ``psf``.

@@ -66,7 +66,7 @@ def super_resolve(
         FWHM of the result in output pixels, 1 or more, of networks at scale 4 4 or more; by default
         half of the width that the input's stars have on the sky, at least 2, of networks at scale 4
         at least 4. Not with ``"bicubic"``, which keeps the PSF and needs no stars.
-    psf : number, sequence of numbers, 2D array, str or Path, optional
+    psf : number, sequence of numbers, 2D array, PSF model, str or Path, optional
         PSF of the input, as for `deconvolve`.
     auto_scale : bool
         Whether an image whose stars are wider than 6 pixels is first reduced, by a whole number, by

@@ -257,7 +257,8 @@ class MeasuredPlane:
         moffat = self._moffat
         if self._field is not None:
             moffat = self._field.mean()
-        return PlanePSF(moffat, self._psf_image, self._field, moffat.fwhm_error / moffat.fwhm)
+        error = moffat.fwhm_error / moffat.fwhm
+        return PlanePSF(moffat, self._psf_image, self._field, relative_error=error)
 
     @_measured
     def star_profile(self) -> StarProfile:

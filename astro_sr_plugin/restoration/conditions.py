@@ -39,7 +39,6 @@ def make_conditions(source: NormalisedPlane, target_fwhm: float | None, scale: i
         numbers = torch.tensor([moffat.fwhm, beta, ellipticity, theta], dtype=torch.float32)
         image = make_moffat_psf(*numbers[:, None])[0].numpy()
         image *= _enclosed(moffat.fwhm, beta)
-    field = source.psf.field
     return Conditions(
         psf=image,
         fwhm=moffat.fwhm,
@@ -48,7 +47,7 @@ def make_conditions(source: NormalisedPlane, target_fwhm: float | None, scale: i
         target_fwhm=moffat.fwhm * scale if target_fwhm is None else target_fwhm,
         noise_correlation=source.noise_correlation,
         fwhm_error=max(error, _LEAST_ERROR) if math.isfinite(error) else _UNKNOWN_ERROR,
-        nodes=None if field is None else _nodes(field, source.psf.image),
+        nodes=_nodes(source),
     )
 
 
@@ -62,7 +61,21 @@ def _enclosed(fwhm: float, beta: float) -> float:
     return MoffatProfile(fwhm, beta, 0.0, 0.0).enclosed(FILTER_RADIUS)
 
 
-def _nodes(field: PSFField, image: NDArray[np.float32] | None) -> PSFNodes:
+def _nodes(source: NormalisedPlane) -> PSFNodes | None:
+    """Render the PSF at nodes over the frame, if it changes."""
+    psf = source.psf
+    if psf.varying is None:
+        return None if psf.field is None else _profile_nodes(psf.field, psf.image)
+    rows, columns = (np.linspace(0, n - 1, _NODES) for n in source.shape)
+    images = [[psf.varying.image(x, y, radius=FILTER_RADIUS) for x in columns] for y in rows]
+    shape = (_NODES, _NODES)
+    fwhm, ellipticity = np.full(shape, psf.moffat.fwhm), np.full(shape, psf.moffat.ellipticity)
+    if psf.field is not None:
+        fwhm, ellipticity, _ = psf.field.at(*np.meshgrid(columns, rows))
+    return PSFNodes(np.array(images, dtype=np.float32), rows, columns, fwhm, ellipticity)
+
+
+def _profile_nodes(field: PSFField, image: NDArray[np.float32] | None) -> PSFNodes:
     """Render the PSF at nodes over the frame; what ``image`` has beside its Moffat is the same."""
     rows, columns = (np.linspace(0, n - 1, _NODES) for n in field.shape)
     x, y = (place.ravel() for place in np.meshgrid(columns, rows))

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -20,12 +21,19 @@ from astro_sr_plugin.measurement.psf.moffat import DEFAULT_BETA, PSFMeasurement
 from astro_sr_plugin.models.filters import FILTER_RADIUS
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 
+if TYPE_CHECKING:
+    from astropy.modeling import Model
+
 __all__ = ["PSFLike", "join_names", "make_given_psf", "normalise_planes"]
 
-PSFLike = float | Sequence[float] | NDArray | str | os.PathLike[str] | None
-"""``fwhm``, ``(fwhm, beta)``, ``(fwhm, beta, ellipticity, theta)``, an image of the PSF, or its
-file."""
+PSFLike: TypeAlias = "float | Sequence[Any] | NDArray[Any] | Model | str | os.PathLike[str] | None"
+"""``fwhm``, ``(fwhm, beta)``, ``(fwhm, beta, ellipticity, theta)``, an image of the PSF, a model of
+photutils, a sequence of models for the planes of a colour image, or a file."""
 
+_GIVEN_SHAPE = ("beta", DEFAULT_BETA), ("ellip", 0.0), ("theta", 0.0)
+"""Moffat parameters in ``meta`` of a model, and what they are if they are not there."""
+_LEAST_LIGHT = 0.1
+"""Smallest fraction of the flux in the image of a PSF that can be right."""
 _GIVEN_ERROR, _BORROWED_ERROR = 0.01, 0.05
 """Relative errors of a FWHM that the user gives, and of one that another plane shows."""
 
@@ -50,7 +58,7 @@ def normalise_planes(
     InputError
         If no plane holds anything to enhance, or the PSF is not what is allowed.
     """
-    given = None if psf is None else make_given_psf(psf)
+    given = None if psf is None else _each_given(psf, len(planes))
     usable = [plane for plane in planes if plane.fault is None]
     if not usable:
         msg = f"{planes[0].fault}; there is nothing to enhance"
@@ -62,7 +70,10 @@ def normalise_planes(
                 UnchangedWarning,
             )
     if given is not None:
-        return tuple(NormalisedPlane(plane, given, plane.fault is None) for plane in planes)
+        return tuple(
+            NormalisedPlane(plane, own, plane.fault is None)
+            for plane, own in zip(planes, given, strict=True)
+        )
     best = max(usable, key=lambda plane: (plane.psf.known, plane.psf.moffat.n_stars)).psf
     lacking = [k for k, plane in enumerate(planes) if plane.fault is None and not plane.psf.known]
     if lacking and best.known:
@@ -85,9 +96,10 @@ def make_given_psf(psf: PSFLike) -> PlanePSF:
 
     Parameters
     ----------
-    psf : number, sequence of numbers, 2D array, str or Path
+    psf : number, sequence of numbers, 2D array or Model
         Moffat parameters (FWHM in pixels before integration over the pixel, beta, ellipticity,
-        angle in radians from +x), an image of the PSF on the pixels of the input, or a file of it.
+        angle in radians from +x), an image of the PSF on the pixels of the input, or a model of
+        photutils, such as `measure_psf` gives.
 
     Returns
     -------
@@ -99,8 +111,8 @@ def make_given_psf(psf: PSFLike) -> PlanePSF:
     InputError
         If the PSF is not what is allowed.
     """
-    if isinstance(psf, str | os.PathLike):
-        psf = np.asarray(read_image(psf).data)
+    if _is_model(psf):
+        return _from_model(cast("Model", psf))
     array = np.asarray(psf, dtype=np.float64)
     if array.ndim == 2:
         image = _centred(array)
@@ -109,7 +121,7 @@ def make_given_psf(psf: PSFLike) -> PlanePSF:
     if array.ndim > 1 or array.size not in (1, 2, 4) or not np.isfinite(array).all():
         msg = (
             f"psf={psf!r} is not a PSF; allowed are fwhm, (fwhm, beta), "
-            "(fwhm, beta, ellipticity, theta), a 2D image or its file"
+            "(fwhm, beta, ellipticity, theta), a 2D image, a PSF model of photutils, or a file"
         )
         raise InputError(msg)
     numbers = array.ravel().tolist()
@@ -121,6 +133,68 @@ def make_given_psf(psf: PSFLike) -> PlanePSF:
         )
         raise InputError(msg)
     return _given(fwhm, beta, ellipticity, theta)
+
+
+class _GivenModel:
+    """A model of photutils, rendered at places of the plane."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def image(self, x: float, y: float, *, radius: int) -> NDArray[np.float64]:
+        """Render the PSF at a place, in the middle of a stamp of ``2 * radius + 1`` pixels."""
+        v, u = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+        parameters = dict(zip(self._model.param_names, self._model.parameters, strict=True))
+        parameters.update(flux=1.0, x_0=x, y_0=y)
+        values = self._model.evaluate(u + x, v + y, *parameters.values())
+        image = np.maximum(np.asarray(values, dtype=np.float64), 0.0)
+        return image / max(1.0, float(image.sum()))
+
+
+def _each_given(psf: PSFLike, count: int) -> list[PlanePSF]:
+    """Make the given PSF of each plane."""
+    if isinstance(psf, str | os.PathLike):
+        psf = _read(psf)
+    models = list(psf) if isinstance(psf, Sequence) else []
+    if models and all(map(_is_model, models)):
+        if len(models) != count:
+            msg = f"psf holds {len(models)} models, but the image has {count} planes"
+            raise InputError(msg)
+        return [make_given_psf(model) for model in models]
+    return [make_given_psf(psf)] * count
+
+
+def _is_model(psf: object) -> bool:
+    """Whether a PSF is a model of astropy, without loading those."""
+    return hasattr(psf, "param_names") and hasattr(psf, "evaluate")
+
+
+def _read(path: str | os.PathLike[str]) -> PSFLike:
+    """Read a PSF file: models where the oversampling is stated, else an image."""
+    image = read_image(path)
+    if "OVERSAMP" not in image.meta:
+        return np.asarray(image.data)
+    from astro_sr_plugin.measurement.psf.exchange import read_psf
+
+    return read_psf(path)
+
+
+def _from_model(model: Model) -> PlanePSF:
+    """Make the PSF of a plane from a model of photutils, such as `measure_psf` gives."""
+    if not {"flux", "x_0", "y_0"} <= set(model.param_names):
+        msg = f"psf={model.__class__.__name__} is no PSF model: it needs flux, x_0 and y_0"
+        raise InputError(msg)
+    rendered = _GivenModel(model)
+    places = np.asarray(getattr(model, "grid_xypos", [(0.0, 0.0)]), dtype=np.float64)
+    image = rendered.image(*places.mean(axis=0).round().tolist(), radius=FILTER_RADIUS)
+    if not image.sum() > _LEAST_LIGHT:
+        msg = f"psf={model.__class__.__name__} holds no light: normalise it to a sum of 1"
+        raise InputError(msg)
+    fwhm = float(model.meta.get("fwhm", _half_maximum_width(image)))
+    numbers = (float(model.meta.get(*known)) for known in _GIVEN_SHAPE)
+    given = _given(fwhm, *numbers)
+    varying = rendered if len(places) > 1 else None
+    return replace(given, image=image.astype(np.float32), varying=varying)
 
 
 def join_names(numbers: Sequence[int], count: int) -> str:

@@ -106,7 +106,7 @@ def estimate_psf(
     Anderson & King (2000), PASP 112, 1360 (effective PSF); Bertin (2011), ADASS XX, 435
     (regularised residual); Jarvis et al. (2021), MNRAS 501, 1282 (change over the field).
     """
-    plain = EmpiricalPSF(moffat, field, shape)
+    plain = EmpiricalPSF(moffat, field, shape, oversampling=_oversampling(moffat.fwhm))
     if stars is None or len(stars) < _FEWEST_STARS:
         return plain
     estimate = _Estimate.start(stars, moffat, field, shape)
@@ -155,7 +155,7 @@ class _Estimate:
         reach = _REACH_ON_NEBULA if curved else _REACH
         radius = min(_LARGEST_RADIUS, int(np.ceil(reach * width)))
         near = min(radius, int(np.ceil(_JUDGED * width)))
-        oversampling = int(np.clip(np.ceil(_NODES_PER_FWHM / width), 1, _MOST_OVERSAMPLING))
+        oversampling = _oversampling(moffat.fwhm)
         if len(candidates) > _MOST_STARS:
             candidates = candidates.select(np.argsort(-candidates.snr)[:_MOST_STARS])
         stars = cut_star_stamps(candidates, radius, curved_sky=curved)
@@ -242,7 +242,6 @@ class _Estimate:
         return replace(
             measured,
             residual=self.model.residual,
-            oversampling=self.model.oversampling,
             wings=self._wings(),
         )
 
@@ -280,6 +279,11 @@ class _Estimate:
                 model = replace(self.model.select(judged[out]), residual=residual)
                 _, residuals[out] = self._fit(left, model, steps=1)
         return found
+
+
+def _oversampling(fwhm: float) -> int:
+    nodes = _NODES_PER_FWHM / max(float(np.hypot(fwhm, PIXEL_FWHM)), 1.0)
+    return int(np.clip(np.ceil(nodes), 1, _MOST_OVERSAMPLING)) if np.isfinite(nodes) else 1
 
 
 def _is_better(new: NDArray[np.float64], old: NDArray[np.float64]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,14 @@ from numpy.typing import NDArray
 from astro_sr_plugin.measurement.psf.field import PSFField
 from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement
 
-__all__ = ["PlanePSF"]
+__all__ = ["PlanePSF", "VaryingPSF"]
+
+
+class VaryingPSF(Protocol):
+    """A PSF that can be rendered at any place of the plane."""
+
+    def image(self, x: float, y: float, *, radius: int) -> NDArray[np.float64]:
+        """Render the PSF at a place, in the middle of a stamp of ``2 * radius + 1`` pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +34,8 @@ class PlanePSF:
         sum is the fraction of a star's flux within it.
     field : PSFField or None
         The profile over the field, where it changes.
+    varying : VaryingPSF or None
+        The PSF pixel by pixel at any place, where it changes over the field.
     relative_error : float
         1-sigma error of the FWHM over the FWHM; NaN if unknown.
     """
@@ -33,6 +43,7 @@ class PlanePSF:
     moffat: PSFMeasurement
     image: NDArray[np.float32] | None = None
     field: PSFField | None = None
+    varying: VaryingPSF | None = None
     relative_error: float = float("nan")
 
     @property
