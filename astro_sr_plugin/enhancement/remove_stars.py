@@ -149,7 +149,11 @@ def remove_stars(
 
 def _find_trails(frame: Frame) -> list[Trail]:
     """Return the trails of all planes, and warn of them."""
-    trails = [trail for plane in frame.usable for trail in plane.measured.trails]
+    trails: list[Trail] = []
+    for plane in frame.usable:
+        for trail in plane.measured.trails:
+            if not any(trail.lies_on(other) for other in trails):
+                trails.append(trail)
     if trails:
         ends = [f"({t.x0:.0f}, {t.y0:.0f}) to ({t.x1:.0f}, {t.y1:.0f})" for t in trails]
         named = ", ".join(ends[:_NAMED]) + (", ..." if len(trails) > _NAMED else "")

@@ -89,6 +89,18 @@ def test_a_trail_stays_in_the_starless_image(field, part, most):
     assert kept == pytest.approx(1, abs=0.05)
 
 
+def test_a_trail_in_two_planes_is_one(field):
+    image, noise = field
+    trail = 30 * draw_line(SIDE / 2, SIDE / 2, 0, 3.0)
+    colour = np.stack([image + 2 * trail, image + 0.05 * trail])
+    with pytest.warns(asr.AstroSRWarning, match="1 long straight line stays in the starless"):
+        starless, _ = asr.remove_stars(colour.astype(np.float32), device="cpu")
+    line = trail > 15
+    line[:, 45:75] = line[:, 185:215] = False
+    kept = [(plane - noise)[line].sum() / trail[line].sum() for plane in starless]
+    np.testing.assert_allclose(kept, [2, 0.05], atol=0.05)
+
+
 def test_pictures_with_a_black_sky_have_no_trail():
     y, x = np.mgrid[:SIDE, :SIDE]
     disc = np.where(np.hypot(x - 144, y - 144) < 70, 200.0 + 20 * np.sin(y / 6), 0.0)

@@ -92,6 +92,12 @@ class Trail:
         result: NDArray[np.float64] = np.hypot(aside, beyond)
         return result
 
+    def lies_on(self, other: Trail) -> bool:
+        """Whether both are one: both ends of this one lie near to the line of the other."""
+        along = np.array([other.x1 - other.x0, other.y1 - other.y0]) / other.length
+        ends = np.array([[self.x0, self.y0], [self.x1, self.y1]]) - (other.x0, other.y0)
+        return bool(np.all(np.abs(ends @ (-along[1], along[0])) < _SECTION / 2))
+
 
 def find_trails(
     data: Any, unusable: UnusablePixels, background: Background, fwhm: float
@@ -126,7 +132,7 @@ def find_trails(
         ends = np.array([[x0, y0], [x1, y1]]) * factor + middle
         line = _Line(data, unusable, ends[0], ends[1], 2.0 * factor + _REACH * fwhm, section)
         trail = _follow(line, fwhm, _SHORTEST * min(ny, nx))
-        if trail is not None and not any(_same(trail, other) for other in trails):
+        if trail is not None and not any(trail.lies_on(other) for other in trails):
             trails.append(trail)
     return tuple(trails)
 
@@ -346,11 +352,3 @@ def _longest(on: NDArray[np.bool_]) -> tuple[int, int]:
         if enough[-1] - first > best[1] - best[0]:
             best = (int(first), int(enough[-1]))
     return best
-
-
-def _same(one: Trail, other: Trail) -> bool:
-    """Whether two trails are one: both ends of the first lie near to the second."""
-    along = np.array([other.x1 - other.x0, other.y1 - other.y0]) / other.length
-    normal = np.array([-along[1], along[0]])
-    ends = np.array([[one.x0, one.y0], [one.x1, one.y1]]) - (other.x0, other.y0)
-    return bool(np.all(np.abs(ends @ normal) < _SECTION / 2))
