@@ -128,7 +128,7 @@ def _field_coma(place: tuple[float, float], rng: Rng) -> galsim.GSObject:
     x, y = place
     away = np.hypot(x, y)
     angle = np.arctan2(y, x) * galsim.radians
-    return _pupil(1.4, 0.25, coma2=0.24 * away).rotate(angle)
+    return _pupil(1.4, 0.25, coma2=0.15 * away).rotate(angle)
 
 
 OPTICS = {
