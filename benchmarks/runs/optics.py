@@ -201,9 +201,9 @@ def lead_table(rows: Sequence[Row], task: str) -> list[str]:
 
 def _write(options: argparse.Namespace, rows: Sequence[Row], kept: Sequence[Row]) -> str:
     """Write the report; rows of peers that this run did not touch are kept."""
-    keys = ("task", "kind", "seed", "scene", "method")
+    keys = ("task", "kind", "seed", "method")
     done = {tuple(row[key] for key in keys) for row in rows}
-    rest = [row for row in kept if tuple(row.get(key) for key in keys) not in done]
+    rest = [row for row in kept if tuple(row[key] for key in keys) not in done]
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     seeds = sorted({row["seed"] for row in rows})
     about = (
