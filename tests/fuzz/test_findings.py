@@ -24,6 +24,19 @@ def header_with(cards):
     return header
 
 
+def test_tiff_whose_last_page_is_followed_by_itself(tmp_path):
+    path = tmp_path / "circle.tif"
+    tifffile.imwrite(path, np.arange(12, dtype="u2").reshape(3, 4), metadata=None)
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        first = file.pages[0].offset
+    tags = struct.unpack_from("<H", content, first)[0]
+    struct.pack_into("<I", content, first + 2 + 12 * tags, len(content))
+    content += struct.pack("<HI", 0, len(content))  # a page without tags
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read_image(path).data, np.arange(12).reshape(3, 4))
+
+
 # wcslib ended the process for each of these (astropy 8.0).
 @pytest.mark.parametrize(
     "cards",

@@ -192,11 +192,12 @@ def _check_segments(
 
 
 def _choose(path: Path, file: tifffile.TiffFile, wanted: int | str | None) -> tuple[Any, str]:
+    # Counting ends at a page that refers to one before it; reading the series first would not end.
+    count = len(file.pages)
     if not file.series:
         raise _error(path, "it holds no image")
     if wanted is None:
         return find_full_size(file)
-    count = len(file.pages)
     if str(wanted) not in [str(i) for i in range(count)]:
         raise _error(path, f"there is no page {wanted!r}; it has pages 0 to {count - 1}")
     return file.pages[int(wanted)], ""
