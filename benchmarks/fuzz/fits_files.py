@@ -373,7 +373,8 @@ def fits_files(draw: Draw) -> Case:
         note,
         hdu=chosen if len(parts) > 1 else None,
         pixels=wanted.pixels if clean else None,
-        valid=bool(images) and clean and not wanted.odd,
+        # A damaged uncertainty or mask beside an image is refused with it.
+        valid=bool(images) and not any(part.odd for part in parts),
         keywords=wanted.keywords if clean and not wanted.odd else {},
         comparable=wanted.comparable,
     )
