@@ -272,3 +272,10 @@ def test_values_at_the_end_of_float64_come_back_as_they_were(largest):
     image = np.array([0, 1e-45, 1, largest, -largest])[rng.integers(0, 5, (3, 9, 7))]
     result = denoise(image, model="wiener")
     assert np.isfinite(result).all()
+
+
+def test_one_difference_that_is_far_smaller_than_the_others_is_no_step():
+    image = np.zeros((40, 48))
+    image[30, 47] = 1e-6  # at the edge: one difference
+    image[33, 35] = image[26, 16] = 1.0
+    assert measure(image).n_stars == (0,)

@@ -101,9 +101,10 @@ def find_steps(data: NDArray[Any], unusable: UnusablePixels) -> Steps:
     few = unequal[unequal < _FEW_STEPS * smallest] / smallest
     # Images without any noise have equal neighbours too, but no common step.
     whole = np.abs(few - np.round(few)) < _ACCURACY * np.maximum(few, 1)
-    if few.size < _SHARE * unequal.size or whole.mean() < _WHOLE:
+    ones = few[np.round(few) == 1]
+    if few.size < _SHARE * unequal.size or whole.mean() < _WHOLE or not ones.size:
         return Steps(0.0, False)
-    one = float(np.median(few[np.round(few) == 1]) * np.percentile(unequal, _SMALLEST))
+    one = float(np.median(ones) * smallest)
     return Steps(one, equal >= _EQUAL * pairs and _has_sky(data, unusable, one))
 
 
