@@ -68,7 +68,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument(
         "--uncertainty-of",
         metavar="MODEL",
-        help="train the small network that tells the uncertainty of this model, on the skies of "
+        help="train the network that estimates the uncertainty of this model, on the skies of "
         "CONFIG (default of --steps: 1200)",
     )
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps")

@@ -38,7 +38,7 @@ def read_psfs(folder: str | Path, *, validation: bool = False) -> list[NDArray[n
     ----------
     folder : path
         Its FITS files, those of its folders included, hold an image or a cube of images of single
-        stars in each extension. Telescopes are told apart by ``TELESCOP`` in the header, otherwise
+        stars in each extension. Telescopes differ by ``TELESCOP`` in the header, otherwise
         by the name of the file; one of four is kept for validation.
     validation : bool
         Which of the two parts is read.

@@ -49,19 +49,21 @@ class PlainUNet(nn.Module):
         nn.init.zeros_(self.body.tail.weight)
         nn.init.zeros_(self.body.tail.bias)
 
-    def forward(self, observed: Tensor, mask: Tensor, estimates: Tensor, told: Tensor) -> Tensor:
+    def forward(
+        self, observed: Tensor, mask: Tensor, estimates: Tensor, conditions: Tensor
+    ) -> Tensor:
         """Return the restored image; the Wiener estimates are left unused."""
         del estimates
         body, flat = self.body, asinh(observed / 3)
         x = body.head(functional.pixel_unshuffle(torch.cat([flat, mask], dim=1), 2))
         skips = []
         for level, stage in enumerate(body.encoder):
-            x = stage(x, told)
+            x = stage(x, conditions)
             if level < len(body.down):
                 skips.append(x)
                 x = body.down[level](x)
         for level in reversed(range(len(body.decoder))):
-            x = body.decoder[level](body.up[level](x).add_(skips[level]), told)
+            x = body.decoder[level](body.up[level](x).add_(skips[level]), conditions)
         change = functional.pixel_shuffle(body.tail(x).float(), 2)
         return 3 * torch.sinh((flat + change).clamp(-8, 14))
 
@@ -101,8 +103,8 @@ class _NAFBlock(nn.Module):
         nn.init.zeros_(self.steer.bias)
         self.sizes = nn.Parameter(torch.zeros(2, channels, 1, 1))
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        gain, offset = self.steer(told)[:, :, None, None].chunk(2, dim=1)
+    def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
+        gain, offset = self.steer(conditions)[:, :, None, None].chunk(2, dim=1)
         first, second = self.depth(self.wide(_normalised(x) * (1 + gain) + offset)).chunk(2, dim=1)
         x = x + self.narrow(first * second) * self.sizes[0]
         first, second = self.inner(_normalised(x)).chunk(2, dim=1)
