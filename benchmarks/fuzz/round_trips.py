@@ -33,8 +33,8 @@ _UNITS = ("adu", "electron", "", "Jy / beam", "erg / (s cm2)", "1e-9 W / m2", "c
 _UNCERTAINTIES = (StdDevUncertainty, VarianceUncertainty, InverseVariance)
 # The mark of wcslib for a value that is not known, which headers lose.
 _UNDEFINED = 9.87654321e107
-# Values of about 0 to 1 are scaled as such, smaller ones by their own range.
-_DISPLAY_RANGE = 0.01
+# Values that fill so many steps of the range 0 to 1 are scaled as such, others by their own range.
+_FEWEST_STEPS = 8
 _PRINTABLE = st.characters(min_codepoint=32, max_codepoint=126)
 _KEYWORDS = st.one_of(
     st.sampled_from(
@@ -153,7 +153,8 @@ def _check_pixels(trip: RoundTrip, found: NDArray, truth: NDArray, *, scaled: bo
     if kind is not None and scaled:
         finite = short[np.isfinite(short)].astype(np.float64)
         largest = float(np.max(np.abs(finite), initial=0))
-        extent = max(largest, np.ptp(finite), 1.0 if largest > _DISPLAY_RANGE else 0.0)
+        whole = largest * np.iinfo(kind).max >= _FEWEST_STEPS
+        extent = max(largest, np.ptp(finite) if finite.size else 0.0, 1.0 if whole else 0.0)
         # One number is kept for NaN, and one is not used at the lower end.
         step = extent / (np.iinfo(kind).max - 1)
         np.testing.assert_allclose(found, short.astype(np.float64), rtol=1e-6, atol=step)
