@@ -24,7 +24,7 @@ from astro_sr_plugin.measurement.psf.empirical_estimate import estimate_psf
 from astro_sr_plugin.measurement.psf.extended import measure_extended_part
 from astro_sr_plugin.measurement.psf.field import PSFField, fit_psf_field
 from astro_sr_plugin.measurement.psf.grid import PSFGrid, measure_psf_grid
-from astro_sr_plugin.measurement.psf.model import PlanePSF
+from astro_sr_plugin.measurement.psf.model import PlanePSF, make_plane_psf
 from astro_sr_plugin.measurement.psf.moffat import (
     DEFAULT_BETA,
     DEFAULT_FWHM,
@@ -33,7 +33,7 @@ from astro_sr_plugin.measurement.psf.moffat import (
     detection_sigma,
     fit_psf,
 )
-from astro_sr_plugin.measurement.psf.profiles import STAMP_RADIUS, StarProfile
+from astro_sr_plugin.measurement.psf.profiles import StarProfile
 from astro_sr_plugin.measurement.sky.background import (
     Background,
     lower_background,
@@ -254,11 +254,7 @@ class MeasuredPlane:
     @_measured
     def psf(self) -> PlanePSF:
         """Point-spread function of the stars."""
-        moffat = self._moffat
-        if self._field is not None:
-            moffat = self._field.mean()
-        error = moffat.fwhm_error / moffat.fwhm
-        return PlanePSF(moffat, self._psf_image, self._field, relative_error=error)
+        return make_plane_psf(self.empirical_psf)
 
     @_measured
     def star_profile(self) -> StarProfile:
@@ -319,10 +315,10 @@ class MeasuredPlane:
     @_measured
     def empirical_psf(self) -> EmpiricalPSF:
         """Point-spread function measured pixel by pixel, cross-validated."""
-        stars = self._fitted[1]
         moffat = self._moffat if self._field is None else self._field.mean()
-        core = estimate_psf(stars, moffat, self._field, self.shape)
-        return replace(core, extended=measure_extended_part(self.candidates, core, self.sigma))
+        core = EmpiricalPSF(moffat, self._field, self.shape)
+        extended = measure_extended_part(self.candidates, core, self.sigma)
+        return estimate_psf(self._fitted[1], replace(core, extended=extended))
 
     @_measured
     def _fitted(self) -> tuple[PSFMeasurement, Candidates | None]:
@@ -335,16 +331,6 @@ class MeasuredPlane:
     @_measured
     def _field(self) -> PSFField | None:
         return fit_psf_field(self.candidates, self._moffat)
-
-    @_measured
-    def _psf_image(self) -> NDArray[np.float32] | None:
-        moffat = self._moffat if self._field is None else self._field.mean()
-        core = EmpiricalPSF(moffat, self._field, self.shape)
-        extended = measure_extended_part(self.candidates, core, self.sigma)
-        if extended is None:
-            return None
-        whole = replace(core, field=None, extended=extended)
-        return whole.image(*whole.centre, radius=STAMP_RADIUS).astype(np.float32)
 
     def _range(self) -> float:
         low, high = np.inf, -np.inf

@@ -35,7 +35,7 @@ def remove_extended_light(source: NormalisedPlane) -> NormalisedPlane:
 def _fit_extended_light(source: NormalisedPlane) -> ExtendedLight | None:
     """Fit the measured point-spread function to the bright stars of a plane.
 
-    The extended PSF less its Moffat core, from one FWHM outwards, is scaled to the flux of each
+    The extended PSF less its core, from one FWHM outwards, is scaled to the flux of each
     star. The flux is fitted to the usable pixels, without the saturated core.
 
     Parameters
@@ -46,12 +46,17 @@ def _fit_extended_light(source: NormalisedPlane) -> ExtendedLight | None:
     Returns
     -------
     ExtendedLight or None
-        None if the PSF is a Moffat profile alone, or no star is bright enough.
+        None if the PSF is its core alone, or no star is bright enough.
     """
-    if source.psf.image is None:
+    if source.psf.image is None or source.psf.image is source.psf.core:
         return None
     image, moffat = source.psf.image.astype(np.float64), source.psf.moffat
-    beside = _beside_the_core(image, moffat.fwhm, moffat.beta)
+    if source.psf.core is None:
+        core_profile = MoffatProfile(moffat.fwhm, moffat.beta, 0.0, 0.0)
+        core = moffat_stamp(core_profile, 0.0, 0.0, image.shape[0] // 2)
+    else:
+        core = source.psf.core.astype(np.float64)
+    beside = _beside_the_core(image, core, moffat.fwhm)
     sources = source.measured.sources
     stars = sources[~sources["extended"]]
     # Fluxes of saturated stars are too small here, but not by so much.
@@ -70,12 +75,13 @@ def _fit_extended_light(source: NormalisedPlane) -> ExtendedLight | None:
     return ExtendedLight(np.array(rows), np.array(columns), np.array(stamps, dtype=np.float32))
 
 
-def _beside_the_core(image: NDArray[np.float64], fwhm: float, beta: float) -> NDArray[np.float64]:
-    """Return what a PSF has beside the Moffat profile of its core."""
+def _beside_the_core(
+    image: NDArray[np.float64], core: NDArray[np.float64], fwhm: float
+) -> NDArray[np.float64]:
+    """Return what a PSF has beside its core."""
     reach = image.shape[0] // 2
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     radius = np.hypot(x, y)
-    core = moffat_stamp(MoffatProfile(fwhm, beta, 0.0, 0.0), 0.0, 0.0, reach)
     near = radius < fwhm
     beside = image - core * (image * core)[near].sum() / (core**2)[near].sum()
     # Halos that reach further fade into what is left of them, and leave no hole with an edge.

@@ -37,6 +37,11 @@ class ExtendedPart:
     image: NDArray[np.float64]
     beyond: float
 
+    def at(self, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Interpolate the light at offsets from the middle in pixels."""
+        places = np.meshgrid(rows + STAMP_RADIUS, columns + STAMP_RADIUS, indexing="ij")
+        return np.asarray(map_coordinates(self.image, places, order=3))
+
 
 @dataclass(frozen=True, eq=False)
 class EmpiricalPSF:
@@ -51,13 +56,13 @@ class EmpiricalPSF:
     shape : tuple of int
         Shape (ny, nx) of the plane.
     residual : ndarray, shape (t, n, n), or None
-        What the PSF has beside the profile, on a fine grid: coefficients of 1, 3 or 6 polynomials
-        over the field. Light per pixel of a star of flux 1. None where left-out stars are described
-        by the profile as well.
+        What the PSF has beside the profile and the extended part, on a fine grid: coefficients of
+        1, 3 or 6 polynomials over the field. Light per pixel of a star of flux 1. None where
+        left-out stars are described as well without it.
     oversampling : int
         Nodes of the fine grid per pixel along each axis.
     wings : float
-        Brightness beyond the fine grid in units of that of the Moffat profile.
+        Brightness beyond the fine grid in units of that of the profile and the extended part.
     extended : ExtendedPart or None
         Halo and diffraction spikes.
     n_stars : int
@@ -127,23 +132,28 @@ class EmpiricalPSF:
     def star(
         self, x: float, y: float, offset: tuple[float, float], radius: int
     ) -> NDArray[np.float64]:
-        """Render the core of a star at ``offset`` (x, y) from the middle of its stamp.
+        """Render a star at ``offset`` (x, y) from the middle of its stamp.
 
         Its flux is that of the fit, not normalised.
         """
         profile = moffat_stamp(self.profile_at(x, y), *offset, radius)
+        axes = (np.arange(-radius, radius + 1.0) - place for place in reversed(offset))
+        rows, columns = axes
+        if self.extended is not None:
+            profile = profile + self.extended.at(rows, columns)
         if self.residual is None:
-            return profile
+            return np.asarray(np.maximum(profile, 0.0))
         residual = FinePSF(self._residual_at(x, y), self.oversampling).at(*offset, radius)
-        grid = np.arange(-radius, radius + 1.0)
-        return self._join(profile, residual, grid[:, None] - offset[1], grid - offset[0])
+        return self._join(profile, residual, rows, columns)
 
-    def core(self, x: float, y: float, radius: int, oversampling: int = 1) -> NDArray[np.float64]:
-        """Render the PSF at a place of the plane without halo and spikes, not normalised."""
-        profile = moffat_stamp(self.profile_at(x, y), 0.0, 0.0, radius, oversampling)
-        if self.residual is None:
-            return profile
+    def _render(self, x: float, y: float, radius: int, oversampling: int) -> NDArray[np.float64]:
         half = radius * oversampling
+        axis = np.arange(-half, half + 1) / oversampling
+        profile = moffat_stamp(self.profile_at(x, y), 0.0, 0.0, radius, oversampling)
+        if self.extended is not None:
+            profile = profile + self.extended.at(axis, axis)
+        if self.residual is None:
+            return np.asarray(np.maximum(profile, 0.0))
         step = self.oversampling // oversampling
         residual = self._residual_at(x, y)[::step, ::step]
         missing = half - len(residual) // 2
@@ -151,28 +161,15 @@ class EmpiricalPSF:
             residual = np.pad(residual, missing)
         elif missing < 0:
             residual = residual[-missing:missing, -missing:missing]
-        grid = np.arange(-half, half + 1) / oversampling
-        return self._join(profile, residual, grid[:, None], grid)
-
-    def core_beyond(self, x: float, y: float) -> float:
-        """Flux of the core beyond 32 pixels."""
-        inside = moffat_stamp(self.profile_at(x, y), 0.0, 0.0, STAMP_RADIUS).sum()
-        return self.wings * max(0.0, 1 - float(inside))
-
-    def _render(self, x: float, y: float, radius: int, oversampling: int) -> NDArray[np.float64]:
-        image = self.core(x, y, radius, oversampling)
-        if self.extended is not None:
-            half = radius * oversampling
-            place = STAMP_RADIUS + np.arange(-half, half + 1) / oversampling
-            places = np.meshgrid(place, place, indexing="ij")
-            image = image + map_coordinates(self.extended.image, places, order=3)
-        return np.asarray(np.maximum(image, 0.0))
+        return self._join(profile, residual, axis, axis)
 
     def _total(self, x: float, y: float) -> float:
         """Flux out to infinity, before it is normalised."""
-        beyond = 0.0 if self.extended is None else self.extended.beyond
         inside = float(self._render(x, y, STAMP_RADIUS, 1).sum())
-        return inside + max(0.0, self.core_beyond(x, y) + beyond)
+        beyond = 1 - float(moffat_stamp(self.profile_at(x, y), 0.0, 0.0, STAMP_RADIUS).sum())
+        if self.extended is not None:
+            beyond += self.extended.beyond
+        return inside + self.wings * max(0.0, beyond)
 
     def _residual_at(self, x: float, y: float) -> NDArray[np.float64]:
         assert self.residual is not None
@@ -183,12 +180,14 @@ class EmpiricalPSF:
         self,
         profile: NDArray[np.float64],
         residual: NDArray[np.float64],
-        y: NDArray[np.float64],
-        x: NDArray[np.float64],
+        rows: NDArray[np.float64],
+        columns: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         assert self.residual is not None
         reach = self.residual.shape[1] // 2 / self.oversampling
-        ramp = np.clip((_OUTER - np.hypot(x, y) / reach) / (_OUTER - _INNER), 0, 1)
+        ramp = np.clip(
+            (_OUTER - np.hypot(rows[:, None], columns) / reach) / (_OUTER - _INNER), 0, 1
+        )
         near = ramp**2 * (3 - 2 * ramp)
         joined = profile * (near + self.wings * (1 - near)) + residual * near
         return np.asarray(np.maximum(joined, 0.0))

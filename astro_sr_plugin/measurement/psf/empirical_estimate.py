@@ -18,8 +18,6 @@ from astro_sr_plugin.measurement.psf.empirical_stars import (
     cut_star_stamps,
     fit_stars,
 )
-from astro_sr_plugin.measurement.psf.field import PSFField
-from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement
 from astro_sr_plugin.measurement.psf.profiles import PIXEL_FWHM, moffat_stamp
 from astro_sr_plugin.measurement.psf.selection import sky_is_curved
 from astro_sr_plugin.measurement.sources.candidates import Candidates
@@ -69,15 +67,10 @@ _MOST_WINGS = 1.5
 beyond the grid as the halo."""
 
 
-def estimate_psf(
-    stars: Candidates | None,
-    moffat: PSFMeasurement,
-    field: PSFField | None,
-    shape: tuple[int, int],
-) -> EmpiricalPSF:
-    """Estimate what a PSF has beside its Moffat profile.
+def estimate_psf(stars: Candidates | None, first: EmpiricalPSF) -> EmpiricalPSF:
+    """Estimate what a PSF has beside its Moffat profile, halo and spikes.
 
-    1. The Moffat profile is fitted to each star: flux, place, sky.
+    1. The PSF so far is fitted to each star: flux, place, sky.
     2. The residuals of all stars, each at its own sub-pixel place, go into one regularised least
        squares fit of a smooth image on a fine grid. Its prior is zero, with a variance that follows
        the profile. Pixels that deviate have less weight. Stars and image are fitted in turn.
@@ -88,30 +81,26 @@ def estimate_psf(
     ----------
     stars : Candidates or None
         Stars of the whole field, if there are any.
-    moffat : PSFMeasurement
-        Their profile.
-    field : PSFField or None
-        The profile over the field, where it changes.
-    shape : tuple of int
-        Shape (ny, nx) of the plane.
+    first : EmpiricalPSF
+        The profile, and the extended part.
 
     Returns
     -------
     EmpiricalPSF
-        Without a residual for fewer than 3 stars, and where it would not describe left-out stars
-        significantly better than the Moffat profile does.
+        With the residual; without one for fewer than 3 stars, and where it would not describe
+        left-out stars significantly better.
 
     References
     ----------
     Anderson & King (2000), PASP 112, 1360 (effective PSF); Bertin (2011), ADASS XX, 435
     (regularised residual); Jarvis et al. (2021), MNRAS 501, 1282 (change over the field).
     """
-    plain = EmpiricalPSF(moffat, field, shape, oversampling=_oversampling(moffat.fwhm))
+    first = replace(first, oversampling=_oversampling(first.moffat.fwhm))
     if stars is None or len(stars) < _FEWEST_STARS:
-        return plain
-    estimate = _Estimate.start(stars, moffat, field, shape)
+        return first
+    estimate = _Estimate.start(stars, first)
     if len(estimate.stars) < _FEWEST_STARS:
-        return plain
+        return first
     for turn in range(_ROUNDS):
         estimate = estimate.refined(FIRST_ERROR if turn == 0 else PSF_ERROR)
         if turn == 0:
@@ -121,7 +110,7 @@ def estimate_psf(
     order = max((order for order, count in ORDERS.items() if count <= most), default=0)
     if estimate.amplitude > 0 and order > 0 and estimate.typical_chi2() > _EXPLAINED:
         estimate = estimate.with_order(order)
-    return estimate.result(plain)
+    return estimate.result(first)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,31 +132,31 @@ class _Estimate:
     first: NDArray[np.float64] | None = None
 
     @classmethod
-    def start(
-        cls,
-        candidates: Candidates,
-        moffat: PSFMeasurement,
-        field: PSFField | None,
-        shape: tuple[int, int],
-    ) -> _Estimate:
+    def start(cls, candidates: Candidates, first: EmpiricalPSF) -> _Estimate:
+        moffat = first.moffat
         width = float(np.hypot(moffat.fwhm, PIXEL_FWHM))
         curved = sky_is_curved(candidates, moffat.fwhm)
         reach = _REACH_ON_NEBULA if curved else _REACH
         radius = min(_LARGEST_RADIUS, int(np.ceil(reach * width)))
         near = min(radius, int(np.ceil(_JUDGED * width)))
-        oversampling = _oversampling(moffat.fwhm)
+        oversampling = first.oversampling
         if len(candidates) > _MOST_STARS:
             candidates = candidates.select(np.argsort(-candidates.snr)[:_MOST_STARS])
         stars = cut_star_stamps(candidates, radius, curved_sky=curved)
         # One pixel more than the stamps, since stars are not in their middle.
-        profiles, shares = _profiles(stars, moffat, field, radius + 1, oversampling)
+        profiles, shares = _profiles(stars, first, radius + 1)
         residual = np.zeros((1, *profiles.shape[1:]))
         model = Model(profiles, shares, np.ones((len(stars), 1)), residual, oversampling)
         stars, _ = fit_stars(stars, model.psfs(), radius=near, psf_error=FIRST_ERROR, steps=4)
         good = (stars.flux > 0) & (np.hypot(stars.x, stars.y) < max(1.5, 0.5 * width))
         basis = make_basis(width, radius + 1, oversampling)
         return cls(
-            stars.select(good), model.select(good), basis, float(profiles.max()), near, shape
+            stars.select(good),
+            model.select(good),
+            basis,
+            float(profiles.max()),
+            near,
+            first.shape,
         )
 
     def refined(self, psf_error: float) -> _Estimate:
@@ -221,20 +210,20 @@ class _Estimate:
         pixels = self.stars.usable[self._judged()][:, near].sum(axis=1)
         return float(np.median(self.residuals[:, 0] / np.maximum(pixels, 1)))
 
-    def result(self, plain: EmpiricalPSF) -> EmpiricalPSF:
-        """Return the PSF and its quality; ``plain`` is the Moffat profile."""
+    def result(self, first: EmpiricalPSF) -> EmpiricalPSF:
+        """Return the PSF and its quality; ``first`` is the one without the residual."""
         assert self.residuals is not None
         assert self.first is not None
         bright = slice(-(-len(self.residuals) // 2))
-        fraction, first = (
+        fraction, without = (
             float(np.sqrt(max(0.0, np.median(residuals[bright, 1]))))
             for residuals in (self.residuals, self.first)
         )
         measured = replace(
-            plain,
+            first,
             n_stars=len(self.stars),
             residual_fraction=fraction,
-            moffat_residual_fraction=first,
+            moffat_residual_fraction=without,
             residual_noise=float(np.sqrt(self.typical_chi2())),
         )
         if not self.amplitude > 0:
@@ -294,24 +283,27 @@ def _is_better(new: NDArray[np.float64], old: NDArray[np.float64]) -> bool:
 
 
 def _profiles(
-    stars: StarStamps,
-    moffat: PSFMeasurement,
-    field: PSFField | None,
-    radius: int,
-    oversampling: int,
+    stars: StarStamps, first: EmpiricalPSF, radius: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Render the Moffat profile at nodes of the plane: (p, n, n); and the stars' shares of them."""
-    if field is None:
-        return moffat_stamp(moffat, 0.0, 0.0, radius, oversampling)[None], np.ones((len(stars), 1))
-    rows, columns = (np.linspace(0, side - 1, _FIELD_NODES) for side in field.shape)
-    profiles = [
-        moffat_stamp(field.psf_at(x, y), 0.0, 0.0, radius, oversampling)
-        for y in rows
-        for x in columns
-    ]
+    """Render the PSF so far at nodes of the plane: (p, n, n); and the stars' shares of them."""
+    rows, columns = (np.linspace(0, side - 1, _FIELD_NODES) for side in first.shape)
+    if first.field is None:
+        rows, columns = rows[:1], columns[:1]
+    oversampling = first.oversampling
+    profiles = np.stack(
+        [
+            moffat_stamp(first.profile_at(x, y), 0.0, 0.0, radius, oversampling)
+            for y in rows
+            for x in columns
+        ]
+    )
+    if first.extended is not None:
+        axis = np.arange(-radius * oversampling, radius * oversampling + 1) / oversampling
+        profiles += first.extended.at(axis, axis)
+    if first.field is None:
+        return profiles, np.ones((len(stars), 1))
     along_y, along_x = (
         CubicSpline(nodes, np.eye(_FIELD_NODES))(np.clip(places, nodes[0], nodes[-1]))
         for nodes, places in ((rows, stars.rows + stars.y), (columns, stars.columns + stars.x))
     )
-    shares = np.einsum("ka,kb->kab", along_y, along_x).reshape(len(stars), -1)
-    return np.stack(profiles), shares
+    return profiles, np.einsum("ka,kb->kab", along_y, along_x).reshape(len(stars), -1)

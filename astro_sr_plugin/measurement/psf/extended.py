@@ -33,8 +33,8 @@ def measure_extended_part(
     1. The core is fitted to each star outside its saturated pixels, and subtracted.
     2. The residuals in rings about the stars are fitted by a part proportional to the flux, which
        is the halo, and a constant, which is the sky and its faint stars.
-    3. Where the halo is not significant ring by ring, and the core is a Moffat profile, the halo of
-       Kolmogorov turbulence is fitted instead, with one scale for all stars.
+    3. Where the halo is not significant ring by ring, the halo of Kolmogorov turbulence is fitted
+       instead, with one scale for all stars.
     4. The weighted median of the residuals of the brightest isolated stars, relative to their flux,
        gives the diffraction spikes: the pixels that are significant, and the means along rays that
        are.
@@ -44,7 +44,7 @@ def measure_extended_part(
     finder : CandidateFinder
         The plane, its sky and its saturation.
     core : EmpiricalPSF
-        The cores of its stars.
+        The cores of its stars: their Moffat profile.
     sigma : float
         Noise of a pixel.
 
@@ -67,7 +67,7 @@ def measure_extended_part(
         return None
     bright = [star for star in stars if star.flux > _LEAST_FLUX]
     halo, beyond = measure_halo(bright, psf)
-    if not halo.any() and core.residual is None:
+    if not halo.any():
         halo, beyond = scale_seeing(stars, psf)
     excess = halo + measure_spikes([s for s in bright if s.flux > _BRIGHT], halo, psf)
     if np.abs(excess).sum() < _LEAST_LIGHT:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from astro_sr_plugin.measurement.psf.empirical import EmpiricalPSF
 from astro_sr_plugin.measurement.psf.field import PSFField
 from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement
+from astro_sr_plugin.measurement.psf.profiles import STAMP_RADIUS
 
-__all__ = ["PlanePSF", "VaryingPSF"]
+__all__ = ["PlanePSF", "VaryingPSF", "make_plane_psf"]
 
 
 class VaryingPSF(Protocol):
@@ -32,6 +34,8 @@ class PlanePSF:
     image : ndarray of float32 or None
         The PSF pixel by pixel, odd sides, centred; None where the Moffat profile describes all. Its
         sum is the fraction of a star's flux within it.
+    core : ndarray of float32 or None
+        The same without halo and spikes; None where the Moffat profile describes the core.
     field : PSFField or None
         The profile over the field, where it changes.
     varying : VaryingPSF or None
@@ -42,6 +46,7 @@ class PlanePSF:
 
     moffat: PSFMeasurement
     image: NDArray[np.float32] | None = None
+    core: NDArray[np.float32] | None = None
     field: PSFField | None = None
     varying: VaryingPSF | None = None
     relative_error: float = float("nan")
@@ -51,9 +56,34 @@ class PlanePSF:
         """Whether there is one."""
         return bool(np.isfinite(self.moffat.fwhm))
 
+    def without_extended(self) -> PlanePSF:
+        """Return the PSF without halo and spikes."""
+        varying = self.varying
+        if isinstance(varying, EmpiricalPSF):
+            varying = replace(varying, extended=None)
+        return replace(self, image=self.core, varying=varying)
+
     @property
     def fwhm_range(self) -> tuple[float, float]:
         """Smallest and largest FWHM over the field in pixels; both the same if the PSF is one."""
         if self.field is None:
             return self.moffat.fwhm, self.moffat.fwhm
         return self.field.fwhm_range()
+
+
+def make_plane_psf(psf: EmpiricalPSF) -> PlanePSF:
+    """Make the PSF of a plane from what was measured pixel by pixel."""
+    moffat, image, core = psf.moffat, None, None
+    # Of a profile that changes over the field, the image is that of its mean.
+    mean = replace(psf, field=None)
+    if psf.residual is not None:
+        core = _central(replace(mean, extended=None))
+    if psf.residual is not None or psf.extended is not None:
+        image = core if psf.extended is None else _central(mean)
+    varying = psf if psf.residual is not None and psf.varies else None
+    error = moffat.fwhm_error / moffat.fwhm
+    return PlanePSF(moffat, image, core, psf.field, varying, error)
+
+
+def _central(psf: EmpiricalPSF) -> NDArray[np.float32]:
+    return psf.image(*psf.centre, radius=STAMP_RADIUS).astype(np.float32)
