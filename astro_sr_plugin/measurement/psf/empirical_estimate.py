@@ -108,7 +108,7 @@ def estimate_psf(stars: Candidates | None, first: EmpiricalPSF) -> EmpiricalPSF:
     estimate = estimate.with_best_amplitude()
     most = len(estimate.stars) / _STARS_PER_TERM
     order = max((order for order, count in ORDERS.items() if count <= most), default=0)
-    if estimate.amplitude > 0 and order > 0 and estimate.typical_chi2() > _EXPLAINED:
+    if order > 0 and estimate.typical_chi2() > _EXPLAINED:
         estimate = estimate.with_order(order)
     return estimate.result(first)
 
@@ -196,8 +196,10 @@ class _Estimate:
         grown = np.zeros((count, *self.model.residual.shape[1:]))
         grown[: len(self.model.residual)] = self.model.residual
         model = replace(self.model, terms=terms, residual=grown)
-        varying = replace(self, model=model).refined(PSF_ERROR)
-        (residuals,) = varying._cross_validate((self.amplitude,))
+        # A mean of zero may still change over the field.
+        amplitude = self.amplitude or _FIRST_AMPLITUDE
+        varying = replace(self, model=model, amplitude=amplitude).refined(PSF_ERROR)
+        (residuals,) = varying._cross_validate((amplitude,))
         if self.residuals is None or not _is_better(residuals, self.residuals):
             return self
         return replace(varying, residuals=residuals)
