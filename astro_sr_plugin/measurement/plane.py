@@ -317,8 +317,9 @@ class MeasuredPlane:
         """Point-spread function measured pixel by pixel, cross-validated."""
         moffat = self._moffat if self._field is None else self._field.mean()
         core = EmpiricalPSF(moffat, self._field, self.shape)
-        extended = measure_extended_part(self.candidates, core, self.sigma)
-        return estimate_psf(self._fitted[1], replace(core, extended=extended))
+        stars = self._fitted[1]
+        extended = measure_extended_part(self.candidates, core, self.sigma, stars)
+        return estimate_psf(stars, replace(core, extended=extended))
 
     @_measured
     def _fitted(self) -> tuple[PSFMeasurement, Candidates | None]:

@@ -9,7 +9,7 @@ from astro_sr_plugin.measurement.psf.empirical import EmpiricalPSF, ExtendedPart
 from astro_sr_plugin.measurement.psf.halo import measure_halo, scale_seeing
 from astro_sr_plugin.measurement.psf.residuals import FEWEST_STARS, StarResidual, subtract_stars
 from astro_sr_plugin.measurement.sky.windows import cut_window, spread_windows
-from astro_sr_plugin.measurement.sources.candidates import CandidateFinder
+from astro_sr_plugin.measurement.sources.candidates import CandidateFinder, Candidates
 
 __all__ = ["measure_extended_part"]
 
@@ -26,7 +26,7 @@ _LEAST_LIGHT = 0.008
 
 
 def measure_extended_part(
-    finder: CandidateFinder, core: EmpiricalPSF, sigma: float
+    finder: CandidateFinder, core: EmpiricalPSF, sigma: float, known: Candidates | None
 ) -> ExtendedPart | None:
     """Measure what stars have beside their cores, pixel by pixel, out to 32 pixels.
 
@@ -47,6 +47,8 @@ def measure_extended_part(
         The cores of its stars: their Moffat profile.
     sigma : float
         Noise of a pixel.
+    known : Candidates or None
+        What is known to be a star, beside the saturated ones.
 
     Returns
     -------
@@ -56,13 +58,14 @@ def measure_extended_part(
     psf = core.moffat
     if not (np.isfinite(psf.fwhm) and sigma > 0) or psf.fwhm > _LARGEST_FWHM:
         return None
+    places = np.empty((0, 2)) if known is None else np.stack([known.x, known.y], axis=1)
     stars: list[StarResidual] = []
     for window in spread_windows(finder.shape, _WINDOW, _WINDOW_COUNT):
         values, bad = cut_window(finder.data, finder.excluded, window)
         full = np.inf if finder.saturation is None else 0.9 * finder.saturation
         saturated = values >= full
         values = (values - finder.background.level_at(*window)) / np.float32(sigma)
-        stars += subtract_stars(values, bad, saturated, core, window)
+        stars += subtract_stars(values, bad, saturated, core, window, places)
     if len(stars) < FEWEST_STARS:
         return None
     bright = [star for star in stars if star.flux > _LEAST_FLUX]

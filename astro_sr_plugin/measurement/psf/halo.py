@@ -30,6 +30,9 @@ _LEAST_CHI2 = 25.0
 """Chi-squared of all rings together from which a halo is significant (5 sigma)."""
 _FEWEST_FOR_HALO = 8
 """Smallest number of stars for a halo ring by ring."""
+_CONTRADICTION = 2.5
+"""Difference of a halo with and without the brightest star, in units of the error of the latter,
+from which that star has a neighbour or a galaxy."""
 _FADING = 2.0
 """Radius in FWHM from which the profile of a halo may only fall outwards."""
 _OUTER_RINGS = 2
@@ -69,7 +72,7 @@ def measure_halo(
     slopes: list[tuple[float, float]] = []
     for low, ring in _rings(radius, psf):
         light, noise = np.array([_light_in(ring, star) for star in stars]).T
-        slope, error, spread = _proportional_part(flux, light, noise)
+        slope, error, spread = _without_leverage(flux, light, noise)
         places.append(float(radius[ring].mean()))
         chi2.append((slope / error) ** 2)
         excesses.append(1 - spread**-2)
@@ -181,6 +184,16 @@ def _robust_mean(values: NDArray[np.float64], errors: NDArray[np.float64]) -> tu
         spread = max(1.0, MAD_TO_SIGMA * float(np.median(np.abs(deviation))))
         robust = weight / (1 + (deviation / (2 * spread)) ** 2)
     return float(mean), float(spread / np.sqrt(robust.sum()))
+
+
+def _without_leverage(
+    flux: NDArray[np.float64], light: NDArray[np.float64], noise: NDArray[np.float64]
+) -> tuple[float, float, float]:
+    """Fit as `_proportional_part`, without the brightest star if the others contradict it."""
+    fit = _proportional_part(flux, light, noise)
+    others = flux < flux.max()
+    rest = _proportional_part(flux[others], light[others], noise[others])
+    return rest if abs(fit[0] - rest[0]) > _CONTRADICTION * rest[1] else fit
 
 
 def _proportional_part(

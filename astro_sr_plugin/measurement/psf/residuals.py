@@ -40,6 +40,8 @@ _FAINTEST = 150.0
 """Flux in noise sigma of a pixel from which a star is used."""
 _CORE_PIXELS, _RING_PIXELS = 12, 8
 """Smallest number of usable pixels of the core of a star, and of the ring about it."""
+_SAME_PLACE = 1.0
+"""Distance in pixels within which two places are of one star."""
 FEWEST_STARS = 4
 """Smallest number of stars of a plane, or of a ring."""
 SKY_ERROR = 0.2
@@ -76,8 +78,13 @@ def subtract_stars(
     saturated: NDArray[np.bool_],
     core: EmpiricalPSF,
     window: Window,
+    known: NDArray[np.float64],
 ) -> list[StarResidual]:
-    """Fit the core of the PSF to the stars of a window, and subtract it."""
+    """Fit the core of the PSF to the sources of a window, subtract it, return the stars' residuals.
+
+    Stars are the sources with saturated pixels, and those at the places ``known`` (n, 2), x and y:
+    the light of a galaxy is in proportion to its flux too.
+    """
     fwhm = core.moffat.fwhm
     # A margin of unusable pixels keeps stars near the edge, as far as their stamps hold data.
     r = STAMP_RADIUS + 1
@@ -108,8 +115,11 @@ def subtract_stars(
             profile = core.star(x - r + window.x0, y - r + window.y0, offset, r)
             fit = _fit_star(stamp, usable[area] & own, offset, profile, fwhm)
             if fit is not None:
-                fits.append((replace(fit, area=area), k + 1))
                 rest[area] -= fit.flux * fit.profile
+                place = float(xk) - r + window.x0, float(yk) - r + window.y0
+                near = np.hypot(*(known - place).T) < max(_SAME_PLACE, 0.5 * fwhm)
+                if near.any() or saturated[y - 1 : y + 2, x - 1 : x + 2].any():
+                    fits.append((replace(fit, area=area), k + 1))
     residuals = []
     for fit, label in fits:
         if fit.flux < _FAINTEST:
