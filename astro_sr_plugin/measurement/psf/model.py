@@ -71,8 +71,16 @@ class PlanePSF:
         return self.field.fwhm_range()
 
 
+_LEAST_SAMPLED = 2.5
+"""FWHM in pixels from which the verbs use the residual from the Moffat profile. The networks were
+trained on Moffat profiles; of undersampled frames of real telescopes, results from the measured
+image have larger errors in the flux of stars (up to 0.09 mag) than those from the profile."""
+
+
 def make_plane_psf(psf: EmpiricalPSF) -> PlanePSF:
-    """Make the PSF of a plane from what was measured pixel by pixel."""
+    """Make the PSF that the verbs use from what was measured pixel by pixel."""
+    if not psf.moffat.fwhm >= _LEAST_SAMPLED:
+        psf = replace(psf, residual=None, wings=1.0)
     moffat, image, core = psf.moffat, None, None
     # Of a profile that changes over the field, the image is that of its mean.
     mean = replace(psf, field=None)
