@@ -152,3 +152,13 @@ def test_saturation_is_seen_as_a_pile_up(field) -> None:
     found = find_saturation(np.minimum(plane, 1500), level=100, rms=1)
     assert found == pytest.approx(1500, rel=0.03)
     assert find_saturation(np.zeros((5, 5))) is None
+
+
+def test_equal_stars_are_not_saturated():
+    y, x = np.mgrid[:120, :120]
+    image = np.random.default_rng(1).normal(100.0, 2.0, (120, 120))
+    for row in range(15, 120, 30):
+        for column in range(15, 120, 30):
+            image += 500 * np.exp(-((x - column) ** 2 + (y - row) ** 2) / 4.5)
+    quality = measure(image)
+    assert (quality.saturation, quality.n_stars) == ((None,), (16,))

@@ -48,7 +48,8 @@ def find_saturation(
 
     The profile of a star has equally many pixels in equal steps of brightness near its peak, or
     fewer the higher one goes. A clear excess in the uppermost step is therefore saturation. The
-    plateaus of registered stacks differ by some per cent, so the step is 4 % of the range.
+    plateaus of registered stacks differ by some per cent, so the step is 4 % of the range. Where no
+    two of its pixels touch, they are the peaks of equal stars.
 
     Parameters
     ----------
@@ -80,10 +81,15 @@ def find_saturation(
     if not np.isfinite(span) or span <= max(50 * rms, _FEWEST_STEPS * step, 0):
         return None
     upper = []
+    touching = False
     for strip in iterate_strips(data.shape):
         values, bad = cut_window(data, excluded, strip)
         values[bad] = -np.inf
         upper.append(values[values >= highest - _BELOW * span])
+        at_top = values >= highest - _TOP * span
+        touching |= bool((at_top[1:] & at_top[:-1]).any() or (at_top[:, 1:] & at_top[:, :-1]).any())
+    if not touching:
+        return None
     bright = np.concatenate(upper)
     top = bright[bright >= highest - _TOP * span]
     below = bright.size - top.size
