@@ -91,6 +91,8 @@ def restore_planes(frame: Frame, job: Job, sink: NDArray, *, errors: NDArray | N
         )
 
 
+# Pixels beyond float32 in units of the noise are infinite on the way, and come back as they were.
+@np.errstate(invalid="ignore", over="ignore")
 def restore_plane(
     source: NormalisedPlane,
     job: Job,

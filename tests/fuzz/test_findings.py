@@ -279,3 +279,9 @@ def test_one_difference_that_is_far_smaller_than_the_others_is_no_step():
     image[30, 47] = 1e-6  # at the edge: one difference
     image[33, 35] = image[26, 16] = 1.0
     assert measure(image).n_stars == (0,)
+
+
+def test_a_pixel_beyond_float32_in_units_of_the_noise():
+    image = np.full((7, 4), 0.1)
+    image[6, 3] = 3.4e38
+    np.testing.assert_array_equal(denoise(image, model="wiener")[6, 3], image[6, 3])
