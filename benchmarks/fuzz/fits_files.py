@@ -45,6 +45,7 @@ _SCALES = {
 }
 _ZEROS = {"0": 0.0, "32768": 32768.0, "2147483648": 2147483648.0, "-128": -128.0, "0.1": 0.1}
 _ODD_NUMBERS = ("NaN", "INF", "'x'", "T", "1E400", "(1,2)", "", "1,5", "-1E-320")
+_LEAST_PLIO_ROW = 8
 _BLANKS = ("-32768", "0", "255", "7", "99999", "2.5", "'7'", "NaN", "T", "-2147483648")
 _VALUES = (
     "NaN",
@@ -297,6 +298,10 @@ def compressed_fits(draw: Draw) -> _Hdu:
     if algorithm == "PLIO_1":
         data = np.abs(np.nan_to_num(data.astype(np.float64))) % 100
         data = data.astype(draw(st.sampled_from(["i2", "i4", "u1"])))
+        # The writer of astropy 8.0 corrupts the memory where a row is short or does not compress
+        # (CFITSIO issue 136): rows of one value, as masks have them.
+        assume(shape[-1] >= _LEAST_PLIO_ROW)
+        data = np.repeat(data[..., :1], shape[-1], axis=-1)
     lossy = data.dtype.kind == "f"
     options = {"compression_type": algorithm}
     if lossy:
@@ -306,7 +311,7 @@ def compressed_fits(draw: Draw) -> _Hdu:
     if algorithm == "HCOMPRESS_1":
         options["hcomp_scale"] = draw(st.sampled_from([0.0, 0.0, 1.0, 4.0]))
         options["hcomp_smooth"] = draw(st.sampled_from([0, 1]))
-    if draw(st.booleans()):
+    if algorithm != "PLIO_1" and draw(st.booleans()):
         options["tile_shape"] = tuple(draw(st.integers(1, n)) for n in shape)
     header = fits.Header()
     if draw(st.booleans()):
