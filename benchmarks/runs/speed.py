@@ -1,8 +1,8 @@
 """Speed of the whole verbs against the x4 networks of the field, on the same threads.
 
 Timed per input pixel: the reference networks in their best memory layout and tile size, without
-reading, padding or blending; the verbs as a user calls them on an array, measuring of PSF and noise
-included. Runs alternate; medians are compared.
+reading, padding or blending; the verbs on an array, with the settings of the command line, the
+measuring of PSF and noise included. Runs alternate; medians are compared.
 """
 
 from __future__ import annotations
@@ -108,6 +108,7 @@ def run_speed(
     import numpy as np
     import torch
 
+    import astro_sr_plugin as asr
     from benchmarks.figures.results import say
     from benchmarks.peers.verbs import VERBS
     from benchmarks.truth.large_frame import large_frame
@@ -116,7 +117,10 @@ def run_speed(
     frame = large_frame(shape)
     if planes == 3:
         frame = np.stack([frame] * 3)
-    options = {} if model is None else {"model": model}
+    # As the command line runs them.
+    options: dict[str, Any] = {"runtime": asr.Runtime(reuse_memory=True)}
+    if model is not None:
+        options["model"] = model
     runs: dict[str, tuple[Callable[[], Any], int]] = {}
     references = _references(torch, reference, threads)
     for name, run in references.items():
