@@ -24,7 +24,7 @@ from astro_sr_plugin.measurement.psf.empirical_estimate import estimate_psf
 from astro_sr_plugin.measurement.psf.extended import measure_extended_part
 from astro_sr_plugin.measurement.psf.field import PSFField, fit_psf_field
 from astro_sr_plugin.measurement.psf.grid import PSFGrid, measure_psf_grid
-from astro_sr_plugin.measurement.psf.model import PlanePSF, make_plane_psf
+from astro_sr_plugin.measurement.psf.model import PlanePSF, is_sampled, make_plane_psf
 from astro_sr_plugin.measurement.psf.moffat import (
     DEFAULT_BETA,
     DEFAULT_FWHM,
@@ -253,13 +253,14 @@ class MeasuredPlane:
 
     @_measured
     def psf(self) -> PlanePSF:
-        """Point-spread function of the stars."""
-        return make_plane_psf(self.empirical_psf)
+        """Point-spread function of the stars, as the verbs use it."""
+        plain = self._profile_psf
+        return make_plane_psf(self.empirical_psf if is_sampled(plain.moffat) else plain)
 
     @_measured
     def star_profile(self) -> StarProfile:
         """Round profile with which stars are detected: the measured one, or a typical one."""
-        psf = self.psf.moffat
+        psf = self._profile_psf.moffat
         if np.isfinite(psf.fwhm) and psf.confidence_value > LEAST_CONFIDENCE:
             return StarProfile(psf.fwhm, float(np.clip(psf.beta, *_BETA_RANGE)))
         return StarProfile(DEFAULT_FWHM, DEFAULT_BETA)
@@ -315,11 +316,15 @@ class MeasuredPlane:
     @_measured
     def empirical_psf(self) -> EmpiricalPSF:
         """Point-spread function measured pixel by pixel, cross-validated."""
+        return estimate_psf(self._fitted[1], self._profile_psf)
+
+    @_measured
+    def _profile_psf(self) -> EmpiricalPSF:
+        """Moffat profile with halo and spikes, without what else the stars have in common."""
         moffat = self._moffat if self._field is None else self._field.mean()
         core = EmpiricalPSF(moffat, self._field, self.shape)
-        stars = self._fitted[1]
-        extended = measure_extended_part(self.candidates, core, self.sigma, stars)
-        return estimate_psf(stars, replace(core, extended=extended))
+        extended = measure_extended_part(self.candidates, core, self.sigma, self._fitted[1])
+        return replace(core, extended=extended)
 
     @_measured
     def _fitted(self) -> tuple[PSFMeasurement, Candidates | None]:

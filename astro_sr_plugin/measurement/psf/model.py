@@ -13,7 +13,7 @@ from astro_sr_plugin.measurement.psf.field import PSFField
 from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement
 from astro_sr_plugin.measurement.psf.profiles import STAMP_RADIUS
 
-__all__ = ["PlanePSF", "VaryingPSF", "make_plane_psf"]
+__all__ = ["PlanePSF", "VaryingPSF", "is_sampled", "make_plane_psf"]
 
 
 class VaryingPSF(Protocol):
@@ -77,10 +77,13 @@ trained on Moffat profiles; of undersampled frames of real telescopes, results f
 image have larger errors in the flux of stars (up to 0.09 mag) than those from the profile."""
 
 
+def is_sampled(moffat: PSFMeasurement) -> bool:
+    """Whether stars are wide enough for the verbs to use the residual from their profile."""
+    return moffat.fwhm >= _LEAST_SAMPLED
+
+
 def make_plane_psf(psf: EmpiricalPSF) -> PlanePSF:
-    """Make the PSF that the verbs use from what was measured pixel by pixel."""
-    if not psf.moffat.fwhm >= _LEAST_SAMPLED:
-        psf = replace(psf, residual=None, wings=1.0)
+    """Make the PSF that the verbs use."""
     moffat, image, core = psf.moffat, None, None
     # Of a profile that changes over the field, the image is that of its mean.
     mean = replace(psf, field=None)
