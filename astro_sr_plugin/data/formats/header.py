@@ -251,37 +251,12 @@ def _standard_cards(text: str) -> list[Card]:
     if len(text) == _CARD and "''" not in text and _STANDARD.fullmatch(text):
         return [Card.fromstring(text)]
     try:
-        # astropy ends a text at a doubled quote before a slash or a blank.
-        card = (_quoted_card(text) if "''" in text else None) or _standard_card(text)
+        card = _standard_card(text)
         Card.fromstring(card.image).verify("exception")
     except (VerifyError, ValueError, TypeError):
         body = text.rstrip()
         return [Card("COMMENT", body[i : i + 72]) for i in range(0, len(body), 72)]
     return [card]
-
-
-def _quoted_card(text: str) -> Card | None:
-    """Card of a text with quotes in it, with its CONTINUE cards; None where it is no such card."""
-    first, *rest = (text[i : i + _CARD] for i in range(0, len(text), _CARD))
-    long = first.startswith("HIERARCH ")
-    keyword, sign, quoted = first[9 if long else 0 :].partition("=")
-    keyword = keyword.strip()
-    if not sign or keyword in _COMMENTARY or not (long or _LEGAL.fullmatch(first[:8])):
-        return None
-    comments = []
-    for card in rest:
-        # A doubled quote may be cut in two by the end of a card.
-        start = _CONTINUED.fullmatch(quoted.rstrip())
-        end = card[len("CONTINUE") :].strip()
-        if start is None or not end.startswith("'"):
-            return None
-        comments.append(start[2].strip())
-        quoted = start[1] + end[1:]
-    string = _STRING.fullmatch(quoted.rstrip())
-    if string is None:
-        return None
-    comment = " ".join(filter(None, [*comments, string[2].strip()]))
-    return Card(keyword, string[1].replace("''", "'").rstrip(), comment)
 
 
 def _standard_card(text: str) -> Card:
@@ -305,7 +280,12 @@ def _standard_card(text: str) -> Card:
 
 def _value_card(keyword: str, rest: str, text: str | None) -> Card:
     """Card with a value; `text` is kept as it is where it follows the standard."""
-    if text is not None:
+    joined = _joined(rest)
+    quoted, comments = joined or (rest, [])
+    string = _STRING.fullmatch(quoted.rstrip())
+    # astropy ends a text at a doubled quote before a slash or a blank.
+    own = "''" in (text or "") and joined is not None and string is not None
+    if text is not None and not own:
         card = Card.fromstring(text)
         try:
             _ = (card.value, card.comment)
@@ -315,9 +295,24 @@ def _value_card(keyword: str, rest: str, text: str | None) -> Card:
             pass
         else:
             return card
-    string = _STRING.fullmatch(rest.rstrip())
     if string is not None:
-        return Card(keyword, string[1].replace("''", "'").rstrip(), string[2].strip())
+        comment = " ".join(filter(None, [*comments, string[2].strip()]))
+        return Card(keyword, string[1].replace("''", "'").rstrip(), comment)
     plain = Card.fromstring(f"X       = {rest.strip()}".ljust(_CARD))
     plain.verify("silentfix")
     return Card(keyword, plain.value, plain.comment)
+
+
+def _joined(rest: str) -> tuple[str, list[str]] | None:
+    """Join a text with its CONTINUE cards, comments apart; None where they do not continue it."""
+    first = len(rest) % _CARD
+    quoted, comments = rest[:first], []
+    for i in range(first, len(rest), _CARD):
+        # A doubled quote may be cut in two by the end of a card.
+        start = _CONTINUED.fullmatch(quoted.rstrip())
+        end = rest[i + len("CONTINUE") : i + _CARD].strip()
+        if start is None or not end.startswith("'"):
+            return None
+        quoted = start[1] + end[1:]
+        comments.append(start[2].strip())
+    return quoted, comments
