@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from astro_sr_plugin.constants import MAD_TO_SIGMA
 from astro_sr_plugin.data.formats.header import DISPLAY_KEYWORD
 
 __all__ = ["find_stretch_signs"]
@@ -24,8 +25,6 @@ _WORDS = re.compile(
 _OWN = "astro_sr_plugin"
 # About this many pixels make the histogram, from at least so many rows.
 _SAMPLE, _SAMPLE_ROWS = 400_000, 64
-# Standard deviation of a Gaussian over its median absolute deviation, 1 / Phi^-1(3/4).
-_MAD_TO_SIGMA = 1.4826
 # A stretch puts the sky at 0.1 to 0.4 of the range, a logarithm at 0.6 to 0.85, and its noise is
 # then so large a part of the range that little is left above: 3 to 12 sigma after a midtones
 # transfer function, 3 to 8 after a logarithm, up to 35 after an asinh, 42 and more after a root.
@@ -116,7 +115,7 @@ def _histogram_sign(meta: Mapping[str, Any], data: NDArray) -> str:
     if brightest < _BRIGHTEST_PIXEL * top:
         return ""
     sky = float(np.median(sample))
-    sigma = _MAD_TO_SIGMA * float(np.median(np.abs(sample - sky)))
+    sigma = MAD_TO_SIGMA * float(np.median(np.abs(sample - sky)))
     if not sigma > 0:
         return ""
     sigmas, level = (brightest - sky) / sigma, sky / top

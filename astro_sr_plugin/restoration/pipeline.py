@@ -189,17 +189,15 @@ def _denormalise(
     part = job.blend[first:last] if isinstance(job.blend, np.ndarray) else job.blend
     original = source.plane[first:last]
     if isinstance(part, np.ndarray) or part != 1.0:
-        with np.errstate(invalid="ignore"):
-            result = original + part * (result - original)
+        result = original + part * (result - original)
     invalid = enlarge(source.invalid(first, last), scale)
-    with np.errstate(over="ignore", invalid="ignore"):
-        result *= job.factor * unit
-        # So does what is too large for the type of the result.
-        unchanged = invalid | ~(np.abs(result) <= np.finfo(sink.dtype).max)
-        if unchanged.any():
-            recorded = enlarge(source.recorded(first, last), scale)
-            result[unchanged] = recorded[unchanged] * job.factor
-        sink[out] = result
+    result *= job.factor * unit
+    # So does what is too large for the type of the result.
+    unchanged = invalid | ~(np.abs(result) <= np.finfo(sink.dtype).max)
+    if unchanged.any():
+        recorded = enlarge(source.recorded(first, last), scale)
+        result[unchanged] = recorded[unchanged] * job.factor
+    sink[out] = result
     release(sink)
     if errors is not None:
         deviation = _blended(errors[out], part) * noise * job.factor * unit

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from astro_sr_plugin.constants import FWHM_PER_SIGMA
 from astro_sr_plugin.simulation.scene import OVERSAMPLE
 
 __all__ = [
@@ -25,8 +26,6 @@ PSF_RADIUS = 32
 
 _SUBSAMPLES = 3
 """Samples per pixel along each axis that integrate a profile over the pixel."""
-_FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
-"""FWHM of a Gaussian over its standard deviation."""
 
 
 def _wrapped(n: int, device: torch.device) -> Tensor:
@@ -149,5 +148,5 @@ def pixel_transfer(n: int, device: torch.device) -> Tensor:
 def gaussian_transfer(n: int, fwhm: Tensor) -> Tensor:
     """Transfer functions of Gaussians of ``fwhm`` detector pixels, shape ``(B, n, n // 2 + 1)``."""
     fy, fx = _frequencies(n, fwhm.device)
-    sigma = (fwhm / _FWHM_PER_SIGMA)[:, None, None]
+    sigma = (fwhm / FWHM_PER_SIGMA)[:, None, None]
     return torch.exp(-2 * math.pi**2 * sigma**2 * (fy**2 + fx**2))

@@ -88,7 +88,7 @@ def _write(
         made = [outcome for outcome in own if not outcome.refused]
         kept = [outcome for outcome in made if not outcome.failed]
         announced = [outcome for outcome in made if outcome.failed and outcome.said]
-        lines = [
+        sections += [
             f"## {verb}",
             f"{len(own)} frames, {len(made)} results: {len(kept)} keep all promises, "
             f"{len(announced)} of the other {len(made) - len(kept)} came with a warning.",
@@ -99,14 +99,13 @@ def _write(
                 for o in own
             ),
         ]
-        sections += lines
     if left_out:
         sections += ["## Left out", "\n".join(f"- {text}" for text in left_out)]
     write_results(
         out,
         "real_frames",
         title="Frames of many telescopes",
-        made=made_with([verb for verb in verbs]),
+        made=made_with(verbs),
         sections=sections,
         record={"rows": [asdict(outcome) for outcome in outcomes], "left_out": list(left_out)},
     )

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, map_coordinates
 
+from astro_sr_plugin.constants import MAD_TO_SIGMA
 from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement
 from astro_sr_plugin.measurement.psf.profiles import STAMP_RADIUS
 from astro_sr_plugin.measurement.psf.residuals import (
     ANGLE,
     DISTANCE,
-    MAD_TO_SIGMA,
     MEDIAN_ERROR,
     SKY_ERROR,
     StarResidual,

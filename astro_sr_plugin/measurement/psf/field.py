@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from astro_sr_plugin.constants import MAD_TO_SIGMA
 from astro_sr_plugin.measurement.psf.fitting import fit_moffat
 from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement, small_windows
 from astro_sr_plugin.measurement.psf.selection import sky_is_curved
@@ -224,7 +225,7 @@ def _trust(
                 return np.zeros(trusted.shape)
             fitted, _, _ = _fit(terms[kept], values[kept, k], errors[kept, k])
             deviation = values[:, k] - terms @ fitted
-            spread = 1.4826 * np.median(np.abs(deviation[kept]))
+            spread = MAD_TO_SIGMA * np.median(np.abs(deviation[kept]))
             trusted[:, k] = good & (
                 np.abs(deviation) < 3 * np.hypot(max(spread, 0.01), errors[:, k])
             )
@@ -240,7 +241,7 @@ def _fit(
         weight = 1 / (errors**2 + extra)
         fitted = _solve(terms, values, weight)
         deviation = values - terms @ fitted
-        spread = 1.4826 * float(np.median(np.abs(deviation)))
+        spread = MAD_TO_SIGMA * float(np.median(np.abs(deviation)))
         extra = max(1e-6, spread**2 - float(np.median(errors)) ** 2)
     mean = float((weight * values).sum() / weight.sum())
     free = terms.shape[1] - 1

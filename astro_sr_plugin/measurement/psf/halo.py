@@ -10,12 +10,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from astro_sr_plugin.constants import MAD_TO_SIGMA
 from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement
 from astro_sr_plugin.measurement.psf.profiles import STAMP_RADIUS, moffat_stamp
 from astro_sr_plugin.measurement.psf.residuals import (
     DISTANCE,
     FEWEST_STARS,
-    MAD_TO_SIGMA,
     MEDIAN_ERROR,
     SKY_ERROR,
     StarResidual,

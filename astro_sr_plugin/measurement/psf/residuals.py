@@ -20,7 +20,6 @@ __all__ = [
     "ANGLE",
     "DISTANCE",
     "FEWEST_STARS",
-    "MAD_TO_SIGMA",
     "MEDIAN_ERROR",
     "SKY_ERROR",
     "StarResidual",
@@ -46,8 +45,6 @@ FEWEST_STARS = 4
 """Smallest number of stars of a plane, or of a ring."""
 SKY_ERROR = 0.2
 """1-sigma error of the sky under a star, in noise sigma of a pixel: faint stars and gradients."""
-MAD_TO_SIGMA = 1.4826
-"""Standard deviation of a Gaussian over its median absolute deviation."""
 MEDIAN_ERROR = 1.25
 """Error of a median over that of a mean: sqrt(pi / 2)."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from astro_sr_plugin.constants import MAD_TO_SIGMA
 from astro_sr_plugin.measurement.psf.fitting import MoffatFit, fit_moffat
 from astro_sr_plugin.measurement.sources.candidates import Candidates, cut_stamps, distortion_beside
 
@@ -102,7 +103,7 @@ def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]
     near = np.abs(sizes - centre) <= max(0.15, float(np.abs(sizes - centre).min()))
     for _ in range(5):
         centre = float(np.median(sizes[near]))
-        spread = 1.4826 * float(np.median(np.abs(sizes[near] - centre)))
+        spread = MAD_TO_SIGMA * float(np.median(np.abs(sizes[near] - centre)))
         near = np.abs(sizes - centre) < _LOCUS_SIGMA * np.hypot(max(spread, 0.02), errors)
         near &= np.abs(sizes - centre) < _LOCUS_WIDTH
         if not near.any():
@@ -189,7 +190,7 @@ def _excess(values: NDArray[np.float64], errors: NDArray[np.float64]) -> float:
     """Robust variance of values in excess of that of their errors."""
     if values.size < 3:
         return 0.0
-    spread = 1.4826 * float(np.median(np.abs(values - np.median(values))))
+    spread = MAD_TO_SIGMA * float(np.median(np.abs(values - np.median(values))))
     return max(0.0, spread**2 - float(np.median(errors)) ** 2)
 
 

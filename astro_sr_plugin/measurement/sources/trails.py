@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 from scipy.stats import theilslopes
 
+from astro_sr_plugin.constants import MAD_TO_SIGMA
 from astro_sr_plugin.measurement.sky.background import Background
 from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.measurement.sky.windows import Window, cut_window
@@ -56,8 +57,6 @@ _SPIKE = 6.0
 which a line is the spike of a star: its light falls outwards with the square of the distance."""
 _MEDIAN_ERROR = 1.25
 """Error of a median over that of a mean, in normal noise."""
-_MAD_TO_SIGMA = 1.4826
-"""Standard deviation of a Gaussian over its median absolute deviation."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ def _above_the_sky(
         values[bad] = 0
         reduced[first:last] = values.reshape(last - first, factor, nx, factor).mean(axis=(1, 3))
     reduced -= _local_level(reduced)
-    spread = _MAD_TO_SIGMA * np.median(np.abs(reduced))
+    spread = MAD_TO_SIGMA * np.median(np.abs(reduced))
     found: NDArray[np.bool_] = reduced > _NSIGMA * spread
     return found
 
@@ -247,7 +246,7 @@ class _Line:
         light = median(values, axis=0)
         spread = median(np.abs(values - light)[:, ~few])
         light[few] = np.nan
-        return light, float(_MEDIAN_ERROR * _MAD_TO_SIGMA * spread / np.sqrt(self.section))
+        return light, float(_MEDIAN_ERROR * MAD_TO_SIGMA * spread / np.sqrt(self.section))
 
     def point(self, section: float, offset: float) -> NDArray[np.float64]:
         """Return the place (x, y) at an offset from the start of a section."""
@@ -308,7 +307,7 @@ def _follow(line: _Line, fwhm: float, least_length: float) -> Trail | None:
         return None
     excess = _excess(line, fwhm)
     # In crowded fields and nebulae other places beside the line scatter by more than the noise.
-    scatter = _MAD_TO_SIGMA * np.nanmedian(np.abs(excess - np.nanmedian(excess)))
+    scatter = MAD_TO_SIGMA * np.nanmedian(np.abs(excess - np.nanmedian(excess)))
     error = np.maximum(line.error, scatter)
     # Constant areas, such as the black sky of a picture, have no error.
     error[error == 0] = np.inf
