@@ -29,6 +29,7 @@ from benchmarks.real.star_fields import (
     open_field,
     run_verb,
 )
+from benchmarks.truth.scene import planes_of
 
 _SIDE = 1024
 """Side in pixels of the middle of a frame that is worked on."""
@@ -113,7 +114,7 @@ def _write(
 
 def _save_cuts(frame: Field, results: Sequence[tuple[Outcome, CCDData | None]], path: Path) -> None:
     """Save cut-outs about the brightest star, and about the worst place of the results."""
-    plane = _first_plane(frame.image)
+    plane = planes_of(frame.image.data)[0]
     worst = [outcome.worst for outcome, _ in results if outcome.worst is not None]
     places = [brightest(plane), worst[0] if worst else None]
     cuts: list[tuple[str, NDArray[np.floating]]] = []
@@ -122,7 +123,7 @@ def _save_cuts(frame: Field, results: Sequence[tuple[Outcome, CCDData | None]], 
             continue
         x, y = (round(p) for p in place)
         images = [(frame.name[-30:], plane)]
-        images += [(o.verb, _first_plane(r)) for o, r in results if r is not None]
+        images += [(o.verb, planes_of(r.data)[0]) for o, r in results if r is not None]
         for label, image in images:
             scale = image.shape[0] // plane.shape[0]
             first = [
@@ -132,8 +133,3 @@ def _save_cuts(frame: Field, results: Sequence[tuple[Outcome, CCDData | None]], 
             rows, columns = (slice(k * scale, (k + _CUT) * scale) for k in first)
             cuts.append((label, image[rows, columns] - frame.measured.background[0]))
     save_row(cuts, frame.measured.sigma[0], path, side=_ZOOM)
-
-
-def _first_plane(image: CCDData) -> NDArray[np.floating]:
-    data = np.asarray(image.data)
-    return data if data.ndim == 2 else data[0]
