@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import astro_sr_plugin as asr
-from astro_sr_plugin.cli.every_image import chosen_images, process_file
+from astro_sr_plugin.cli.every_image import chosen_images, process_file, wants_all
 from astro_sr_plugin.cli.options import (
     DTYPES,
     Commands,
@@ -19,6 +20,8 @@ from astro_sr_plugin.cli.options import (
 )
 from astro_sr_plugin.cli.outputs import plan_outputs
 from astro_sr_plugin.cli.suggestion import suggest
+from astro_sr_plugin.data.output import check_place
+from astro_sr_plugin.exceptions import InputError
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
@@ -36,10 +39,18 @@ def add_commands(commands: Commands) -> None:
         _measure,
         usage="measure INPUT...",
         summary="Print star widths, background, noise, number of stars and sampling.",
-        examples="  astro-sr measure stack.fits\n  astro-sr measure *.fits --json",
+        examples="  astro-sr measure stack.fits\n  astro-sr measure *.fits --json\n"
+        "  astro-sr measure stack.fits --plot psf.png",
     )
     add_image_options(parser, output=None)
     add_pixel_options(parser)
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw the PSF and the residuals of the stars: a .png file, or an existing folder",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing picture")
     parser = add_command(
         commands,
         "star-mask",
@@ -57,6 +68,7 @@ def add_commands(commands: Commands) -> None:
 
 def _measure(args: argparse.Namespace, console: Console) -> None:
     check_inputs(args.inputs)
+    plots = _plan_plots(args)
     for path in args.inputs:
         images = chosen_images(path, args)
         for hdu, name in images.items():
@@ -71,6 +83,49 @@ def _measure(args: argparse.Namespace, console: Console) -> None:
             if len(args.inputs) > 1 or name:
                 console.say(f"{path} {name}".rstrip() + ":")
             console.say(f"{quality.to_text()}\n\nTo run next: {advice}")
+            if path in plots:
+                _plot(quality, path, plots[path], args, console)
+
+
+def _plot(
+    quality: asr.Quality, path: Path, plot: Path, args: argparse.Namespace, console: Console
+) -> None:
+    from astro_sr_plugin.report.psf import write_psf_png
+
+    try:
+        write_psf_png(quality.planes, plot, overwrite=args.overwrite)
+    except InputError as error:
+        console.warn(f"{path}: {error}")
+    else:
+        console.say(f"{plot}: PSF, and residuals of the stars")
+
+
+def _plan_plots(args: argparse.Namespace) -> dict[Path, Path]:
+    """Decide the picture of each input, and check that it can be written."""
+    if args.plot is None:
+        return {}
+    from astro_sr_plugin.data.formats.registry import name_result
+
+    if wants_all(args):
+        msg = "--plot draws one image; with --hdu all, run the command on each of them"
+        raise InputError(msg)
+    if args.plot.is_dir():
+        names = {path: name_result(path, "psf", ".png") for path in args.inputs}
+        plots = {path: args.plot / name for path, name in names.items()}
+        if len(set(plots.values())) < len(plots):
+            msg = f"--plot {str(args.plot)!r}: two inputs would both be drawn to the same file"
+            raise InputError(msg)
+    else:
+        plots = dict.fromkeys(args.inputs, args.plot)
+        if len(plots) > 1:
+            msg = f"--plot {str(args.plot)!r} must be an existing folder for several inputs"
+            raise InputError(msg)
+        if args.plot.suffix.lower() != ".png":
+            msg = f"--plot {str(args.plot)!r} must end in .png, or be an existing folder"
+            raise InputError(msg)
+    for plot in plots.values():
+        check_place(plot, overwrite=args.overwrite)
+    return plots
 
 
 def _star_mask(args: argparse.Namespace, console: Console) -> None:

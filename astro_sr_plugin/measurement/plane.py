@@ -316,14 +316,19 @@ class MeasuredPlane:
     @_measured
     def empirical_psf(self) -> EmpiricalPSF:
         """Point-spread function measured pixel by pixel, cross-validated."""
-        return estimate_psf(self._fitted[1], self._profile_psf)
+        return estimate_psf(self.psf_stars, self._profile_psf)
+
+    @property
+    def psf_stars(self) -> Candidates | None:
+        """Stars that the PSF is measured on; None without any."""
+        return self._fitted[1]
 
     @_measured
     def _profile_psf(self) -> EmpiricalPSF:
         """Moffat profile with halo and spikes, without what else the stars have in common."""
         moffat = self._moffat if self._field is None else self._field.mean()
         core = EmpiricalPSF(moffat, self._field, self.shape)
-        extended = measure_extended_part(self.candidates, core, self.sigma, self._fitted[1])
+        extended = measure_extended_part(self.candidates, core, self.sigma, self.psf_stars)
         return replace(core, extended=extended)
 
     @_measured

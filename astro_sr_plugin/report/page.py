@@ -15,6 +15,7 @@ from astro_sr_plugin.report.crops import Crop, pick_crops
 from astro_sr_plugin.report.display import Display, make_display
 from astro_sr_plugin.report.figures import histograms, spectra
 from astro_sr_plugin.report.picture import CROP_COLOURS, crop_panels, frame_panels
+from astro_sr_plugin.report.psf import make_psf_panels
 from astro_sr_plugin.report.template import PAGE
 from astro_sr_plugin.validation.star_list import APERTURE
 
@@ -48,7 +49,8 @@ def write_before_after_html(
     """Write a self-contained page that compares two images of one field.
 
     It holds the whole frames under a slider and a blink button, crops, histograms of the
-    stretched values, radial power spectra, and a table of aperture photometry of isolated stars.
+    stretched values, radial power spectra, a table of aperture photometry of isolated stars, and
+    the point-spread function of the image before.
     Pictures are embedded; nothing is loaded from elsewhere.
 
     Parameters
@@ -103,6 +105,7 @@ def write_before_after_html(
         if curves
         else "<p>The image is too small for a power spectrum.</p>",
         stars=_star_table(comparison),
+        psf=_psf(comparison),
     )
     with writing(path, overwrite=overwrite) as part:
         part.write_text(text, encoding="utf-8")
@@ -124,6 +127,17 @@ def _crop(display: Display, crop: Crop, colour: str) -> str:
         f'<figure><figcaption style="color:{colour}">{escape(crop.name)} <small>{place}</small>'
         f'</figcaption><img src="{before}" alt="before"><img src="{after}" alt="after"></figure>'
     )
+
+
+def _psf(comparison: Comparison) -> str:
+    """Draw the PSF of the image before, and what it leaves of its stars."""
+    figures = [
+        f"<figure><figcaption>{escape(panel.title)}</figcaption>"
+        f'<img src="{_embedded(panel.pixels)}" alt="{escape(panel.title)}"></figure>'
+        for plane in comparison.pair.planes
+        for panel in make_psf_panels(plane)
+    ]
+    return "\n".join(figures) or "<p>No star whose width can be measured was found.</p>"
 
 
 def _facts(comparison: Comparison, display: Display, labels: tuple[str, str]) -> str:

@@ -63,6 +63,10 @@ $spectrum
 </div>
 <h2>Stars</h2>
 $stars
+<h2>Point-spread function of $before</h2>
+<div class="crops psf">
+$psf
+</div>
 <h2>Facts</h2>
 <table>
 $facts
@@ -74,7 +78,7 @@ const line = document.getElementById("line"), button = document.getElementById("
 const pair = document.getElementById("pair"), shown = document.getElementById("shown");
 const names = [document.querySelectorAll(".bar span")[0].textContent,
   document.querySelectorAll(".bar span")[1].textContent];
-const crops = Array.from(document.querySelectorAll(".crops figure"), function (figure) {
+const crops = Array.from(document.querySelectorAll(".crops:not(.psf) figure"), function (figure) {
   const both = figure.querySelectorAll("img");
   return { image: both[0], sources: [both[0].src, both[1].src] };
 });

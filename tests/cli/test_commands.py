@@ -99,6 +99,18 @@ def test_measure(astro_sr: Any, field_path: Path) -> None:
     assert record["input"] == str(field_path)
 
 
+def test_measure_draws_the_psf(astro_sr: Any, field_path: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "psf.png"
+    words = ("measure", field_path, "--plot", picture)
+    assert astro_sr(*words).code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert astro_sr(*words).code == 2
+    assert astro_sr(*words, "--overwrite").code == 0
+    result = astro_sr("measure", field_path, "--plot", tmp_path / "psf.jpg")
+    assert result.code == 2
+    assert "--plot" in result.err
+
+
 def test_star_mask(astro_sr: Any, field_path: Path, tmp_path: Path) -> None:
     output = tmp_path / "mask.fits"
     record = json.loads(astro_sr("star-mask", field_path, "-o", output, "--json").out)

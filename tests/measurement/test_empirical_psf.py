@@ -10,6 +10,7 @@ import pytest
 from scipy.optimize import least_squares
 
 from astro_sr_plugin.measurement.measuring import measure
+from astro_sr_plugin.measurement.psf.star_residuals import profile_only, stack_residuals
 
 STEPS = 8
 SEEING = {"coma": 2.2, "astigmatism": 2.0, "ring": 1.5, "lens": 0.9, "moffat": 3.0}
@@ -115,6 +116,17 @@ def test_the_change_over_the_field_is_measured():
     assert psf.order > 0
     for x, amount in ((50, 0.05), (300, 0.3), (550, 0.55)):
         assert misfit(psf, x, 200, "coma", amount) < 0.1
+
+
+@pytest.mark.parametrize(("kind", "left"), [("coma", 0.03), ("moffat", 0.03)])
+def test_residuals_of_stars_are_averaged(kind, left):
+    (plane,) = measure(make_field(kind, 60)).planes
+    psf = plane.empirical_psf
+    by_profile = stack_residuals(plane.psf_stars, profile_only(psf), radius=8)
+    assert by_profile.shape == (17, 17)
+    # Of comatic stars, the Moffat profile leaves a bright and a dark side.
+    assert (np.ptp(by_profile) > 0.2) == (kind == "coma")
+    assert np.abs(stack_residuals(plane.psf_stars, psf, radius=8)).max() < left
 
 
 def test_a_plane_without_stars_has_none():

@@ -15,12 +15,14 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from astro_sr_plugin.exceptions import InputError, OutputError
+from astro_sr_plugin.measurement.measuring import measure
 from astro_sr_plugin.report.charts import Curve, line_chart
 from astro_sr_plugin.report.crops import Crop, choose_crops
 from astro_sr_plugin.report.display import Display, block_mean, make_display
 from astro_sr_plugin.report.figures import spectra
 from astro_sr_plugin.report.page import write_before_after_html
 from astro_sr_plugin.report.picture import crop_panels, frame_panels, write_before_after_png
+from astro_sr_plugin.report.psf import make_psf_panels, write_psf_png
 from astro_sr_plugin.stretch import AsinhStretch
 from astro_sr_plugin.validation.comparing import Comparison, compare
 from astro_sr_plugin.validation.pair import pair_images
@@ -232,7 +234,8 @@ def test_page_is_whole_and_alone(field, tmp_path):
     assert page.open == []
     assert page.links == []
     assert not re.search(r"https?://|@import|url\(", text)
-    assert len(page.sources) == 2 + 2 * 3
+    # The frames, three crops, and the PSF with two pictures of residuals.
+    assert len(page.sources) == 2 + 2 * 3 + 3
     for source in page.sources:
         kind, _, content = source.partition(",")
         assert kind == "data:image/png;base64"
@@ -243,6 +246,39 @@ def test_page_is_whole_and_alone(field, tmp_path):
     assert "super_resolve" in text
     assert text.count("<svg") == 2
     assert "$" not in re.sub(r"<script>.*</script>", "", text, flags=re.S)
+
+
+def test_psf_and_residuals_are_drawn(tmp_path):
+    rng = np.random.default_rng(3)
+    image = draw(fwhm=3.4) + rng.standard_normal(SHAPE)
+    # Each star has a fainter companion to its right.
+    image += 0.3 * np.roll(draw(fwhm=3.4), 3, axis=1)
+    planes = measure(np.stack([image, image + rng.standard_normal(SHAPE)])).planes
+    first = make_psf_panels(planes[0])
+    assert [panel.title.split(":")[0] for panel in first] == [
+        "PSF",
+        "7 stars - PSF",
+        "7 stars - Moffat",
+    ]
+    psf, left, left_by_profile = (panel.pixels.astype(int) for panel in first)
+    middle = psf.shape[0] // 2
+    assert psf[middle, middle].min() >= 250
+    # Red over blue: light that the Moffat profile does not have, at the companion's side.
+    excess = left_by_profile[..., 0] - left_by_profile[..., 2]
+    assert excess[:, middle:].max() > 100
+    assert np.abs(left[..., 0] - left[..., 2]).max() < excess.max()
+    path = write_psf_png(planes, tmp_path / "psf.png")
+    with Image.open(path) as picture:
+        assert picture.size[1] > 2 * psf.shape[0]
+    with pytest.raises(OutputError, match="exists already"):
+        write_psf_png(planes, path)
+
+
+def test_a_field_without_stars_has_no_psf_to_draw(tmp_path):
+    planes = measure(np.random.default_rng(4).standard_normal((64, 64))).planes
+    with pytest.raises(InputError, match="shows no star"):
+        write_psf_png(planes, tmp_path / "psf.png")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("scale", [1, 2])

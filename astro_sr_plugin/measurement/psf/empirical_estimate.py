@@ -10,7 +10,7 @@ from scipy.interpolate import CubicSpline
 
 from astro_sr_plugin.measurement.psf.empirical import ORDERS, EmpiricalPSF, field_terms
 from astro_sr_plugin.measurement.psf.empirical_basis import SplineBasis, make_basis
-from astro_sr_plugin.measurement.psf.empirical_fit import Model, solve, sum_at_nodes
+from astro_sr_plugin.measurement.psf.empirical_fit import Equations, Model, sum_at_nodes
 from astro_sr_plugin.measurement.psf.empirical_stars import (
     FIRST_ERROR,
     PSF_ERROR,
@@ -75,7 +75,8 @@ def estimate_psf(stars: Candidates | None, first: EmpiricalPSF) -> EmpiricalPSF:
        squares fit of a smooth image on a fine grid. Its prior is zero, with a variance that follows
        the profile. Pixels that deviate have less weight. Stars and image are fitted in turn.
     3. Cross-validation with left-out stars chooses the variance of the prior and the order of the
-       polynomials over the field.
+       polynomials over the field. It is left out where the residuals of the first step show that
+       no image of them can gain anything.
 
     Parameters
     ----------
@@ -101,13 +102,16 @@ def estimate_psf(stars: Candidates | None, first: EmpiricalPSF) -> EmpiricalPSF:
     estimate = _Estimate.start(stars, first)
     if len(estimate.stars) < _FEWEST_STARS:
         return first
+    most = len(estimate.stars) / _STARS_PER_TERM
+    order = max((order for order, count in ORDERS.items() if count <= most), default=0)
+    plain = estimate.as_it_is()
+    if not plain.may_gain() and (order == 0 or plain.typical_chi2() <= _EXPLAINED):
+        return plain.result(first)
     for turn in range(_ROUNDS):
         estimate = estimate.refined(FIRST_ERROR if turn == 0 else PSF_ERROR)
         if turn == 0:
             estimate = estimate.without_misfits()
     estimate = estimate.with_best_amplitude()
-    most = len(estimate.stars) / _STARS_PER_TERM
-    order = max((order for order, count in ORDERS.items() if count <= most), default=0)
     if order > 0 and estimate.typical_chi2() > _EXPLAINED:
         estimate = estimate.with_order(order)
     return estimate.result(first)
@@ -159,10 +163,24 @@ class _Estimate:
             first.shape,
         )
 
+    def as_it_is(self) -> _Estimate:
+        """Judge the PSF without a residual."""
+        judged = self._judged()
+        _, residuals = self._fit(self.stars.select(judged), self.model.select(judged), steps=0)
+        return replace(self, amplitude=0.0, residuals=residuals, first=residuals)
+
+    def may_gain(self) -> bool:
+        """Whether any residual can be expected to describe left-out stars better."""
+        one = np.zeros(len(self.stars), int)
+        sums = sum_at_nodes(self.stars, self.model, one, PSF_ERROR)
+        equations = Equations(self.basis, *sums.without(None))
+        return any(equations.expected_gain(size * self.peak) > 0 for size in _AMPLITUDES)
+
     def refined(self, psf_error: float) -> _Estimate:
         """Fit the residual to the stars, and the stars to the new PSF."""
         sums = sum_at_nodes(self.stars, self.model, np.zeros(len(self.stars), int), psf_error)
-        residual = solve(self.basis, *sums.without(None), self.amplitude * self.peak)
+        equations = Equations(self.basis, *sums.without(None))
+        residual = equations.solve(self.amplitude * self.peak)
         model = replace(self.model, residual=residual)
         stars, _ = self._fit(self.stars, model)
         return replace(self, stars=stars, model=model)
@@ -264,9 +282,9 @@ class _Estimate:
         for group in range(groups.max() + 1):
             out = groups[judged] == group
             left = self.stars.select(judged[out])
-            weight, value = sums.without(group)
+            equations = Equations(self.basis, *sums.without(group))
             for amplitude, residuals in zip(amplitudes, found, strict=True):
-                residual = solve(self.basis, weight, value, amplitude * self.peak)
+                residual = equations.solve(amplitude * self.peak)
                 model = replace(self.model.select(judged[out]), residual=residual)
                 _, residuals[out] = self._fit(left, model, steps=1)
         return found

@@ -16,7 +16,7 @@ from astro_sr_plugin.measurement.psf.empirical_stars import (
     noise_variance,
 )
 
-__all__ = ["Model", "NodeSums", "solve", "sum_at_nodes"]
+__all__ = ["Equations", "Model", "NodeSums", "sum_at_nodes"]
 
 _SWEEPS = 30
 """Largest number of sweeps over the terms of a PSF that changes over the field."""
@@ -127,13 +127,8 @@ def _sum_star(stars: StarStamps, k: int, psf: FinePSF, psf_error: float) -> NDAr
     return np.stack([np.bincount(nodes, weight, n * n), np.bincount(nodes, weight * rest, n * n)])
 
 
-def solve(
-    basis: SplineBasis,
-    weight: NDArray[np.float64],
-    value: NDArray[np.float64],
-    amplitude: float,
-) -> NDArray[np.float64]:
-    """Solve for the residual that is most probable, given its prior.
+class Equations:
+    """Normal equations of the residual of each term.
 
     Parameters
     ----------
@@ -141,30 +136,57 @@ def solve(
         The splines, and their prior.
     weight, value : ndarray, shapes (t, t, n, n) and (t, n, n)
         Sums at the nodes.
-    amplitude : float
-        Prior standard deviation of the residual in the core; 0 gives none.
-
-    Returns
-    -------
-    ndarray, shape (t, n, n)
-        The residual of each term.
     """
-    count = len(value)
-    images = np.zeros_like(value)
-    if not amplitude > 0:
+
+    def __init__(
+        self, basis: SplineBasis, weight: NDArray[np.float64], value: NDArray[np.float64]
+    ) -> None:
+        self.basis, self.weight, self.value = basis, weight, value
+        self._normals = [basis.normal(weight[j, j]) for j in range(len(value))]
+
+    def solve(self, amplitude: float) -> NDArray[np.float64]:
+        """Solve for the residual that is most probable, given its prior.
+
+        Parameters
+        ----------
+        amplitude : float
+            Prior standard deviation of the residual in the core; 0 gives none.
+
+        Returns
+        -------
+        ndarray, shape (t, n, n)
+            The residual of each term.
+        """
+        images = np.zeros_like(self.value)
+        if not amplitude > 0:
+            return images
+        factors = self._factors(amplitude)
+        # Block Gauss-Seidel: the polynomials are nearly orthogonal over the stars.
+        for _ in range(1 if len(factors) == 1 else _SWEEPS):
+            moved = 0.0
+            for j, factor in enumerate(factors):
+                coupled = (self.weight[j] * images).sum(axis=0) - self.weight[j, j] * images[j]
+                vector = self.basis.project(self.value[j] - coupled)
+                new = self.basis.image(cho_solve(factor, vector))
+                moved = max(moved, float(np.abs(new - images[j]).max()))
+                images[j] = new
+            if moved <= _TOLERANCE * np.abs(images).max():
+                break
         return images
-    factors = [
-        cho_factor(basis.normal(weight[j, j]) + basis.precision / amplitude**2)
-        for j in range(count)
-    ]
-    # Block Gauss-Seidel: the polynomials are nearly orthogonal over the stars.
-    for _ in range(1 if count == 1 else _SWEEPS):
-        moved = 0.0
-        for j, factor in enumerate(factors):
-            coupled = (weight[j] * images).sum(axis=0) - weight[j, j] * images[j]
-            new = basis.image(cho_solve(factor, basis.project(value[j] - coupled)))
-            moved = max(moved, float(np.abs(new - images[j]).max()))
-            images[j] = new
-        if moved <= _TOLERANCE * np.abs(images).max():
-            break
-    return images
+
+    def expected_gain(self, amplitude: float) -> float:
+        """Estimate by how much the first term lowers the chi-squared of stars beside the fitted.
+
+        References
+        ----------
+        Mallows (1973), Technometrics 15, 661.
+        """
+        normal, vector = self._normals[0], self.basis.project(self.value[0])
+        factor = self._factors(amplitude)[0]
+        fitted = cho_solve(factor, vector)
+        parameters = float(np.trace(cho_solve(factor, normal)))
+        return float(2 * vector @ fitted - fitted @ normal @ fitted) - 2 * parameters
+
+    def _factors(self, amplitude: float) -> list[tuple[NDArray[np.float64], bool]]:
+        prior = self.basis.precision / amplitude**2
+        return [cho_factor(normal + prior) for normal in self._normals]
