@@ -63,6 +63,7 @@ def _add_denoise(commands: Commands) -> None:
         default=1.0,
         help="0 returns the input, 1 the full effect (default: 1)",
     )
+    _add_psf_option(group)
     add_uncertainty_option(parser)
     add_report_options(parser)
     add_model_options(parser, classical="'wiener'")
@@ -94,7 +95,7 @@ def _add_deconvolve(commands: Commands) -> None:
         default=1.0,
         help="strength for everything else, 0 to 1 (default: 1)",
     )
-    _add_psf_options(group)
+    _add_target_options(group)
     add_uncertainty_option(parser)
     add_report_options(parser)
     add_model_options(parser, classical="'richardson-lucy' or 'wiener'")
@@ -125,7 +126,7 @@ def _add_super_resolve(commands: Commands) -> None:
         action="store_true",
         help="keep the sum of the pixels instead of the surface brightness",
     )
-    _add_psf_options(group)
+    _add_target_options(group)
     add_uncertainty_option(parser)
     add_report_options(parser)
     add_model_options(parser, classical="'bicubic' or 'wiener'")
@@ -157,6 +158,7 @@ def _add_remove_stars(commands: Commands) -> None:
         action="store_true",
         help="exit with 1 if no star was found to take out; the result is written all the same",
     )
+    _add_psf_option(group)
     add_uncertainty_option(parser)
     add_model_options(parser)
 
@@ -178,20 +180,14 @@ def _check_uncertainty(args: argparse.Namespace, outputs: list[Path]) -> None:
             raise InputError(msg)
 
 
-def _add_psf_options(group: argparse._ArgumentGroup) -> None:
+def _add_target_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--target-fwhm",
         type=float,
         metavar="PX",
         help="width of stars in the result, in its pixels (default: by the measured width)",
     )
-    group.add_argument(
-        "--psf",
-        type=psf_argument,
-        metavar="FWHM[,BETA[,ELLIPTICITY,THETA]]|FILE",
-        help="star profile of the input instead of the measured one: a Moffat profile (pixels, "
-        "theta in radians from +x), or a FITS image of it",
-    )
+    _add_psf_option(group)
     group.add_argument(
         "--auto-scale",
         action="store_true",
@@ -205,8 +201,18 @@ def _add_psf_options(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def _add_psf_option(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--psf",
+        type=psf_argument,
+        metavar="FWHM[,BETA[,ELLIPTICITY,THETA]]|FILE",
+        help="star profile of the input instead of the measured one: a Moffat profile (pixels, "
+        "theta in radians from +x), or a file: an image of it, or what 'astro-sr psf' wrote",
+    )
+
+
 def _denoise(args: argparse.Namespace, console: Console) -> int:
-    return _run(args, console, "denoise", "denoised", strength=args.strength)
+    return _run(args, console, "denoise", "denoised", strength=args.strength, psf=args.psf)
 
 
 def _deconvolve(args: argparse.Namespace, console: Console) -> int:
@@ -266,6 +272,7 @@ def _remove_stars(args: argparse.Namespace, console: Console) -> int:
         ) -> CCDData:
             starless, light = asr.remove_stars(
                 image,
+                psf=args.psf,
                 uncertainty=args.uncertainty,
                 force=args.force,
                 model=args.model,

@@ -15,6 +15,7 @@ from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.models.registry import ModelLike
 from astro_sr_plugin.restoration.frame import choose_model, choose_runtime, open_frame
 from astro_sr_plugin.restoration.pipeline import Job, restore_planes
+from astro_sr_plugin.restoration.psf import PSFLike
 from astro_sr_plugin.restoration.result import write_result
 from astro_sr_plugin.restoration.strengths import check_strength
 from astro_sr_plugin.restoration.target import warn_of_width
@@ -27,6 +28,7 @@ def denoise(
     image: Image,
     *,
     strength: float = 1.0,
+    psf: PSFLike = None,
     uncertainty: bool = False,
     model: ModelLike | None = None,
     measured: Quality | None = None,
@@ -47,6 +49,8 @@ def denoise(
         is treated with its own noise. Never changed.
     strength : float
         0 (the input exactly) to 1 (all noise removed).
+    psf : number, sequence of numbers, 2D array, PSF model, str or Path, optional
+        PSF of the input instead of the measured one, as for `deconvolve`.
     uncertainty : bool
         Whether the standard deviation of every pixel comes along, as StdDevUncertainty; also for
         arrays the result is then a CCDData. NaN where a pixel of the input was NaN or masked.
@@ -75,7 +79,9 @@ def denoise(
     """
     check_strength("strength", strength)
     engine = choose_model(model, "denoise", uncertainty=uncertainty)
-    frame = open_frame(image, engine.spec.task, mask=mask, hdu=hdu, force=force, measured=measured)
+    frame = open_frame(
+        image, engine.spec.task, mask=mask, hdu=hdu, force=force, measured=measured, psf=psf
+    )
     if all(plane.measured.noise.sigma <= 0 for plane in frame.usable):
         sigma = max(plane.image_sigma for plane in frame.usable)
         warn(

@@ -21,6 +21,7 @@ from astro_sr_plugin.restoration.extended_light import remove_extended_light
 from astro_sr_plugin.restoration.frame import Frame, choose_model, choose_runtime, open_frame
 from astro_sr_plugin.restoration.pipeline import Job, restore_planes
 from astro_sr_plugin.restoration.plane import ROWS, NormalisedPlane
+from astro_sr_plugin.restoration.psf import PSFLike
 from astro_sr_plugin.restoration.result import write_result
 from astro_sr_plugin.restoration.target import warn_of_width
 from astro_sr_plugin.restoration.trails import TrailLight
@@ -37,6 +38,7 @@ _CLEAR = 5.0
 def remove_stars(
     image: Image,
     *,
+    psf: PSFLike = None,
     uncertainty: bool = False,
     model: ModelLike | None = None,
     measured: Quality | None = None,
@@ -63,6 +65,8 @@ def remove_stars(
     image : CCDData, NDData, HDUList, HDU, array, str or Path
         Linear image, shape (ny, nx), (3, ny, nx) or (n, ny, nx), in any unit and range. Never
         changed.
+    psf : number, sequence of numbers, 2D array, PSF model, str or Path, optional
+        PSF of the input instead of the measured one, as for `deconvolve`.
     uncertainty : bool
         Whether ``starless`` carries the standard deviation of every pixel, noise included, as
         StdDevUncertainty; also for arrays it is then a CCDData. NaN where a pixel of the input was
@@ -102,7 +106,9 @@ def remove_stars(
     (True, True)
     """
     engine = choose_model(model, "remove-stars", uncertainty=uncertainty)
-    frame = open_frame(image, engine.spec.task, mask=mask, hdu=hdu, force=force, measured=measured)
+    frame = open_frame(
+        image, engine.spec.task, mask=mask, hdu=hdu, force=force, measured=measured, psf=psf
+    )
     warn_of_width([plane.psf.moffat for plane in frame.planes], engine.spec)
     header = frame.header(
         engine.spec,
