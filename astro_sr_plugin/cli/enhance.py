@@ -96,6 +96,12 @@ def _add_deconvolve(commands: Commands) -> None:
         help="strength for everything else, 0 to 1 (default: 1)",
     )
     _add_target_options(group)
+    group.add_argument(
+        "--correct-only",
+        action="store_true",
+        help="keep the mean width of the stars: make them round and equal over the field, and take "
+        "the noise away",
+    )
     add_uncertainty_option(parser)
     add_report_options(parser)
     add_model_options(parser, classical="'richardson-lucy' or 'wiener'")
@@ -222,6 +228,10 @@ def _deconvolve(args: argparse.Namespace, console: Console) -> int:
             f"--extended {args.extended:g}, allowed is 1 for both"
         )
         raise InputError(msg)
+    if args.correct_only and args.target_fwhm is not None:
+        given = f"--target-fwhm {args.target_fwhm:g}"
+        msg = f"--correct-only keeps the width of the stars; leave out {given}"
+        raise InputError(msg)
     return _run(
         args,
         console,
@@ -229,7 +239,7 @@ def _deconvolve(args: argparse.Namespace, console: Console) -> int:
         "sharp",
         stars=args.stars,
         extended=args.extended,
-        target_fwhm=args.target_fwhm,
+        target_fwhm="input" if args.correct_only else args.target_fwhm,
         psf=args.psf,
         auto_scale=args.auto_scale,
         luminance_only=args.luminance_only,

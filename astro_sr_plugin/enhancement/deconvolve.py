@@ -20,7 +20,7 @@ from astro_sr_plugin.restoration.psf import PSFLike
 from astro_sr_plugin.restoration.reduce import open_reduced
 from astro_sr_plugin.restoration.result import write_result
 from astro_sr_plugin.restoration.strengths import check_strength, make_blend
-from astro_sr_plugin.restoration.target import choose_target
+from astro_sr_plugin.restoration.target import TargetFWHM, choose_target
 
 __all__ = ["deconvolve"]
 
@@ -31,7 +31,7 @@ def deconvolve(
     *,
     stars: float = 1.0,
     extended: float = 1.0,
-    target_fwhm: float | None = None,
+    target_fwhm: TargetFWHM = None,
     psf: PSFLike = None,
     auto_scale: bool = False,
     uncertainty: bool = False,
@@ -58,8 +58,10 @@ def deconvolve(
         changed.
     stars, extended : float
         Strength on stars and on everything else, 0 (the input exactly) to 1.
-    target_fwhm : float, optional
+    target_fwhm : float or "input", optional
         FWHM of the result in pixels, 1 or more; by default half of the input's, at least 2.
+        ``"input"`` keeps the mean width of the field: stars become round, and equal over the field,
+        but no sharper.
     psf : number, sequence of numbers, 2D array, PSF model, str or Path, optional
         PSF of the input: ``fwhm``, ``(fwhm, beta)`` or ``(fwhm, beta, ellipticity, theta)`` of a
         Moffat profile before integration over the pixel; an image of the PSF; a PSF model of

@@ -19,7 +19,7 @@ from astro_sr_plugin.restoration.pipeline import Job, restore_planes
 from astro_sr_plugin.restoration.psf import PSFLike
 from astro_sr_plugin.restoration.reduce import open_reduced
 from astro_sr_plugin.restoration.result import write_result
-from astro_sr_plugin.restoration.target import choose_target
+from astro_sr_plugin.restoration.target import TargetFWHM, choose_target
 from astro_sr_plugin.tasks import TASKS
 
 __all__ = ["SCALES", "super_resolve"]
@@ -33,7 +33,7 @@ def super_resolve(
     image: Image,
     *,
     scale: int = 2,
-    target_fwhm: float | None = None,
+    target_fwhm: TargetFWHM = None,
     psf: PSFLike = None,
     auto_scale: bool = False,
     conserve_flux: bool = False,
@@ -62,10 +62,11 @@ def super_resolve(
     scale : {2, 4}
         Output pixels per input pixel along each axis. At 4 the networks show the detail of 2, on
         more pixels: their result at 2, interpolated.
-    target_fwhm : float, optional
+    target_fwhm : float or "input", optional
         FWHM of the result in output pixels, 1 or more, of networks at scale 4 4 or more; by default
         half of the width that the input's stars have on the sky, at least 2, of networks at scale 4
-        at least 4. Not with ``"bicubic"``, which keeps the PSF and needs no stars.
+        at least 4. ``"input"`` keeps the width on the sky. Not with ``"bicubic"``, which keeps the
+        PSF and needs no stars.
     psf : number, sequence of numbers, 2D array, PSF model, str or Path, optional
         PSF of the input, as for `deconvolve`.
     auto_scale : bool

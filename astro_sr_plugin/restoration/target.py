@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
 
 from astro_sr_plugin.exceptions import InputError, warn
 from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement
@@ -13,7 +14,10 @@ from astro_sr_plugin.restoration.plane import NormalisedPlane
 from astro_sr_plugin.restoration.psf import join_names
 from astro_sr_plugin.tasks import TASKS
 
-__all__ = ["choose_target", "warn_of_width"]
+__all__ = ["TargetFWHM", "choose_target", "warn_of_width"]
+
+TargetFWHM: TypeAlias = 'float | Literal["input"] | None'
+"""FWHM of the stars of a result in its pixels; ``"input"`` is that of the image, None the usual."""
 
 _FINEST = 2.0
 """FWHM in pixels of the narrowest stars that a grid of pixels samples."""
@@ -31,7 +35,7 @@ the second where they agree well, because then the image of the PSF describes th
 
 
 def choose_target(
-    planes: Sequence[NormalisedPlane], target_fwhm: float | None, spec: ModelSpec
+    planes: Sequence[NormalisedPlane], target_fwhm: TargetFWHM, spec: ModelSpec
 ) -> float | None:
     """Choose the FWHM of the result in output pixels: one for all planes, so that colours agree.
 
@@ -41,10 +45,10 @@ def choose_target(
     ----------
     planes : sequence of NormalisedPlane
         The planes of the image.
-    target_fwhm : float or None
-        What the user wants; by default half of the widest plane, at least 2 pixels and what the
-        model can reach, and not so narrow that the widest stars of a field would be made more than
-        2.3 times narrower.
+    target_fwhm : float, "input" or None
+        What the user wants; ``"input"`` is the mean width of the field. By default half of the
+        widest plane, at least 2 pixels and what the model can reach, and not so narrow that the
+        widest stars of a field would be made more than 2.3 times narrower.
     spec : ModelSpec
         The model.
 
@@ -69,12 +73,19 @@ def choose_target(
         )
         raise InputError(msg)
     widest = max(plane.psf.fwhm_range[1] for plane in planes) * spec.scale
+    mean = max(plane.psf.moffat.fwhm for plane in planes) * spec.scale
     _warn_of_stars([plane.psf.moffat for plane in planes], spec)
     if target_fwhm is None:
-        half = max(plane.psf.moffat.fwhm for plane in planes) * spec.scale / 2
-        target = max(_FINEST, half, widest / _SHARPEST, spec.finest_target)
+        target = max(_FINEST, mean / 2, widest / _SHARPEST, spec.finest_target)
         _warn_of_wider_stars(planes, target, spec)
         return target
+    if target_fwhm == "input":
+        return max(mean, spec.finest_target)
+    try:
+        target_fwhm = float(target_fwhm)
+    except (TypeError, ValueError) as error:
+        msg = f"target_fwhm={target_fwhm!r} is no width; allowed are a number of pixels and 'input'"
+        raise InputError(msg) from error
     if not (math.isfinite(target_fwhm) and target_fwhm >= spec.finest_target):
         msg = (
             f"target_fwhm={target_fwhm} cannot be sampled by model {spec.name!r}; "
@@ -92,7 +103,7 @@ def choose_target(
             f"target_fwhm={target_fwhm:g} px is {widest / target_fwhm:.1f} times narrower than the "
             f"stars ({widest:.2f} output px); the models were made for 2 times: expect artefacts"
         )
-    return float(target_fwhm)
+    return target_fwhm
 
 
 def _warn_of_wider_stars(planes: Sequence[NormalisedPlane], target: float, spec: ModelSpec) -> None:

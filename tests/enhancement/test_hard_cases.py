@@ -162,3 +162,5 @@ def test_a_profile_out_of_reach_is_refused():
     image = scene_of("fwhm-8").observed
     with pytest.raises(asr.InputError, match=r"target_fwhm=1 .*allowed is 1\.2"):
         asr.deconvolve(image, psf=(7.0, 3.5), target_fwhm=1.0)
+    with pytest.raises(asr.InputError, match=r"target_fwhm='output' .*'input'"):
+        asr.deconvolve(image, psf=(7.0, 3.5), target_fwhm="output")

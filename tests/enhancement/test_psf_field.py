@@ -70,6 +70,19 @@ def test_stars_in_the_middle_too(sky, sharp, sharp_with_one_psf):
     assert abs(magnitude) < 0.02
 
 
+def test_corrected_stars_are_round_and_alike_over_the_field(sky, corners):
+    middle = (sky.radius < 0.4) & (sky.flux > 2500)
+    corrected = asr.deconvolve(CCDData(sky.image, unit="adu"), device="cpu", target_fwhm="input")
+    assert corrected.meta["ASRFWHMO"] == pytest.approx(corrected.meta["ASRFWHMI"])
+    before = [look(sky.image, sky, chosen) for chosen in (corners, middle)]
+    after = [look(corrected.data, sky, chosen) for chosen in (corners, middle)]
+    assert before[0][0] / before[1][0] > 1.07
+    assert after[0][0] / after[1][0] == pytest.approx(1.0, abs=0.04)
+    assert before[0][1] > 0.08
+    assert [abs(radial) for _, radial, _ in after] == pytest.approx([0, 0], abs=0.04)
+    assert [magnitude for _, _, magnitude in after] == pytest.approx([0, 0], abs=0.04)
+
+
 def test_the_image_is_nearer_to_the_truth(sky, sharp, sharp_with_one_psf):
     errors = [
         float(np.square(np.asarray(image, float) - sky.target).sum())
