@@ -16,7 +16,7 @@ def read_number(meta: Mapping[str, Any], keyword: str) -> float | None:
     Parameters
     ----------
     meta : mapping
-        Header or dictionary. Texts that hold a number count.
+        Header or dictionary. Texts that hold a number count, also with a decimal comma.
     keyword : str
         Its name.
 
@@ -24,10 +24,14 @@ def read_number(meta: Mapping[str, Any], keyword: str) -> float | None:
     --------
     >>> read_number({"EGAIN": "0.8", "GAIN": float("nan")}, "EGAIN")
     0.8
+    >>> read_number({"EXPTIME": "6,4E-05"}, "EXPTIME")
+    6.4e-05
     """
     value = meta.get(keyword)
     if isinstance(value, bool) or not isinstance(value, str | int | float | np.number):
         return None
+    if isinstance(value, str) and value.count(",") == 1 and "." not in value:
+        value = value.replace(",", ".")
     try:
         number = float(value)
     except (ValueError, OverflowError):
