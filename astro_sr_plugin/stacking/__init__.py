@@ -1,0 +1,1 @@
+"""From frames to a stack: calibration, normalisation, rejection and combination."""
