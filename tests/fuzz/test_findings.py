@@ -37,6 +37,20 @@ def test_tiff_whose_last_page_is_followed_by_itself(tmp_path):
     np.testing.assert_array_equal(read_image(path).data, np.arange(12).reshape(3, 4))
 
 
+@pytest.mark.parametrize("lost", [2, 60, 130])
+def test_tiff_cut_off_within_its_last_page(tmp_path, lost):
+    path = tmp_path / "cut.tif"
+    with tifffile.TiffWriter(path) as file:
+        file.write(np.zeros((4, 7), "f4"), metadata=None)
+        file.write(np.ones((50, 60), "u1"), metadata=None)
+    content = path.read_bytes()
+    with tifffile.TiffFile(path) as file:
+        directory = file.pages[1].offset
+    path.write_bytes(content[: directory + 140 - lost])
+    with pytest.raises(ImageReadError, match="cannot read .*cut.tif"):
+        read_image(path)
+
+
 # wcslib ended the process for each of these (astropy 8.0).
 @pytest.mark.parametrize(
     "cards",

@@ -40,6 +40,8 @@ __all__ = ["TYPES", "read", "write"]
 
 TYPES: tuple[str, ...] = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 """Types of pixels that are written."""
+_LOST_PAGE = "invalid page offset", "corrupted tag list"
+"""What tifffile says of a page whose directory is not in the file, or not whole."""
 
 
 def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CCDData:
@@ -72,7 +74,7 @@ def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CC
     try:
         with _silent() as remarks, tifffile.TiffFile(path) as file:
             source, note = _choose(path, file, hdu)
-            if hdu is None and any("invalid page offset" in remark for remark in remarks):
+            if hdu is None and any(lost in remark for remark in remarks for lost in _LOST_PAGE):
                 reason = "a page of it is missing, as in truncated files; hdu=N reads another"
                 raise _error(path, reason)
             _check_segments(path, source)
