@@ -1,6 +1,6 @@
 """AstroSR Panel.
 
-Denoises, sharpens or doubles a linear image, from one window.
+Denoises, sharpens or doubles a linear image, from one window: what fits it, or what is ticked.
 
 (c) The astro_sr_plugin developers 2026
 Contact: the authors of the package astro_sr_plugin, through its issue tracker
@@ -22,7 +22,10 @@ VERSION = "0.1.0"
 
 
 def steps(values: dict) -> list[list[str]]:
-    """Return what is done: one thing, for sharpening takes the noise away too."""
+    """Return what is done: one thing, for sharpening takes the noise away too.
+
+    If nothing is ticked, astro-sr chooses.
+    """
     lines = []
     if values["deconvolve"]:
         strengths = ["--stars", str(values["stars"]), "--extended", str(values["extended"])]
@@ -38,6 +41,7 @@ def steps(values: dict) -> list[list[str]]:
             "the noise and the blur, and one after the other makes rings around stars"
         )
         raise ScriptError(msg)
+    lines = lines or [["auto", "--no-page"]]
     return [[*line, "--force"] for line in lines] if values["force"] else lines
 
 
@@ -45,8 +49,9 @@ PANEL = Verb(
     name="panel",
     title="Panel",
     version=VERSION,
-    about="Denoises, sharpens or doubles a linear image. Tick one: sharpening takes the noise away "
-    "too, and doubling sharpens.",
+    about="Denoises, sharpens or doubles a linear image. If nothing is ticked, the image is "
+    "measured, the fitting one is done, and the result checked. Or tick one: sharpening takes the "
+    "noise away too, and doubling sharpens.",
     options=(
         Switch("deconvolve", "Deconvolve", help="sharpen, and take the noise out"),
         Slider("stars", "Stars", 1.0, "strength of sharpening for stars, 0 to 1"),

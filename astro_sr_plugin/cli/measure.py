@@ -77,7 +77,7 @@ def _measure(args: argparse.Namespace, console: Console) -> None:
             quality = asr.measure(image, force=args.force)
             seconds = round(time.perf_counter() - start, 3)
             extension = {"hdu": name} if name else {}
-            advice = suggest(quality, image.meta, path)
+            advice = suggest(quality, image.meta).to_text(path)
             figures = {**quality.to_dict(), "suggestion": advice}
             console.record(input=path, **extension, **figures, seconds=seconds)
             if len(args.inputs) > 1 or name:

@@ -98,6 +98,7 @@ def add_image_options(
     parser: argparse.ArgumentParser,
     *,
     many: bool = True,
+    required: bool = True,
     output: str | None = "the image to write; its suffix decides the format. "
     "With several inputs, an existing folder",
 ) -> None:
@@ -118,7 +119,9 @@ def add_image_options(
     )
     if output is None:
         return
-    group.add_argument("-o", "--output", type=Path, required=True, metavar="OUTPUT", help=output)
+    group.add_argument(
+        "-o", "--output", type=Path, required=required, metavar="OUTPUT", help=output
+    )
     group.add_argument(
         "--overwrite", action="store_true", help="replace the output if it exists already"
     )
@@ -189,7 +192,7 @@ def open_image(path: Path, args: argparse.Namespace, *, hdu: int | str | None = 
 
 
 def add_model_options(parser: argparse.ArgumentParser, *, classical: str = "") -> None:
-    """Add the options of the commands that run a model."""
+    """Add the options of the commands that run a model of the user's choice."""
     group = parser.add_argument_group("model and machine")
     group.add_argument(
         "--model",
@@ -197,6 +200,11 @@ def add_model_options(parser: argparse.ArgumentParser, *, classical: str = "") -
         help="a model of 'astro-sr models list' or a weights file"
         + (f", or {classical}" if classical else ""),
     )
+    add_machine_options(group)
+
+
+def add_machine_options(group: argparse._ActionsContainer) -> None:
+    """Add ``--device --tile-size --overlap --dtype``."""
     group.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps", help="where to run")
     group.add_argument(
         "--tile-size", type=int, metavar="PX", help="edge of a tile (default: by memory)"

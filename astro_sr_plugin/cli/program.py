@@ -14,6 +14,7 @@ from typing import NoReturn
 import astro_sr_plugin
 from astro_sr_plugin.cli import (
     audit,
+    auto,
     batch,
     compare,
     completion,
@@ -41,6 +42,7 @@ EXIT_TERMINATED = 143
 
 _EXAMPLES = """\
 examples:
+  astro-sr auto stack.fits
   astro-sr measure stack.fits
   astro-sr denoise stack.fits -o clean.fits
   astro-sr deconvolve stack.fits -o sharp.fits --stars 0.8 --extended 1.0
@@ -85,7 +87,19 @@ def build_parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"astro-sr {astro_sr_plugin.__version__}"
     )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, title="commands")
-    groups = (enhance, batch, measure, psf, stretching, compare, audit, models, training, demo)
+    groups = (
+        auto,
+        enhance,
+        batch,
+        measure,
+        psf,
+        stretching,
+        compare,
+        audit,
+        models,
+        training,
+        demo,
+    )
     for group in (*groups, doctor, siril, completion):
         group.add_commands(verbs)
     verbs.choices["completion"].set_defaults(parser=parser)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,10 @@ import numpy as np
 if TYPE_CHECKING:
     from astro_sr_plugin.measurement.quality import Quality
 
-__all__ = ["suggest"]
+__all__ = ["Suggestion", "suggest"]
+
+_OUTPUTS = {"denoise": "clean.fits", "deconvolve": "sharp.fits", "super-resolve": "big.fits"}
+"""File that a suggested command writes."""
 
 _NARROW, _FINE, _WIDE = 1.5, 3.0, 6.0
 """FWHM in pixels: the least that the networks were trained for; below the second, doubled pixels
@@ -20,8 +24,34 @@ _ILL_SHAPED = 0.22
 """Part of the stars' light that a Moffat profile misses, from which they are out of focus."""
 
 
-def suggest(quality: Quality, meta: Mapping[str, Any], path: Path) -> str:
-    """Return one line: a command, and the figures that speak for it.
+@dataclass(frozen=True)
+class Suggestion:
+    """What to run on an image.
+
+    Attributes
+    ----------
+    verb : str or None
+        Command; None if nothing is to be done.
+    reason : str
+        Why, with the figures that speak for it.
+    options : tuple of str
+        Options of the command.
+    """
+
+    verb: str | None
+    reason: str
+    options: tuple[str, ...] = ()
+
+    def to_text(self, path: Path) -> str:
+        """Return one line: the command for a file, and why."""
+        if self.verb is None:
+            return self.reason
+        words = ["astro-sr", self.verb, str(path), "-o", _OUTPUTS[self.verb], *self.options]
+        return f"{' '.join(words)} ({self.reason})"
+
+
+def suggest(quality: Quality, meta: Mapping[str, Any]) -> Suggestion:
+    """Choose a command by what was measured.
 
     Parameters
     ----------
@@ -29,27 +59,28 @@ def suggest(quality: Quality, meta: Mapping[str, Any], path: Path) -> str:
         Of the image.
     meta : mapping
         Its header.
-    path : Path
-        Its file.
     """
     from astro_sr_plugin.data.earlier_work import find_earlier_work
 
     done = [work.task for work in find_earlier_work(meta)]
     if done:
-        return f"nothing more: {', then '.join(done)} was done already, by the header"
+        text = f"nothing more: {', then '.join(done)} was done already, by the header"
+        return Suggestion(None, text)
     if not max(quality.sigma) > 0:
-        return "nothing: no noise was measured, so that there is none to remove"
+        return Suggestion(None, "nothing: no noise was measured, so that there is none to remove")
     widths = [width for width in quality.fwhm if np.isfinite(width)]
-    denoise = f"astro-sr denoise {path} -o clean.fits"
     if not widths or not {"high", "medium"} & set(quality.psf_confidence):
-        return f"{denoise} (too few stars, {max(quality.n_stars)}, to sharpen without --psf)"
+        reason = f"too few stars, {max(quality.n_stars)}, to sharpen without --psf"
+        return Suggestion("denoise", reason)
     width, residual = float(np.median(widths)), float(np.nanmax(quality.residual_fraction))
     stars = f"stars of {width:.1f} px from {max(quality.n_stars)}"
     if residual > _ILL_SHAPED:
-        return f"{denoise} (stars out of focus or trailed: {residual:.0%} is no Moffat profile)"
+        reason = f"stars out of focus or trailed: {residual:.0%} is no Moffat profile"
+        return Suggestion("denoise", reason)
     if width < _NARROW:
-        return f"{denoise} ({stars}: too narrow to sharpen; drizzle dithered frames)"
+        reason = f"{stars}: too narrow to sharpen; drizzle dithered frames"
+        return Suggestion("denoise", reason)
     if width < _FINE:
-        return f"astro-sr super-resolve {path} -o big.fits ({stars}: finer pixels show more)"
-    reduce = " --auto-scale" if width > _WIDE else ""
-    return f"astro-sr deconvolve {path} -o sharp.fits{reduce} ({stars}, noise included)"
+        return Suggestion("super-resolve", f"{stars}: finer pixels show more")
+    reduce = ("--auto-scale",) if width > _WIDE else ()
+    return Suggestion("deconvolve", f"{stars}, noise included", reduce)

@@ -19,6 +19,9 @@ __all__ = ["made_with", "plain", "say", "shipped_weights", "write_results"]
 
 PACKAGE = Path(asr.__file__).parent
 
+_MEASURED = ":/", ":(exclude,top)benchmarks/results"
+"""Files of the checkout that figures depend on."""
+
 
 def shipped_weights(
     tasks: Iterable[str] | None = None, *, uncertainty: bool = False
@@ -68,17 +71,12 @@ def made_with(
     Returns
     -------
     dict
-        ``commit`` ends with "-dirty" where files differ from it, and is "unknown" outside of a
-        checkout.
+        ``commit`` ends with "-dirty" where files other than results differ from it, and is
+        "unknown" outside of a checkout.
     """
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(
-            command, cwd=PACKAGE.parent, capture_output=True, text=True, check=False
-        )
-        commit = done.stdout.strip()
-    except OSError:
-        commit = ""
+    commit = _git("rev-parse", "HEAD")
+    if commit and _git("status", "--porcelain", "--untracked-files=no", "--", *_MEASURED):
+        commit += "-dirty"
     weights = shipped_weights(tasks, uncertainty=uncertainty)
     weights |= {
         Path(model).name: sha256(Path(model).read_bytes()).hexdigest()
@@ -86,6 +84,17 @@ def made_with(
         if Path(model).is_file()
     }
     return {"commit": commit or "unknown", "version": asr.__version__, "weights": weights}
+
+
+def _git(*words: str) -> str:
+    """Return what git says of the checkout; nothing outside of one."""
+    try:
+        done = subprocess.run(
+            ["git", *words], cwd=PACKAGE.parent, capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return ""
+    return done.stdout.strip()
 
 
 def write_results(

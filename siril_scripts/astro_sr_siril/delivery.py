@@ -73,7 +73,7 @@ def deliver(
         The file for what goes beside the image.
     """
     session.log(outcome.report)
-    if verb.result == "report":
+    if not outcome.changed:
         return
     extra = outcome.pixels if verb.result == "file" else outcome.beside
     if beside is not None and extra is not None:

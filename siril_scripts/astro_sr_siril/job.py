@@ -51,6 +51,8 @@ class Outcome:
         What was done, in a few words.
     beside : ndarray of float32 or None
         The second image, of the region.
+    changed : bool
+        Whether there is a result: the command may leave the image as it is.
     """
 
     pixels: NDArray[np.float32]
@@ -59,6 +61,7 @@ class Outcome:
     report: str
     label: str
     beside: NDArray[np.float32] | None = None
+    changed: bool = True
 
     @property
     def scale(self) -> int:
@@ -162,8 +165,10 @@ class Job:
                 )
                 report.append(plain(said.replace(f"{target}: ", f"{verb}: ")))
                 source = target
-            if reports:
-                return Outcome(as_float(pixels), Header(), region, report[-1], self._label)
+            if reports or not target.exists():
+                return Outcome(
+                    as_float(pixels), Header(), region, report[-1], self._label, changed=False
+                )
             return self._collect(frame, folder, region, outer, "\n".join(report))
         except ScriptError as error:
             raise ScriptError(plain(str(error))) from error

@@ -31,7 +31,7 @@ WRONG = [
     ("Deconvolve", ["-target-fwhm", "0.2"], "-target-fwhm 0.2 is not allowed"),
     ("Stretch", ["-name", "cubic"], "-name cubic is not allowed; it is one of mtf, asinh"),
     ("Unstretch", [], "ASRSTR"),
-    ("Panel", [], "nothing is chosen to be done"),
+    ("Panel", ["-denoise", "-deconvolve"], "are ticked; tick one"),
     ("Denoise", ["-command", "/no/such/astro-sr"], "does not exist or cannot be run"),
 ]
 

@@ -52,6 +52,7 @@ def night(request: pytest.FixtureRequest, siril: Siril) -> Night:
         ("starless", siril.script("RemoveStars")),
         ("stretched", siril.script("Stretch")),
         ("panel", siril.script("Panel", "-denoise", "-strength", "0.5", "-model=wiener")),
+        ("chosen", siril.script("Panel")),
     ):
         lines += [f"load {name}", script, f"save {name}_{what}"]
     lines += [f"load {name}_stretched", siril.script("Unstretch"), f"save {name}_linear"]
@@ -81,6 +82,17 @@ def test_the_pixels_are_those_of_the_package(night: Night, what: str) -> None:
     wanted = expected(night, what)
     assert saved.shape == wanted.shape
     # Float32 rounding, and that of sums in another order.
+    np.testing.assert_allclose(saved, wanted, rtol=2e-5, atol=2e-6 * np.abs(wanted).max())
+
+
+def test_the_panel_chooses_if_nothing_is_ticked(night: Night) -> None:
+    saved, header = night.saved("chosen")
+    verb = {
+        "denoise": asr.denoise,
+        "deconvolve": asr.deconvolve,
+        "super-resolve": asr.super_resolve,
+    }
+    wanted = verb[header["ASRTASK"]](night.pixels)
     np.testing.assert_allclose(saved, wanted, rtol=2e-5, atol=2e-6 * np.abs(wanted).max())
 
 

@@ -122,5 +122,5 @@ def test_the_panel_does_one_thing() -> None:
     values, _ = parse(panel, ["-super-resolve", "-deconvolve"])
     with pytest.raises(ScriptError, match="deconvolve and super-resolve are ticked; tick one"):
         panel.command_lines(values)
-    with pytest.raises(ScriptError, match="nothing is chosen"):
-        panel.command_lines(panel.defaults())
+    # If nothing is ticked, the command chooses.
+    assert panel.command_lines(panel.defaults()) == [["auto", "--no-page"]]
