@@ -16,7 +16,7 @@ from astro_sr_plugin.data.signatures import image_function
 from astro_sr_plugin.data.wcs import scale_wcs, scale_wcs_header
 from astro_sr_plugin.exceptions import InputError, warn
 
-__all__ = ["METHODS", "debayer"]
+__all__ = ["METHODS", "debayer", "interpolate_colours"]
 
 METHODS = ("superpixel", "bilinear")
 """Names of the methods."""
@@ -87,7 +87,7 @@ def debayer(
         data = data.astype(np.float32 if data.dtype.itemsize <= 2 else np.float64)
     if method == "superpixel":
         return _superpixel(replace(parts, data=data), cfa)
-    colours = _bilinear(data, cfa.filters)
+    colours = interpolate_colours(data, cfa.filters)
     mask = None if parts.mask is None else _grown(parts.mask, cfa.filters)
     return repack(parts, colours, mask=mask, wcs=parts.wcs, meta=_header(parts.meta, method, cfa))
 
@@ -171,7 +171,7 @@ def _tiled(filters: NDArray[np.str_], shape: tuple[int, ...]) -> NDArray[np.str_
     return np.tile(filters, [-(-n // side) for n in shape])[: shape[0], : shape[1]]
 
 
-def _bilinear(data: NDArray, filters: NDArray[np.str_]) -> NDArray:
+def interpolate_colours(data: NDArray, filters: NDArray[np.str_]) -> NDArray:
     """Keep what was measured, and take weighted means of the neighbours of each missing colour.
 
     For Bayer arrays these are the well-known means of two or four neighbours. Missing values (NaN)

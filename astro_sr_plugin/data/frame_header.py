@@ -42,6 +42,7 @@ _KINDS = ("IMAGETYP", "FRAMETYP", "IMTYPE", "OBSTYPE")
 _BINNINGS = (("XBINNING", "YBINNING"), ("BINX", "BINY"), ("CCDXBIN", "CCDYBIN"))
 _STARTS = ("DATE-OBS", "DATE-BEG", "DATE-STA")
 _CORNER = ("XORGSUBF", "YORGSUBF")
+_ROTATORS = ("ROTATANG", "ROTATOR")
 _MJD_START = "MJD-OBS"
 _COUNTS = ("STACKCNT", "NCOMBINE")
 
@@ -89,6 +90,8 @@ class FrameHeader:
         Pixel (x, y) of the sensor at which the image begins.
     camera, readout_mode : str
         Their names.
+    rotator : float or None
+        Angle of the rotator in degrees.
     pedestal : float
         Number to add to the pixels, as MaxIm DL has it.
     start, end : datetime or None
@@ -113,6 +116,7 @@ class FrameHeader:
     corner: tuple[int, int] | None = None
     camera: str = ""
     readout_mode: str = ""
+    rotator: float | None = None
     pedestal: float = 0.0
     start: datetime | None = None
     end: datetime | None = None
@@ -166,6 +170,7 @@ def read_frame_header(
         corner=_pair(meta, _CORNER),
         camera=_first_text(meta, ("INSTRUME", "CAMERA")),
         readout_mode=_first_text(meta, ("READOUTM", "READMODE")),
+        rotator=_first_number(meta, _ROTATORS, ignored),
         pedestal=read_number(meta, "PEDESTAL") or 0.0,
         start=start,
         end=end,

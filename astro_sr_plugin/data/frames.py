@@ -33,6 +33,8 @@ __all__ = ["Frame", "FrameImage", "FrameSequence", "open_frame"]
 FrameImage: TypeAlias = Image
 """What a frame may be given as."""
 _FITS_START = b"SIMPLE  ="
+_SAVED = ".npy"
+"""Ending of the files that `Frame.saved` writes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +59,10 @@ class Frame:
         Rule for their values; None where they are the values.
     mask : ndarray of bool or None
         Excluded pixels.
+    source : str
+        File from which the stored numbers are mapped again in another process; empty if none.
+    hdu : int, str or (str, int), optional
+        Which image of it.
     """
 
     name: str
@@ -67,6 +73,25 @@ class Frame:
     stored: NDArray
     coding: PixelCoding | None = None
     mask: NDArray[np.bool_] | None = None
+    source: str = ""
+    hdu: HDUChoice = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave mapped pixels behind: another process maps them itself."""
+        state = dict(self.__dict__)
+        if self.source and self.is_mapped:
+            state["stored"] = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Map the pixels again."""
+        if state["stored"] is None:
+            source = state["source"]
+            if source.endswith(_SAVED):
+                state["stored"] = np.load(source, mmap_mode="r")
+            else:
+                state["stored"] = open_frame(source, hdu=state["hdu"]).stored
+        self.__dict__.update(state)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -108,7 +133,8 @@ class Frame:
     def saved(self, path: Path) -> Frame:
         """Return the frame with its pixels in a plain file on the disk, which is written."""
         np.save(path, self.rows())
-        return replace(self, stored=np.load(path, mmap_mode="r"), coding=None, mask=None)
+        stored = np.load(path, mmap_mode="r")
+        return replace(self, stored=stored, coding=None, mask=None, source=str(path))
 
 
 class FrameSequence(Sequence[Frame]):
@@ -151,6 +177,10 @@ class FrameSequence(Sequence[Frame]):
     def __len__(self) -> int:
         return len(self._images)
 
+    def image(self, index: int) -> FrameImage:
+        """Return a frame as it was given."""
+        return self._images[index]
+
     def __getitem__(self, index: Any) -> Any:
         """Open a frame.
 
@@ -168,7 +198,7 @@ class FrameSequence(Sequence[Frame]):
             frame = open_frame(self._images[index], name=self.names[index], hdu=self._hdu)
             is_file = isinstance(self._images[index], str | os.PathLike)
             if is_file and self._scratch is not None and not frame.is_mapped:
-                frame = frame.saved(self._scratch / f"frame_{index:05d}.npy")
+                frame = frame.saved(self._scratch / f"frame_{index:05d}{_SAVED}")
             self._open[index] = frame
         return self._open[index]
 
@@ -198,8 +228,10 @@ def open_frame(image: FrameImage, *, name: str = "", hdu: HDUChoice = None) -> F
     ImageReadError
         If the file cannot be read.
     """
+    source = ""
     if isinstance(image, str | os.PathLike):
-        name = name or os.fspath(image)
+        source = os.fspath(image)
+        name = name or source
         frame = _open_integers(Path(image), hdu)
         if frame is not None:
             return frame
@@ -224,7 +256,7 @@ def open_frame(image: FrameImage, *, name: str = "", hdu: HDUChoice = None) -> F
             with suppress(ValueError), quiet():
                 header[keyword] = value
     found = read_frame_header(header, shape=data.shape, name=name)
-    return Frame(name, found, header, wcs, unit, data, None, own)
+    return Frame(name, found, header, wcs, unit, data, None, own, source, hdu)
 
 
 def _open_integers(path: Path, hdu: HDUChoice) -> Frame | None:
@@ -249,4 +281,5 @@ def _open_integers(path: Path, hdu: HDUChoice) -> Frame | None:
         wcs = read_wcs(meta, shape=shape, hdus=opened.hdus, source=str(path))
     header = read_frame_header(meta, shape=shape, name=str(path))
     unit = parse_unit(meta.get("BUNIT"))
-    return Frame(str(path), header, meta, wcs, unit, stored.reshape(shape), coding)
+    stored = stored.reshape(shape)
+    return Frame(str(path), header, meta, wcs, unit, stored, coding, None, str(path), hdu)

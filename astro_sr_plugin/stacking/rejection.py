@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
 from scipy.stats import t as student
 
 from astro_sr_plugin.constants import MAD_TO_SIGMA
@@ -51,6 +52,8 @@ _WINSOR_SIGMA = 1.134
 """the standard deviation of normal values over that after it (Huber 1981, Robust Statistics)."""
 _WINSOR_CONVERGED = 5e-4
 """Relative change of the standard deviation at which the replacement ends."""
+_GROWTH_LIMIT = 0.5
+"""Limit, over that of rejection, beyond which neighbours of a rejected pixel are rejected too."""
 _MOST_ROUNDS = 20
 """Rounds after which clipping ends at last; it takes 2 to 6."""
 _MAD_ROUNDS = 5
@@ -122,6 +125,7 @@ def reject(
     *,
     sigma: NDArray[np.float32] | None = None,
     tolerance: NDArray[np.float32] | None = None,
+    grow: int = 0,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Find the values of each pixel that are too low or too high.
 
@@ -138,6 +142,9 @@ def reject(
         Standard deviation of the noise of each value, for ``"noise"``.
     tolerance : ndarray, broadcastable to the shape of `values`, optional
         Deviation that is allowed beside the noise, for ``"noise"``.
+    grow : int
+        Pixels by which what ``"noise"`` rejects in a frame grows over neighbours that deviate in
+        the same direction, by half of the limits at least: the faint sides of trails.
 
     Returns
     -------
@@ -158,7 +165,7 @@ def reject(
         if sigma is None:
             msg = "reject='noise' needs sigma, the noise of the values"
             raise InputError(msg)
-        return _reject_by_noise(values, low, high, sigma, tolerance)
+        return _reject_by_noise(values, low, high, sigma, tolerance, grow)
     ordered = np.sort(values, axis=0)
     count = np.sum(np.isfinite(ordered), axis=0)
     run = _Sorted(ordered, np.zeros_like(count), count)
@@ -208,13 +215,13 @@ def _reject_by_noise(
     high: float,
     sigma: NDArray[np.float32],
     tolerance: NDArray[np.float32] | None,
+    grow: int,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     centre, count = sorted_median(values)
-    with np.errstate(invalid="ignore"):
-        # Of two values that disagree the higher one is too high: stray light is never negative.
-        two = count == 2
-        if two.any():
-            centre = np.where(two, np.nanmin(values, axis=0, initial=np.inf), centre)
+    two = count == 2
+    if two.any():
+        # Of two values that disagree the higher one is wrong: stray light is never negative.
+        centre[two] = np.fmin.reduce(values[:, two], axis=0)
     factor = np.sqrt(1 + _MEDIAN_VARIANCE / np.maximum(count, 1)).astype(np.float32)
     too_low, too_high = np.zeros(values.shape, bool), np.zeros(values.shape, bool)
     sigmas = np.broadcast_to(sigma, values.shape)
@@ -222,18 +229,31 @@ def _reject_by_noise(
     nearest = np.full(centre.shape, np.inf, np.float32)
     for k, frame in enumerate(values):
         deviation = frame - centre
-        noise, beside = sigmas[k] * factor, 0.0 if extra is None else extra[k]
-        with np.errstate(invalid="ignore"):
-            too_low[k] = deviation < -low * noise - beside
-            too_high[k] = deviation > high * noise + beside
-            np.fmin(nearest, np.abs(deviation), out=nearest)
+        np.fmin(nearest, np.abs(deviation), out=nearest)
+        size = np.abs(deviation)
+        if extra is not None:
+            size -= extra[k]
+        size /= sigmas[k] * factor
+        below = deviation < 0
+        too_low[k] = _hysteresis(np.where(below, size, 0), low, grow)
+        too_high[k] = _hysteresis(np.where(below, 0, size), high, grow)
     lonely = (count > 0) & (np.sum(too_low | too_high, axis=0) == count)
     if lonely.any():
-        with np.errstate(invalid="ignore"):
-            kept = lonely & (np.abs(values - centre) <= nearest)
+        kept = lonely & (np.abs(values - centre) <= nearest)
         too_low &= ~kept
         too_high &= ~kept
     return too_low, too_high
+
+
+def _hysteresis(size: NDArray[np.floating], limit: float, grow: int) -> NDArray[np.bool_]:
+    """Mark what exceeds a limit, and its neighbours above a lower one."""
+    with np.errstate(invalid="ignore"):
+        found: NDArray[np.bool_] = size > limit
+    if not grow or not found.any():
+        return found
+    square = np.ones((3, 3), bool)
+    candidates = size > _GROWTH_LIMIT * limit
+    return np.asarray(binary_dilation(found, square, iterations=grow, mask=candidates))
 
 
 def _sums(run: _Sorted) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:

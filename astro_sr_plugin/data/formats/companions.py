@@ -50,6 +50,9 @@ _OTHERS = [
     "WCSDVARR",
     "PATHLOSS_PS",
     "PATHLOSS_UN",
+    "NUSED",
+    "REJLOW",
+    "REJHIGH",
     "ZEROFRAME",
     "OBJMASK",
 ]
