@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy.interpolate import RectBivariateSpline
 from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter, label
 from scipy.ndimage import sum as ndimage_sum
-from scipy.signal import fftconvolve
 
+from astro_sr_plugin.measurement.convolution import convolve
 from astro_sr_plugin.measurement.psf.profiles import diffraction_wing
 
 __all__ = ["BLOCK", "FluxCorrection"]
@@ -127,9 +127,9 @@ class FluxCorrection:
             )
             self._output = self._output[tuple(nearest)]
         out = np.pad(self._output, pad, mode="symmetric")
-        reconvolved = fftconvolve(out, self._near, mode="same")[pad:-pad, pad:-pad]
+        reconvolved = convolve(out, self._near, mode="same")[pad:-pad, pad:-pad]
         # Stars outside of the frame are not known: the extended PSF of none reaches into the frame.
-        reconvolved += fftconvolve(self._output, self._far, mode="same")
+        reconvolved += convolve(self._output, self._far, mode="same")
         missing = self._input - reconvolved
         if self._saturated.any():
             missing[binary_dilation(self._saturated, iterations=_SATURATED_REACH)] = 0.0

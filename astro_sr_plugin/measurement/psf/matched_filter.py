@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import oaconvolve
 
+from astro_sr_plugin.measurement.convolution import convolve
 from astro_sr_plugin.measurement.plane import MeasuredPlane
 
 __all__ = ["SMOOTHING", "MatchedFilter", "correlate", "photon_variance"]
@@ -70,7 +70,7 @@ def correlate(image: NDArray[np.floating], kernel: NDArray[np.floating]) -> NDAr
     """Correlate with a kernel of odd sides, an image mirrored at its edges."""
     radius = kernel.shape[0] // 2
     padded = np.pad(image, radius, mode="symmetric")
-    return np.asarray(oaconvolve(padded, kernel[::-1, ::-1], mode="valid"))
+    return np.asarray(convolve(padded, kernel[::-1, ::-1], mode="valid"))
 
 
 def photon_variance(plane: MeasuredPlane) -> float:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.signal import fftconvolve
 
 from astro_sr_plugin.constants import MAD_TO_SIGMA
 from astro_sr_plugin.data.keywords import read_number
+from astro_sr_plugin.measurement.convolution import convolve
 from astro_sr_plugin.measurement.sky.windows import check_plane, cut_window, spread_windows
 
 __all__ = ["estimate_gain", "read_gain"]
@@ -105,7 +105,7 @@ def _patches(
     values: NDArray[np.float32], bad: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Level and robust scatter of the second differences of each complete patch."""
-    differences = fftconvolve(values - values.mean(), _FILTER, mode="same")
+    differences = convolve(values - values.mean(), _FILTER, mode="same")
     rows, columns = values.shape[0] // _PATCH, values.shape[1] // _PATCH
 
     def cut(array: NDArray[Any]) -> NDArray[Any]:

@@ -18,7 +18,8 @@ from astropy.stats import gaussian_fwhm_to_sigma
 from numpy.typing import NDArray
 from scipy.ndimage import shift
 from scipy.optimize import nnls
-from scipy.signal import fftconvolve
+
+from astro_sr_plugin.measurement.convolution import convolve
 
 __all__ = ["REACH", "make_surfaces", "separate_noise"]
 
@@ -175,7 +176,9 @@ def _kinds_of_noise() -> list[NDArray[np.float64]]:
     # Frames of a stack are moved by different fractions: sums of these few give them all.
     linear, cubic = (
         [
-            np.stack([_of_kernel(fftconvolve(kernel, moved)) for moved in _shifts(order, parts)])
+            np.stack(
+                [_of_kernel(convolve(kernel, moved, "full")) for moved in _shifts(order, parts)]
+            )
             for kernel in (white, green, red_or_blue)
         ]
         for order, parts in ((1, (0.0, 0.5)), (3, (0.0, 0.2, 0.35, 0.5)))
@@ -185,6 +188,10 @@ def _kinds_of_noise() -> list[NDArray[np.float64]]:
     drops.append(np.outer([1.0, 2.0, 1.0], [1.0, 2.0, 1.0]))
     mixture = np.concatenate([*linear, cubic[0], [_of_kernel(drop) for drop in drops]])
     return [_of_kernel(white)[None], *linear, *cubic, mixture]
+
+
+def _moved(kernel: NDArray[np.float64], shift_kernel: NDArray[np.float64]) -> Covariance:
+    return _of_kernel(convolve(kernel, shift_kernel, "full"))
 
 
 def _shifts(order: int, parts: tuple[float, ...]) -> list[NDArray[np.float64]]:
@@ -197,7 +204,7 @@ def _shifts(order: int, parts: tuple[float, ...]) -> list[NDArray[np.float64]]:
 
 def _of_kernel(kernel: NDArray[np.float64]) -> Covariance:
     """Autocovariance of white noise convolved with a kernel, 1 at lag 0."""
-    full = fftconvolve(kernel, kernel[::-1, ::-1])
+    full = convolve(kernel, kernel[::-1, ::-1], "full")
     half_y, half_x = full.shape[0] // 2, full.shape[1] // 2
     result: Covariance = _near(
         np.pad(full, ((max(0, REACH - half_y),) * 2, (max(0, REACH - half_x),) * 2))

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
-from scipy.stats import theilslopes
 
 from astro_sr_plugin.constants import MAD_TO_SIGMA
 from astro_sr_plugin.measurement.sky.background import Background
@@ -316,6 +315,9 @@ def _follow(line: _Line, fwhm: float, least_length: float) -> Trail | None:
     clear = np.flatnonzero(significance.max(axis=1) > _SIGNIFICANT)
     if len(clear) < _FOUND * _FEWEST_SECTIONS:
         return None
+    # Loading it takes 0.3 seconds.
+    from scipy.stats import theilslopes
+
     slope, offset, _, _ = theilslopes(line.offsets[best[clear]], clear)
     place = offset + slope * np.arange(len(best))
     near = np.abs(line.offsets - place[:, None]) <= max(1.0, fwhm / 2)
