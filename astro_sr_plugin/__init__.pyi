@@ -34,6 +34,14 @@ from .models.registry import load_model as load_model
 from .models.spec import Model as Model
 from .models.spec import ModelSpec as ModelSpec
 from .progress import ProgressBar as ProgressBar
+from .registration.applying import apply_transform as apply_transform
+from .registration.detection import detect_stars as detect_stars
+from .registration.matching import Match as Match
+from .registration.matching import match_stars as match_stars
+from .registration.registering import Registration as Registration
+from .registration.registering import find_transform as find_transform
+from .registration.registering import register as register
+from .registration.transform import Transform as Transform
 from .stars.mask import star_mask as star_mask
 from .stretch import AsinhStretch as AsinhStretch
 from .stretch import GammaStretch as GammaStretch

@@ -24,6 +24,7 @@ from astro_sr_plugin.cli import (
     measure,
     models,
     psf,
+    register,
     siril,
     stretching,
     training,
@@ -90,6 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
     groups = (
         auto,
         enhance,
+        register,
         batch,
         measure,
         psf,

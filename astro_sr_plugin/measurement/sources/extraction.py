@@ -17,6 +17,10 @@ _PYRAMID: NDArray[np.float32] = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], dtyp
 """Default filter of SExtractor, 3 x 3 pixels."""
 _SUB_OBJECTS = 20_000
 """Parts of a blend that sep may try; its own limit, 1024, is too small for a globular cluster."""
+_USUAL_PIXELS = 150_000
+"""Pixels of sources for which room is made at first: sep clears all of it at each call."""
+_EXCEEDED = ("internal pixel buffer full", "deblending overflow")
+"""What sep says where that is too little."""
 _STACK_PER_PIXEL = 2
 """Size of the stack of sep in pixels of the window: more than it ever needs."""
 _LIMITS = threading.Lock()
@@ -64,20 +68,27 @@ def extract_sources(
     Image segmentation and deblending of photutils find the same sources (145 of 145, and 1310 of
     1309, on simulated fields of 150 and 1500 stars), at 7 times the time.
     """
-    with _raised_limits(values.size):
-        objects, segments = sep.extract(
-            values,
-            1.0,
-            err=threshold,
-            mask=bad,
-            minarea=minimum_area,
-            filter_kernel=kernel,
-            filter_type="conv",
-            deblend_nthresh=levels,
-            deblend_cont=contrast,
-            clean=False,
-            segmentation_map=True,
-        )
+    settings: dict[str, Any] = {
+        "err": threshold,
+        "mask": bad,
+        "minarea": minimum_area,
+        "filter_kernel": kernel,
+        "filter_type": "conv",
+        "deblend_nthresh": levels,
+        "deblend_cont": contrast,
+        "clean": False,
+        "segmentation_map": True,
+    }
+    # Its own limits make sep several times as fast; few windows exceed them.
+    for pixels in (_USUAL_PIXELS, values.size):
+        with _raised_limits(pixels):
+            try:
+                objects, segments = sep.extract(values, 1.0, **settings)
+            except Exception as error:
+                if pixels == values.size or not any(text in str(error) for text in _EXCEEDED):
+                    raise
+            else:
+                break
     return objects, segments
 
 

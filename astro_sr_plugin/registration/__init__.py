@@ -1,0 +1,1 @@
+"""Registration of frames: detect stars, match them, fit the transform, resample."""

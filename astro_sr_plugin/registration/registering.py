@@ -1,0 +1,339 @@
+"""Registration of images: the transform of one, and the frames of a night brought together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+from astropy.nddata import CCDData
+from astropy.table import Table
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from astro_sr_plugin.data.nddata import ArrayImage, FileImage, HDUChoice, Image, unpack
+from astro_sr_plugin.data.signatures import shared_parameters
+from astro_sr_plugin.exceptions import InputError, warn
+from astro_sr_plugin.registration.applying import apply_transform
+from astro_sr_plugin.registration.detection import list_stars
+from astro_sr_plugin.registration.fitting import check_model
+from astro_sr_plugin.registration.frames import (
+    Frame,
+    as_table,
+    choose_reference,
+    look_at,
+    match_all,
+    open_frame,
+    solve,
+)
+from astro_sr_plugin.registration.resample import check_kernel
+from astro_sr_plugin.registration.transform import Transform
+
+__all__ = ["Registration", "find_transform", "register"]
+
+
+@shared_parameters
+def find_transform(
+    image: Image | Table,
+    reference: Image | Table,
+    *,
+    model: str = "auto",
+    scale: tuple[float, float] = (0.4, 2.5),
+    mirror: bool = True,
+    use_wcs: bool = True,
+    hdu: HDUChoice = None,
+) -> Transform:
+    """Find where the pixels of an image lie in a reference.
+
+    Parameters
+    ----------
+    image, reference : CCDData, NDData, ndarray, str, Path or Table
+        Images in linear units, or their stars: tables of `detect_stars`, or of photutils.
+    model : str
+        ``'shift'``, ``'similarity'``, ``'affine'``, ``'homography'``, ``'polynomial2'`` to
+        ``'polynomial5'``; ``'auto'`` takes the simplest one such that no freer one predicts stars
+        better that it was not fitted to.
+    scale : (float, float)
+        Least and largest number of pixels of the reference per pixel of the image.
+    mirror : bool
+        Whether the image may be a mirror image.
+    use_wcs : bool
+        Whether world coordinates that both images have say where to look first. The stars decide.
+
+    Returns
+    -------
+    Transform
+        Fitted to stars, weighted by the inverse squares of their errors. Where an image shows too
+        few stars, that of the world coordinates, with a warning.
+
+    Raises
+    ------
+    InputError
+        If the stars of the two images do not agree better than chance, or are too few for the
+        model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import astro_sr_plugin as asr
+    >>> rng = np.random.default_rng(2)
+    >>> sky = np.zeros((200, 200))
+    >>> for x, y in rng.uniform(20, 180, (30, 2)):
+    ...     v, u = np.mgrid[:200, :200]
+    ...     sky += rng.uniform(100, 900) * np.exp(-((u - x) ** 2 + (v - y) ** 2) / 4.5)
+    >>> a, b = (s + rng.normal(0, 3, s.shape) for s in (sky, np.roll(sky, (5, -3), (0, 1))))
+    >>> dx, dy = asr.find_transform(b, a).shift
+    >>> print(f"{dx:.1f} {dy:.1f}")
+    3.0 -5.0
+    """
+    check_model(model)
+    frames = [open_frame(image, "the image", hdu), open_frame(reference, "the reference", hdu)]
+    found = solve(*frames, scale=scale, mirror=mirror, use_wcs=use_wcs, model=model)
+    if isinstance(found, str):
+        msg = f"the image cannot be registered: {found}"
+        raise InputError(msg)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """Frames brought together on the pixels of one of them.
+
+    Attributes
+    ----------
+    table : astropy.table.Table
+        One row per frame: ``frame``, ``registered``, ``stars`` and ``fwhm`` (pixels), ``shift_x
+        shift_y`` (pixels), ``rotation`` (degrees), ``scale``, ``mirrored``, ``model``, ``pairs``,
+        ``residual`` (pixels), ``probability``, and ``reason`` where it was left out.
+    transforms : dict of int to Transform
+        By the number of the frame; frames that were left out have none.
+    reference : int
+        Number of the frame that is the reference; -1 if it is none of them.
+    wcs : astropy.wcs.WCS or None
+        World coordinates of the reference.
+    left_out : dict of int to str
+        Why frames were left out.
+    """
+
+    table: Table
+    transforms: dict[int, Transform]
+    reference: int
+    wcs: WCS | None
+    left_out: dict[int, str]
+    _frames: Sequence[Image] = field(repr=False)
+    _hdu: HDUChoice = field(repr=False)
+
+    def aligned(
+        self, *, kernel: str = "bspline", conserve_flux: bool = True
+    ) -> Iterator[tuple[int, CCDData | NDArray]]:
+        """Resample the frames, one at a time.
+
+        Parameters
+        ----------
+        kernel, conserve_flux
+            As in `apply_transform`.
+
+        Yields
+        ------
+        number : int
+            Of the frame.
+        image : CCDData or ndarray
+            On the pixels of the reference.
+        """
+        check_kernel(kernel)
+        for number, transform in self.transforms.items():
+            hdu = self._hdu if isinstance(self._frames[number], str | os.PathLike) else None
+            image: Any = self._frames[number]
+            yield (
+                number,
+                apply_transform(
+                    image,
+                    transform,
+                    kernel=kernel,
+                    conserve_flux=conserve_flux,
+                    wcs=self.wcs,
+                    hdu=hdu,
+                ),
+            )
+
+
+@overload
+def register(
+    frames: FileImage,
+    reference: Image,
+    *,
+    model: str = ...,
+    scale: tuple[float, float] = ...,
+    mirror: bool = ...,
+    use_wcs: bool = ...,
+    strict: bool = ...,
+    kernel: str = ...,
+    hdu: HDUChoice = ...,
+    progress: Callable[[int, int], None] | None = ...,
+) -> CCDData: ...
+@overload
+def register(
+    frames: ArrayImage,
+    reference: Image,
+    *,
+    model: str = ...,
+    scale: tuple[float, float] = ...,
+    mirror: bool = ...,
+    use_wcs: bool = ...,
+    strict: bool = ...,
+    kernel: str = ...,
+    hdu: HDUChoice = ...,
+    progress: Callable[[int, int], None] | None = ...,
+) -> NDArray: ...
+@overload
+def register(
+    frames: Sequence[Image],
+    reference: Image | int | None = ...,
+    *,
+    model: str = ...,
+    scale: tuple[float, float] = ...,
+    mirror: bool = ...,
+    use_wcs: bool = ...,
+    strict: bool = ...,
+    kernel: str = ...,
+    hdu: HDUChoice = ...,
+    progress: Callable[[int, int], None] | None = ...,
+) -> Registration: ...
+def register(
+    frames: Image | Sequence[Image],
+    reference: Image | int | None = None,
+    *,
+    model: str = "auto",
+    scale: tuple[float, float] = (0.4, 2.5),
+    mirror: bool = True,
+    use_wcs: bool = True,
+    strict: bool = False,
+    kernel: str = "bspline",
+    hdu: HDUChoice = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> CCDData | NDArray | Registration:
+    """Register an image to a reference, or find the transforms of many frames.
+
+    Parameters
+    ----------
+    frames : CCDData, NDData, ndarray, str or Path, or a list of them
+        An image, or the frames; raw frames of colour cameras too.
+    reference : CCDData, NDData, ndarray, str, Path or int, optional
+        The image that the others are brought to, or the number of one of the frames. By default
+        one that is sharp, shows many stars and lies near the middle of all.
+    model, scale, mirror, use_wcs
+        As in `find_transform`.
+    strict : bool
+        Whether a frame that cannot be registered is an error; otherwise it is left out, with a
+        warning.
+    kernel : str
+        For a single image, as in `apply_transform`.
+    hdu : int, str or (str, int), optional
+        Which image of files: number, name (``"SCI"``), or name and version.
+    progress : callable, optional
+        Called with the number of frames looked at, and of all.
+
+    Returns
+    -------
+    CCDData or ndarray, or Registration
+        The image on the pixels of the reference; for a list, the transforms and a table.
+
+    Raises
+    ------
+    InputError
+        If the image, or with `strict` any frame, cannot be registered; if none of several frames
+        can.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import astro_sr_plugin as asr
+    >>> rng = np.random.default_rng(2)
+    >>> sky = np.zeros((160, 160))
+    >>> for x, y in rng.uniform(20, 140, (30, 2)):
+    ...     v, u = np.mgrid[:160, :160]
+    ...     sky += rng.uniform(100, 900) * np.exp(-((u - x) ** 2 + (v - y) ** 2) / 4.5)
+    >>> frames = [np.roll(sky, k, 1) + rng.normal(0, 3, sky.shape) for k in (0, 4, 9)]
+    >>> found = asr.register(frames, reference=0)
+    >>> [f"{x:.1f}" for x in found.table["shift_x"]]
+    ['0.0', '-4.0', '-9.0']
+    >>> asr.register(frames[1], frames[0]).shape
+    (160, 160)
+    """
+    check_model(model)
+    check_kernel(kernel)
+    settings: dict[str, Any] = {
+        "model": model,
+        "scale": scale,
+        "mirror": mirror,
+        "use_wcs": use_wcs,
+    }
+    if not isinstance(frames, list | tuple):
+        if reference is None or isinstance(reference, int):
+            msg = f"reference={reference!r}; a single image needs an image to be registered to"
+            raise InputError(msg)
+        return _register_one(frames, reference, settings, kernel, hdu)
+    return _register_all(frames, reference, settings, strict, hdu, progress)
+
+
+def _register_one(
+    image: Any, reference: Image, settings: dict[str, Any], kernel: str, hdu: HDUChoice
+) -> CCDData | NDArray:
+    target = unpack(reference, hdu=hdu if isinstance(reference, str | os.PathLike) else None)
+    own_hdu = hdu if isinstance(image, str | os.PathLike) else None
+    parts = unpack(image, hdu=own_hdu)
+    frames = (
+        Frame("the image", list_stars(parts), parts.wcs),
+        Frame("the reference", list_stars(target), target.wcs),
+    )
+    found = solve(*frames, **settings)
+    if isinstance(found, str):
+        msg = f"the image cannot be registered: {found}"
+        raise InputError(msg)
+    return apply_transform(image, found, kernel=kernel, wcs=target.wcs, hdu=own_hdu)
+
+
+def _register_all(
+    images: Sequence[Image],
+    reference: Image | int | None,
+    settings: dict[str, Any],
+    strict: bool,
+    hdu: HDUChoice,
+    progress: Callable[[int, int], None] | None,
+) -> Registration:
+    needed = 1 if reference is not None and not isinstance(reference, int) else 2
+    if len(images) < needed:
+        msg = f"frames holds {len(images)}; registering needs {needed} or more"
+        raise InputError(msg)
+    if isinstance(reference, int) and not 0 <= reference < len(images):
+        msg = f"reference={reference} is not one of the {len(images)} frames"
+        raise InputError(msg)
+    frames = []
+    for number, image in enumerate(images):
+        frames.append(look_at(image, number, hdu))
+        if progress is not None:
+            progress(number + 1, len(images))
+    if reference is None:
+        chosen, found = choose_reference(frames, settings)
+        target = frames[chosen]
+    else:
+        chosen = reference if isinstance(reference, int) else -1
+        outside = (
+            None if isinstance(reference, int) else open_frame(reference, "the reference", hdu)
+        )
+        target = frames[chosen] if outside is None else outside
+        if target.stars is None:
+            msg = f"the reference {target.name} cannot be used: {target.fault}"
+            raise InputError(msg)
+        found = match_all(frames, target, settings)
+    left_out = {k: reason for k, reason in found.items() if isinstance(reason, str)}
+    transforms = {k: t for k, t in found.items() if isinstance(t, Transform)}
+    named = "; ".join(f"{frames[k].name}: {reason}" for k, reason in left_out.items())
+    if left_out and (strict or not set(transforms) - {chosen}):
+        msg = f"{len(left_out)} of {len(frames)} frames cannot be registered ({named})"
+        raise InputError(msg)
+    if left_out:
+        warn(f"{len(left_out)} of {len(frames)} frames are left out ({named})")
+    table = as_table(frames, found)
+    return Registration(table, transforms, chosen, target.wcs, left_out, images, hdu)
