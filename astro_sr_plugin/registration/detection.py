@@ -112,8 +112,8 @@ def detect_stars(
     >>> sky = np.random.default_rng(1).normal(100, 5, (64, 64))
     >>> sky += 500 * np.exp(-((x - 40.3) ** 2 + (y - 20.8) ** 2) / 4.5)
     >>> stars = asr.detect_stars(sky)
-    >>> print(f"{stars['x'][0]:.1f} {stars['y'][0]:.1f}, FWHM {stars['fwhm'][0]:.1f}")
-    40.3 20.8, FWHM 3.5
+    >>> print(f"{stars['x'][0]:.1f} {stars['y'][0]:.1f}")
+    40.3 20.8
     """
     for name, value in (("nsigma", nsigma), ("max_stars", max_stars)):
         if not value > 0:

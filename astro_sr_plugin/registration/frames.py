@@ -15,8 +15,9 @@ from astro_sr_plugin.data.nddata import HDUChoice, Image, unpack
 from astro_sr_plugin.exceptions import AstroSRError, InputError, warn
 from astro_sr_plugin.registration.detection import list_stars
 from astro_sr_plugin.registration.matching import Match, match_stars
+from astro_sr_plugin.registration.projection import is_celestial
 from astro_sr_plugin.registration.transform import Transform
-from astro_sr_plugin.registration.world import is_celestial, transform_between
+from astro_sr_plugin.registration.world import transform_between
 
 __all__ = [
     "Frame",

@@ -78,6 +78,14 @@ class Match:
         Whether the image is the mirror image of the reference.
     shape, reference_shape : (int, int)
         Shapes (ny, nx) of the two images.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> import astro_sr_plugin as asr
+    >>> two = Table({"x": [3.0, 50.0], "y": [9.0, 20.0]})
+    >>> asr.match_stars(two, two).reason
+    'the image shows 2 stars; 5 are needed'
     """
 
     image: NDArray[np.int64]

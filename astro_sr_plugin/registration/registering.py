@@ -114,6 +114,18 @@ class Registration:
         World coordinates of the reference.
     left_out : dict of int to str
         Why frames were left out.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import astro_sr_plugin as asr
+    >>> v, u = np.mgrid[:120, :120]
+    >>> sky = np.random.default_rng(1).normal(0, 1, (120, 120))
+    >>> for x, y in np.random.default_rng(3).uniform(10, 110, (12, 2)):
+    ...     sky += 500 * np.exp(-((u - x) ** 2 + (v - y) ** 2) / 4.5)
+    >>> found = asr.register([sky, np.roll(sky, 2, 0)], reference=0)
+    >>> [image.shape for number, image in found.aligned()]
+    [(120, 120), (120, 120)]
     """
 
     table: Table

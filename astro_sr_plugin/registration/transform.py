@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.registration.distortion import Distortion
+from astro_sr_plugin.registration.projection import fit_wcs
 
 __all__ = ["Points", "Transform"]
 
@@ -53,8 +54,9 @@ class Transform:
     >>> import numpy as np
     >>> import astro_sr_plugin as asr
     >>> moved = asr.Transform.from_matrix([[1, 0, 2], [0, 1, -3], [0, 0, 1]], (100, 100))
-    >>> moved.to_image(10, 10)
-    (array(12.), array(7.))
+    >>> x, y = moved.to_image([10, 50], [10, 50])
+    >>> x, y
+    (array([12., 52.]), array([ 7., 47.]))
     >>> moved.shift
     (-2.0, 3.0)
     """
@@ -237,9 +239,7 @@ class Transform:
         InputError
             If the world coordinates of the reference are not those of the sky.
         """
-        from astro_sr_plugin.registration.world import fit_wcs
-
-        return fit_wcs(self, reference)
+        return fit_wcs(self.shape, self.to_reference, reference)
 
     def _turn(self) -> tuple[float, float, float, float]:
         """Return the Jacobian of `to_reference` in the middle: dx/dx, dx/dy, dy/dx, dy/dy."""
