@@ -34,7 +34,9 @@ def test_tiff_whose_last_page_is_followed_by_itself(tmp_path):
     struct.pack_into("<I", content, first + 2 + 12 * tags, len(content))
     content += struct.pack("<HI", 0, len(content))  # a page without tags
     path.write_bytes(content)
-    np.testing.assert_array_equal(read_image(path).data, np.arange(12).reshape(3, 4))
+    with pytest.raises(ImageReadError, match="hdu=N reads another"):
+        read_image(path)
+    np.testing.assert_array_equal(read_image(path, hdu=0).data, np.arange(12).reshape(3, 4))
 
 
 @pytest.mark.parametrize("lost", [2, 60, 130])

@@ -40,8 +40,14 @@ __all__ = ["TYPES", "read", "write"]
 
 TYPES: tuple[str, ...] = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 """Types of pixels that are written."""
-_LOST_PAGE = "invalid page offset", "corrupted tag list"
-"""What tifffile says of a page whose directory is not in the file, or not whole."""
+_LOST_PAGE = (
+    "invalid page offset",
+    "invalid offset to page",
+    "invalid circular reference",
+    "corrupted tag list",
+)
+"""What tifffile says of a page whose directory is not in the file, or not whole. Of a directory that
+is cut off, any number may be taken for the place of the next page, that of an earlier one too."""
 
 
 def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CCDData:
