@@ -46,8 +46,8 @@ _LOST_PAGE = (
     "invalid circular reference",
     "corrupted tag list",
 )
-"""What tifffile says of a page whose directory is not in the file, or not whole. Of a directory that
-is cut off, any number may be taken for the place of the next page, that of an earlier one too."""
+"""What tifffile says of a page whose directory is not in the file, or not whole. What follows one
+that is cut off is no place of a page, and may be taken for that of an earlier one."""
 
 
 def read(path: Path, *, hdu: int | str | None = None, memmap: bool = True) -> CCDData:
