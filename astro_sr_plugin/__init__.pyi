@@ -42,6 +42,10 @@ from .registration.registering import Registration as Registration
 from .registration.registering import find_transform as find_transform
 from .registration.registering import register as register
 from .registration.transform import Transform as Transform
+from .stacking.deep_sky import plan_stack as plan_stack
+from .stacking.deep_sky import stack as stack
+from .stacking.result import StackResult as StackResult
+from .stacking.series import StackPlan as StackPlan
 from .stars.mask import star_mask as star_mask
 from .stretch import AsinhStretch as AsinhStretch
 from .stretch import GammaStretch as GammaStretch

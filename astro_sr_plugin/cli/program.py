@@ -26,6 +26,7 @@ from astro_sr_plugin.cli import (
     psf,
     register,
     siril,
+    stack,
     stretching,
     training,
 )
@@ -49,6 +50,7 @@ examples:
   astro-sr deconvolve stack.fits -o sharp.fits --stars 0.8 --extended 1.0
   astro-sr super-resolve stack.fits -o big.fits --scale 2
   astro-sr audit stack.fits sharp.fits
+  astro-sr stack lights/ -o stack.fits --library calibration/
   astro-sr batch stacks/ -o sharp/ --deconvolve
   astro-sr demo
 
@@ -92,6 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
         auto,
         enhance,
         register,
+        stack,
         batch,
         measure,
         psf,

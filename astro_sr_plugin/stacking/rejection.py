@@ -17,7 +17,15 @@ from scipy.stats import t as student
 from astro_sr_plugin.constants import MAD_TO_SIGMA
 from astro_sr_plugin.exceptions import InputError
 
-__all__ = ["DEFAULT_LIMITS", "METHODS", "Method", "check_limits", "reject", "sorted_median"]
+__all__ = [
+    "DEFAULT_LIMITS",
+    "METHODS",
+    "Method",
+    "check_limits",
+    "hysteresis",
+    "reject",
+    "sorted_median",
+]
 
 Method = Literal[
     "noise", "sigma", "winsorized", "mad", "linearfit", "gesd", "percentile", "minmax", "none"
@@ -235,8 +243,8 @@ def _reject_by_noise(
             size -= extra[k]
         size /= sigmas[k] * factor
         below = deviation < 0
-        too_low[k] = _hysteresis(np.where(below, size, 0), low, grow)
-        too_high[k] = _hysteresis(np.where(below, 0, size), high, grow)
+        too_low[k] = hysteresis(np.where(below, size, 0), low, grow)
+        too_high[k] = hysteresis(np.where(below, 0, size), high, grow)
     lonely = (count > 0) & (np.sum(too_low | too_high, axis=0) == count)
     if lonely.any():
         kept = lonely & (np.abs(values - centre) <= nearest)
@@ -245,8 +253,18 @@ def _reject_by_noise(
     return too_low, too_high
 
 
-def _hysteresis(size: NDArray[np.floating], limit: float, grow: int) -> NDArray[np.bool_]:
-    """Mark what exceeds a limit, and its neighbours above a lower one."""
+def hysteresis(size: NDArray[np.floating], limit: float, grow: int) -> NDArray[np.bool_]:
+    """Mark what exceeds a limit, and its neighbours that exceed half of it.
+
+    Parameters
+    ----------
+    size : ndarray, shape (ny, nx)
+        Deviations in standard deviations.
+    limit : float
+        The limit.
+    grow : int
+        Largest distance of such neighbours in pixels.
+    """
     with np.errstate(invalid="ignore"):
         found: NDArray[np.bool_] = size > limit
     if not grow or not found.any():

@@ -1,0 +1,417 @@
+"""The stack, band by band: rows of the frames are read, brought to the reference and combined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import grey_opening, maximum_filter
+
+from astro_sr_plugin.data.cfa import ColorFilterArray
+from astro_sr_plugin.data.debayer import interpolate_colours
+from astro_sr_plugin.data.frames import Frame
+from astro_sr_plugin.registration.resample import resample_rows, rows_needed
+from astro_sr_plugin.registration.transform import Transform
+from astro_sr_plugin.stacking.combination import Combination, Combined, combine_values
+from astro_sr_plugin.stacking.masters import Masters
+from astro_sr_plugin.stacking.measuring import read_calibrated
+from astro_sr_plugin.stacking.normalisation import Normalisation
+from astro_sr_plugin.stacking.rejection import Method, reject, sorted_median
+
+__all__ = [
+    "Light",
+    "StackSettings",
+    "area_of",
+    "combine_band",
+    "find_stars",
+    "iter_bands",
+    "margin_of",
+    "noise_factors",
+    "plan_bands",
+    "star_shares",
+]
+
+_TOLERANCE = 0.3
+"""Deviation, over the light of stars, that is allowed beside the noise: stars are resampled and
+guided unequally (the value of SWarp)."""
+_SEEING = 1.5
+"""Factor of the deviation that follows from the widths of the stars."""
+_STAR_NSIGMA = 5.0
+"""Standard deviations of the median above which its fine structure is the light of stars."""
+_STAR_SIZE = 4.0
+"""Size in FWHM beyond which structure is no star."""
+_SPREAD = 1.2
+"""Size in FWHM of the area in which the seeing changes the light of a star."""
+_UNKNOWN_FWHM = 3.0
+"""FWHM in pixels of stars that could not be measured."""
+_MEDIAN_VARIANCE = 1.57
+"""Variance of a median over that of a mean."""
+_GROWTH = 2
+"""Pixels by which what was rejected grows over neighbours that deviate too."""
+_MARGIN_OF_FILTER = 3
+"""Rows beside those of a mosaic from which its colours are interpolated."""
+_NOISE_ROWS = 48
+"""Rows of noise that the resampling is tried on."""
+_VALUE_BYTES = 4
+"""Bytes of a value of a band."""
+_WORK_BYTES = 32
+"""Bytes for each value while it is combined: sorted values, flags, limits, workspace; measured 24
+to 30."""
+_WORKSPACE = 8
+"""Part of the memory, as its inverse, that is workspace for columns that are combined at a time."""
+_READ_BYTES = 60
+"""Bytes for each pixel and colour of the strip of a frame that is being resampled."""
+_FEWEST_ROWS, _MOST_ROWS = 16, 512
+"""Rows of a band."""
+_FEWEST_COLUMNS = 64
+"""Columns that are combined at a time."""
+_AT_ONCE = 2
+"""Bands for which memory is reserved. The heights of bands do not depend on the number of
+workers, so that results do not."""
+
+
+@dataclass(frozen=True, eq=False)
+class Light:
+    """A frame with all that is needed to put it onto the reference.
+
+    Attributes
+    ----------
+    frame : Frame
+        The pixels.
+    masters : Masters
+        What it is calibrated by.
+    excluded : ndarray of int64
+        Flat indices of pixels that are not used.
+    transform : Transform
+        To the reference.
+    normalisation : Normalisation
+        To the values of the reference.
+    noise : ndarray, shape (n,)
+        Noise of one pixel of each colour, on the scale of the frame.
+    gain : float or None
+        Electrons per unit of the pixels.
+    fwhm : float
+        Width of its stars in pixels; NaN if unknown.
+    weight : float
+        Its weight.
+    """
+
+    frame: Frame
+    masters: Masters
+    excluded: NDArray[np.int64]
+    transform: Transform
+    normalisation: Normalisation
+    noise: NDArray[np.float64]
+    gain: float | None
+    fwhm: float
+    weight: float
+
+
+@dataclass(frozen=True, eq=False)
+class StackSettings:
+    """How frames are combined.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape (ny, nx) of the stack.
+    planes : int
+        Number of its colours.
+    cfa : ColorFilterArray or None
+        Filters of the frames.
+    level : ndarray, shape (planes,)
+        Sky of the reference.
+    factors : ndarray, shape (frames, planes)
+        Variance of the noise of a pixel after resampling over that before.
+    combine, reject, limits, kernel
+        As in `stack`.
+    columns : int
+        Columns of a band that are combined at a time.
+    """
+
+    shape: tuple[int, int]
+    planes: int
+    cfa: ColorFilterArray | None
+    level: NDArray[np.float64]
+    factors: NDArray[np.float64]
+    combine: Combination = "mean"
+    reject: Method = "noise"
+    limits: tuple[float, float] | None = None
+    kernel: str = "bspline"
+    columns: int = 512
+
+
+def iter_bands(height: int, rows: int) -> Iterator[tuple[int, int]]:
+    """Walk down the stack in bands of nearly equal heights."""
+    number = -(-height // rows)
+    edges = np.linspace(0, height, number + 1).round().astype(int)
+    yield from zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+
+
+def plan_bands(
+    n_frames: int, settings: StackSettings, margin: int, memory: int
+) -> tuple[int, int, int]:
+    """Say how many rows a band has, and how many bands fit into memory at once.
+
+    Parameters
+    ----------
+    n_frames : int
+        Number of frames.
+    settings : StackSettings
+        How they are combined.
+    margin : int
+        Rows that a band needs beside it, on each side.
+    memory : int
+        Bytes for all bands that are worked on at once.
+
+    Returns
+    -------
+    rows, workers : int
+        Rows without the margin; number of bands, 1 at least.
+    columns : int
+        Columns of a band that are combined at a time, without the margin.
+    """
+    ny, nx = settings.shape
+    row = nx * settings.planes * (n_frames * _VALUE_BYTES + _READ_BYTES)
+    workspace = memory // _WORKSPACE
+    rows = (memory // _AT_ONCE - workspace) // row - 2 * margin
+    rows = min(ny, int(np.clip(rows, _FEWEST_ROWS, _MOST_ROWS)))
+    height = min(ny, rows + 2 * margin)
+    column = _WORK_BYTES * n_frames * height
+    columns = min(nx, max(_FEWEST_COLUMNS, workspace // column - 2 * margin))
+    workers = memory // (height * row + (columns + 2 * margin) * column)
+    return rows, max(1, workers), columns
+
+
+def combine_band(
+    lights: list[Light], settings: StackSettings, rows: tuple[int, int]
+) -> list[Combined]:
+    """Combine the rows of a band.
+
+    Parameters
+    ----------
+    lights : list of Light
+        The frames.
+    settings : StackSettings
+        How they are combined.
+    rows : (int, int)
+        First row of the band in the reference, and the one after its last.
+
+    Returns
+    -------
+    list of Combined
+        One for each colour.
+    """
+    margin = margin_of(lights, settings)
+    ny, nx = settings.shape
+    first, last = max(rows[0] - margin, 0), min(rows[1] + margin, ny)
+    cube = np.empty((settings.planes, len(lights), last - first, nx), np.float32)
+    for number, light in enumerate(lights):
+        cube[:, number] = _on_reference(light, settings, (first, last))
+    inner = slice(rows[0] - first, rows[1] - first)
+    results = []
+    for plane, values in enumerate(cube):
+        parts = []
+        for left, right in iter_bands(nx, settings.columns):
+            low, high = max(left - margin, 0), min(right + margin, nx)
+            window = inner, slice(left - low, right - low)
+            chunk = np.ascontiguousarray(values[:, :, low:high])
+            parts.append(_combine_plane(chunk, lights, settings, plane, window))
+        results.append(
+            Combined(*(np.concatenate(pieces, axis=1) for pieces in zip(*parts, strict=True)))
+        )
+    return results
+
+
+def noise_factors(light: Light, settings: StackSettings) -> NDArray[np.float64]:
+    """Find by how much the variance of white noise changes when a frame is resampled.
+
+    Noise is put through the same steps as the frame, debayering included.
+
+    Returns
+    -------
+    ndarray, shape (planes,)
+        Variance of a pixel after that over that before; 1 where a frame stays as it is.
+    """
+    ny = settings.shape[0]
+    first = max(0, (ny - _NOISE_ROWS) // 2)
+    rows = first, min(ny, first + _NOISE_ROWS)
+    if light.transform.is_identity and settings.cfa is None:
+        return np.ones(settings.planes)
+    start, stop = rows_needed(light.transform, rows, kernel=settings.kernel)
+    if stop - start < 2:
+        return np.ones(settings.planes)
+    noise = np.random.default_rng(0).normal(size=(stop - start, light.frame.shape[-1]))
+    planes = _colours(noise.astype(np.float32), settings.cfa, start)
+    found = []
+    for plane in planes if len(planes) == settings.planes else [planes[0]] * settings.planes:
+        moved = resample_rows(
+            plane, light.transform, rows, first=start, kernel=settings.kernel, conserve_flux=False
+        )
+        usable = moved.data[~moved.mask]
+        found.append(float(np.var(usable)) if usable.size else 1.0)
+    return np.array(found)
+
+
+def margin_of(lights: list[Light], settings: StackSettings) -> int:
+    """Return the number of rows beside a band that what is rejected in it depends on."""
+    if settings.reject != "noise":
+        return 0
+    size, spread = _sizes(lights)
+    return size + spread + _GROWTH
+
+
+def _sizes(lights: list[Light]) -> tuple[int, int]:
+    """Sizes in pixels, odd, of the filters that find the light of stars and spread it."""
+    known = [light.fwhm for light in lights if np.isfinite(light.fwhm)]
+    middle, widest = (np.median(known), max(known)) if known else (_UNKNOWN_FWHM, _UNKNOWN_FWHM)
+    size = 2 * int(np.ceil(_STAR_SIZE * min(widest, 2 * middle) / 2)) + 1
+    return size, 2 * int(np.ceil(_SPREAD * min(widest, 2 * middle) / 2)) + 1
+
+
+def _on_reference(
+    light: Light, settings: StackSettings, rows: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Read a frame and bring it to rows of the reference, shape (planes, rows, nx)."""
+    result = np.full((settings.planes, rows[1] - rows[0], settings.shape[1]), np.nan, np.float32)
+    start, stop = rows_needed(light.transform, rows, kernel=settings.kernel)
+    if start == stop:
+        return result
+    low, high = start, stop
+    if settings.cfa is not None:
+        low, high = max(0, start - _MARGIN_OF_FILTER), stop + _MARGIN_OF_FILTER
+    values = read_calibrated(light.frame, light.masters, low, high)
+    nx = light.frame.shape[-1]
+    bounds = np.searchsorted(light.excluded, [low * nx, high * nx])
+    spoilt = light.excluded[bounds[0] : bounds[1]] - low * nx
+    if spoilt.size:
+        values.reshape(*values.shape[:-2], -1)[..., spoilt] = np.nan
+    planes = _colours(values, settings.cfa, low)[:, start - low : stop - low]
+    scale = np.float32(light.normalisation.scale)
+    for number, plane in enumerate(planes):
+        moved = resample_rows(plane, light.transform, rows, first=start, kernel=settings.kernel)
+        result[number] = np.where(moved.mask, np.float32(np.nan), moved.data)
+        result[number] *= scale
+        result[number] += light.normalisation.offset(number, rows, settings.shape)
+    return result
+
+
+def _colours(
+    values: NDArray[np.float32], cfa: ColorFilterArray | None, first: int
+) -> NDArray[np.float32]:
+    """Give the planes of rows of a frame that begin at a row."""
+    if values.ndim == 3:
+        return values
+    if cfa is None:
+        return values[None]
+    filters = np.roll(cfa.filters, -first, axis=0)
+    colours: NDArray[np.float32] = interpolate_colours(values, filters)
+    return colours
+
+
+def _combine_plane(
+    values: NDArray[np.float32],
+    lights: list[Light],
+    settings: StackSettings,
+    plane: int,
+    window: tuple[slice, slice],
+) -> Combined:
+    scales = np.array([light.normalisation.scale for light in lights])
+    noise = np.array([light.noise[plane] for light in lights])
+    area = np.array([area_of(light.transform) for light in lights])
+    factors = settings.factors[:, plane]
+    base = ((scales * noise * area) ** 2 * factors)[:, None, None]
+    weights = np.array([light.weight for light in lights])
+    variance = base.astype(np.float32)
+    tolerance = None
+    gains = [light.gain for light in lights]
+    if settings.reject == "noise" or all(gains):
+        centre, count = sorted_median(values)
+        above = np.nan_to_num(centre - np.float32(settings.level[plane]))
+        if all(gains):
+            per_unit = scales * area * factors / np.array(gains, dtype=float)
+            photons = np.maximum(above, 0) * per_unit[:, None, None].astype(np.float32)
+            variance = variance + photons
+        if settings.reject == "noise":
+            tolerance = _tolerance(above, count, base, lights)
+    low, high = reject(
+        values,
+        settings.reject,
+        settings.limits,
+        sigma=np.sqrt(variance),
+        tolerance=tolerance,
+        grow=_GROWTH,
+    )
+    part = (slice(None), *window)
+    own = variance if variance.shape[1] == 1 else variance[part]
+    return combine_values(
+        values[part],
+        low[part],
+        high[part],
+        combine=settings.combine,
+        weights=weights,
+        variance=own,
+    )
+
+
+def area_of(transform: Transform) -> float:
+    """Return the area in the frame of a pixel in the middle of the reference."""
+    ny, nx = transform.reference_shape
+    return float(transform.area((nx - 1) / 2, (ny - 1) / 2))
+
+
+def _tolerance(
+    above: NDArray[np.float32],
+    count: NDArray[np.intp],
+    variance: NDArray[np.float64],
+    lights: list[Light],
+) -> NDArray[np.float32]:
+    """Deviation that each frame may have in the light of stars, shape (frames, ny, nx)."""
+    error = np.sqrt(_MEDIAN_VARIANCE * variance.mean() / np.maximum(count, 1))
+    stars, around = find_stars(above, error, lights)
+    own, seeing = np.array(star_shares(lights), np.float32).T
+    tolerance: NDArray[np.float32] = seeing[:, None, None] * around
+    tolerance += own[:, None, None] * stars
+    return tolerance
+
+
+def find_stars(
+    above: NDArray[np.float32], error: NDArray[np.floating], lights: list[Light]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Find the light of stars in a combination of frames.
+
+    It is what an opening by a square larger than stars takes off: a nebula is no star.
+
+    Parameters
+    ----------
+    above : ndarray, shape (ny, nx)
+        Values above the sky.
+    error : ndarray, shape (ny, nx)
+        Their errors.
+    lights : list of Light
+        The frames, for the widths of their stars.
+
+    Returns
+    -------
+    stars, around : ndarray of float32, shape (ny, nx)
+        The light of stars, 0 elsewhere, and its maximum in an area about as large as a star.
+    """
+    size, spread = _sizes(lights)
+    stars = above - grey_opening(above, size=(size, size), mode="nearest")
+    stars -= (_STAR_NSIGMA * error).astype(np.float32)
+    stars = np.maximum(stars, 0)
+    return stars, maximum_filter(stars, size=spread, mode="nearest")
+
+
+def star_shares(lights: list[Light]) -> list[tuple[float, float]]:
+    """Return how much of the light of stars, and of that around, each frame may deviate by.
+
+    The peak of a star goes with the inverse square of its FWHM.
+    """
+    fwhm = np.array([light.fwhm for light in lights])
+    known = np.isfinite(fwhm)
+    middle = np.median(fwhm[known]) if known.any() else 1.0
+    ratio = np.where(known, (middle / np.where(known, fwhm, middle)) ** 2, 1.0)
+    return [(_TOLERANCE, float(_SEEING * abs(r - 1))) for r in ratio]

@@ -1,0 +1,156 @@
+"""Finished steps of a stack, kept on the disk so that an interrupted one goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from astro_sr_plugin.data.output import finish, make_folder, part_of, write_errors
+from astro_sr_plugin.measurement.sky.background import Background
+from astro_sr_plugin.stacking.combination import Combined
+from astro_sr_plugin.stacking.measuring import FrameMeasurement, Sky
+
+__all__ = ["Checkpoints", "identify"]
+
+_IDENTITY = "identity.json"
+_MESHES = ("mesh", "rms_mesh", "y_nodes", "x_nodes")
+
+
+def identify(names: list[str], settings: Mapping[str, Any]) -> str:
+    """Return a number that changes with the files, their content and the settings.
+
+    Parameters
+    ----------
+    names : list of str
+        Files; a name that is none stands for itself.
+    settings : mapping
+        What the result depends on beside.
+    """
+    found: list[list[str | int]] = []
+    for name in names:
+        try:
+            status = os.stat(name)
+        except OSError:
+            found.append([name])
+        else:
+            found.append([os.path.abspath(name), status.st_size, status.st_mtime_ns])
+    text = json.dumps([found, dict(settings)], sort_keys=True, default=str)
+    return sha256(text.encode()).hexdigest()
+
+
+class Checkpoints:
+    """A folder of finished steps.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it does not exist. Steps of another stack in it are removed.
+    identity : str
+        Of `identify`.
+    """
+
+    def __init__(self, folder: Path, identity: str) -> None:
+        self.folder = folder
+        make_folder(folder)
+        place = folder / _IDENTITY
+        if not place.exists() or json.loads(place.read_text()) != identity:
+            self.clear()
+            make_folder(folder)
+            place.write_text(json.dumps(identity))
+
+    def clear(self) -> None:
+        """Remove the steps, and the folder if nothing else is in it."""
+        for path in [*self.folder.glob("*.npz"), self.folder / _IDENTITY]:
+            path.unlink(missing_ok=True)
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+    def load_measurement(self, number: int) -> FrameMeasurement | str | None:
+        """Return what was measured on a frame, why it cannot be used, or None if neither is."""
+        arrays = self._load(f"frame_{number:05d}")
+        if arrays is None:
+            return None
+        if "reason" in arrays:
+            return str(arrays["reason"])
+        skies = []
+        for k in range(int(arrays["skies"])):
+            shape = tuple(int(n) for n in arrays[f"shape_{k}"])
+            level, rms = (float(v) for v in arrays[f"level_{k}"])
+            meshes = [arrays[f"{name}_{k}"] for name in _MESHES]
+            place = (int(v) for v in arrays[f"place_{k}"])
+            skies.append(Sky(Background(shape, level, rms, *meshes), *place))  # type: ignore[arg-type]
+        columns = json.loads(str(arrays["columns"]))
+        stars = Table({name: arrays[f"star_{name}"] for name in columns})
+        stars.meta.update(json.loads(str(arrays["meta"])))
+        fwhm, ellipticity = (float(v) for v in arrays["figures"])
+        return FrameMeasurement(
+            tuple(skies), arrays["noise"], stars, fwhm, ellipticity, arrays["excluded"]
+        )
+
+    def save_measurement(self, number: int, measured: FrameMeasurement | str) -> None:
+        """Keep what was measured on a frame, or why it cannot be used."""
+        name = f"frame_{number:05d}"
+        if isinstance(measured, str):
+            self._save(name, reason=np.array(measured))
+            return
+        arrays: dict[str, Any] = {"skies": len(measured.sky)}
+        for k, sky in enumerate(measured.sky):
+            found = sky.background
+            arrays[f"shape_{k}"] = found.shape
+            arrays[f"level_{k}"] = (found.level, found.rms)
+            arrays[f"place_{k}"] = (sky.step, sky.x, sky.y)
+            arrays |= {f"{mesh}_{k}": getattr(found, mesh) for mesh in _MESHES}
+        stars = measured.stars
+        arrays |= {f"star_{column}": np.asarray(stars[column]) for column in stars.colnames}
+        self._save(
+            name,
+            **arrays,
+            columns=np.array(json.dumps(stars.colnames)),
+            meta=np.array(json.dumps(dict(stars.meta), default=_plain)),
+            figures=(measured.fwhm, measured.ellipticity),
+            noise=measured.noise,
+            excluded=measured.excluded,
+        )
+
+    def load_band(self, rows: tuple[int, int]) -> list[Combined] | None:
+        """Return the planes of a band, or None if they are not there."""
+        arrays = self._load(f"band_{rows[0]:06d}")
+        if arrays is None or int(arrays["last"]) != rows[1]:
+            return None
+        planes = [arrays[name] for name in Combined._fields]
+        return [Combined(*values) for values in zip(*planes, strict=True)]
+
+    def save_band(self, rows: tuple[int, int], planes: list[Combined]) -> None:
+        """Keep the planes of a band."""
+        stacked = {name: np.stack([getattr(p, name) for p in planes]) for name in Combined._fields}
+        self._save(f"band_{rows[0]:06d}", last=rows[1], **stacked)
+
+    def _load(self, name: str) -> dict[str, NDArray[Any]] | None:
+        path = self.folder / f"{name}.npz"
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+
+    def _save(self, name: str, **arrays: Any) -> None:
+        path = self.folder / f"{name}.npz"
+        part = part_of(path)
+        try:
+            with write_errors(path), part.open("wb") as stream:
+                np.savez(stream, **arrays)
+            with write_errors(path):
+                finish(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)

@@ -1,0 +1,284 @@
+"""Drizzle: the frames dropped onto a finer grid pixel by pixel, without interpolation.
+
+Outliers are rejected in the pixels of the frames, which are compared with the stack that is made
+first. Raw frames of colour cameras are drizzled colour by colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates, spline_filter
+
+from astro_sr_plugin.data.strips import iter_rows
+from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.stacking.bands import Light, StackSettings, area_of, find_stars, star_shares
+from astro_sr_plugin.stacking.combination import Combined
+from astro_sr_plugin.stacking.measuring import read_calibrated
+from astro_sr_plugin.stacking.rejection import DEFAULT_LIMITS, hysteresis
+
+__all__ = ["DRIZZLE_KERNELS", "Drizzling", "drizzle_frames", "noise_correlation"]
+
+DrizzleKernel = Literal["square", "turbo", "point", "gaussian"]
+DRIZZLE_KERNELS: tuple[DrizzleKernel, ...] = get_args(DrizzleKernel)
+"""Shapes of a drop. Those of Lanczos do not keep the flux of stars and are left out."""
+
+_ROWS = 128
+"""Rows of a frame that are drizzled at a time."""
+_GROWTH = 1
+"""Pixels by which what was rejected grows over neighbours that deviate too."""
+_LARGEST_SCALE = 4.0
+"""Largest number of output pixels per pixel of a frame along each axis."""
+
+
+class Drizzling(NamedTuple):
+    """How frames are drizzled.
+
+    Attributes
+    ----------
+    scale : float
+        Output pixels per pixel of the reference along each axis, 1 to 4.
+    pixfrac : float
+        Side of a drop over that of the pixel, above 0 up to 1.
+    kernel : {"square", "turbo", "point", "gaussian"}
+        Shape of a drop.
+    """
+
+    scale: float
+    pixfrac: float = 0.7
+    kernel: DrizzleKernel = "square"
+
+    def check(self) -> None:
+        """Check the values.
+
+        Raises
+        ------
+        InputError
+            If one of them is out of range.
+        """
+        if not 1 <= self.scale <= _LARGEST_SCALE:
+            msg = f"drizzle={self.scale:g} is out of range; allowed is 1 to {_LARGEST_SCALE:g}"
+            raise InputError(msg)
+        if not 0 < self.pixfrac <= 1:
+            msg = f"pixfrac={self.pixfrac:g} is out of range; allowed is above 0 up to 1"
+            raise InputError(msg)
+        if self.kernel not in DRIZZLE_KERNELS:
+            allowed = ", ".join(DRIZZLE_KERNELS)
+            msg = f"drizzle_kernel={self.kernel!r} is not known; allowed are {allowed}"
+            raise InputError(msg)
+        _library()
+
+    def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Return the shape (ny, nx) of the result for that of the reference."""
+        ny, nx = (round(side * self.scale) for side in shape)
+        return ny, nx
+
+
+def noise_correlation(drizzling: Drizzling) -> float:
+    """Return the noise of large areas over what follows from that of single pixels.
+
+    For square drops and many dithers (Fruchter & Hook 2002, PASP 114, 144; Casertano et al. 2000,
+    AJ 120, 2747).
+    """
+    ratio = drizzling.pixfrac * drizzling.scale
+    return ratio / (1 - 1 / (3 * ratio)) if ratio >= 1 else 1 / (1 - ratio / 3)
+
+
+def drizzle_frames(
+    lights: list[Light],
+    settings: StackSettings,
+    stack: list[Combined],
+    drizzling: Drizzling,
+    finished: Callable[[], None],
+) -> list[Combined]:
+    """Drizzle frames.
+
+    Parameters
+    ----------
+    lights : list of Light
+        The frames.
+    settings : StackSettings
+        How they were combined.
+    stack : list of Combined
+        The stack on the grid of the reference, for each colour; outliers deviate from it.
+    drizzling : Drizzling
+        Grid and drops.
+    finished : callable
+        Called after each frame.
+
+    Returns
+    -------
+    list of Combined
+        For each colour. Surface brightness is kept: a pixel has the value that a pixel of the
+        reference has there. The numbers of rejected values are those of the stack.
+    """
+    resample = _library()
+    shape = drizzling.shape(settings.shape)
+    models = [_Model(found, settings, lights, k) for k, found in enumerate(stack)]
+    outputs = [
+        resample.Drizzle(
+            kernel=drizzling.kernel,
+            out_shape=shape,
+            fillval="NaN",
+            fillval2="NaN",
+            out_img2=np.zeros(shape, np.float32),
+            disable_ctx=True,
+        )
+        for _ in stack
+    ]
+    used = [np.zeros(shape, np.uint16) for _ in stack]
+    shares = star_shares(lights)
+    for light, share in zip(lights, shares, strict=True):
+        before = [np.array(output.out_wht) for output in outputs]
+        ny = light.frame.shape[-2]
+        for rows in iter_rows(ny, _ROWS):
+            _drop(light, settings, models, outputs, drizzling, rows, share)
+        for count, output, weight in zip(used, outputs, before, strict=True):
+            count += output.out_wht > weight
+        finished()
+    return [
+        _result(output, count, found, settings.shape, drizzling.scale)
+        for output, count, found in zip(outputs, used, stack, strict=True)
+    ]
+
+
+class _Model:
+    """The stack of one colour, with which frames are compared."""
+
+    def __init__(
+        self, stack: Combined, settings: StackSettings, lights: list[Light], plane: int
+    ) -> None:
+        level = np.float32(settings.level[plane])
+        data = np.where(np.isfinite(stack.data), stack.data, level)
+        self.level = level
+        self.coefficients = spline_filter(data, order=3, output=np.float32, mode="mirror")
+        error = np.sqrt(np.nan_to_num(stack.variance))
+        self.stars, self.around = find_stars(data - level, error, lights)
+
+    def at(self, x: NDArray, y: NDArray, share: tuple[float, float]) -> tuple[NDArray, NDArray]:
+        """Value at places of the reference, and the deviation that is allowed there."""
+        places = np.stack([y, x])
+        value = map_coordinates(self.coefficients, places, order=3, prefilter=False, mode="mirror")
+        stars, around = (
+            map_coordinates(plane, places, order=1, mode="nearest")
+            for plane in (self.stars, self.around)
+        )
+        return value, share[0] * stars + share[1] * around
+
+
+def _drop(
+    light: Light,
+    settings: StackSettings,
+    models: list[_Model],
+    outputs: list[Any],
+    drizzling: Drizzling,
+    rows: tuple[int, int],
+    share: tuple[float, float],
+) -> None:
+    """Drizzle rows of a frame, with a rim of no weight, at which drops would lose flux."""
+    nx = light.frame.shape[-1]
+    values = read_calibrated(light.frame, light.masters, *rows)
+    bounds = np.searchsorted(light.excluded, [rows[0] * nx, rows[1] * nx])
+    spoilt = light.excluded[bounds[0] : bounds[1]] - rows[0] * nx
+    if spoilt.size:
+        values.reshape(*values.shape[:-2], -1)[..., spoilt] = np.nan
+    y, x = np.mgrid[rows[0] - 1 : rows[1] + 1, -1 : nx + 1].astype(np.float64)
+    u, v = light.transform.to_reference(x, y)
+    scale = drizzling.scale
+    places = np.stack([(u + 0.5) * scale - 0.5, (v + 0.5) * scale - 0.5], axis=-1)
+    known = np.isfinite(u) & np.isfinite(v)
+    places[~known] = -1e6
+    inner = np.s_[1:-1, 1:-1]
+    gain = light.normalisation.scale * area_of(light.transform)
+    for plane, (model, output) in enumerate(zip(models, outputs, strict=True)):
+        own = values if values.ndim == 2 else values[plane]
+        normalised = own * np.float32(gain)
+        normalised += light.normalisation.offset_at(plane, u[inner], v[inner], settings.shape)
+        usable = np.isfinite(normalised) & known[inner]
+        if settings.cfa is not None:
+            usable &= _filter_mask(settings, plane, rows, nx)
+        variance = np.full(own.shape, (gain * light.noise[plane]) ** 2)
+        expected, tolerance = model.at(u[inner], v[inner], share)
+        if light.gain is not None:
+            variance += np.maximum(expected - model.level, 0) * gain / light.gain
+        if settings.reject != "none":
+            usable &= ~_outliers(normalised - expected, np.sqrt(variance), tolerance, settings)
+        if not usable.any():
+            continue
+        weight, data, spread = (np.zeros(y.shape, np.float32) for _ in range(3))
+        weight[inner] = usable * light.weight
+        data[inner] = np.where(usable, normalised, 0)
+        spread[inner] = variance
+        output.add_image(
+            data,
+            1.0,
+            places,
+            data2=spread,
+            weight_map=weight,
+            pixfrac=drizzling.pixfrac,
+            pixel_scale_ratio=1 / scale,
+        )
+
+
+def _filter_mask(
+    settings: StackSettings, plane: int, rows: tuple[int, int], nx: int
+) -> NDArray[np.bool_]:
+    assert settings.cfa is not None
+    filters = settings.cfa.filters
+    side = len(filters)
+    y, x = np.arange(*rows) % side, np.arange(nx) % side
+    mask: NDArray[np.bool_] = filters[np.ix_(y, x)] == "RGB"[plane]
+    return mask
+
+
+def _outliers(
+    deviation: NDArray[np.floating],
+    sigma: NDArray[np.floating],
+    tolerance: NDArray[np.floating],
+    settings: StackSettings,
+) -> NDArray[np.bool_]:
+    low, high = DEFAULT_LIMITS["noise"]
+    if settings.reject == "noise" and settings.limits is not None:
+        low, high = settings.limits
+    size = (np.abs(np.nan_to_num(deviation)) - tolerance) / sigma
+    below = deviation < 0
+    found: NDArray[np.bool_] = hysteresis(np.where(below, size, 0), low, _GROWTH)
+    return found | hysteresis(np.where(below, 0, size), high, _GROWTH)
+
+
+def _result(
+    output: Any,
+    used: NDArray[np.uint16],
+    stack: Combined,
+    shape: tuple[int, int],
+    scale: float,
+) -> Combined:
+    ny, nx = used.shape
+    y = np.minimum(((np.arange(ny) + 0.5) / scale).astype(int), shape[0] - 1)
+    x = np.minimum(((np.arange(nx) + 0.5) / scale).astype(int), shape[1] - 1)
+    place = np.ix_(y, x)
+    found = output.out_img2
+    variance = np.asarray(found[0] if isinstance(found, list) else found)
+    empty = used == 0
+    data = np.where(empty, np.float32(np.nan), output.out_img)
+    return Combined(
+        data.astype(np.float32),
+        np.where(empty, np.float32(np.nan), variance).astype(np.float32),
+        used,
+        stack.low[place],
+        stack.high[place],
+    )
+
+
+def _library() -> ModuleType:
+    try:
+        import drizzle.resample
+    except ImportError as error:
+        msg = "drizzle needs the package 'drizzle': pip install 'astro_sr_plugin[drizzle]'"
+        raise InputError(msg) from error
+    module: ModuleType = drizzle.resample
+    return module

@@ -1,0 +1,318 @@
+"""What is measured on each calibrated frame: sky, noise, stars, and pixels not to be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import astroscrappy
+import numpy as np
+import sep
+from astropy.nddata import CCDData
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from astro_sr_plugin.constants import FWHM_PER_SIGMA
+from astro_sr_plugin.data.cfa import ColorFilterArray
+from astro_sr_plugin.data.frames import Frame
+from astro_sr_plugin.data.strips import iter_rows
+from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.measurement.sky.background import Background, measure_background
+from astro_sr_plugin.measurement.sky.noise import measure_noise
+from astro_sr_plugin.measurement.sky.windows import check_plane
+from astro_sr_plugin.measurement.sources.hot_pixels import find_hot_pixels
+from astro_sr_plugin.measurement.sources.trails import find_trails
+from astro_sr_plugin.registration.detection import detect_stars
+from astro_sr_plugin.stacking.masters import Masters
+
+__all__ = ["FrameMeasurement", "Sky", "measure_frame", "read_calibrated"]
+
+_APERTURE = 1.5
+"""Radius in FWHM of the aperture of the photometry; relative to the FWHM, so that it holds the same
+fraction of the light of a star whatever the seeing."""
+_TRAIL_REACH = 2.0
+"""Distance in FWHM from the middle of a trail out to which pixels are not used."""
+_ROWS = 256
+"""Rows that are looked at at a time."""
+_UNKNOWN_FWHM = 3.0
+"""FWHM in pixels where no star was measured."""
+_LEAST_FWHM = 1.1
+"""FWHM in pixels below which nothing tells a star from a hot pixel."""
+_COSMIC_NSIGMA = 6.0
+"""Threshold in noise sigma of L.A.Cosmic (van Dokkum 2001, PASP 113, 1420)."""
+_COSMIC_CONTRAST = 5.0
+"""Its contrast between fine structure and the light that the optics let pass."""
+_MOST_EXCLUDED = 0.02
+"""Fraction of pixels above which what was found are no cosmic rays: stars are undersampled."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sky:
+    """The sky of one colour of a frame.
+
+    Attributes
+    ----------
+    background : Background
+        Of the pixels of that colour.
+    step, x, y : int
+        Pixels of the frame per pixel of it along each axis, and its first pixel in the frame.
+    """
+
+    background: Background
+    step: int = 1
+    x: int = 0
+    y: int = 0
+
+    @property
+    def nodes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Pixel coordinates y and x of the frame at which the sky was measured."""
+        found = self.background
+        return found.y_nodes * self.step + self.y, found.x_nodes * self.step + self.x
+
+
+@dataclass(frozen=True, eq=False)
+class FrameMeasurement:
+    """What was measured on a calibrated frame.
+
+    Attributes
+    ----------
+    sky : tuple of Sky
+        For each colour.
+    noise : ndarray, shape (n,)
+        Standard deviation of the noise of one pixel of each colour.
+    stars : astropy.table.Table
+        As of `detect_stars`, with the columns ``aperture_flux`` and ``aperture_error``.
+    fwhm : float
+        FWHM of the stars in pixels; NaN where there are none.
+    ellipticity : float
+        1 - b/a, the median of the stars.
+    excluded : ndarray of int64
+        Flat indices of pixels that are not to be used: hot ones, cosmic rays, trails.
+    """
+
+    sky: tuple[Sky, ...]
+    noise: NDArray[np.float64]
+    stars: Table
+    fwhm: float
+    ellipticity: float
+    excluded: NDArray[np.int64]
+
+
+def read_calibrated(
+    frame: Frame, masters: Masters, first: int = 0, last: int | None = None
+) -> NDArray[np.float32]:
+    """Read rows of a frame, with its pedestal taken off, and calibrate them.
+
+    Parameters
+    ----------
+    frame : Frame
+        The light.
+    masters : Masters
+        What it is corrected by; only frames of one plane can be.
+    first, last : int
+        First row, and the one after the last.
+
+    Returns
+    -------
+    ndarray of float32, shape (..., rows, nx)
+        NaN where there is no value.
+    """
+    values = frame.rows(first, last)
+    if frame.header.pedestal:
+        values += np.float32(frame.header.pedestal)
+    return masters.apply(values, first) if values.ndim == 2 else values
+
+
+def measure_frame(
+    frame: Frame, masters: Masters, cfa: ColorFilterArray | None, *, cosmic_rays: bool = False
+) -> FrameMeasurement:
+    """Measure a frame after its calibration.
+
+    Parameters
+    ----------
+    frame : Frame
+        The light.
+    masters : Masters
+        What it is corrected by.
+    cfa : ColorFilterArray or None
+        Filters of the pixels of a mosaic.
+    cosmic_rays : bool
+        Look for cosmic rays by L.A.Cosmic, which a stack of few frames needs.
+
+    Returns
+    -------
+    FrameMeasurement
+        The figures.
+
+    Raises
+    ------
+    InputError
+        If the frame cannot be used; the message says why.
+    """
+    values = read_calibrated(frame, masters)
+    usable = np.isfinite(values)
+    if not usable.any():
+        msg = "no pixel has a value"
+        raise InputError(msg)
+    lowest, highest = np.nanmin(values), np.nanmax(values)
+    if lowest == highest:
+        msg = f"every pixel is {lowest:g}"
+        raise InputError(msg)
+    planes = list(_split(values, cfa))
+    skies, noises = [], []
+    for plane, step, y, x in planes:
+        background = measure_background(plane)
+        skies.append(Sky(background, step, x, y))
+        noises.append(measure_noise(plane, background=background).sigma)
+    noise = np.array(noises)
+    if not np.all(noise > 0):
+        msg = "it has no noise that can be measured"
+        raise InputError(msg)
+    image = CCDData(values, unit="adu", mask=~usable, meta=frame.meta)
+    stars = detect_stars(image)
+    fwhm = float(stars.meta.get("fwhm", np.nan)) if len(stars) else np.nan
+    light, side = _luminance(values, cfa)
+    background, sigma = skies[0].background, float(noise[0])
+    if light is not values:
+        background = measure_background(light)
+        sigma = measure_noise(light, background=background).sigma
+    _add_photometry(stars, light, side, background, sigma, fwhm)
+    excluded = _find_trails(light, side, background, fwhm, usable.shape[-2:])
+    if values.ndim == 2 and cfa is None and fwhm >= _LEAST_FWHM:
+        excluded |= _find_sharp(values, background, sigma, fwhm, cosmic_rays)
+    ellipticity = float(np.median(stars["ellipticity"])) if len(stars) else np.nan
+    indices = np.flatnonzero(excluded)
+    return FrameMeasurement(tuple(skies), noise, stars, fwhm, ellipticity, indices)
+
+
+def _split(
+    values: NDArray[np.float32], cfa: ColorFilterArray | None
+) -> Iterator[tuple[NDArray[np.float32], int, int, int]]:
+    """Yield each colour, the step of its pixels, and its first row and column.
+
+    A colour of a mosaic is represented by the first of its pixels in the repeated block.
+    """
+    if values.ndim == 3:
+        for plane in values:
+            yield plane, 1, 0, 0
+    elif cfa is None:
+        yield values, 1, 0, 0
+    else:
+        side = len(cfa.filters)
+        for colour in "RGB":
+            y, x = np.argwhere(cfa.filters == colour)[0]
+            yield np.ascontiguousarray(values[y::side, x::side]), side, int(y), int(x)
+
+
+def _luminance(
+    values: NDArray[np.float32], cfa: ColorFilterArray | None
+) -> tuple[NDArray[np.float32], int]:
+    """Mean of the colours, of super-pixels in a mosaic, and the side of those in pixels."""
+    if values.ndim == 3:
+        return values.mean(axis=0), 1
+    if cfa is None:
+        return values, 1
+    side = len(cfa.filters)
+    ny, nx = (n // side for n in values.shape)
+    blocks = values[: ny * side, : nx * side].reshape(ny, side, nx, side)
+    mean: NDArray[np.float32] = blocks.mean(axis=(1, 3))
+    return mean, side
+
+
+def _add_photometry(
+    stars: Table,
+    plane: NDArray[np.float32],
+    side: int,
+    background: Background,
+    sigma: float,
+    fwhm: float,
+) -> None:
+    """Measure the stars in apertures, and store fluxes and errors with them."""
+    if not len(stars):
+        stars["aperture_flux"], stars["aperture_error"] = np.zeros((2, 0))
+        return
+    bad = ~np.isfinite(plane)
+    light = np.where(bad, 0, plane - background.full()).astype(np.float32)
+    middle = (side - 1) / 2
+    x = (np.asarray(stars["x"], float) - middle) / side
+    y = (np.asarray(stars["y"], float) - middle) / side
+    radius = max(_APERTURE * fwhm / side, 1.0)
+    flux, error, flag = sep.sum_circle(light, x, y, radius, err=sigma, mask=bad, subpix=5)
+    spoilt = (flag & (sep.APER_TRUNC | sep.APER_HASMASKED)) != 0
+    stars["aperture_flux"] = np.where(spoilt, np.nan, flux)
+    stars["aperture_error"] = error
+
+
+def _find_trails(
+    plane: NDArray[np.float32],
+    side: int,
+    background: Background,
+    fwhm: float,
+    shape: tuple[int, ...],
+) -> NDArray[np.bool_]:
+    """Mark the pixels of a frame under trails, which are looked for in its luminance."""
+    found = np.zeros(shape, bool)
+    width = (fwhm if np.isfinite(fwhm) else _UNKNOWN_FWHM) / side
+    data, unusable = check_plane(plane, ~np.isfinite(plane))
+    for trail in find_trails(data, unusable, background, width):
+        for first, last in iter_rows(shape[0], _ROWS):
+            y, x = np.mgrid[first:last, : shape[1]] - (side - 1) / 2
+            found[first:last] |= trail.distance(x / side, y / side) <= _TRAIL_REACH * width
+    return found
+
+
+def _find_sharp(
+    values: NDArray[np.float32],
+    background: Background,
+    sigma: float,
+    fwhm: float,
+    cosmic_rays: bool,
+) -> NDArray[np.bool_]:
+    """Mark hot pixels and cosmic rays; none where so many are marked that they are stars."""
+    level = background.full()
+    found = _hot_pixels(values, level, sigma, fwhm)
+    if cosmic_rays:
+        found |= _cosmic_rays(values, level, sigma)
+    return found if found.mean() <= _MOST_EXCLUDED else np.zeros_like(found)
+
+
+def _hot_pixels(
+    values: NDArray[np.float32], level: NDArray[np.float32], sigma: float, fwhm: float
+) -> NDArray[np.bool_]:
+    """Find single pixels that are sharper than a star can be."""
+    bad = ~np.isfinite(values)
+    none = np.zeros(values.shape, bool)
+    scaled = np.where(bad, 0, (values - level) / np.float32(sigma)).astype(np.float32)
+
+    def window(
+        y0: int, y1: int, x0: int, x1: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+        part = np.s_[y0:y1, x0:x1]
+        return scaled[part].copy(), bad[part], none[part]
+
+    offsets = np.arange(-1, 2)
+    profile = np.exp(-0.5 * (offsets * FWHM_PER_SIGMA / fwhm) ** 2)
+    psf = np.outer(profile, profile).astype(np.float32)
+    found = find_hot_pixels(window, values.shape, psf / psf.sum())
+    if found is not None:
+        none[tuple(found[0].T)] = True
+    return none
+
+
+def _cosmic_rays(
+    values: NDArray[np.float32], level: NDArray[np.float32], sigma: float
+) -> NDArray[np.bool_]:
+    bad = ~np.isfinite(values)
+    # In units of the noise, above a level whose photon noise is that noise.
+    light = np.where(bad, 0, (values - level) / np.float32(sigma)).astype(np.float32)
+    mask, _ = astroscrappy.detect_cosmics(
+        light,
+        inmask=bad,
+        invar=np.ones_like(light),
+        sigclip=_COSMIC_NSIGMA,
+        objlim=_COSMIC_CONTRAST,
+        satlevel=np.inf,
+        cleantype="medmask",
+    )
+    found: NDArray[np.bool_] = mask & ~bad
+    return found

@@ -1,0 +1,285 @@
+"""Normalisation of frames: the scale from stars that frames have in common, and the sky apart.
+
+The scale is that of the flux of stars, so that neither gradients nor nebulae change it. What the
+sky of a frame then has more than that of the reference varies slowly over the field, and is
+subtracted as a polynomial.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import RegularGridInterpolator
+from scipy.spatial import KDTree
+
+from astro_sr_plugin.constants import MAD_TO_SIGMA
+from astro_sr_plugin.data.frame_header import FrameHeader
+from astro_sr_plugin.registration.transform import Transform
+from astro_sr_plugin.stacking.measuring import FrameMeasurement, Sky
+
+__all__ = [
+    "NORMALISATIONS",
+    "WEIGHTS",
+    "Normalisation",
+    "NormalisationMode",
+    "WeightMode",
+    "find_normalisation",
+    "find_weights",
+]
+
+NormalisationMode = Literal["photometric", "additive", "none"]
+NORMALISATIONS: tuple[NormalisationMode, ...] = get_args(NormalisationMode)
+"""Names of the ways to normalise."""
+WeightMode = Literal["snr", "noise", "fwhm", "exposure", "none"]
+WEIGHTS: tuple[WeightMode, ...] = get_args(WeightMode)
+"""Names of the ways to weight."""
+
+_NODES = 12
+"""Places along each axis of the reference at which the skies are compared."""
+_LEAST_NODES = {2: 24, 1: 8}
+"""Number of places that a polynomial of this degree needs."""
+_APART = 0.5
+"""Distance in FWHM, and one pixel at least, within which two stars are one."""
+_LEAST_STARS = 3
+"""Number of common stars from which a scale is measured."""
+_SNR = 10.0
+"""Signal-to-noise ratio of stars that it is measured by."""
+_CLIP = 3.0
+"""Standard deviations beyond which a star or a place does not count."""
+_ROUNDS = 5
+"""Rounds of clipping."""
+_SIGNIFICANT = 2.0
+"""Errors by which a scale has to differ from 1 to be applied."""
+
+
+@dataclass(frozen=True, eq=False)
+class Normalisation:
+    """How the values of a frame become those of the reference.
+
+    Attributes
+    ----------
+    scale : float
+        Factor of the values.
+    error : float
+        Its relative error; NaN where it does not come from stars.
+    n_stars : int
+        Number of stars that it comes from.
+    offsets : ndarray, shape (n, 6)
+        For each colour the coefficients of 1, x, y, x^2, xy, y^2 of what is added then, where x and
+        y run from -1 to 1 over the reference.
+    """
+
+    scale: float
+    error: float
+    n_stars: int
+    offsets: NDArray[np.float64]
+
+    def offset(
+        self, plane: int, rows: tuple[int, int], shape: tuple[int, int]
+    ) -> NDArray[np.float32]:
+        """Evaluate what is added to a colour on rows of the reference, of shape (ny, nx)."""
+        return self.offset_at(plane, np.arange(shape[1])[None], np.arange(*rows)[:, None], shape)
+
+    def offset_at(
+        self, plane: int, x: NDArray, y: NDArray, shape: tuple[int, int]
+    ) -> NDArray[np.float32]:
+        """Evaluate what is added to a colour at places of the reference, of shape (ny, nx)."""
+        s, t = _span(x, shape[1]), _span(y, shape[0])
+        c = self.offsets[plane]
+        added = c[0] + c[1] * s + c[2] * t + c[3] * s**2 + c[4] * s * t + c[5] * t**2
+        return np.asarray(added, np.float32)
+
+
+def find_normalisation(
+    frame: FrameMeasurement,
+    reference: FrameMeasurement,
+    transform: Transform,
+    *,
+    mode: NormalisationMode = "photometric",
+    exposures: tuple[float | None, float | None] = (None, None),
+) -> Normalisation:
+    """Find how a frame is normalised.
+
+    Parameters
+    ----------
+    frame, reference : FrameMeasurement
+        What was measured on both.
+    transform : Transform
+        From the frame to the reference.
+    mode : {"photometric", "additive", "none"}
+        ``"additive"`` leaves the scale at 1.
+    exposures : tuple of float or None
+        Exposure times of the frame and of the reference in seconds, which give the scale where the
+        frames have fewer than three stars in common.
+
+    Returns
+    -------
+    Normalisation
+        The scale and the polynomials.
+    """
+    planes = len(reference.sky)
+    scale, error, count = 1.0, np.nan, 0
+    if mode == "photometric":
+        scale, error, count = _scale_of_stars(frame, reference, transform)
+        own, other = exposures
+        if not count and own and other:
+            scale = other / own
+    offsets = np.zeros((planes, 6))
+    if mode != "none":
+        for plane in range(planes):
+            pair = frame.sky[plane], reference.sky[plane]
+            offsets[plane] = _sky_difference(*pair, transform, scale)
+    return Normalisation(scale, error, count, offsets)
+
+
+def find_weights(
+    mode: WeightMode,
+    measurements: list[FrameMeasurement],
+    normalisations: list[Normalisation],
+    headers: list[FrameHeader],
+) -> NDArray[np.float64]:
+    """Find the weight of each frame; the largest is 1.
+
+    Parameters
+    ----------
+    mode : {"snr", "noise", "fwhm", "exposure", "none"}
+        ``"snr"`` is the square of the signal-to-noise ratio of a faint star, the best weight for
+        stars: 1 / (noise FWHM)^2 after normalisation. ``"noise"`` is the best one for extended
+        light, 1 / noise^2.
+    measurements, normalisations, headers : list
+        Of the frames.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Weights.
+    """
+    noise = np.array(
+        [
+            normalisation.scale * float(np.mean(measured.noise))
+            for measured, normalisation in zip(measurements, normalisations, strict=True)
+        ]
+    )
+    fwhm = np.array([measured.fwhm for measured in measurements])
+    known = np.isfinite(fwhm)
+    fwhm = np.where(known, fwhm, np.median(fwhm[known]) if known.any() else 1.0)
+    weights = np.ones(len(measurements))
+    if mode in ("snr", "noise"):
+        weights /= noise**2
+    if mode in ("snr", "fwhm"):
+        weights /= fwhm**2
+    if mode == "exposure":
+        times = [header.exptime or 0.0 for header in headers]
+        if all(time > 0 for time in times):
+            weights = np.array(times)
+    return weights / weights.max()
+
+
+def _span(places: NDArray, length: int) -> NDArray[np.float64]:
+    """Scale pixel coordinates to -1 to 1."""
+    middle = (length - 1) / 2
+    scaled: NDArray[np.float64] = (places - middle) / max(middle, 1.0)
+    return scaled
+
+
+def _scale_of_stars(
+    frame: FrameMeasurement, reference: FrameMeasurement, transform: Transform
+) -> tuple[float, float, int]:
+    """Slope through zero of the fluxes of common stars: scale, relative error, number of stars."""
+    stars, others = frame.stars, reference.stars
+    if not len(stars) or not len(others):
+        return 1.0, np.nan, 0
+    x, y = transform.to_reference(np.asarray(stars["x"], float), np.asarray(stars["y"], float))
+    places = np.column_stack([others["x"], others["y"]])
+    reach = max(1.0, _APART * np.nanmin([frame.fwhm, reference.fwhm]))
+    inside = np.isfinite(x) & np.isfinite(y)
+    moved = np.where(inside[:, None], np.column_stack([x, y]), -1e9)
+    distance, index = KDTree(places).query(moved, distance_upper_bound=reach)
+    paired = np.isfinite(distance)
+    mine, theirs = stars[paired], others[index[paired]]
+    flux, error = _column(mine, "aperture_flux"), _column(mine, "aperture_error")
+    target, target_error = _column(theirs, "aperture_flux"), _column(theirs, "aperture_error")
+    clean = (_column(mine, "flags").astype(int) | _column(theirs, "flags").astype(int)) & 2 == 0
+    with np.errstate(invalid="ignore"):
+        good = clean & (flux > _SNR * error) & (target > _SNR * target_error)
+    if good.sum() < _LEAST_STARS:
+        return 1.0, np.nan, 0
+    flux, error, target, target_error = (
+        values[good] for values in (flux, error, target, target_error)
+    )
+    scale = float(np.median(target / flux))
+    # A relative error of 1 % stands for what differs between stars beside noise.
+    variance = target_error**2 + (scale * error) ** 2 + (0.01 * target) ** 2
+    weight = 1 / variance
+    kept = np.ones(flux.size, bool)
+    for _ in range(_ROUNDS):
+        w = np.where(kept, weight, 0)
+        scale = float(np.sum(w * flux * target) / np.sum(w * flux**2))
+        pull = (target - scale * flux) / np.sqrt(variance)
+        limit = _CLIP * max(MAD_TO_SIGMA * float(np.median(np.abs(pull[kept]))), 1e-6)
+        new = np.abs(pull) <= limit
+        if new.sum() < _LEAST_STARS or np.array_equal(new, kept):
+            break
+        kept = new
+    scatter = float(np.sqrt(np.mean(pull[kept] ** 2)))
+    relative = max(scatter, 0.5) / np.sqrt(float(np.sum(weight[kept] * flux[kept] ** 2))) / scale
+    if abs(np.log(scale)) < _SIGNIFICANT * relative:
+        scale = 1.0
+    return scale, relative, int(kept.sum())
+
+
+def _column(table: object, name: str) -> NDArray[np.float64]:
+    return np.asarray(table[name], dtype=np.float64)  # type: ignore[index]
+
+
+def _sky_difference(
+    own: Sky, other: Sky, transform: Transform, scale: float
+) -> NDArray[np.float64]:
+    """Fit what has to be added to a scaled frame so that its sky is that of the reference."""
+    ny, nx = transform.reference_shape
+    y, x = (
+        places.ravel()
+        for places in np.meshgrid(
+            np.linspace(0, ny - 1, _NODES), np.linspace(0, nx - 1, _NODES), indexing="ij"
+        )
+    )
+    u, v = transform.to_image(x, y)
+    rows, columns = transform.shape
+    inside = (u >= 0) & (u <= columns - 1) & (v >= 0) & (v <= rows - 1)
+    result = np.zeros(6)
+    if not inside.any():
+        return result
+    x, y, u, v = (places[inside] for places in (x, y, u, v))
+    level = _level(own, u, v) * scale * transform.area(x, y)
+    difference = _level(other, x, y) - level
+    degree = next((d for d, least in _LEAST_NODES.items() if difference.size >= least), 0)
+    terms = (1, 3, 6)[degree]
+    s, t = _span(x, nx), _span(y, ny)
+    basis = np.column_stack([np.ones_like(s), s, t, s**2, s * t, t**2])[:, :terms]
+    kept = np.ones(difference.size, bool)
+    for _ in range(_ROUNDS):
+        found = np.linalg.lstsq(basis[kept], difference[kept], rcond=None)[0]
+        residual = difference - basis @ found
+        limit = _CLIP * MAD_TO_SIGMA * np.median(np.abs(residual[kept]))
+        new = np.abs(residual) <= max(limit, 1e-12)
+        if new.sum() < 2 * terms or np.array_equal(new, kept):
+            break
+        kept = new
+    result[:terms] = found
+    return result
+
+
+def _level(sky: Sky, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Interpolate the sky of a frame at places in its pixels."""
+    mesh = sky.background.mesh
+    nodes = list(sky.nodes)
+    for axis, length in enumerate(mesh.shape):
+        if length == 1:
+            mesh = np.repeat(mesh, 2, axis=axis)
+            nodes[axis] = np.array([nodes[axis][0], nodes[axis][0] + 1.0])
+    found = RegularGridInterpolator(tuple(nodes), mesh, bounds_error=False, fill_value=None)
+    level: NDArray[np.float64] = found(np.column_stack([y, x]))
+    return level

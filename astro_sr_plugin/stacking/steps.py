@@ -1,0 +1,372 @@
+"""The steps of one stack: measure, align, normalise, combine, describe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from astropy.nddata import CCDData, StdDevUncertainty
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from astro_sr_plugin.data.frames import FrameSequence
+from astro_sr_plugin.data.wcs import scale_wcs, scale_wcs_header
+from astro_sr_plugin.exceptions import AstroSRError, InputError, warn
+from astro_sr_plugin.measurement.sky.gain import read_gain
+from astro_sr_plugin.registration.transform import Transform
+from astro_sr_plugin.stacking.alignment import Alignment, align_stars
+from astro_sr_plugin.stacking.bands import (
+    Light,
+    StackSettings,
+    iter_bands,
+    margin_of,
+    noise_factors,
+    plan_bands,
+)
+from astro_sr_plugin.stacking.calibration import Calibration
+from astro_sr_plugin.stacking.checkpoints import Checkpoints
+from astro_sr_plugin.stacking.combination import Combined
+from astro_sr_plugin.stacking.drizzling import drizzle_frames, noise_correlation
+from astro_sr_plugin.stacking.masters import MasterMaker, Masters
+from astro_sr_plugin.stacking.measuring import FrameMeasurement, measure_frame
+from astro_sr_plugin.stacking.normalisation import (
+    Normalisation,
+    find_normalisation,
+    find_weights,
+)
+from astro_sr_plugin.stacking.options import StackOptions
+from astro_sr_plugin.stacking.result import StackResult, make_header
+from astro_sr_plugin.stacking.series import StackPlan
+from astro_sr_plugin.stacking.workers import run_bands
+
+__all__ = ["Progress", "StackSteps"]
+
+Progress = Callable[[int, int], None]
+"""Takes the number of finished steps, and of all."""
+
+_RESULT_BYTES = 18
+"""Bytes of the results for each pixel and colour: data, standard deviation, mask, counts."""
+_FEW_FRAMES = 5
+"""Number of frames below which cosmic rays are looked for in each of them."""
+
+
+class StackSteps:
+    """The steps of one stack."""
+
+    def __init__(
+        self,
+        plan: StackPlan,
+        options: StackOptions,
+        checkpoints: Checkpoints | None,
+        progress: Progress | None,
+    ) -> None:
+        self.plan, self.options = plan, options
+        self.series = plan.series
+        self.checkpoints, self.progress = checkpoints, progress
+        self.left_out = dict(self.series.left_out)
+        self.done = 0
+        self.total = len(self.series.frames)
+        sources = plan.sources
+        self.maker = MasterMaker(lambda names: FrameSequence([sources[name] for name in names]))
+        self.calibrations: dict[int, Calibration] = dict(
+            zip(self.series.frames, plan.calibration.calibrations, strict=True)
+        )
+
+    def run(self, jobs: int | None, scheduler: Any, strict: bool) -> StackResult:
+        """Do all steps."""
+        measured = self._measure()
+        if strict and self.left_out:
+            raise InputError(self._complaint())
+        found = self._align(measured)
+        if self.left_out:
+            if strict:
+                raise InputError(self._complaint())
+            warn(self._complaint())
+        used = sorted(found.transforms)
+        if len(used) < 2:
+            msg = f"a stack needs two frames or more; {self._complaint()}"
+            raise InputError(msg)
+        lights, settings = self._prepare(used, measured, found)
+        planes = self._combine(lights, settings, jobs, scheduler)
+        if self.options.drizzling is not None:
+            planes = drizzle_frames(lights, settings, planes, self.options.drizzling, self._step)
+        return self._finish(used, measured, found, lights, settings, planes)
+
+    def _step(self) -> None:
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+    def _complaint(self) -> str:
+        names = self.series.names
+        parts = [f"{os.path.basename(names[k])}: {why}" for k, why in sorted(self.left_out.items())]
+        total = len(names)
+        return f"{len(parts)} of {total} frames are left out ({'; '.join(parts)})"
+
+    def _masters(self, number: int) -> Masters:
+        return self.maker.masters(self.calibrations[number])
+
+    def _measure(self) -> dict[int, FrameMeasurement]:
+        """Measure all frames; those that cannot be used are left out."""
+        cosmic_rays = self.options.cosmic_rays
+        if cosmic_rays is None:
+            cosmic_rays = len(self.series.frames) < _FEW_FRAMES
+        measured: dict[int, FrameMeasurement] = {}
+        for number, frame in self.series.frames.items():
+            found: FrameMeasurement | str | None = None
+            if self.checkpoints is not None:
+                found = self.checkpoints.load_measurement(number)
+            if found is None:
+                try:
+                    found = measure_frame(
+                        frame, self._masters(number), self.series.cfa, cosmic_rays=cosmic_rays
+                    )
+                except AstroSRError as error:
+                    found = str(error)
+                if self.checkpoints is not None:
+                    self.checkpoints.save_measurement(number, found)
+            if isinstance(found, str):
+                self.left_out[number] = found
+            else:
+                measured[number] = found
+            self._step()
+        if not measured:
+            msg = f"no frame can be stacked: {self._complaint()}"
+            raise InputError(msg)
+        return measured
+
+    def _align(self, measured: dict[int, FrameMeasurement]) -> Alignment:
+        """Find the transforms to the reference."""
+        numbers = list(measured)
+        reference = self.options.reference
+        if reference is not None and reference not in measured:
+            if not 0 <= reference < len(self.series.names):
+                msg = f"reference={reference} is not one of the {len(self.series.names)} frames"
+            else:
+                why = self.left_out[reference]
+                msg = f"the reference {self.series.names[reference]} cannot be used: {why}"
+            raise InputError(msg)
+        if not self.options.align:
+            chosen = reference if reference is not None else _sharpest(measured)
+            identity = Transform.identity(self.series.shape)
+            return Alignment(chosen, dict.fromkeys(numbers, identity), {})
+        found = align_stars(
+            [measured[number].stars for number in numbers],
+            None if reference is None else numbers.index(reference),
+            names=[os.path.basename(self.series.names[number]) for number in numbers],
+            wcs=[self.series.frames[number].wcs for number in numbers],
+        )
+        self.left_out |= {numbers[k]: why for k, why in found.left_out.items()}
+        transforms = {numbers[k]: transform for k, transform in found.transforms.items()}
+        return Alignment(numbers[found.reference], transforms, {})
+
+    def _prepare(
+        self, used: list[int], measured: dict[int, FrameMeasurement], found: Alignment
+    ) -> tuple[list[Light], StackSettings]:
+        """Put together what each frame needs."""
+        series, options = self.series, self.options
+        target = measured[found.reference]
+        headers = {number: series.frames[number].header for number in used}
+        normalisations: dict[int, Normalisation] = {}
+        for number in used:
+            exposures = (headers[number].exptime, headers[found.reference].exptime)
+            normalisations[number] = find_normalisation(
+                measured[number],
+                target,
+                found.transforms[number],
+                mode=options.normalise,
+                exposures=exposures,
+            )
+        weights = find_weights(
+            options.weights,
+            [measured[number] for number in used],
+            [normalisations[number] for number in used],
+            [headers[number] for number in used],
+        )
+        lights = [
+            Light(
+                series.frames[number],
+                self._masters(number),
+                measured[number].excluded,
+                found.transforms[number],
+                normalisations[number],
+                measured[number].noise,
+                read_gain(series.frames[number].meta),
+                measured[number].fwhm,
+                float(weight),
+            )
+            for number, weight in zip(used, weights, strict=True)
+        ]
+        settings = StackSettings(
+            series.shape,
+            series.planes,
+            series.cfa,
+            np.array([sky.background.level for sky in target.sky]),
+            np.ones((len(lights), series.planes)),
+            options.combine,
+            options.reject,
+            options.limits,
+            options.kernel,
+        )
+        factors = np.array([noise_factors(light, settings) for light in lights])
+        return lights, replace(settings, factors=factors)
+
+    def _combine(
+        self, lights: list[Light], settings: StackSettings, jobs: int | None, scheduler: Any
+    ) -> list[Combined]:
+        """Combine all bands, and put them together."""
+        (ny, nx), planes = settings.shape, settings.planes
+        memory = self.options.memory - ny * nx * planes * _RESULT_BYTES
+        margin = margin_of(lights, settings)
+        rows, workers, columns = plan_bands(len(lights), settings, margin, memory)
+        settings = replace(settings, columns=columns)
+        bands = list(iter_bands(ny, rows))
+        self.total = self.done + len(bands)
+        if self.options.drizzling is not None:
+            self.total += len(lights)
+        kinds = (np.float32, np.float32, np.uint16, np.uint16, np.uint16)
+        whole = [Combined(*(np.empty((ny, nx), kind) for kind in kinds)) for _ in range(planes)]
+        kept = {}
+        if self.checkpoints is not None:
+            kept = {b: p for b in bands if (p := self.checkpoints.load_band(b)) is not None}
+        todo = [band for band in bands if band not in kept]
+        results = run_bands(lights, settings, todo, jobs=jobs, workers=workers, scheduler=scheduler)
+        for band, found in kept.items():
+            _insert(whole, band, found)
+            self._step()
+        for band, found in results:
+            if self.checkpoints is not None:
+                self.checkpoints.save_band(band, found)
+            _insert(whole, band, found)
+            self._step()
+        return whole
+
+    def _finish(
+        self,
+        used: list[int],
+        measured: dict[int, FrameMeasurement],
+        found: Alignment,
+        lights: list[Light],
+        settings: StackSettings,
+        planes: list[Combined],
+    ) -> StackResult:
+        series, options = self.series, self.options
+        parts = {
+            name: np.stack([getattr(p, name) for p in planes])
+            if len(planes) > 1
+            else getattr(planes[0], name)
+            for name in Combined._fields
+        }
+        reference = series.frames[found.reference]
+        weights = np.array([light.weight for light in lights])
+        named = [(series.names[number], series.frames[number].header) for number in used]
+        methods: dict[str, Any] = {
+            "frames": len(used),
+            "combine": options.combine,
+            "reject": options.reject,
+            "limits": list(options.limits),
+            "weights": options.weights,
+            "normalise": options.normalise,
+            "kernel": options.kernel if options.align else None,
+        }
+        drizzling, correlation = options.drizzling, _correlation(lights, settings)
+        wcs, meta, scale = reference.wcs, reference.meta, 1.0
+        if drizzling is not None:
+            scale, correlation = drizzling.scale, noise_correlation(drizzling)
+            methods |= {"drizzle": scale, "pixfrac": drizzling.pixfrac}
+            methods |= {"drizzle_kernel": drizzling.kernel}
+            wcs = scale_wcs(wcs, scale)
+            meta = scale_wcs_header(meta, scale, shape=planes[0].data.shape)
+        header = make_header(
+            meta,
+            named,
+            reference=series.names[found.reference],
+            weights=weights,
+            correlation=correlation,
+            methods=methods,
+            scale=scale,
+        )
+        data = parts["data"]
+        deviation = np.sqrt(parts["variance"])
+        image = CCDData(
+            data,
+            unit=reference.unit or "adu",
+            mask=~np.isfinite(data),
+            uncertainty=StdDevUncertainty(deviation, copy=False),
+            wcs=wcs,
+            meta=header,
+        )
+        table = self._table(measured, found, dict(zip(used, lights, strict=True)))
+        left_out = {series.names[k]: why for k, why in sorted(self.left_out.items())}
+        return StackResult(
+            image,
+            parts["used"],
+            parts["low"],
+            parts["high"],
+            table,
+            left_out,
+            series.names[found.reference],
+        )
+
+    def _table(
+        self,
+        measured: dict[int, FrameMeasurement],
+        found: Alignment,
+        lights: dict[int, Light],
+    ) -> Table:
+        rows = []
+        nan = float("nan")
+        for number, name in enumerate(self.series.names):
+            one, light = measured.get(number), lights.get(number)
+            transform = found.transforms.get(number)
+            rows.append(
+                {
+                    "frame": os.path.basename(name),
+                    "used": light is not None,
+                    "weight": 0.0 if light is None else light.weight,
+                    "scale": nan if light is None else light.normalisation.scale,
+                    "scale_error": nan if light is None else light.normalisation.error,
+                    "sky": nan if one is None else one.sky[0].background.level,
+                    "noise": nan if one is None else float(np.mean(one.noise)),
+                    "fwhm": nan if one is None else one.fwhm,
+                    "ellipticity": nan if one is None else one.ellipticity,
+                    "stars": 0 if one is None else len(one.stars),
+                    "shift_x": nan if transform is None else transform.shift[0],
+                    "shift_y": nan if transform is None else transform.shift[1],
+                    "rotation": nan if transform is None else transform.rotation,
+                    "residual": nan if transform is None else float(transform.residual),
+                    "excluded": 0 if one is None else int(one.excluded.size),
+                    "reason": self.left_out.get(number, ""),
+                }
+            )
+        return Table(rows=rows)
+
+
+def _insert(whole: list[Combined], band: tuple[int, int], found: list[Combined]) -> None:
+    for target, planes in zip(whole, found, strict=True):
+        for name in Combined._fields:
+            getattr(target, name)[band[0] : band[1]] = getattr(planes, name)
+
+
+def _sharpest(measured: dict[int, FrameMeasurement]) -> int:
+    """Frame of the best signal-to-noise ratio for stars; the first of equal ones."""
+
+    def score(number: int) -> float:
+        one = measured[number]
+        width = one.fwhm if np.isfinite(one.fwhm) else np.inf
+        return width * float(np.mean(one.noise))
+
+    return min(measured, key=lambda number: (score(number), number))
+
+
+def _correlation(lights: list[Light], settings: StackSettings) -> float:
+    """Noise of large areas over what it would be if pixels were independent."""
+    share = np.array([light.weight * light.normalisation.scale for light in lights])[:, None]
+    noise = np.stack([light.noise for light in lights])[:, : settings.planes]
+    before = np.sum((share * noise) ** 2, axis=0)
+    after = np.sum((share * noise) ** 2 * settings.factors, axis=0)
+    found: NDArray[np.float64] = np.sqrt(before / after)
+    return float(found.mean())

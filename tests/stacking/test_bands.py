@@ -1,0 +1,167 @@
+"""Bands: memory, files that are opened once, workers, and interrupted runs that go on."""
+
+from __future__ import annotations
+
+import pickle
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import astro_sr_plugin as asr
+from astro_sr_plugin.data.frames import FrameSequence
+from astro_sr_plugin.registration.transform import Transform
+from astro_sr_plugin.stacking.bands import (
+    Light,
+    StackSettings,
+    combine_band,
+    iter_bands,
+    margin_of,
+    plan_bands,
+)
+from astro_sr_plugin.stacking.masters import Masters
+from astro_sr_plugin.stacking.normalisation import Normalisation
+from astro_sr_plugin.stacking.workers import run_bands
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    """What writes frames of noise of 5 about 300 as files of integers."""
+
+    def make(number: int, shape: tuple[int, int]) -> list[Path]:
+        rng = np.random.default_rng(2)
+        paths = [tmp_path / f"light_{k:02d}.fits" for k in range(number)]
+        for path in paths:
+            fits.writeto(path, rng.normal(300, 5, shape).astype(np.int16))
+        return paths
+
+    return make
+
+
+def make_lights(paths: list[Path], shift: float = 0.0) -> tuple[list[Light], StackSettings]:
+    lights = []
+    for k, frame in enumerate(FrameSequence(paths)):
+        matrix = np.array([[1, 0, shift * k], [0, 1, -shift * k], [0, 0, 1.0]])
+        lights.append(
+            Light(
+                frame,
+                Masters(),
+                np.array([], np.int64),
+                Transform.from_matrix(matrix, frame.shape),
+                Normalisation(1.0, 0.01, 10, np.zeros((1, 6))),
+                np.array([5.0]),
+                None,
+                3.0,
+                1.0,
+            )
+        )
+    factors = np.ones((len(lights), 1))
+    return lights, StackSettings(frame.shape, 1, None, np.array([300.0]), factors)
+
+
+def test_200_frames_of_24_megapixels_fit_into_4_gigabytes() -> None:
+    settings = StackSettings((4000, 6000), 1, None, np.zeros(1), np.ones((200, 1)))
+    memory, margin = 4 * 10**9 - 18 * 24 * 10**6, 24
+    rows, workers, columns = plan_bands(200, settings, margin, memory)
+    height = rows + 2 * margin
+    cube = 4 * 200 * height * 6000
+    work = 32 * 200 * height * (columns + 2 * margin)
+    assert workers * (cube + work) < memory
+    assert rows >= 128
+    assert workers >= 2
+
+
+def test_memory_holds_and_each_file_is_opened_once(write) -> None:
+    paths = write(40, (200, 640))
+    lights, settings = make_lights(paths, shift=0.1)
+    # The files are gone: bands are read from what is open.
+    for path in paths:
+        path.unlink()
+    memory, margin = 25 * 10**6, margin_of(lights, settings)
+    rows, workers, columns = plan_bands(len(lights), settings, margin, memory)
+    settings = replace(settings, columns=columns)
+    bands = list(iter_bands(200, rows))
+    assert len(bands) > 3
+    tracemalloc.start()
+    results = [result[1][0] for result in run_bands(lights, settings, bands, workers=workers)]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < memory
+    assert sum(len(result.data) for result in results) == 200
+
+
+def test_bands_and_columns_do_not_show_in_the_result(write) -> None:
+    lights, settings = make_lights(write(8, (150, 160)))
+    whole = combine_band(lights, settings, (0, 150))[0]
+    parts = [
+        combine_band(lights, replace(settings, columns=64), band)[0] for band in iter_bands(150, 40)
+    ]
+    for name in whole._fields:
+        found = np.concatenate([getattr(part, name) for part in parts])
+        np.testing.assert_array_equal(found, getattr(whole, name))
+
+
+def test_frames_travel_as_the_names_of_their_files(write) -> None:
+    lights, settings = make_lights(write(2, (300, 400)))
+    sent = pickle.dumps((lights, settings))
+    assert len(sent) < 30000
+    again, same = pickle.loads(sent)
+    np.testing.assert_array_equal(
+        combine_band(again, same, (10, 20))[0].data,
+        combine_band(lights, settings, (10, 20))[0].data,
+    )
+
+
+def test_a_dask_scheduler_gives_the_same_bytes(write) -> None:
+    distributed = pytest.importorskip("distributed")
+    lights, settings = make_lights(write(3, (90, 100)), shift=0.3)
+    bands = list(iter_bands(90, 30))
+    with distributed.Client(
+        processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None
+    ) as client:
+        remote = dict(run_bands(lights, settings, bands, scheduler=client))
+    local = dict(run_bands(lights, settings, bands, jobs=1))
+    assert remote.keys() == local.keys()
+    for band in bands:
+        np.testing.assert_array_equal(remote[band][0].data, local[band][0].data)
+
+
+def test_an_interrupted_stack_goes_on(write, tmp_path: Path) -> None:
+    paths, kept = write(4, (80, 90)), tmp_path / "kept"
+    expected = asr.stack(paths, align=False)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        asr.stack(paths, align=False, resume=kept, progress=interrupt)
+    finished = {path: path.stat().st_mtime_ns for path in kept.glob("frame_*.npz")}
+    assert len(finished) == 3
+
+    def look(done: int, total: int) -> None:
+        if done == 4:
+            for path, time in finished.items():
+                assert path.stat().st_mtime_ns == time
+
+    result = asr.stack(paths, align=False, resume=kept, progress=look)
+    np.testing.assert_array_equal(result.image.data, expected.image.data)
+    np.testing.assert_array_equal(result.table["sky"], expected.table["sky"])
+    assert not kept.exists()
+
+
+def test_steps_of_other_settings_are_not_used(write, tmp_path: Path) -> None:
+    paths, kept = write(3, (80, 90)), tmp_path / "kept"
+
+    def interrupt(done: int, total: int) -> None:
+        if done == total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        asr.stack(paths, align=False, combine="median", resume=kept, progress=interrupt)
+    result = asr.stack(paths, align=False, resume=kept)
+    expected = asr.stack(paths, align=False)
+    np.testing.assert_array_equal(result.image.data, expected.image.data)
