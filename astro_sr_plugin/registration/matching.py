@@ -306,11 +306,14 @@ class _Search:
         moves = self.theirs.places[counterpart] - places[image]
         votes = KDTree(moves).query_ball_point(moves, 2 * self.near_radius, return_length=True)
         best = moves[np.argmax(votes)]
-        tried = int(np.ceil((_SEARCH / self.near_radius) ** 2))
-        pairs = _mutual(self.tree, places + best, 2 * self.near_radius)
-        if pairs[0].size < _FEWEST_PRIOR:
+        radius = 2 * self.near_radius
+        pairs = _mutual(self.tree, places + best, radius)
+        # As many displacements as this one or smaller ones were as good.
+        tried = (np.hypot(*best) / radius + 1) ** 2
+        probability = self._chance(places + best, pairs[0].size, radius, fixed=1) * tried
+        if pairs[0].size < _FEWEST_PRIOR or probability > _CHANCE:
             return nothing
-        found = self._refine(pairs, prior.mirrored, tried, _FEWEST_PRIOR)
+        found = self._refine(pairs, prior.mirrored, 1, _FEWEST_PRIOR, probability)
         return found if found.pairs is not None else nothing
 
     def _inside(self, places: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -324,8 +327,12 @@ class _Search:
         mirrored: bool,
         tried: int,
         fewest: int,
+        probability: float | None = None,
     ) -> _Found:
-        """Fit, collect the pairs of all stars anew, and say whether they can be chance."""
+        """Fit, collect the pairs of all stars anew, and say whether they can be chance.
+
+        A probability that is known already is taken.
+        """
         radius, near = 3 * self.near_radius, self.near_radius
         transform = self._fit(pairs, mirrored)
         for _ in range(_ROUNDS):
@@ -336,7 +343,8 @@ class _Search:
             radius = max(radius / 2, near)
         places = self._moved(transform)
         pairs = _mutual(self.tree, places, near)
-        probability = self._chance(places, pairs[0].size, near) * max(tried, 1)
+        if probability is None:
+            probability = self._chance(places, pairs[0].size, near) * max(tried, 1)
         if pairs[0].size < fewest or probability > _CHANCE:
             return _Found(None, reason=_DISAGREE)
         pairs, transform = self._extend(pairs, transform, mirrored)
@@ -383,10 +391,12 @@ class _Search:
         x, y = transform.to_image(*self.theirs.places.T)
         return int(((x > -0.5) & (x < nx - 0.5) & (y > -0.5) & (y < ny - 0.5)).sum())
 
-    def _chance(self, places: NDArray[np.float64], count: int, radius: float) -> float:
+    def _chance(
+        self, places: NDArray[np.float64], count: int, radius: float, fixed: int = 2
+    ) -> float:
         """Probability that so many stars lie near their counterparts by chance: the ring test.
 
-        Two stars lie there by the choice of a similarity.
+        Some lie there by the choice of the transform: two fix a similarity, one a shift.
         """
         inside = places[self._inside(places)]
         inner, outer = (
@@ -394,7 +404,7 @@ class _Search:
         )
         uniform = len(inside) * self.density * np.pi * radius**2
         expected = max((outer - inner) / (_RING[1] ** 2 - _RING[0] ** 2), uniform)
-        return float(poisson.sf(max(count - 2, 0) - 1, expected))
+        return float(poisson.sf(max(count - fixed, 0) - 1, expected))
 
 
 _DISAGREE = "its stars do not agree with those of the reference better than chance"

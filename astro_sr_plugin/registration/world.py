@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 from astropy.utils.exceptions import AstropyWarning
@@ -53,7 +54,9 @@ def transform_between(
     error = np.full(int(near.sum()), _ERROR)
     pairs = Pairs(x[near], y[near], u[near], v[near], error)
     mirrored = _turns(wcs) != _turns(reference)
-    return fit_transform(pairs, shape, reference_shape, mirrored=mirrored)
+    found = fit_transform(pairs, shape, reference_shape, mirrored=mirrored)
+    # No star was looked at.
+    return replace(found, residual=np.nan, n_pairs=0)
 
 
 def _turns(wcs: WCS) -> bool:

@@ -7,7 +7,8 @@ way out. Needs Linux, root rights, and `unshare` and `chroot`.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,6 +147,20 @@ class Siril:
             msg = f"siril gave no image: {log[-300:]}"
             raise SirilError(msg)
         return np.asarray(fits.getdata(result), np.float64) * _SCALE
+
+    def script(self, commands: Sequence[str], *, limit: int = 600) -> float:
+        """Run commands in the job folder, and return the wall time in seconds.
+
+        Raises
+        ------
+        SirilError
+            If Siril fails.
+        """
+        lines = ["requires 1.4.0", *commands]
+        (self.work / "run.ssf").write_text("\n".join(lines) + "\n")
+        start = time.perf_counter()
+        self._run("siril-cli", "-d", "/job", "-s", "/job/run.ssf", limit=limit)
+        return time.perf_counter() - start
 
     def best(
         self,
