@@ -57,7 +57,13 @@ _BRIGHT = 20.0
 _LARGEST_DISTORTION = 0.5
 """Distortion (a - b)/(a + b), beside what stars have in common, of a trail: axis ratio 1/3."""
 _SATURATED_PIXELS = 3
-"""Saturated pixels from which a star is saturated; fewer may be hot pixels."""
+"""Saturated pixels of the nine about the peak from which a star is saturated; fewer may be hot
+pixels."""
+_CROSS = ((-1, 0), (1, 0), (0, -1), (0, 1))
+_BLOCK = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
+"""Offsets (dy, dx) of the four neighbours of a pixel, and of the nine about it."""
+_WIDEST = 20.0
+"""FWHM in pixels of the widest filter."""
 _ASTRAY = 1.0
 """Distance in FWHM by which a windowed centroid may leave the isophotal one."""
 
@@ -169,7 +175,7 @@ class _Field:
         self.electrons = None if gain is None else gain * self.sigma * pixels.unit
         self.fwhm = np.nan
 
-    def extract(self, fwhm: float) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    def extract(self, fwhm: float) -> NDArray[Any]:
         """Find sources with the filter of stars of a FWHM in pixels."""
         mesh = int(np.clip(_MESH_FWHM * fwhm, *_MESHES))
         self.values = self._raw - self._mesh(self._raw, mesh).back()
@@ -179,7 +185,7 @@ class _Field:
         kernel = StarProfile(fwhm, _BETA).kernel()
         threshold = np.maximum(rms, np.float32(1))
         threshold *= np.float32(self.nsigma * np.sqrt((kernel**2).sum()))
-        return extract_sources(self.values, self.bad, threshold, kernel=kernel, minimum_area=3)
+        return extract_sources(self.values, self.bad, threshold, kernel=kernel, minimum_area=3)[0]
 
     def _mesh(self, values: NDArray[np.float32], side: int) -> sep.Background:
         return sep.Background(values, mask=self.bad, bw=side, bh=side, fw=3, fh=3)
@@ -203,18 +209,13 @@ def _find(field: _Field) -> dict[str, NDArray[Any]]:
     return best
 
 
-_WIDEST = 20.0
-"""FWHM in pixels of the widest filter."""
-
-
 def _measure(field: _Field, width: float) -> tuple[dict[str, NDArray[Any]], float]:
     """Find sources with one filter, and keep those that are stars."""
-    objects, segments = field.extract(width)
-    usable = objects["flag"] & sep.OBJ_TRUNC == 0
-    full = np.bincount(segments[field.saturated], minlength=objects.size + 1)[1:]
-    full, objects = full[usable] >= _SATURATED_PIXELS, objects[usable]
+    objects = field.extract(width)
+    objects = objects[objects["flag"] & sep.OBJ_TRUNC == 0]
     if not objects.size:
         return _nothing(), np.nan
+    full = _around(field.saturated, objects, _BLOCK) >= _SATURATED_PIXELS
     peak = objects["peak"].astype(np.float64)
     flux = _aperture(field, objects["x"], objects["y"], 1.5 * width)
     good = (flux > 0) & (((flux > _LEAST_SPREAD * peak) & ~_is_sharp(field.values, objects)) | full)
@@ -252,13 +253,18 @@ def _measure(field: _Field, width: float) -> tuple[dict[str, NDArray[Any]], floa
 
 def _is_sharp(values: NDArray[np.float32], objects: NDArray[Any]) -> NDArray[np.bool_]:
     """Whether single pixels stand out of their neighbours as no star does."""
-    row, column = objects["ypeak"], objects["xpeak"]
-    padded = np.pad(values, 1, mode="edge")
-    around = sum(
-        padded[row + 1 + dy, column + 1 + dx] for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1))
-    )
-    sharp: NDArray[np.bool_] = around < 4 * _LEAST_NEIGHBOURS * values[row, column]
+    peak = values[objects["ypeak"], objects["xpeak"]]
+    sharp: NDArray[np.bool_] = _around(values, objects, _CROSS) < 4 * _LEAST_NEIGHBOURS * peak
     return sharp
+
+
+def _around(
+    values: NDArray[Any], objects: NDArray[Any], places: tuple[tuple[int, int], ...]
+) -> NDArray[Any]:
+    """Sum of the pixels at these places (dy, dx) about the peaks."""
+    padded = np.pad(values, 1, mode="edge")
+    row, column = objects["ypeak"] + 1, objects["xpeak"] + 1
+    return np.asarray(sum(padded[row + dy, column + dx].astype(float) for dy, dx in places))
 
 
 def _centroids(
