@@ -72,7 +72,7 @@ def add_commands(commands: Commands) -> None:
     )
     group.add_argument(
         "--kernel",
-        choices=("bspline", "lanczos", "linear"),
+        choices=("bspline", "lanczos", "linear", "adaptive"),
         default="bspline",
         help="interpolation for --apply (default: bspline)",
     )

@@ -24,12 +24,16 @@ from astro_sr_plugin.data.nddata import (
 from astro_sr_plugin.data.signatures import image_function
 from astro_sr_plugin.data.strips import iter_rows
 from astro_sr_plugin.data.wcs_keywords import WCS_KEYWORDS
-from astro_sr_plugin.exceptions import InputError
-from astro_sr_plugin.registration.resample import check_kernel, resample_rows, rows_needed
+from astro_sr_plugin.exceptions import InputError, warn
+from astro_sr_plugin.registration.adaptive import resample_adaptive
+from astro_sr_plugin.registration.kernels import KERNELS
+from astro_sr_plugin.registration.resample import resample_rows, rows_needed
 from astro_sr_plugin.registration.transform import Transform
 
-__all__ = ["apply_transform"]
+__all__ = ["apply_transform", "check_resampling"]
 
+_ADAPTIVE = "adaptive"
+"""Name of the resampling by reproject."""
 _BAND_PIXELS = 500_000
 """Pixels of a band: some 40 MB of coordinates and coefficients."""
 
@@ -53,9 +57,10 @@ def apply_transform(
         Image in linear units. Not changed.
     transform : Transform
         From `find_transform` or `register`.
-    kernel : {'bspline', 'lanczos', 'linear'}
-        Cubic B-spline interpolation; Lanczos of three lobes; or the mean of the nearest pixels,
-        which widens stars.
+    kernel : {'bspline', 'lanczos', 'linear', 'adaptive'}
+        Cubic B-spline interpolation; Lanczos of three lobes; the mean of the nearest pixels, which
+        widens stars; or `reproject.reproject_adaptive`, which widens them more, has no uncertainty,
+        and does not alias where pixels become larger.
     conserve_flux : bool
         Whether the flux of sources stays where the scale changes; otherwise their surface
         brightness does.
@@ -84,7 +89,7 @@ def apply_transform(
     >>> asr.apply_transform(image, moved)[0]
     array([ 1.,  2.,  3.,  4.,  5., nan], dtype=float32)
     """
-    check_kernel(kernel)
+    check_resampling(kernel)
     parts = unpack(image, mask=mask, hdu=hdu)
     if parts.data.shape[-2:] != transform.shape:
         ny, nx = transform.shape
@@ -98,10 +103,19 @@ def apply_transform(
         )
         raise InputError(msg)
     variance = _variance(parts.uncertainty, parts.data.shape)
+    if kernel == _ADAPTIVE and variance is not None:
+        warn("kernel='adaptive' gives no uncertainty: that of the image is left out")
+        variance = None
     shape = (*parts.data.shape[:-2], *transform.reference_shape)
     data, excluded = np.empty(shape, np.float32), np.empty(shape, bool)
     noise = None if variance is None else np.empty(shape, np.float32)
     for index, plane in iter_planes(parts.data):
+        own = None if parts.mask is None else parts.mask[index]
+        if kernel == _ADAPTIVE:
+            data[index], excluded[index] = resample_adaptive(
+                plane, transform, mask=own, conserve_flux=conserve_flux
+            )
+            continue
         for first, last in iter_rows(shape[-2], max(1, _BAND_PIXELS // shape[-1])):
             low, high = rows_needed(transform, (first, last), kernel=kernel)
             band = resample_rows(
@@ -110,7 +124,7 @@ def apply_transform(
                 (first, last),
                 first=low,
                 kernel=kernel,
-                mask=None if parts.mask is None else parts.mask[index][low:high],
+                mask=None if own is None else own[low:high],
                 variance=None if variance is None else variance[index][low:high],
                 conserve_flux=conserve_flux,
             )
@@ -125,6 +139,19 @@ def apply_transform(
         wcs=wcs,
         meta=_header(parts, transform, kernel, wcs),
     )
+
+
+def check_resampling(kernel: str) -> None:
+    """Check the name of a kernel of `apply_transform`.
+
+    Raises
+    ------
+    InputError
+        If there is none of this name.
+    """
+    if kernel not in (*KERNELS, _ADAPTIVE):
+        msg = f"kernel={kernel!r} is not known; allowed are {', '.join(KERNELS)}, {_ADAPTIVE}"
+        raise InputError(msg)
 
 
 def _variance(uncertainty: NDUncertainty | None, shape: tuple[int, ...]) -> NDArray[Any] | None:

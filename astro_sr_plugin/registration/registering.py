@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from astro_sr_plugin.data.nddata import ArrayImage, FileImage, HDUChoice, Image, unpack
 from astro_sr_plugin.data.signatures import shared_parameters
 from astro_sr_plugin.exceptions import InputError, warn
-from astro_sr_plugin.registration.applying import apply_transform
+from astro_sr_plugin.registration.applying import apply_transform, check_resampling
 from astro_sr_plugin.registration.detection import list_stars
 from astro_sr_plugin.registration.fitting import check_model
 from astro_sr_plugin.registration.frames import (
@@ -27,7 +27,6 @@ from astro_sr_plugin.registration.frames import (
     open_frame,
     solve,
 )
-from astro_sr_plugin.registration.resample import check_kernel
 from astro_sr_plugin.registration.transform import Transform
 
 __all__ = ["Registration", "find_transform", "register"]
@@ -153,7 +152,7 @@ class Registration:
         image : CCDData or ndarray
             On the pixels of the reference.
         """
-        check_kernel(kernel)
+        check_resampling(kernel)
         for number, transform in self.transforms.items():
             hdu = self._hdu if isinstance(self._frames[number], str | os.PathLike) else None
             image: Any = self._frames[number]
@@ -274,7 +273,7 @@ def register(
     (160, 160)
     """
     check_model(model)
-    check_kernel(kernel)
+    check_resampling(kernel)
     settings: dict[str, Any] = {
         "model": model,
         "scale": scale,

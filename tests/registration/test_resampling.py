@@ -7,7 +7,7 @@ import pytest
 from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty
 from astropy.wcs import WCS
 
-from astro_sr_plugin import InputError, Transform, apply_transform
+from astro_sr_plugin import AstroSRWarning, InputError, Transform, apply_transform
 from astro_sr_plugin.registration.resample import resample_rows, rows_needed
 from tests.registration.conftest import draw_stars, turned
 
@@ -77,6 +77,21 @@ def test_bad_pixels_reach_no_farther_than_the_kernel(kernel, reach):
     assert (result.mask == (expected | ~covered)).all()
     good = ~result.mask
     np.testing.assert_allclose(result.data[good], clean[good], rtol=1e-4)
+
+
+def test_adaptive_resampling_keeps_flux_where_pixels_become_larger():
+    truth = Transform.from_matrix([[3, 0, 1.2], [0, 3, 0.7], [0, 0, 1]], (80, 90), (240, 270))
+    rng = np.random.default_rng(3)
+    x, y = np.full(12, 20.0) + 4 * np.arange(12), rng.uniform(20, 60, 12)
+    image = draw_stars(*truth.to_image(x, y), np.full(12, 1e4), (240, 270))
+    result = apply_transform(CCDData(image, unit="adu"), truth, kernel="adaptive")
+    assert np.nansum(result.data) == pytest.approx(12e4, rel=5e-3)
+    image[150, 150] = np.nan
+    spoiled = apply_transform(image, truth, kernel="adaptive")
+    assert 0 < np.isnan(spoiled).sum() - result.mask.sum() < 60
+    error = CCDData(image, unit="adu", uncertainty=StdDevUncertainty(np.ones((240, 270))))
+    with pytest.warns(AstroSRWarning, match="gives no uncertainty"):
+        assert apply_transform(error, truth, kernel="adaptive").uncertainty is None
 
 
 def test_outside_there_is_nothing():
