@@ -25,11 +25,11 @@ from astro_sr_plugin.measurement.sources.trails import find_trails
 from astro_sr_plugin.registration.detection import detect_stars
 from astro_sr_plugin.stacking.masters import Masters
 
-__all__ = ["FrameMeasurement", "Sky", "measure_frame", "read_calibrated"]
+__all__ = ["APERTURES", "FrameMeasurement", "Sky", "measure_frame", "read_calibrated"]
 
-_APERTURE = 1.5
-"""Radius in FWHM of the aperture of the photometry; relative to the FWHM, so that it holds the same
-fraction of the light of a star whatever the seeing."""
+APERTURES = (3.0, 4.0, 5.5, 7.5, 10.0, 14.0, 20.0, 28.0)
+"""Radii in pixels of the apertures of the photometry. Two frames are compared in the same one,
+which is large enough for the wider stars."""
 _TRAIL_REACH = 2.0
 """Distance in FWHM from the middle of a trail out to which pixels are not used."""
 _ROWS = 256
@@ -81,7 +81,8 @@ class FrameMeasurement:
     noise : ndarray, shape (n,)
         Standard deviation of the noise of one pixel of each colour.
     stars : astropy.table.Table
-        As of `detect_stars`, with the columns ``aperture_flux`` and ``aperture_error``.
+        As of `detect_stars`, with the columns ``aperture_flux`` and ``aperture_error`` of shape
+        (stars, apertures).
     fwhm : float
         FWHM of the stars in pixels; NaN where there are none.
     ellipticity : float
@@ -176,7 +177,7 @@ def measure_frame(
     if light is not values:
         background = measure_background(light)
         sigma = measure_noise(light, background=background).sigma
-    _add_photometry(stars, light, side, background, sigma, fwhm)
+    _add_photometry(stars, light, side, background, sigma)
     excluded = _find_trails(light, side, background, fwhm, usable.shape[-2:])
     if values.ndim == 2 and cfa is None and fwhm >= _LEAST_FWHM:
         excluded |= _find_sharp(values, background, sigma, fwhm, cosmic_rays)
@@ -225,19 +226,19 @@ def _add_photometry(
     side: int,
     background: Background,
     sigma: float,
-    fwhm: float,
 ) -> None:
     """Measure the stars in apertures, and store fluxes and errors with them."""
     if not len(stars):
-        stars["aperture_flux"], stars["aperture_error"] = np.zeros((2, 0))
+        stars["aperture_flux"], stars["aperture_error"] = np.zeros((2, 0, len(APERTURES)))
         return
     bad = ~np.isfinite(plane)
     light = np.where(bad, 0, plane - background.full()).astype(np.float32)
     middle = (side - 1) / 2
     x = (np.asarray(stars["x"], float) - middle) / side
     y = (np.asarray(stars["y"], float) - middle) / side
-    radius = max(_APERTURE * fwhm / side, 1.0)
-    flux, error, flag = sep.sum_circle(light, x, y, radius, err=sigma, mask=bad, subpix=5)
+    options = {"err": sigma, "mask": bad, "subpix": 5}
+    found = [sep.sum_circle(light, x, y, radius / side, **options) for radius in APERTURES]
+    flux, error, flag = (np.stack(parts, axis=1) for parts in zip(*found, strict=True))
     spoilt = (flag & (sep.APER_TRUNC | sep.APER_HASMASKED)) != 0
     stars["aperture_flux"] = np.where(spoilt, np.nan, flux)
     stars["aperture_error"] = error

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+from astropy.table import Table
 from numpy.typing import NDArray
 from scipy.interpolate import RegularGridInterpolator
 from scipy.spatial import KDTree
 
 from astro_sr_plugin.constants import MAD_TO_SIGMA
 from astro_sr_plugin.data.frame_header import FrameHeader
+from astro_sr_plugin.registration.detection import SATURATED
 from astro_sr_plugin.registration.transform import Transform
-from astro_sr_plugin.stacking.measuring import FrameMeasurement, Sky
+from astro_sr_plugin.stacking.measuring import APERTURES, FrameMeasurement, Sky
 
 __all__ = [
     "NORMALISATIONS",
@@ -43,6 +45,11 @@ _LEAST_NODES = {2: 24, 1: 8}
 """Number of places that a polynomial of this degree needs."""
 _APART = 0.5
 """Distance in FWHM, and one pixel at least, within which two stars are one."""
+_APERTURE = 2.5
+"""Radius in FWHM of the wider stars of the aperture that two frames are compared in: 0.5 % of the
+light of a Moffat profile of beta 4 lies outside."""
+_LINEAR = 0.7
+"""Peak, over that of the faintest saturated star, up to which stars are used."""
 _LEAST_STARS = 3
 """Number of common stars from which a scale is measured."""
 _SNR = 10.0
@@ -200,9 +207,16 @@ def _scale_of_stars(
     distance, index = KDTree(places).query(moved, distance_upper_bound=reach)
     paired = np.isfinite(distance)
     mine, theirs = stars[paired], others[index[paired]]
-    flux, error = _column(mine, "aperture_flux"), _column(mine, "aperture_error")
-    target, target_error = _column(theirs, "aperture_flux"), _column(theirs, "aperture_error")
-    clean = (_column(mine, "flags").astype(int) | _column(theirs, "flags").astype(int)) & 2 == 0
+    radius = _APERTURE * np.nanmax([frame.fwhm, reference.fwhm])
+    chosen = min(int(np.searchsorted(APERTURES, radius)), len(APERTURES) - 1)
+    flux, error, target, target_error = (
+        _column(table, name)[:, chosen]
+        for table in (mine, theirs)
+        for name in ("aperture_flux", "aperture_error")
+    )
+    clean = (_column(mine, "peak") < _peak_limit(stars)) & (
+        _column(theirs, "peak") < _peak_limit(others)
+    )
     with np.errstate(invalid="ignore"):
         good = clean & (flux > _SNR * error) & (target > _SNR * target_error)
     if good.sum() < _LEAST_STARS:
@@ -229,6 +243,12 @@ def _scale_of_stars(
     if abs(np.log(scale)) < _SIGNIFICANT * relative:
         scale = 1.0
     return scale, relative, int(kept.sum())
+
+
+def _peak_limit(stars: Table) -> float:
+    """Peak below which stars are not saturated, not even in one pixel."""
+    peaks = _column(stars, "peak")[_column(stars, "flags").astype(int) & SATURATED > 0]
+    return _LINEAR * float(peaks.min()) if peaks.size else np.inf
 
 
 def _column(table: object, name: str) -> NDArray[np.float64]:
