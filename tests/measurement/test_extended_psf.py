@@ -151,3 +151,16 @@ def test_other_cores_get_no_halo(psf, seed):
     image = moffat_stamp(told, 0.0, 0.0) if image is None else image
     truth = draw(psf, 32, 32, 65)
     assert light_within(image, 6) == pytest.approx(light_within(truth, 6), abs=0.015)
+
+
+def test_three_bright_stars_are_enough_where_the_core_is_that_of_turbulence():
+    rng = np.random.default_rng(3)
+    psf = galsim.Kolmogorov(fwhm=6.3)
+    image = rng.normal(size=(SIDE, SIDE))
+    for flux in [*np.exp(rng.uniform(5.4, 6.6, 45)), 2500.0, 2800.0, 3200.0]:
+        image += flux * draw(psf, *rng.uniform(36, SIDE - 36, 2))
+    moffat, measured = measure(image)
+    assert moffat.n_stars >= 15
+    assert measured is not None
+    truth = draw(psf, 32, 32, 65)
+    assert abs(measured.sum() - truth.sum()) < 0.02

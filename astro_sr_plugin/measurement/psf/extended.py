@@ -7,7 +7,7 @@ import numpy as np
 from astro_sr_plugin.measurement.psf.diffraction import measure_spikes
 from astro_sr_plugin.measurement.psf.empirical import EmpiricalPSF, ExtendedPart
 from astro_sr_plugin.measurement.psf.halo import measure_halo, scale_seeing
-from astro_sr_plugin.measurement.psf.residuals import FEWEST_STARS, StarResidual, subtract_stars
+from astro_sr_plugin.measurement.psf.residuals import StarResidual, subtract_stars
 from astro_sr_plugin.measurement.sky.windows import cut_window, spread_windows
 from astro_sr_plugin.measurement.sources.candidates import CandidateFinder, Candidates
 
@@ -53,7 +53,7 @@ def measure_extended_part(
     Returns
     -------
     ExtendedPart or None
-        None if fewer than 4 stars are bright enough, or the core describes them.
+        None if the core describes the stars, or they are too few to know better.
     """
     psf = core.moffat
     if not (np.isfinite(psf.fwhm) and sigma > 0) or psf.fwhm > _LARGEST_FWHM:
@@ -66,8 +66,6 @@ def measure_extended_part(
         saturated = values >= full
         values = (values - finder.background.level_at(*window)) / np.float32(sigma)
         stars += subtract_stars(values, bad, saturated, core, window, places)
-    if len(stars) < FEWEST_STARS:
-        return None
     bright = [star for star in stars if star.flux > _LEAST_FLUX]
     halo, beyond = measure_halo(bright, psf)
     if not halo.any():
