@@ -30,7 +30,7 @@ def dithered(field, number: int, *, noise: float, seed: int = 3, angle: float = 
 def test_flux_and_places_are_kept_at_every_scale(
     field, aperture_flux, scale: float, pixfrac: float
 ) -> None:
-    frames = dithered(field, 8, noise=0.5)
+    frames = dithered(field, 4, noise=0.5)
     result = asr.stack(frames, reference=0, drizzle=scale, pixfrac=pixfrac)
     image = result.image.data
     assert image.shape == tuple(round(side * scale) for side in field.shape)
@@ -82,7 +82,7 @@ def test_the_noise_of_large_areas_is_predicted(field) -> None:
 
 
 def test_outliers_are_left_out_in_the_pixels_of_the_frames(field) -> None:
-    frames = dithered(field, 8, noise=5)
+    frames = dithered(field, 5, noise=5)
     clean = asr.stack(frames, reference=0, drizzle=2).image
     rng = np.random.default_rng(2)
     spoilt = [frame.copy() for frame in frames]
@@ -95,16 +95,16 @@ def test_outliers_are_left_out_in_the_pixels_of_the_frames(field) -> None:
 
 def test_colours_of_a_mosaic_stay_apart(field) -> None:
     frames = []
-    for frame in dithered(field, 24, noise=5):
+    for frame in dithered(field, 12, noise=5):
         raw = frame.astype(np.float32)
         raw[::2, 1::2] += 60
         raw[1::2, ::2] += 60
         raw[::2, ::2] += 500
         frames.append(CCDData(raw, unit="adu", meta=Header({"BAYERPAT": "RGGB"})))
-    result = asr.stack(frames, reference=0, drizzle=2, pixfrac=0.8)
+    result = asr.stack(frames, reference=0, drizzle=2, pixfrac=1)
     assert result.image.shape == (3, 400, 440)
     inside = result.image.data[:, 20:-20, 20:-20]
-    assert np.isfinite(inside).mean() > 0.999
+    assert np.isfinite(inside).mean() > 0.99
     red, green, blue = np.nanmedian(inside, axis=(1, 2))
     assert (red, green, blue) == (
         pytest.approx(SKY + 500, abs=3),

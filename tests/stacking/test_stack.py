@@ -118,18 +118,18 @@ def test_star_cores_stay_when_the_seeing_changes(field, aperture_flux) -> None:
 
 
 def test_black_and_empty_frames_are_left_out_and_change_nothing(field) -> None:
-    frames = make_frames(field, 6)
-    expected = asr.stack(frames, reference=0)
+    frames = make_frames(field, 5, shift=[(0.0, 0.0)] * 5, angle=[0.0] * 5)
+    expected = asr.stack(frames, align=False, reference=0)
     spoilt = [*frames[:3], np.zeros(field.shape), np.full(field.shape, np.nan), *frames[3:]]
-    with pytest.warns(AstroSRWarning, match="2 of 8 frames are left out"):
-        result = asr.stack(spoilt, reference=0)
+    with pytest.warns(AstroSRWarning, match="2 of 7 frames are left out"):
+        result = asr.stack(spoilt, align=False, reference=0)
     assert result.left_out == {
         "frame 4": "every pixel is 0",
         "frame 5": "no pixel has a value",
     }
     np.testing.assert_array_equal(result.image.data, expected.image.data)
-    with pytest.raises(InputError, match="2 of 8 frames are left out"):
-        asr.stack(spoilt, reference=0, strict=True)
+    with pytest.raises(InputError, match="2 of 7 frames are left out"):
+        asr.stack(spoilt, align=False, strict=True)
 
 
 def test_frames_that_do_not_belong_together_are_left_out(field, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_frames_that_do_not_belong_together_are_left_out(field, tmp_path: Path) 
 
 
 def test_nan_borders_and_native_or_big_endian_floats_do_not_matter(field) -> None:
-    frames = make_frames(field, 4)
+    frames = make_frames(field, 3)
     expected = asr.stack(frames, reference=0).image.data
     assert np.isfinite(expected).all()
     frames = [frame.astype(">f4") for frame in frames]
@@ -168,7 +168,7 @@ def test_nan_borders_and_native_or_big_endian_floats_do_not_matter(field) -> Non
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstroSRWarning)
         result = asr.stack(frames, reference=0)
-    assert (result.n_used[20:180, :25] <= 3).all()
+    assert (result.n_used[20:180, :25] <= 2).all()
     assert np.isfinite(result.image.data[20:180]).all()
 
 
@@ -222,7 +222,7 @@ def test_gradients_leave_no_step_where_coverage_changes(field) -> None:
 
 def test_the_result_does_not_depend_on_bands_threads_or_workers(field, tmp_path: Path) -> None:
     paths = []
-    for k, frame in enumerate(make_frames(field, 5)):
+    for k, frame in enumerate(make_frames(field, 3)):
         paths.append(tmp_path / f"light_{k}.fits")
         fits.writeto(paths[-1], frame.astype(np.int16))
     one = asr.stack(paths, jobs=1)
