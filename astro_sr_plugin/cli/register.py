@@ -110,7 +110,7 @@ def _register(args: argparse.Namespace, console: Console) -> None:
     written = _apply(found, frames, outputs, args, console)
     name = args.reference if found.reference < 0 else frames[found.reference]
     seconds = round(time.perf_counter() - start, 3)
-    console.say(_as_text(found.table))
+    console.say(_as_text(found.table, found.reference))
     console.say(
         f"{len(found.transforms)} of {len(frames)} frames registered to {name}, {seconds:.1f} s"
     )
@@ -189,16 +189,18 @@ def _is_mosaic(image: Any) -> bool:
     return cfa is not None and has_mosaic_steps(image.data, cfa)
 
 
-def _as_text(table: Table) -> str:
+def _as_text(table: Table, reference: int) -> str:
     """Return the table as aligned lines."""
     from astro_sr_plugin.data.records import align_rows
 
     head = ("frame", "stars", "FWHM", "shift x", "y", "rotation", "scale", "pairs", "residual", "")
-    return align_rows([head, *(_cells(row) for row in table)], ">")
+    return align_rows([head, *(_cells(row, row.index == reference) for row in table)], ">")
 
 
-def _cells(row: Any) -> Sequence[str]:
+def _cells(row: Any, is_reference: bool) -> Sequence[str]:
     first = [str(row["frame"]), str(row["stars"]), f"{row['fwhm']:.2f}"]
+    if is_reference:
+        return [*first, *[""] * 6, "reference"]
     if not row["registered"]:
         return [*first, *[""] * 6, f"left out: {row['reason']}"]
     remark = row["model"] + (", mirrored" if row["mirrored"] else "")

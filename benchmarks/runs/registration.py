@@ -57,7 +57,7 @@ def main(options: argparse.Namespace) -> int:
         made=made_with([]),
         sections=[
             f"Error of the transforms of {options.frames} frames of 2000 x 1500 pixels, rms over "
-            "the frame",
+            "the part of the frame that the reference shows",
             markdown_table(head, lines),
             "Pairs of lists solved",
             markdown_table(["", "ours", "astroalign"], solved),
@@ -260,13 +260,15 @@ _SOLVERS: dict[str, Callable[[Any, Any], Matrix | None]] = {
 
 
 def _error(found: Matrix, truth: Matrix, shape: tuple[int, ...]) -> float:
-    """Rms distance in pixels between two maps, over a frame."""
+    """Rms distance in pixels between two maps, over the part of a frame that both images show."""
     ny, nx = shape
     x, y = np.meshgrid(np.linspace(0, nx - 1, 12), np.linspace(0, ny - 1, 12))
     places = np.stack([x.ravel(), y.ravel(), np.ones(x.size)])
     ours, theirs = found @ places, truth @ places
     off = ours[:2] / ours[2] - theirs[:2] / theirs[2]
-    return float(np.sqrt((off**2).sum(axis=0).mean()))
+    u, v = theirs[:2] / theirs[2]
+    shared = (u > 0) & (u < nx) & (v > 0) & (v < ny)
+    return float(np.sqrt((off**2).sum(axis=0)[shared].mean()))
 
 
 def _texts(median: float, worst: float, frames: float, seconds: float) -> list[str]:

@@ -40,6 +40,33 @@ def test_a_transform_is_found_to_a_hundredth_of_a_pixel(expose):
         assert again.matrix.tobytes() == found.matrix.tobytes()
 
 
+def test_a_meridian_flip_is_half_a_turn(expose):
+    frame = expose(turned(180.3, 5.0, 0.0), seed=2)
+    found = asr.find_transform(frame.image, expose(seed=1).image)
+    assert abs(found.rotation) == pytest.approx(179.7, abs=0.01)
+    assert (found.footprint() == frame.truth.footprint()).mean() > 0.999
+
+
+def test_clusters_of_hot_pixels_do_not_hold_the_frame(expose):
+    frames = [expose(seed=1).image, expose(turned(0.0, 9.3, -4.1), seed=2).image]
+    rng = np.random.default_rng(4)
+    for x, y in zip(rng.integers(10, 330, 40), rng.integers(10, 290, 40), strict=True):
+        for image in frames:
+            image[y : y + 2, x : x + 3] += 3000
+    assert asr.find_transform(frames[1], frames[0]).shift == pytest.approx((-9.3, 4.1), abs=0.05)
+
+
+def test_borders_without_data_and_other_byte_orders(expose):
+    reference, frame = expose(seed=1), expose(MOVES[1], seed=2)
+    image = frame.image.astype(">f4")
+    image[:, :60] = np.nan
+    found = asr.find_transform(image, reference.image.astype(">f8"))
+    assert largest_error(found, frame.truth) < 0.03
+    aligned = asr.register(image, reference.image)
+    assert np.isnan(aligned[:, :60]).mean() > 0.8
+    assert np.isfinite(aligned[20:-20, 90:-20]).all()
+
+
 def test_ten_times_the_exposure(expose):
     frame = expose(MOVES[1], seed=2, gain=10.0)
     found = asr.find_transform(frame.image, expose(seed=1).image)
