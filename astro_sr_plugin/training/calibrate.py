@@ -2,7 +2,7 @@
 
 ::
 
-    python -m benchmarks scenes --seeds 101,102 --out calibration
+    python -m benchmarks quality --seeds 101,102 --no-ours --no-peers --out calibration
     python -m astro_sr_plugin.training.calibrate --scenes calibration/scenes --out calibration
 
 The verbs run on the images, which are measured as a user's are, and the small networks are written
