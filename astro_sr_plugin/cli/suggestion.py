@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from astro_sr_plugin.measurement.plane import MeasuredPlane
     from astro_sr_plugin.measurement.quality import Quality
 
 __all__ = ["Suggestion", "suggest"]
@@ -21,7 +22,7 @@ _NARROW, _FINE, _WIDE = 1.5, 3.0, 6.0
 """FWHM in pixels: the least that the networks were trained for; below the second, doubled pixels
 show more detail; above the third, ``--auto-scale`` reduces the image first."""
 _ILL_SHAPED = 0.22
-"""Part of the stars' light that a Moffat profile misses, from which they are out of focus."""
+"""Part of the stars' light that their PSF misses, from which they are out of focus."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,11 @@ def suggest(quality: Quality, meta: Mapping[str, Any]) -> Suggestion:
     if not widths or not {"high", "medium"} & set(quality.psf_confidence):
         reason = f"too few stars, {max(quality.n_stars)}, to sharpen without --psf"
         return Suggestion("denoise", reason)
-    width, residual = float(np.median(widths)), float(np.nanmax(quality.residual_fraction))
+    width = float(np.median(widths))
+    residual = max(_left_of_stars(plane) for plane in quality.planes if plane.psf.known)
     stars = f"stars of {width:.1f} px from {max(quality.n_stars)}"
     if residual > _ILL_SHAPED:
-        reason = f"stars out of focus or trailed: {residual:.0%} is no Moffat profile"
+        reason = f"stars out of focus or trailed: {residual:.0%} of their light is not described"
         return Suggestion("denoise", reason)
     if width < _NARROW:
         reason = f"{stars}: too narrow to sharpen; drizzle dithered frames"
@@ -84,3 +86,11 @@ def suggest(quality: Quality, meta: Mapping[str, Any]) -> Suggestion:
         return Suggestion("super-resolve", f"{stars}: finer pixels show more")
     reduce = ("--auto-scale",) if width > _WIDE else ()
     return Suggestion("deconvolve", f"{stars}, noise included", reduce)
+
+
+def _left_of_stars(plane: MeasuredPlane) -> float:
+    """Part of the light of stars that the PSF, as the verbs use it, does not describe."""
+    profile = plane.psf.moffat.residual_fraction
+    if plane.psf.core is None:
+        return profile
+    return min(profile, plane.empirical_psf.residual_fraction)

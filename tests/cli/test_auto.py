@@ -11,6 +11,7 @@ import pytest
 from astropy.io import fits
 
 import astro_sr_plugin as asr
+from astro_sr_plugin.cli.suggestion import suggest
 
 
 def write_field(path: Path, fwhm: float, *, count: int = 40, side: int = 160) -> Path:
@@ -44,6 +45,19 @@ def test_the_choice_follows_the_stars(
     assert {path.name for path in tmp_path.iterdir()} == {
         "field.fits", "field_auto.fits", "field_auto_compare.html",
     }  # fmt: skip
+
+
+def test_stars_of_any_shape_are_sharpened_if_their_psf_is_known() -> None:
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[:200, :200]
+    image = rng.normal(100.0, 2.0, (200, 200))
+    for column, row in rng.uniform(12, 187, (30, 2)):
+        flux = np.exp(rng.uniform(6, 8))
+        for dx, part in ((0.0, 1.0), (3.5, 0.6), (6.0, 0.3)):  # a tail, as of coma
+            image += part * flux * np.exp(-((x - column - dx) ** 2 + (y - row) ** 2) / 4.5)
+    quality = asr.measure(image)
+    assert max(quality.residual_fraction) > 0.22
+    assert suggest(quality, {}).verb == "deconvolve"
 
 
 def test_nothing_is_written_where_nothing_is_to_be_done(astro_sr: Any, tmp_path: Path) -> None:

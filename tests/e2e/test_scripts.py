@@ -17,7 +17,6 @@ from tests.e2e.conftest import SIZE, STARS, Siril, make_pixels, write
 KINDS = {
     "mono, float, solved": {"colours": 1, "bits": 32, "solved": True},
     "colour, 16 bit, solved": {"colours": 3, "bits": 16, "solved": True},
-    "mono, 16 bit": {"colours": 1, "bits": 16, "solved": False},
     "colour, float": {"colours": 3, "bits": 32, "solved": False},
 }
 
