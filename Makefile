@@ -49,7 +49,7 @@ e2e-siril: $(dev)
 	@tests/e2e/siril_root.sh make $(SIRIL_ROOT); code=$$?; \
 	if [ $$code = 77 ]; then echo "SKIPPED: the end-to-end tests with Siril" >&2; \
 	elif [ $$code != 0 ]; then exit $$code; \
-	else SIRIL_ROOT=$(abspath $(SIRIL_ROOT)) $(pytest) --dist loadgroup tests/e2e; fi
+	else SIRIL_ROOT=$(abspath $(SIRIL_ROOT)) $(pytest) --dist loadfile tests/e2e; fi
 
 bench: $(dev)
 	for run in speed memory quality blank coverage limits colour hard_cases star_removal ablations; \

@@ -68,17 +68,6 @@ class Siril:
             return hdus[0].copy()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests that share a run of Siril on one worker: of a kind of image, or of a file."""
-    for item in items:
-        if not item.path.is_relative_to(HERE):
-            continue
-        call = getattr(item, "callspec", None)
-        kind = call.params.get("night", "") if call else ""
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {kind}"))
-
-
 @pytest.fixture(scope="session")
 def siril(tmp_path_factory: pytest.TempPathFactory) -> Siril:
     """Return the Siril of SIRIL_ROOT with the scripts installed by astro-sr."""
