@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -155,7 +156,7 @@ def _run(
 
 def _check(image: CCDData, result: CCDData, quality: asr.Quality) -> asr.Audit | None:
     """Check a result; None if the image has no star, so that nothing can be checked."""
-    if not any(plane.psf.known for plane in quality.planes):
+    if not any(math.isfinite(width) for width in quality.fwhm):
         return None
     return asr.audit(image, result, measured=quality)
 

@@ -74,7 +74,7 @@ def suggest(quality: Quality, meta: Mapping[str, Any]) -> Suggestion:
         reason = f"too few stars, {max(quality.n_stars)}, to sharpen without --psf"
         return Suggestion("denoise", reason)
     width = float(np.median(widths))
-    residual = max(_left_of_stars(plane) for plane in quality.planes if plane.psf.known)
+    residual = max(_left_of_stars(plane) for plane in quality.planes if plane.fault is None)
     stars = f"stars of {width:.1f} px from {max(quality.n_stars)}"
     if residual > _ILL_SHAPED:
         reason = f"stars out of focus or trailed: {residual:.0%} of their light is not described"
@@ -91,6 +91,8 @@ def suggest(quality: Quality, meta: Mapping[str, Any]) -> Suggestion:
 def _left_of_stars(plane: MeasuredPlane) -> float:
     """Part of the light of stars that the PSF, as the verbs use it, does not describe."""
     profile = plane.psf.moffat.residual_fraction
+    if not np.isfinite(profile):
+        return 0.0
     if plane.psf.core is None:
         return profile
     return min(profile, plane.empirical_psf.residual_fraction)

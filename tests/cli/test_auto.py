@@ -58,6 +58,10 @@ def test_stars_of_any_shape_are_sharpened_if_their_psf_is_known() -> None:
     quality = asr.measure(image)
     assert max(quality.residual_fraction) > 0.22
     assert suggest(quality, {}).verb == "deconvolve"
+    # A plane without a usable pixel has no say.
+    with pytest.warns(asr.AstroSRWarning, match="nothing is measured"):
+        quality = asr.measure(np.stack([image, image, np.full_like(image, np.nan)]))
+    assert suggest(quality, {}).verb == "deconvolve"
 
 
 def test_nothing_is_written_where_nothing_is_to_be_done(astro_sr: Any, tmp_path: Path) -> None:
