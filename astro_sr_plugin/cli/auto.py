@@ -39,8 +39,6 @@ The image is measured. By the width of its stars and their number it is doubled,
 denoised. The result is checked against the image, as by 'astro-sr audit'; one that fails is thrown
 away, and the image is denoised instead. If that fails too, nothing is written. A page of before and
 after lies beside the result."""
-_WORKS = {"denoise": "denoise", "deconvolve": "deconvolve", "super-resolve": "super_resolve"}
-"""Function of each command."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -95,7 +93,9 @@ def _plan(args: argparse.Namespace) -> list[Path]:
 
 
 def _page_of(target: Path) -> Path:
-    return target.with_name(f"{target.name.split('.')[0]}_compare.html")
+    from astro_sr_plugin.data.formats.registry import name_result
+
+    return target.with_name(name_result(target, "compare", ".html"))
 
 
 def _enhance(source: Path, target: Path, args: argparse.Namespace, console: Console) -> bool:
@@ -144,7 +144,7 @@ def _run(
     args: argparse.Namespace,
     console: Console,
 ) -> CCDData:
-    result: CCDData = getattr(asr, _WORKS[verb])(
+    result: CCDData = getattr(asr, verb.replace("-", "_"))(
         image,
         measured=quality,
         force=args.force,

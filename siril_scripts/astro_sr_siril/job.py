@@ -166,9 +166,8 @@ class Job:
                 report.append(plain(said.replace(f"{target}: ", f"{verb}: ")))
                 source = target
             if reports or not target.exists():
-                return Outcome(
-                    as_float(pixels), Header(), region, report[-1], self._label, changed=False
-                )
+                kept = as_float(region.within(outer, 1).cut(pixels))
+                return Outcome(kept, Header(), region, report[-1], self._label, changed=False)
             return self._collect(frame, folder, region, outer, "\n".join(report))
         except ScriptError as error:
             raise ScriptError(plain(str(error))) from error

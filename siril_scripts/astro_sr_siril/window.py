@@ -396,7 +396,7 @@ class Window(QMainWindow):
 
     def _show_applied(self, outcome: Outcome) -> None:
         self.report.setPlainText(outcome.report)
-        if self._verb.result == "image":
+        if self._verb.result == "image" and outcome.changed:
             assert self._frame is not None
             self._done.append(self._frame)
             self._look()

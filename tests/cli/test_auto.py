@@ -75,6 +75,14 @@ def test_nothing_is_written_where_nothing_is_to_be_done(astro_sr: Any, tmp_path:
     assert [path.name for path in tmp_path.iterdir()] == ["flat.fits"]
 
 
+def test_a_name_with_dots_is_kept_whole(astro_sr: Any, tmp_path: Path) -> None:
+    source = write_field(tmp_path / "M31.night.2.fits", 3.0, count=0, side=64)
+    assert astro_sr("auto", source).code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "M31.night.2.fits", "M31.night.2_auto.fits", "M31.night.2_auto_compare.html",
+    }  # fmt: skip
+
+
 def test_results_are_not_replaced_unasked(astro_sr: Any, tmp_path: Path) -> None:
     source = write_field(tmp_path / "field.fits", 3.0, count=0, side=64)
     (tmp_path / "field_auto_compare.html").write_text("mine")

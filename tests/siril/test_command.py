@@ -227,6 +227,20 @@ def test_a_report_changes_nothing() -> None:
     assert "120 x 100 pixels" in outcome.report
 
 
+def test_a_command_may_leave_the_image_as_it_is() -> None:
+    frame = make_frame()
+    frame.header["ASRTASK"] = "denoise"
+    panel = Verb("panel", "Panel", "1", "", steps=lambda values: [["auto", "--no-page"]])
+    region = Region(60, 70, 40, 30)
+    outcome = Job(panel, {}, Command(OWN, own=True), []).run(
+        frame, region, progress=lambda *step: None, warn=lambda text: None
+    )
+    assert not outcome.changed
+    assert "done already" in outcome.report
+    # A preview shows the region itself.
+    np.testing.assert_array_equal(outcome.pixels, frame.pixels[70:100, 60:100])
+
+
 def test_a_failing_job_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     job = Job(DENOISE, {"strength": 1.0}, Command(OWN, own=True), ["--model", "no-such-model"])
