@@ -24,6 +24,7 @@ from astro_sr_plugin.batch.work import FrameResult, Task, work
 from astro_sr_plugin.data.output import make_folder
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.inference.runtime import Runtime
+from astro_sr_plugin.scheduler import open_client
 
 __all__ = ["run_batch"]
 
@@ -244,46 +245,22 @@ def _in_processes(tasks: list[Task], jobs: int) -> Iterator[Finished]:
 
 
 def _on_dask(tasks: list[Task], jobs: int, scheduler: Any) -> Iterator[Finished]:
-    try:
+    jobs = min(jobs, len(tasks))
+    # A worker elsewhere keeps the threads that whoever started it gave it.
+    threads = _threads_each(jobs) if scheduler == "local" else None
+    tasks = [_sendable(task, threads) for task in tasks]
+    with open_client(scheduler, jobs) as client:
         import distributed
-    except ImportError as error:
-        msg = (
-            f"scheduler={scheduler!r} needs the package 'distributed': "
-            "pip install 'astro_sr_plugin[dask]'"
-        )
-        raise InputError(msg) from error
-    cluster = None
-    if scheduler == "local":
-        jobs = min(jobs, len(tasks))
-        cluster = distributed.LocalCluster(
-            n_workers=jobs,
-            threads_per_worker=1,
-            dashboard_address=None,
-            silence_logs=logging.CRITICAL,
-        )
-        tasks = [_sendable(task, _threads_each(jobs)) for task in tasks]
-    else:
-        # A worker elsewhere keeps the threads that whoever started it gave it.
-        tasks = [_sendable(task, None) for task in tasks]
-    borrowed = isinstance(scheduler, distributed.Client)
-    try:
-        client = scheduler if borrowed else distributed.Client(cluster or scheduler, timeout="15s")
-    except (OSError, ValueError) as error:
-        msg = f"scheduler={scheduler!r} cannot be reached: {error}"
-        raise InputError(msg) from error
-    futures = dict(zip(client.map(work, tasks, pure=False), tasks, strict=True))
-    try:
-        for future in distributed.as_completed(futures):
-            if future.status == "finished":
-                yield future.result()
-            else:
-                yield _lost(futures[future], f"the Dask worker gave up: {future.exception()}")
-    finally:
-        client.cancel(list(futures))
-        if not borrowed:
-            client.close()
-        if cluster is not None:
-            cluster.close()
+
+        futures = dict(zip(client.map(work, tasks, pure=False), tasks, strict=True))
+        try:
+            for future in distributed.as_completed(futures):
+                if future.status == "finished":
+                    yield future.result()
+                else:
+                    yield _lost(futures[future], f"the Dask worker gave up: {future.exception()}")
+        finally:
+            client.cancel(list(futures))
 
 
 def _sendable(task: Task, threads: int | None) -> Task:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.scheduler import open_client
 from astro_sr_plugin.stacking.bands import Light, StackSettings, combine_band
 from astro_sr_plugin.stacking.combination import Combined
 
@@ -92,29 +92,9 @@ def _in_threads(
 def _on_dask(
     lights: list[Light], settings: StackSettings, bands: list[Band], jobs: int, scheduler: Any
 ) -> Iterator[Finished]:
-    try:
+    with open_client(scheduler, jobs) as client:
         import distributed
-    except ImportError as error:
-        msg = (
-            f"scheduler={scheduler!r} needs the package 'distributed': "
-            "pip install 'astro_sr_plugin[dask]'"
-        )
-        raise InputError(msg) from error
-    cluster = None
-    if scheduler == "local":
-        cluster = distributed.LocalCluster(
-            n_workers=jobs,
-            threads_per_worker=1,
-            dashboard_address=None,
-            silence_logs=logging.CRITICAL,
-        )
-    borrowed = isinstance(scheduler, distributed.Client)
-    try:
-        client = scheduler if borrowed else distributed.Client(cluster or scheduler, timeout="15s")
-    except (OSError, ValueError) as error:
-        msg = f"scheduler={scheduler!r} cannot be reached: {error}"
-        raise InputError(msg) from error
-    try:
+
         # Sent to each worker once; frames travel as the names of their files.
         job = client.scatter((lights, settings), broadcast=True, hash=False)
         threads = max(1, sum(client.nthreads().values()))
@@ -129,11 +109,6 @@ def _on_dask(
                 finished.add(future)
             future = next(finished)
             yield running.pop(future), future.result()
-    finally:
-        if not borrowed:
-            client.close()
-        if cluster is not None:
-            cluster.close()
 
 
 def _combine(job: tuple[list[Light], StackSettings], band: Band) -> list[Combined]:
