@@ -18,7 +18,7 @@ from astro_sr_plugin.cli.options import (
     check_inputs,
     open_image,
 )
-from astro_sr_plugin.cli.outputs import plan_outputs
+from astro_sr_plugin.cli.outputs import name_outputs, plan_outputs
 from astro_sr_plugin.cli.suggestion import suggest
 from astro_sr_plugin.data.output import check_place
 from astro_sr_plugin.exceptions import InputError
@@ -104,28 +104,16 @@ def _plan_plots(args: argparse.Namespace) -> dict[Path, Path]:
     """Decide the picture of each input, and check that it can be written."""
     if args.plot is None:
         return {}
-    from astro_sr_plugin.data.formats.registry import name_result
-
     if wants_all(args):
         msg = "--plot draws one image; with --hdu all, run the command on each of them"
         raise InputError(msg)
-    if args.plot.is_dir():
-        names = {path: name_result(path, "psf", ".png") for path in args.inputs}
-        plots = {path: args.plot / name for path, name in names.items()}
-        if len(set(plots.values())) < len(plots):
-            msg = f"--plot {str(args.plot)!r}: two inputs would both be drawn to the same file"
+    plots = name_outputs(args.inputs, args.plot, ending="psf", suffix=".png", option="--plot")
+    for plot in plots:
+        if plot.suffix.lower() != ".png":
+            msg = f"--plot {str(plot)!r} must end in .png, or be an existing folder"
             raise InputError(msg)
-    else:
-        plots = dict.fromkeys(args.inputs, args.plot)
-        if len(plots) > 1:
-            msg = f"--plot {str(args.plot)!r} must be an existing folder for several inputs"
-            raise InputError(msg)
-        if args.plot.suffix.lower() != ".png":
-            msg = f"--plot {str(args.plot)!r} must end in .png, or be an existing folder"
-            raise InputError(msg)
-    for plot in plots.values():
         check_place(plot, overwrite=args.overwrite)
-    return plots
+    return dict(zip(args.inputs, plots, strict=True))
 
 
 def _star_mask(args: argparse.Namespace, console: Console) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from astro_sr_plugin.exceptions import InputError, OutputError
 
-__all__ = ["plan_outputs"]
+__all__ = ["check_not_input", "name_outputs", "plan_outputs"]
 
 
 def plan_outputs(
@@ -40,23 +40,51 @@ def plan_outputs(
         An output exists, is an input, has an unknown ending, or its folder is missing or cannot be
         written.
     """
-    from astro_sr_plugin.data.formats import registry as formats
+    from astro_sr_plugin.data.formats.registry import check_output
+
+    outputs = name_outputs(inputs, output, ending=ending, suffix=suffix)
+    for path in outputs:
+        check_not_input(path, inputs)
+        check_output(path, overwrite=overwrite)
+    return outputs
+
+
+def name_outputs(
+    inputs: list[Path], output: Path, *, ending: str, suffix: str | None, option: str = "output"
+) -> list[Path]:
+    """Name the output file of each input, as `plan_outputs` does; ``option`` is for messages.
+
+    Raises
+    ------
+    InputError
+        Several inputs and one output file, or two inputs with the same output.
+    """
+    from astro_sr_plugin.data.formats.registry import name_result
 
     if not output.is_dir():
         if len(inputs) > 1:
-            msg = f"output {str(output)!r} must be an existing folder when there are several inputs"
+            msg = (
+                f"{option} {str(output)!r} must be an existing folder when there are several inputs"
+            )
             raise InputError(msg)
-        outputs = [output]
-    else:
-        outputs = [output / formats.name_result(path, ending, suffix) for path in inputs]
-        doubled = {path for path in outputs if outputs.count(path) > 1}
-        if doubled:
-            msg = f"two inputs would both be written to {str(min(doubled))!r}"
-            raise InputError(msg)
-    for path in outputs:
-        for source in inputs:
-            if path.exists() and path.samefile(source):
-                msg = f"output {str(path)!r} is an input; inputs are never changed"
-                raise OutputError(msg)
-        formats.check_output(path, overwrite=overwrite)
+        return [output]
+    outputs = [output / name_result(path, ending, suffix) for path in inputs]
+    doubled = {path for path in outputs if outputs.count(path) > 1}
+    if doubled:
+        msg = f"two inputs would both be written to {str(min(doubled))!r}"
+        raise InputError(msg)
     return outputs
+
+
+def check_not_input(path: Path, inputs: list[Path], option: str = "output") -> None:
+    """Refuse an output that is one of the inputs.
+
+    Raises
+    ------
+    OutputError
+        If it is.
+    """
+    for source in inputs:
+        if path.exists() and path.samefile(source):
+            msg = f"{option} {str(path)!r} is an input; inputs are never changed"
+            raise OutputError(msg)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.cli.options import Commands, add_command, check_inputs, hdu_argument
-from astro_sr_plugin.cli.outputs import plan_outputs
+from astro_sr_plugin.cli.outputs import check_not_input, plan_outputs
 from astro_sr_plugin.data.output import check_place, make_folder, writing
-from astro_sr_plugin.exceptions import InputError, OutputError
+from astro_sr_plugin.exceptions import InputError
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -144,10 +144,7 @@ def _check_table(args: argparse.Namespace) -> None:
         msg = f"--table {str(args.table)!r} must end in {' or '.join(_TABLES)}"
         raise InputError(msg)
     check_place(args.table, overwrite=args.overwrite)
-    for path in args.inputs:
-        if args.table.exists() and args.table.samefile(path):
-            msg = f"--table {str(args.table)!r} is an input; inputs are never changed"
-            raise OutputError(msg)
+    check_not_input(args.table, args.inputs, "--table")
 
 
 def _plan_outputs(frames: list[Path], args: argparse.Namespace) -> list[Path]:
@@ -169,10 +166,12 @@ def _apply(
     written: dict[int, Path] = {}
     if not outputs:
         return written
+    from astro_sr_plugin.data.cfa import find_mosaic
+
     progress = console.progress("frames written")
     for number, transform in found.transforms.items():
         image = asr.read_image(frames[number], hdu=args.hdu)
-        if _is_mosaic(image):
+        if find_mosaic(image.meta, image.data) is not None:
             image = asr.debayer(image, "bilinear")
         result = asr.apply_transform(image, transform, kernel=args.kernel, wcs=found.wcs)
         asr.write_image(result, outputs[number], overwrite=args.overwrite)
@@ -180,13 +179,6 @@ def _apply(
         if progress is not None:
             progress(len(written), len(found.transforms))
     return written
-
-
-def _is_mosaic(image: Any) -> bool:
-    from astro_sr_plugin.data.cfa import find_cfa, has_mosaic_steps
-
-    cfa = find_cfa(image.meta, image.shape)
-    return cfa is not None and has_mosaic_steps(image.data, cfa)
 
 
 def _as_text(table: Table, reference: int) -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "CFA_KEYWORDS",
     "ColorFilterArray",
     "find_cfa",
+    "find_mosaic",
     "has_mosaic_steps",
     "looks_like_mosaic",
     "parse_pattern",
@@ -182,6 +183,20 @@ def has_mosaic_steps(data: NDArray, cfa: ColorFilterArray) -> bool:
     means, errors, sigma = _steps(data, side)
     reach = float(means.max() - means.min())
     return reach > max(_FAINT_STEP * sigma, _SIGNIFICANT * float(errors.max()), 0.0)
+
+
+def find_mosaic(meta: Mapping[str, Any], data: NDArray) -> ColorFilterArray | None:
+    """Return the filters of a raw mosaic; None where the header or the pixels say it is none.
+
+    Parameters
+    ----------
+    meta : mapping or fits.Header
+        Metadata of the image.
+    data : ndarray
+        The image.
+    """
+    cfa = find_cfa(meta, data.shape)
+    return cfa if cfa is not None and has_mosaic_steps(data, cfa) else None
 
 
 def looks_like_mosaic(data: NDArray) -> bool:

@@ -10,7 +10,7 @@ from astropy.nddata import CCDData, NDUncertainty, VarianceUncertainty
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from astro_sr_plugin.data.cfa import find_cfa, has_mosaic_steps
+from astro_sr_plugin.data.cfa import find_mosaic
 from astro_sr_plugin.data.formats.header import without
 from astro_sr_plugin.data.nddata import (
     HDUChoice,
@@ -95,8 +95,7 @@ def apply_transform(
         ny, nx = transform.shape
         msg = f"the image has shape {parts.data.shape}; the transform is for ({ny}, {nx})"
         raise InputError(msg)
-    cfa = find_cfa(parts.meta, parts.data.shape)
-    if cfa is not None and has_mosaic_steps(parts.data, cfa):
+    if find_mosaic(parts.meta, parts.data) is not None:
         msg = (
             "the image is a raw mosaic, whose colours would be mixed; make it a colour image first "
             "by debayer(image, 'bilinear')"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from astro_sr_plugin.data.cfa import find_cfa, has_mosaic_steps
+from astro_sr_plugin.data.cfa import find_mosaic
 from astro_sr_plugin.data.nddata import Unpacked
 
 __all__ = ["DetectionPlane", "make_detection_plane"]
@@ -50,8 +50,8 @@ def make_detection_plane(parts: Unpacked) -> DetectionPlane:
     if data.ndim == 3:
         merged = None if mask is None else np.asarray(mask.any(axis=0))
         return DetectionPlane(data.mean(axis=0, dtype=np.float32), None, merged, 1)
-    cfa = find_cfa(parts.meta, data.shape)
-    if cfa is None or not has_mosaic_steps(data, cfa):
+    cfa = find_mosaic(parts.meta, data)
+    if cfa is None:
         return DetectionPlane(data, None, mask, 1)
     filters = cfa.filters if cfa.is_rgb else np.array([["", ""], ["", ""]])
     side = _SIDES[len(filters)]
