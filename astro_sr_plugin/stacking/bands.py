@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import grey_opening, maximum_filter
 
+from astro_sr_plugin.constants import MEDIAN_VARIANCE
 from astro_sr_plugin.data.cfa import ColorFilterArray
 from astro_sr_plugin.data.debayer import interpolate_colours
 from astro_sr_plugin.data.frames import Frame
@@ -46,8 +47,6 @@ _SPREAD = 1.2
 """Size in FWHM of the area in which the seeing changes the light of a star."""
 _UNKNOWN_FWHM = 3.0
 """FWHM in pixels of stars that could not be measured."""
-_MEDIAN_VARIANCE = 1.57
-"""Variance of a median over that of a mean."""
 _GROWTH = 2
 """Pixels by which what was rejected grows over neighbours that deviate too."""
 _MARGIN_OF_FILTER = 3
@@ -325,10 +324,10 @@ def _combine_plane(
     base = ((scales * noise * area) ** 2 * factors)[:, None, None]
     weights = np.array([light.weight for light in lights])
     variance = base.astype(np.float32)
-    tolerance = None
+    tolerance = median = None
     gains = [light.gain for light in lights]
     if settings.reject == "noise" or all(gains):
-        centre, count = sorted_median(values)
+        centre, count = median = sorted_median(values)
         above = np.nan_to_num(centre - np.float32(settings.level[plane]))
         if all(gains):
             per_unit = scales * area * factors / np.array(gains, dtype=float)
@@ -342,6 +341,7 @@ def _combine_plane(
         settings.limits,
         sigma=np.sqrt(variance),
         tolerance=tolerance,
+        median=median,
         grow=_GROWTH,
     )
     part = (slice(None), *window)
@@ -369,7 +369,7 @@ def _tolerance(
     lights: list[Light],
 ) -> NDArray[np.float32]:
     """Deviation that each frame may have in the light of stars, shape (frames, ny, nx)."""
-    error = np.sqrt(_MEDIAN_VARIANCE * variance.mean() / np.maximum(count, 1))
+    error = np.sqrt(MEDIAN_VARIANCE * variance.mean() / np.maximum(count, 1))
     stars, around = find_stars(above, error, lights)
     own, seeing = np.array(star_shares(lights), np.float32).T
     tolerance: NDArray[np.float32] = seeing[:, None, None] * around

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from astro_sr_plugin.constants import MEDIAN_VARIANCE
 from astro_sr_plugin.stacking.rejection import sorted_median
 
 __all__ = ["COMBINATIONS", "Combination", "Combined", "combine_values"]
@@ -14,9 +15,6 @@ __all__ = ["COMBINATIONS", "Combination", "Combined", "combine_values"]
 Combination = Literal["mean", "median"]
 COMBINATIONS = ("mean", "median")
 """Names of the ways to combine."""
-
-_MEDIAN_VARIANCE = np.pi / 2
-"""Variance of the median of many normal values over that of their mean."""
 
 
 class Combined(NamedTuple):
@@ -96,7 +94,7 @@ def combine_values(
     data = mean
     if combine == "median":
         data = sorted_median(np.where(keep, values, np.float32(np.nan)))[0]
-        error = np.where(used > 2, error * _MEDIAN_VARIANCE, error)
+        error = np.where(used > 2, error * MEDIAN_VARIANCE, error)
     return Combined(
         data.astype(np.float32),
         error.astype(np.float32),

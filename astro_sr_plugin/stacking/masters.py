@@ -166,7 +166,7 @@ def _combine(
 def _read(
     frame: Frame, dark: NDArray[np.float32] | None, first: int, last: int
 ) -> NDArray[np.float32]:
-    values = frame.rows(first, last) + np.float32(frame.header.pedestal)
+    values = frame.counts(first, last)
     return values if dark is None else values - dark[first:last]
 
 

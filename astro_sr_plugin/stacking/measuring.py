@@ -102,7 +102,7 @@ class FrameMeasurement:
 def read_calibrated(
     frame: Frame, masters: Masters, first: int = 0, last: int | None = None
 ) -> NDArray[np.float32]:
-    """Read rows of a frame, with its pedestal taken off, and calibrate them.
+    """Read rows of a frame, with its pedestal added, and calibrate them.
 
     Parameters
     ----------
@@ -118,9 +118,7 @@ def read_calibrated(
     ndarray of float32, shape (..., rows, nx)
         NaN where there is no value.
     """
-    values = frame.rows(first, last)
-    if frame.header.pedestal:
-        values += np.float32(frame.header.pedestal)
+    values = frame.counts(first, last)
     return masters.apply(values, first) if values.ndim == 2 else values
 
 

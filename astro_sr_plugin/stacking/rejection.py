@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 from scipy.stats import t as student
 
-from astro_sr_plugin.constants import MAD_TO_SIGMA
+from astro_sr_plugin.constants import MAD_TO_SIGMA, MEDIAN_VARIANCE
 from astro_sr_plugin.exceptions import InputError
 
 __all__ = [
@@ -48,8 +48,6 @@ DEFAULT_LIMITS: dict[str, tuple[float, float]] = {
 fraction of the values that is rejected; percentile, fractions of the median; minmax, numbers of
 values."""
 
-_MEDIAN_VARIANCE = 1.57
-"""Variance of a median over that of a mean of many normal values, pi / 2."""
 _FEWEST = 3
 """Number of values below which only `noise` rejects."""
 _KEPT = 4
@@ -133,6 +131,7 @@ def reject(
     *,
     sigma: NDArray[np.float32] | None = None,
     tolerance: NDArray[np.float32] | None = None,
+    median: tuple[NDArray[np.float32], NDArray[np.intp]] | None = None,
     grow: int = 0,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Find the values of each pixel that are too low or too high.
@@ -150,6 +149,8 @@ def reject(
         Standard deviation of the noise of each value, for ``"noise"``.
     tolerance : ndarray, broadcastable to the shape of `values`, optional
         Deviation that is allowed beside the noise, for ``"noise"``.
+    median : tuple of ndarray, optional
+        Of `sorted_median`, where it is known.
     grow : int
         Pixels by which what ``"noise"`` rejects in a frame grows over neighbours that deviate in
         the same direction, by half of the limits at least: the faint sides of trails.
@@ -173,7 +174,8 @@ def reject(
         if sigma is None:
             msg = "reject='noise' needs sigma, the noise of the values"
             raise InputError(msg)
-        return _reject_by_noise(values, low, high, sigma, tolerance, grow)
+        median = median or sorted_median(values)
+        return _reject_by_noise(values, low, high, sigma, tolerance, median, grow)
     ordered = np.sort(values, axis=0)
     count = np.sum(np.isfinite(ordered), axis=0)
     run = _Sorted(ordered, np.zeros_like(count), count)
@@ -223,14 +225,16 @@ def _reject_by_noise(
     high: float,
     sigma: NDArray[np.float32],
     tolerance: NDArray[np.float32] | None,
+    median: tuple[NDArray[np.float32], NDArray[np.intp]],
     grow: int,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    centre, count = sorted_median(values)
+    centre, count = median
     two = count == 2
     if two.any():
+        centre = centre.copy()
         # Of two values that disagree the higher one is wrong: stray light is never negative.
         centre[two] = np.fmin.reduce(values[:, two], axis=0)
-    factor = np.sqrt(1 + _MEDIAN_VARIANCE / np.maximum(count, 1)).astype(np.float32)
+    factor = np.sqrt(1 + MEDIAN_VARIANCE / np.maximum(count, 1)).astype(np.float32)
     too_low, too_high = np.zeros(values.shape, bool), np.zeros(values.shape, bool)
     sigmas = np.broadcast_to(sigma, values.shape)
     extra = None if tolerance is None else np.broadcast_to(tolerance, values.shape)
