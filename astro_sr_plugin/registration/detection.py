@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import sep
 from astropy import units as u
-from astropy.stats import gaussian_fwhm_to_sigma
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from astro_sr_plugin.constants import FWHM_PER_SIGMA
 from astro_sr_plugin.data.nddata import HDUChoice, Image, MaskLike, Unpacked, unpack
 from astro_sr_plugin.data.signatures import shared_parameters
 from astro_sr_plugin.exceptions import InputError
@@ -275,7 +275,7 @@ def _centroids(
     fwhm: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Windowed centroids; the places given where those go astray."""
-    width = fwhm * gaussian_fwhm_to_sigma
+    width = fwhm / FWHM_PER_SIGMA
     wx, wy, _ = sep.winpos(values, x, y, np.full(len(x), width), mask=bad)
     astray = ~(np.hypot(wx - x, wy - y) < _ASTRAY * fwhm)
     return np.where(astray, x, wx), np.where(astray, y, wy)

@@ -23,6 +23,7 @@ __all__ = [
     "Frame",
     "as_table",
     "choose_reference",
+    "hdu_of",
     "look_at",
     "match_all",
     "open_frame",
@@ -74,14 +75,18 @@ def open_frame(image: Image | Table, name: str, hdu: HDUChoice) -> Frame:
     return Frame(name, list_stars(parts), parts.wcs)
 
 
+def hdu_of(image: Image, hdu: HDUChoice) -> HDUChoice:
+    """Return the choice of an image for files, and none for images in memory."""
+    return hdu if isinstance(image, str | os.PathLike) else None
+
+
 def look_at(image: Image, number: int, hdu: HDUChoice) -> Frame:
     """Find the stars of a frame; one that cannot be read has a fault."""
-    name, own_hdu = f"frame {number}", None
+    name = f"frame {number}"
     if isinstance(image, str | os.PathLike):
-        name, own_hdu = os.path.basename(os.fspath(image)), hdu
+        name = os.path.basename(os.fspath(image))
     try:
-        parts = unpack(image, hdu=own_hdu)
-        return Frame(name, list_stars(parts), parts.wcs)
+        return open_frame(image, name, hdu_of(image, hdu))
     except AstroSRError as error:
         return Frame(name, None, None, str(error))
 

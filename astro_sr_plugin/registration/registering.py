@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
@@ -12,16 +11,16 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from astro_sr_plugin.data.nddata import ArrayImage, FileImage, HDUChoice, Image, unpack
+from astro_sr_plugin.data.nddata import ArrayImage, FileImage, HDUChoice, Image
 from astro_sr_plugin.data.signatures import shared_parameters
 from astro_sr_plugin.exceptions import InputError, warn
 from astro_sr_plugin.registration.applying import apply_transform, check_resampling
-from astro_sr_plugin.registration.detection import list_stars
 from astro_sr_plugin.registration.fitting import check_model
 from astro_sr_plugin.registration.frames import (
     Frame,
     as_table,
     choose_reference,
+    hdu_of,
     look_at,
     match_all,
     open_frame,
@@ -87,8 +86,13 @@ def find_transform(
     3.0 -5.0
     """
     check_model(model)
-    frames = [open_frame(image, "the image", hdu), open_frame(reference, "the reference", hdu)]
-    found = solve(*frames, scale=scale, mirror=mirror, use_wcs=use_wcs, model=model)
+    frames = open_frame(image, "the image", hdu), open_frame(reference, "the reference", hdu)
+    settings = {"scale": scale, "mirror": mirror, "use_wcs": use_wcs, "model": model}
+    return _transform_of(*frames, settings)
+
+
+def _transform_of(image: Frame, reference: Frame, settings: dict[str, Any]) -> Transform:
+    found = solve(image, reference, **settings)
     if isinstance(found, str):
         msg = f"the image cannot be registered: {found}"
         raise InputError(msg)
@@ -154,7 +158,6 @@ class Registration:
         """
         check_resampling(kernel)
         for number, transform in self.transforms.items():
-            hdu = self._hdu if isinstance(self._frames[number], str | os.PathLike) else None
             image: Any = self._frames[number]
             yield (
                 number,
@@ -164,7 +167,7 @@ class Registration:
                     kernel=kernel,
                     conserve_flux=conserve_flux,
                     wcs=self.wcs,
-                    hdu=hdu,
+                    hdu=hdu_of(image, self._hdu),
                 ),
             )
 
@@ -291,17 +294,9 @@ def register(
 def _register_one(
     image: Any, reference: Image, settings: dict[str, Any], kernel: str, hdu: HDUChoice
 ) -> CCDData | NDArray:
-    target = unpack(reference, hdu=hdu if isinstance(reference, str | os.PathLike) else None)
-    own_hdu = hdu if isinstance(image, str | os.PathLike) else None
-    parts = unpack(image, hdu=own_hdu)
-    frames = (
-        Frame("the image", list_stars(parts), parts.wcs),
-        Frame("the reference", list_stars(target), target.wcs),
-    )
-    found = solve(*frames, **settings)
-    if isinstance(found, str):
-        msg = f"the image cannot be registered: {found}"
-        raise InputError(msg)
+    own_hdu = hdu_of(image, hdu)
+    target = open_frame(reference, "the reference", hdu_of(reference, hdu))
+    found = _transform_of(open_frame(image, "the image", own_hdu), target, settings)
     return apply_transform(image, found, kernel=kernel, wcs=target.wcs, hdu=own_hdu)
 
 

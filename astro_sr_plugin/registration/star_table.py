@@ -8,6 +8,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from astro_sr_plugin.constants import FWHM_PER_SIGMA
 from astro_sr_plugin.exceptions import InputError
 
 __all__ = ["Stars", "centroid_error", "read_stars"]
@@ -70,7 +71,7 @@ def centroid_error(fwhm: NDArray[np.float64], snr: NDArray[np.float64]) -> NDArr
     fwhm, snr : ndarray
         FWHM in pixels and signal-to-noise ratio of the stars.
     """
-    return np.hypot(_CENTROID_FACTOR * fwhm / (2.355 * np.maximum(snr, 1.0)), _LEAST_ERROR)
+    return np.hypot(_CENTROID_FACTOR * fwhm / (FWHM_PER_SIGMA * np.maximum(snr, 1.0)), _LEAST_ERROR)
 
 
 def read_stars(table: Table, name: str) -> Stars:
