@@ -20,14 +20,23 @@ if TYPE_CHECKING:
     from astro_sr_plugin.stretch import Stretch
     from astro_sr_plugin.validation.comparing import Comparison
 
-__all__ = ["CROP_COLOURS", "crop_panels", "frame_panels", "write_before_after_png"]
+__all__ = [
+    "BACK",
+    "CROP_COLOURS",
+    "GAP",
+    "INK",
+    "crop_panels",
+    "font_of_size",
+    "frame_panels",
+    "write_before_after_png",
+]
 
 CROP_COLOURS = ("#ffb000", "#4fd1ff", "#ff5fa2", "#7ee081", "#c9a0ff", "#ff8d5c")
 """CSS colours of the crops: outlines in the whole frame, and titles."""
 
-_BACK, _INK = "#16181d", "#e8eaed"
+BACK, INK = "#16181d", "#e8eaed"
 """CSS colours of the background and of the text."""
-_GAP, _TITLE = 12, 26
+GAP, _TITLE = 12, 26
 """Distance of the panels, and height of a title, in pixels of the screen."""
 
 
@@ -147,39 +156,39 @@ def _draw(display: Display, crops: list[Crop], labels: tuple[str, str]) -> Any:
     panels = [crop_panels(display, crop, 256) for crop in crops]
     frame_y, frame_x = frames[0].shape[:2]
     side = max((panel[0].shape[0] for panel in panels), default=0)
-    row = sum(2 * panel[0].shape[1] + 4 for panel in panels) + 2 * _GAP * max(0, len(panels) - 1)
-    width = max(2 * frame_x + _GAP, row) + 2 * _GAP
-    height = 2 * _GAP + 2 * _TITLE + frame_y + (side + _TITLE + _GAP if panels else 0)
-    canvas = Image.new("RGB", (width, height), _BACK)
+    row = sum(2 * panel[0].shape[1] + 4 for panel in panels) + 2 * GAP * max(0, len(panels) - 1)
+    width = max(2 * frame_x + GAP, row) + 2 * GAP
+    height = 2 * GAP + 2 * _TITLE + frame_y + (side + _TITLE + GAP if panels else 0)
+    canvas = Image.new("RGB", (width, height), BACK)
     pen = ImageDraw.Draw(canvas)
-    font = _font(15)
+    font = font_of_size(15)
 
-    top = _GAP + _TITLE
-    left = (width - (2 * frame_x + _GAP)) // 2
+    top = GAP + _TITLE
+    left = (width - (2 * frame_x + GAP)) // 2
     for index in (0, 1):
-        x = left + index * (frame_x + _GAP)
+        x = left + index * (frame_x + GAP)
         canvas.paste(Image.fromarray(frames[index]).convert("RGB"), (x, top))
         size = display.before.shape if index == 0 else display.after.shape
         title = f"{labels[index]}   {size[-1]} x {size[-2]}"
-        pen.text((x, _GAP), title, fill=_INK, font=font)
+        pen.text((x, GAP), title, fill=INK, font=font)
         for crop, colour in zip(crops, CROP_COLOURS, strict=False):
             x0, y1 = x + crop.x0 * zoom, top + frame_y - 1 - crop.y0 * zoom
             span = crop.size * zoom
             pen.rectangle((x0, y1 - span, x0 + span, y1), outline=colour, width=2)
 
-    top += frame_y + _GAP
+    top += frame_y + GAP
     x = (width - row) // 2
     for crop, panel, colour in zip(crops, panels, CROP_COLOURS, strict=False):
         pen.text((x, top), crop.name, fill=colour, font=font)
         for index in (0, 1):
             shown = Image.fromarray(panel[index]).convert("RGB")
             canvas.paste(shown, (x + index * (shown.width + 4), top + _TITLE))
-        x += 2 * panel[0].shape[1] + 4 + 2 * _GAP
+        x += 2 * panel[0].shape[1] + 4 + 2 * GAP
     pen.text(
-        (_GAP, height - _TITLE + 4),
+        (GAP, height - _TITLE + 4),
         _caption(display, crops, labels),
         fill="#9aa0a8",
-        font=_font(13),
+        font=font_of_size(13),
     )
     return canvas
 
@@ -194,7 +203,8 @@ def _caption(display: Display, crops: list[Crop], labels: tuple[str, str]) -> st
     return "   |   ".join(parts)
 
 
-def _font(size: int) -> Any:
+def font_of_size(size: int) -> Any:
+    """Return the font of titles, by its size in pixels of the screen."""
     from PIL import ImageFont
 
     return ImageFont.load_default(size=size)

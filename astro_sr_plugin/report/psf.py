@@ -10,6 +10,7 @@ import numpy as np
 from astro_sr_plugin.data.output import writing
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.psf.star_residuals import profile_only, stack_residuals
+from astro_sr_plugin.report.picture import BACK, GAP, INK, font_of_size
 
 if TYPE_CHECKING:
     import os
@@ -34,8 +35,8 @@ _LEAST_RANGE = 0.01
 """Smallest range of the residuals, as a part of the peak."""
 _BELOW, _ABOVE = (90.0, 160.0, 255.0), (255.0, 150.0, 60.0)
 """Colours of residuals below and above zero, as RGB; zero is black."""
-_GAP, _TITLE = 12, 24
-"""Distance of the panels, and height of a title, in pixels of the screen."""
+_TITLE = 24
+"""Height of a title in pixels of the screen."""
 
 
 class PSFPanel(NamedTuple):
@@ -105,7 +106,7 @@ def write_psf_png(
     OutputError
         If the file cannot be written.
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     rows = [(plane.name, make_psf_panels(plane)) for plane in planes]
     rows = [(name, panels) for name, panels in rows if panels]
@@ -114,18 +115,18 @@ def write_psf_png(
         raise InputError(msg)
     sides = [max(panel.pixels.shape[0] for panel in panels) for _, panels in rows]
     columns = max(len(panels) for _, panels in rows)
-    width = columns * (max(sides) + _GAP) + _GAP
-    height = sum(side + _TITLE + _GAP for side in sides) + _GAP
-    canvas = Image.new("RGB", (width, height), "#16181d")
-    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=13)
-    top = _GAP
+    width = columns * (max(sides) + GAP) + GAP
+    height = sum(side + _TITLE + GAP for side in sides) + GAP
+    canvas = Image.new("RGB", (width, height), BACK)
+    pen, font = ImageDraw.Draw(canvas), font_of_size(13)
+    top = GAP
     for (name, panels), side in zip(rows, sides, strict=True):
         for column, panel in enumerate(panels):
-            left = _GAP + column * (max(sides) + _GAP)
+            left = GAP + column * (max(sides) + GAP)
             title = f"{name}, {panel.title}" if column == 0 and len(rows) > 1 else panel.title
-            pen.text((left, top), title, fill="#e8eaed", font=font)
+            pen.text((left, top), title, fill=INK, font=font)
             canvas.paste(Image.fromarray(panel.pixels), (left, top + _TITLE))
-        top += side + _TITLE + _GAP
+        top += side + _TITLE + GAP
     with writing(path, overwrite=overwrite) as part:
         canvas.save(part, format="PNG")
     return Path(path)
