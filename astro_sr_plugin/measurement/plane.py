@@ -47,7 +47,7 @@ from astro_sr_plugin.measurement.sky.saturation import find_highest, find_satura
 from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.measurement.sky.windows import iterate_strips
 from astro_sr_plugin.measurement.sources.candidates import CandidateFinder, Candidates
-from astro_sr_plugin.measurement.sources.detection import detect_stars
+from astro_sr_plugin.measurement.sources.detection import detect_sources
 from astro_sr_plugin.measurement.sources.trails import Trail, find_trails
 
 __all__ = ["DETECTION_NSIGMA", "MeasuredPlane", "open_planes"]
@@ -296,7 +296,7 @@ class MeasuredPlane:
         """
         profile = self.star_profile if profile is None else profile
         factor = max(1.0, self.noise.correlated_sigma_ratio / _CORRELATED)
-        return detect_stars(
+        return detect_sources(
             self.data,
             fwhm=profile.fwhm,
             beta=profile.beta,

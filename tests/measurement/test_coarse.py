@@ -18,7 +18,7 @@ from astro_sr_plugin.measurement.sky.pixels import PlanePixels
 from astro_sr_plugin.measurement.sky.saturation import find_saturation
 from astro_sr_plugin.measurement.sky.unusable import find_unusable
 from astro_sr_plugin.measurement.sky.windows import check_plane
-from astro_sr_plugin.measurement.sources.detection import detect_stars
+from astro_sr_plugin.measurement.sources.detection import detect_sources
 
 SHAPE = (192, 192)
 FWHM = 3.2
@@ -159,7 +159,7 @@ def test_few_counts_are_no_saturation() -> None:
 def test_groups_of_photons_are_no_stars() -> None:
     counts = np.random.default_rng(10).poisson(0.02, (256, 256))
     assert measured(counts).psf.moffat.n_stars == 0
-    assert len(detect_stars(counts)) == 0
+    assert len(detect_sources(counts)) == 0
 
 
 def test_clusters_in_integers(field) -> None:

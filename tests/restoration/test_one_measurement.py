@@ -13,7 +13,7 @@ import astro_sr_plugin as asr
 from astro_sr_plugin.measurement import plane as measurement
 
 MEASURED = ("open_plane", "measure_background", "measure_noise", "fit_psf", "measure_extended_part")
-PARTS = (*MEASURED, "detect_stars")
+PARTS = (*MEASURED, "detect_sources")
 ALL = dict.fromkeys(MEASURED, 1)
 WITH_SOURCES = dict.fromkeys(PARTS, 1)
 
@@ -74,7 +74,7 @@ def test_a_measurement_serves_again(image, calls):
     mask = asr.star_mask(image, measured=measured)
     asr.star_mask(image, measured=measured, radius_factor=2.0)
     asr.audit(image, sharp, measured=measured)
-    assert calls == {"detect_stars": 1}
+    assert calls == {"detect_sources": 1}
     np.testing.assert_array_equal(sharp.data, asr.deconvolve(image, model="wiener").data)
     np.testing.assert_array_equal(mask, asr.star_mask(image))
 

@@ -25,9 +25,9 @@ from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.measurement.sky.windows import Window, check_plane, cut_window
 from astro_sr_plugin.measurement.sources.extraction import extract_sources
 
-__all__ = ["STAR_DTYPE", "detect_stars"]
+__all__ = ["STAR_DTYPE", "detect_sources"]
 
-#: Fields of the table that `detect_stars` returns.
+#: Fields of the table that `detect_sources` returns.
 STAR_DTYPE = np.dtype(
     [
         ("x", float),
@@ -58,7 +58,7 @@ _NARROW_FILTER = 0.45
 """Width of that filter over the observed FWHM."""
 
 
-def detect_stars(
+def detect_sources(
     plane: ArrayLike,
     *,
     fwhm: float | None = None,
