@@ -22,7 +22,7 @@ from astro_sr_plugin.measurement.sky.saturation import find_saturation
 from astro_sr_plugin.measurement.sky.windows import Window, cut_window
 from astro_sr_plugin.measurement.sources.candidates import distortion_beside
 from astro_sr_plugin.measurement.sources.extraction import extract_sources
-from astro_sr_plugin.registration.detection_plane import make_detection_plane
+from astro_sr_plugin.registration.detection_plane import DetectionPlane, make_detection_plane
 
 __all__ = ["BLENDED", "SATURATED", "detect_stars", "list_stars"]
 
@@ -129,13 +129,26 @@ def detect_stars(
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def list_stars(parts: Unpacked, *, nsigma: float = 5.0, max_stars: int = 2000) -> Table:
-    """Do the work of `detect_stars` on the parts of an image."""
-    plane = make_detection_plane(parts)
+def list_stars(
+    parts: Unpacked,
+    *,
+    nsigma: float = 5.0,
+    max_stars: int = 2000,
+    plane: DetectionPlane | None = None,
+    background: Background | None = None,
+) -> Table:
+    """Do the work of `detect_stars` on the parts of an image.
+
+    A caller that has the plane on which stars are found, or has measured its sky, hands them on.
+    """
+    if plane is None:
+        plane = make_detection_plane(parts)
     pixels = open_plane(plane.data, plane.mask)
     if pixels.unusable.all():
         return _as_table(_nothing(), parts, plane.side, np.nan, np.nan, np.nan)
-    field = _Field(pixels, nsigma, read_gain(parts.meta))
+    if background is None or pixels.unit != 1:
+        background = measure_background(pixels.data, mask=pixels.unusable)
+    field = _Field(pixels, background, nsigma, read_gain(parts.meta))
     found = _find(field)
     if plane.green is not None and len(found["x"]):
         found |= _recentred(found, plane.green / pixels.unit, field)
@@ -156,8 +169,10 @@ def list_stars(parts: Unpacked, *, nsigma: float = 5.0, max_stars: int = 2000) -
 class _Field:
     """A plane in units of its noise, without the sky."""
 
-    def __init__(self, pixels: PlanePixels, nsigma: float, gain: float | None) -> None:
-        self.background: Background = measure_background(pixels.data, mask=pixels.unusable)
+    def __init__(
+        self, pixels: PlanePixels, background: Background, nsigma: float, gain: float | None
+    ) -> None:
+        self.background = background
         ny, nx = pixels.data.shape
         raw, self.bad = cut_window(pixels.data, pixels.unusable, Window(0, ny, 0, nx))
         sigma = float(self.background.rms)

@@ -62,6 +62,7 @@ class Distortion:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         u = (np.asarray(x, dtype=np.float64) - self.centre[0]) / self.radius
         v = (np.asarray(y, dtype=np.float64) - self.centre[1]) / self.radius
+        u, v = np.broadcast_arrays(u, v)
         return u, v
 
     @cached_property

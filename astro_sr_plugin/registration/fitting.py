@@ -212,17 +212,8 @@ def common_scatter(distance: Array, error: Array) -> float:
     error : ndarray, shape (n,)
         Standard deviations per axis in pixels.
     """
-    high = float(np.median(distance))
-    if not np.median((distance / error) ** 2) > _MEDIAN:
-        return 0.0
-    low = 0.0
-    for _ in range(40):
-        middle = (low + high) / 2
-        if np.median(distance**2 / (error**2 + middle**2)) > _MEDIAN:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
+    # The median of distance^2 / (error^2 + scatter^2) is that of Gaussians: solved for the scatter.
+    return float(np.sqrt(max(np.median(distance**2 / _MEDIAN - error**2), 0.0)))
 
 
 def _robust(pairs: Pairs, model: str, mirrored: bool) -> tuple[_Fit, Array]:

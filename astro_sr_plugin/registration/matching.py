@@ -9,7 +9,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
-from scipy.stats import poisson
+from scipy.special import gammainc
 
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.registration.fitting import Pairs, fit_transform
@@ -362,6 +362,8 @@ class _Search:
         """Collect pairs that a distorted field brings farther apart, from the solved part out."""
         for _ in range(_ROUNDS):
             wider = _mutual(self.tree, self._moved(transform), 3 * self.near_radius)
+            if wider[0].size <= _MORE * pairs[0].size:
+                break
             shapes = self.ours.shape, self.theirs.shape
             trial = fit_transform(self.joined(*wider), *shapes, mirrored=mirrored)
             found = _mutual(self.tree, self._moved(trial), self.near_radius)
@@ -404,7 +406,9 @@ class _Search:
         )
         uniform = len(inside) * self.density * np.pi * radius**2
         expected = max((outer - inner) / (_RING[1] ** 2 - _RING[0] ** 2), uniform)
-        return float(poisson.sf(max(count - fixed, 0) - 1, expected))
+        by_chance = count - fixed
+        # Survival function of the Poisson distribution.
+        return float(gammainc(by_chance, expected)) if by_chance > 0 else 1.0
 
 
 _DISAGREE = "its stars do not agree with those of the reference better than chance"

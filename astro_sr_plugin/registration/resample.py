@@ -136,7 +136,7 @@ def resample_rows(
     chosen = check_kernel(kernel)
     y0, y1 = rows
     columns, (ny, nx) = transform.reference_shape[1], transform.shape
-    y, x = np.mgrid[y0:y1, :columns].astype(np.float64)
+    y, x = np.arange(y0, y1, dtype=np.float64)[:, None], np.arange(columns, dtype=np.float64)
     u, v = transform.to_image(x, y)
     covered = (u >= -0.5) & (u <= nx - 0.5) & (v >= -0.5) & (v <= ny - 0.5)
     result = np.full(u.shape, np.nan, dtype=np.float32)
@@ -152,7 +152,7 @@ def resample_rows(
     # All of the band, unless parts lie beside the image: indexing costs more than interpolating.
     inside = np.s_[:] if covered.all() else covered
     places = np.stack([v[inside] - first, u[inside]])
-    area = transform.area(x[inside], y[inside]) if conserve_flux else None
+    area = transform.area(x, y)[inside] if conserve_flux else None
     if np.abs(places - np.rint(places)).max() < _WHOLE:
         chosen, places = WHOLE_PIXELS, np.rint(places)
     filled = _filled(pixels, bad)

@@ -169,7 +169,8 @@ class Transform:
             Coordinates in the reference in pixels.
         """
         xx, xy, yx, yy = self._jacobian(x, y)
-        return np.abs(xx * yy - xy * yx)
+        area: NDArray[np.float64] = np.abs(xx * yy - xy * yx)
+        return np.broadcast_to(area, np.broadcast_shapes(np.shape(x), np.shape(y)))
 
     @property
     def shift(self) -> tuple[float, float]:
@@ -248,17 +249,23 @@ class Transform:
         return yy / det, -xy / det, -yx / det, xx / det
 
     def _jacobian(self, x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], ...]:
-        """Return the derivatives of `to_image`: dx/dx, dx/dy, dy/dx, dy/dy."""
+        """Return the derivatives of `to_image`: dx/dx, dx/dy, dy/dx, dy/dy.
+
+        Those that are the same everywhere have no dimensions.
+        """
         m = self.matrix
         x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-        w = m[2, 0] * x + m[2, 1] * y + m[2, 2]
-        u, v = _project(m, x, y)
-        found = [
-            (m[0, 0] - m[2, 0] * u) / w,
-            (m[0, 1] - m[2, 1] * u) / w,
-            (m[1, 0] - m[2, 0] * v) / w,
-            (m[1, 1] - m[2, 1] * v) / w,
-        ]
+        if m[2, 0] == m[2, 1] == 0:
+            found = [np.asarray(m[row, column] / m[2, 2]) for row in (0, 1) for column in (0, 1)]
+        else:
+            w = m[2, 0] * x + m[2, 1] * y + m[2, 2]
+            u, v = _project(m, x, y)
+            found = [
+                (m[0, 0] - m[2, 0] * u) / w,
+                (m[0, 1] - m[2, 1] * u) / w,
+                (m[1, 0] - m[2, 0] * v) / w,
+                (m[1, 1] - m[2, 1] * v) / w,
+            ]
         if self.distortion is not None:
             slopes = self.distortion.slopes(x, y)
             found = [a + b for a, b in zip(found, slopes, strict=True)]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import astroscrappy
 import numpy as np
 import sep
 from astropy.nddata import CCDData
@@ -15,21 +14,38 @@ from numpy.typing import NDArray
 from astro_sr_plugin.constants import FWHM_PER_SIGMA
 from astro_sr_plugin.data.cfa import ColorFilterArray
 from astro_sr_plugin.data.frames import Frame
+from astro_sr_plugin.data.nddata import unpack
 from astro_sr_plugin.data.strips import iter_rows
-from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.exceptions import AstroSRError, InputError
 from astro_sr_plugin.measurement.sky.background import Background, measure_background
 from astro_sr_plugin.measurement.sky.noise import measure_noise
 from astro_sr_plugin.measurement.sky.windows import check_plane
 from astro_sr_plugin.measurement.sources.hot_pixels import find_hot_pixels
 from astro_sr_plugin.measurement.sources.trails import find_trails
-from astro_sr_plugin.registration.detection import detect_stars
+from astro_sr_plugin.registration.detection import list_stars
+from astro_sr_plugin.registration.detection_plane import make_detection_plane
 from astro_sr_plugin.stacking.masters import Masters
 
-__all__ = ["APERTURES", "FrameMeasurement", "Sky", "measure_frame", "read_calibrated"]
+__all__ = [
+    "APERTURES",
+    "FRAME_BYTES",
+    "FrameMeasurement",
+    "Sky",
+    "measure_frame",
+    "read_calibrated",
+    "try_frame",
+]
+
+FRAME_BYTES = 40
+"""Bytes for each pixel and colour of a frame while it is measured."""
 
 APERTURES = (3.0, 4.0, 5.5, 7.5, 10.0, 14.0, 20.0, 28.0)
 """Radii in pixels of the apertures of the photometry. Two frames are compared in the same one,
 which is large enough for the wider stars."""
+_NOISE_WINDOWS = 4
+"""Windows of 480 x 480 pixels in which the noise is measured: to 0.1 %."""
+_PHOTOMETRY = 300
+"""Number of stars, the brightest, that are measured in the apertures."""
 _TRAIL_REACH = 2.0
 """Distance in FWHM from the middle of a trail out to which pixels are not used."""
 _ROWS = 256
@@ -157,24 +173,22 @@ def measure_frame(
     if lowest == highest:
         msg = f"every pixel is {lowest:g}"
         raise InputError(msg)
-    planes = list(_split(values, cfa))
     skies, noises = [], []
-    for plane, step, y, x in planes:
-        background = measure_background(plane)
+    for plane, step, y, x in _split(values, cfa):
+        background, sigma = _measure_sky(plane)
         skies.append(Sky(background, step, x, y))
-        noises.append(measure_noise(plane, background=background).sigma)
+        noises.append(sigma)
     noise = np.array(noises)
     if not np.all(noise > 0):
         msg = "it has no noise that can be measured"
         raise InputError(msg)
-    image = CCDData(values, unit="adu", mask=~usable, meta=frame.meta)
-    stars = detect_stars(image)
+    parts = unpack(CCDData(values, unit="adu", mask=~usable, meta=frame.meta))
+    seen = make_detection_plane(parts)
+    light, side = seen.data, seen.side
+    if light is not parts.data:
+        background, sigma = _measure_sky(light)
+    stars = list_stars(parts, plane=seen, background=background)
     fwhm = float(stars.meta.get("fwhm", np.nan)) if len(stars) else np.nan
-    light, side = _luminance(values, cfa)
-    background, sigma = skies[0].background, float(noise[0])
-    if light is not values:
-        background = measure_background(light)
-        sigma = measure_noise(light, background=background).sigma
     _add_photometry(stars, light, side, background, sigma)
     excluded = _find_trails(light, side, background, fwhm, usable.shape[-2:])
     if values.ndim == 2 and cfa is None and fwhm >= _LEAST_FWHM:
@@ -182,6 +196,28 @@ def measure_frame(
     ellipticity = float(np.median(stars["ellipticity"])) if len(stars) else np.nan
     indices = np.flatnonzero(excluded)
     return FrameMeasurement(tuple(skies), noise, stars, fwhm, ellipticity, indices)
+
+
+def try_frame(
+    frames: Mapping[int, Frame],
+    masters: Mapping[int, Masters],
+    cfa: ColorFilterArray | None,
+    cosmic_rays: bool,
+    number: int,
+) -> FrameMeasurement | str:
+    """Measure one of the frames, or say why it cannot be used."""
+    try:
+        return measure_frame(frames[number], masters[number], cfa, cosmic_rays=cosmic_rays)
+    except AstroSRError as error:
+        return str(error)
+
+
+def _measure_sky(plane: NDArray[np.float32]) -> tuple[Background, float]:
+    """Measure the sky of a plane, and the noise of one pixel."""
+    data, unusable = check_plane(plane)
+    background = measure_background(data, mask=unusable)
+    noise = measure_noise(data, mask=unusable, background=background, most_windows=_NOISE_WINDOWS)
+    return background, noise.sigma
 
 
 def _split(
@@ -203,21 +239,6 @@ def _split(
             yield np.ascontiguousarray(values[y::side, x::side]), side, int(y), int(x)
 
 
-def _luminance(
-    values: NDArray[np.float32], cfa: ColorFilterArray | None
-) -> tuple[NDArray[np.float32], int]:
-    """Mean of the colours, of super-pixels in a mosaic, and the side of those in pixels."""
-    if values.ndim == 3:
-        return values.mean(axis=0), 1
-    if cfa is None:
-        return values, 1
-    side = len(cfa.filters)
-    ny, nx = (n // side for n in values.shape)
-    blocks = values[: ny * side, : nx * side].reshape(ny, side, nx, side)
-    mean: NDArray[np.float32] = blocks.mean(axis=(1, 3))
-    return mean, side
-
-
 def _add_photometry(
     stars: Table,
     plane: NDArray[np.float32],
@@ -232,14 +253,17 @@ def _add_photometry(
     bad = ~np.isfinite(plane)
     light = np.where(bad, 0, plane - background.full()).astype(np.float32)
     middle = (side - 1) / 2
-    x = (np.asarray(stars["x"], float) - middle) / side
-    y = (np.asarray(stars["y"], float) - middle) / side
+    # The brightest stars come first; the others have no say in the scale of a frame.
+    x = (np.asarray(stars["x"][:_PHOTOMETRY], float) - middle) / side
+    y = (np.asarray(stars["y"][:_PHOTOMETRY], float) - middle) / side
     options = {"err": sigma, "mask": bad, "subpix": 5}
     found = [sep.sum_circle(light, x, y, radius / side, **options) for radius in APERTURES]
     flux, error, flag = (np.stack(parts, axis=1) for parts in zip(*found, strict=True))
-    spoilt = (flag & (sep.APER_TRUNC | sep.APER_HASMASKED)) != 0
-    stars["aperture_flux"] = np.where(spoilt, np.nan, flux)
-    stars["aperture_error"] = error
+    flux[(flag & (sep.APER_TRUNC | sep.APER_HASMASKED)) != 0] = np.nan
+    for name, values in (("aperture_flux", flux), ("aperture_error", error)):
+        column = np.full((len(stars), len(APERTURES)), np.nan)
+        column[: len(values)] = values
+        stars[name] = column
 
 
 def _find_trails(
@@ -301,6 +325,8 @@ def _hot_pixels(
 def _cosmic_rays(
     values: NDArray[np.float32], level: NDArray[np.float32], sigma: float
 ) -> NDArray[np.bool_]:
+    import astroscrappy
+
     bad = ~np.isfinite(values)
     # In units of the noise, above a level whose photon noise is that noise.
     light = np.where(bad, 0, (values - level) / np.float32(sigma)).astype(np.float32)

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from astro_sr_plugin.constants import MAD_TO_SIGMA, MEDIAN_VARIANCE
 from astro_sr_plugin.exceptions import InputError
@@ -415,7 +415,7 @@ def _test_deviates(run: _Sorted, significance: float, fraction: float) -> _Sorte
         low_end = lowest > highest
         deviate = np.maximum(lowest, highest) / np.maximum(scatter, np.finfo(float).tiny)
         left = np.maximum(numbers - step + 1, 3)
-        quantile = student.ppf(1 - significance / (2 * left), left - 2)
+        quantile = stdtrit(left - 2, 1 - significance / (2 * left))
         critical = (left - 1) * quantile / np.sqrt((left - 2 + quantile**2) * left)
         tested = (step <= most) & (current.count > _FEWEST)
         first = current.first + (tested & low_end)

@@ -21,6 +21,7 @@ from astro_sr_plugin.stacking.alignment import Alignment, align_stars
 from astro_sr_plugin.stacking.bands import (
     Light,
     StackSettings,
+    combine_band,
     iter_bands,
     margin_of,
     noise_factors,
@@ -31,7 +32,7 @@ from astro_sr_plugin.stacking.checkpoints import Checkpoints
 from astro_sr_plugin.stacking.combination import Combined
 from astro_sr_plugin.stacking.drizzling import drizzle_frames, noise_correlation
 from astro_sr_plugin.stacking.masters import MasterMaker, Masters
-from astro_sr_plugin.stacking.measuring import FrameMeasurement, measure_frame
+from astro_sr_plugin.stacking.measuring import FRAME_BYTES, FrameMeasurement, try_frame
 from astro_sr_plugin.stacking.normalisation import (
     Normalisation,
     find_normalisation,
@@ -40,7 +41,7 @@ from astro_sr_plugin.stacking.normalisation import (
 from astro_sr_plugin.stacking.options import StackOptions
 from astro_sr_plugin.stacking.result import StackResult, make_header
 from astro_sr_plugin.stacking.series import StackPlan
-from astro_sr_plugin.stacking.workers import run_bands
+from astro_sr_plugin.stacking.workers import Workers
 
 __all__ = ["Progress", "StackSteps"]
 
@@ -77,7 +78,11 @@ class StackSteps:
 
     def run(self, jobs: int | None, scheduler: Any, strict: bool) -> StackResult:
         """Do all steps."""
-        measured = self._measure()
+        with Workers(jobs, scheduler) as workers:
+            return self._run(workers, strict)
+
+    def _run(self, workers: Workers, strict: bool) -> StackResult:
+        measured = self._measure(workers)
         if strict and self.left_out:
             raise InputError(self._complaint())
         found = self._align(measured)
@@ -90,7 +95,7 @@ class StackSteps:
             msg = f"a stack needs two frames or more; {self._complaint()}"
             raise InputError(msg)
         lights, settings = self._prepare(used, measured, found)
-        planes = self._combine(lights, settings, jobs, scheduler)
+        planes = self._combine(lights, settings, workers)
         if self.options.drizzling is not None:
             planes = drizzle_frames(lights, settings, planes, self.options.drizzling, self._step)
         return self._finish(used, measured, found, lights, settings, planes)
@@ -109,30 +114,36 @@ class StackSteps:
     def _masters(self, number: int) -> Masters:
         return self.maker.masters(self.calibrations[number])
 
-    def _measure(self) -> dict[int, FrameMeasurement]:
+    def _measure(self, workers: Workers) -> dict[int, FrameMeasurement]:
         """Measure all frames; those that cannot be used are left out."""
         cosmic_rays = self.options.cosmic_rays
         if cosmic_rays is None:
             cosmic_rays = len(self.series.frames) < _FEW_FRAMES
-        measured: dict[int, FrameMeasurement] = {}
-        for number, frame in self.series.frames.items():
-            found: FrameMeasurement | str | None = None
+        found: dict[int, FrameMeasurement | str] = {}
+        masters: dict[int, Masters] = {}
+        for number in self.series.frames:
+            kept = None
             if self.checkpoints is not None:
-                found = self.checkpoints.load_measurement(number)
-            if found is None:
+                kept = self.checkpoints.load_measurement(number)
+            if kept is None:
                 try:
-                    found = measure_frame(
-                        frame, self._masters(number), self.series.cfa, cosmic_rays=cosmic_rays
-                    )
+                    masters[number] = self._masters(number)
+                    continue
                 except AstroSRError as error:
-                    found = str(error)
-                if self.checkpoints is not None:
-                    self.checkpoints.save_measurement(number, found)
-            if isinstance(found, str):
-                self.left_out[number] = found
-            else:
-                measured[number] = found
+                    kept = str(error)
+            found[number] = kept
             self._step()
+        series = self.series
+        job = ({k: series.frames[k] for k in masters}, masters, series.cfa, cosmic_rays)
+        size = series.shape[0] * series.shape[1] * series.planes * FRAME_BYTES
+        at_once = max(1, self.options.memory // size)
+        for number, result in workers.run(try_frame, job, list(masters), at_once=at_once):
+            found[number] = result
+            if self.checkpoints is not None:
+                self.checkpoints.save_measurement(number, result)
+            self._step()
+        self.left_out |= {k: one for k, one in sorted(found.items()) if isinstance(one, str)}
+        measured = {k: one for k, one in sorted(found.items()) if not isinstance(one, str)}
         if not measured:
             msg = f"no frame can be stacked: {self._complaint()}"
             raise InputError(msg)
@@ -215,13 +226,13 @@ class StackSteps:
         return lights, replace(settings, factors=factors)
 
     def _combine(
-        self, lights: list[Light], settings: StackSettings, jobs: int | None, scheduler: Any
+        self, lights: list[Light], settings: StackSettings, workers: Workers
     ) -> list[Combined]:
         """Combine all bands, and put them together."""
         (ny, nx), planes = settings.shape, settings.planes
         memory = self.options.memory - ny * nx * planes * _RESULT_BYTES
         margin = margin_of(lights, settings)
-        rows, workers, columns = plan_bands(len(lights), settings, margin, memory)
+        rows, at_once, columns = plan_bands(len(lights), settings, margin, memory)
         settings = replace(settings, columns=columns)
         bands = list(iter_bands(ny, rows))
         self.total = self.done + len(bands)
@@ -233,7 +244,7 @@ class StackSteps:
         if self.checkpoints is not None:
             kept = {b: p for b in bands if (p := self.checkpoints.load_band(b)) is not None}
         todo = [band for band in bands if band not in kept]
-        results = run_bands(lights, settings, todo, jobs=jobs, workers=workers, scheduler=scheduler)
+        results = workers.run(combine_band, (lights, settings), todo, at_once=at_once)
         for band, found in kept.items():
             _insert(whole, band, found)
             self._step()

@@ -1,115 +1,143 @@
-"""Bands worked on at once: in threads, or by the workers of a Dask scheduler."""
+"""Frames and bands worked on at once: in threads, or by the workers of a Dask scheduler."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Any
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, TypeVar
 
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.scheduler import open_client
-from astro_sr_plugin.stacking.bands import Light, StackSettings, combine_band
-from astro_sr_plugin.stacking.combination import Combined
 
-__all__ = ["run_bands"]
+__all__ = ["Workers"]
 
-Band = tuple[int, int]
-Finished = tuple[Band, list[Combined]]
+Item = TypeVar("Item", bound=Hashable)
 
 _AHEAD = 2
-"""Bands in flight for each Dask worker: one that it works on, and the next one."""
+"""Items in flight for each Dask worker: one that it works on, and the next one."""
 
 
-def run_bands(
-    lights: list[Light],
-    settings: StackSettings,
-    bands: list[Band],
-    *,
-    jobs: int | None = None,
-    workers: int = 1,
-    scheduler: Any = None,
-) -> Iterator[Finished]:
-    """Combine bands, in any order.
+class Workers:
+    """Workers of the steps of a stack; a context.
 
     Parameters
     ----------
-    lights : list of Light
-        The frames.
-    settings : StackSettings
-        How they are combined.
-    bands : list of (int, int)
-        Rows of each.
     jobs : int, optional
         Number of threads, or of local Dask workers; that of the processors by default.
-    workers : int
-        Number of bands that fit into memory.
     scheduler : str or distributed.Client, optional
-        Address of a Dask scheduler, ``"local"``, or a client.
+        Address of a Dask scheduler, ``"local"``, or a client; connected to at first use.
 
-    Yields
+    Raises
     ------
-    band : (int, int)
-        Its rows.
-    planes : list of Combined
-        One for each colour.
+    InputError
+        If `jobs` is below 1.
     """
-    if jobs is None:
-        jobs = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if jobs is None or jobs < 1:
-        msg = f"jobs={jobs} is too small; allowed is 1 or more"
-        raise InputError(msg)
-    if not bands:
-        return
-    if scheduler is not None:
-        yield from _on_dask(lights, settings, bands, min(jobs, len(bands)), scheduler)
-        return
-    count = min(jobs, workers, len(bands))
-    if count == 1:
-        for band in bands:
-            yield band, combine_band(lights, settings, band)
-        return
-    yield from _in_threads(lights, settings, bands, count)
+
+    def __init__(self, jobs: int | None = None, scheduler: Any = None) -> None:
+        if jobs is None:
+            known = hasattr(os, "sched_getaffinity")
+            jobs = len(os.sched_getaffinity(0)) if known else os.cpu_count()
+        if jobs is None or jobs < 1:
+            msg = f"jobs={jobs} is too small; allowed is 1 or more"
+            raise InputError(msg)
+        self.jobs, self.scheduler = jobs, scheduler
+        self._client: Any = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def run(
+        self,
+        function: Callable[..., Any],
+        job: tuple[Any, ...],
+        items: Sequence[Item],
+        *,
+        at_once: int = 1,
+    ) -> Iterator[tuple[Item, Any]]:
+        """Call a function for each of the items.
+
+        Parameters
+        ----------
+        function : callable
+            Takes the parts of `job`, and an item.
+        job : tuple
+            What all calls need; it is sent to each Dask worker once.
+        items : sequence
+            The items.
+        at_once : int
+            Number of calls that fit into the memory of this computer.
+
+        Yields
+        ------
+        item
+            In any order.
+        result
+            What the function gives for it.
+        """
+        if not items:
+            return
+        if self.scheduler is not None:
+            yield from self._on_dask(function, job, items)
+            return
+        count = min(self.jobs, at_once, len(items))
+        if count == 1:
+            for item in items:
+                yield item, function(*job, item)
+            return
+        yield from _in_threads(function, job, items, count)
+
+    def _on_dask(
+        self, function: Callable[..., Any], job: tuple[Any, ...], items: Sequence[Item]
+    ) -> Iterator[tuple[Item, Any]]:
+        if self._client is None:
+            client = open_client(self.scheduler, min(self.jobs, len(items)))
+            self._client = self._stack.enter_context(client)
+        import distributed
+
+        # Frames travel as the names of their files.
+        sent = self._client.scatter(job, broadcast=True, hash=False)
+        threads = max(1, sum(self._client.nthreads().values()))
+        waiting = list(items[::-1])
+        running: dict[Any, Item] = {}
+        finished = distributed.as_completed()
+        while waiting or running:
+            while waiting and len(running) < _AHEAD * threads:
+                item = waiting.pop()
+                future = self._client.submit(_call, function, sent, item, pure=False)
+                running[future] = item
+                finished.add(future)
+            future = next(finished)
+            yield running.pop(future), future.result()
 
 
 def _in_threads(
-    lights: list[Light], settings: StackSettings, bands: list[Band], count: int
-) -> Iterator[Finished]:
+    function: Callable[..., Any], job: tuple[Any, ...], items: Sequence[Item], count: int
+) -> Iterator[tuple[Item, Any]]:
     executor = ThreadPoolExecutor(count)
-    waiting = list(bands[::-1])
-    running: dict[Future[list[Combined]], Band] = {}
+    waiting = list(items[::-1])
+    running: dict[Future[Any], Item] = {}
     try:
         while waiting or running:
             while waiting and len(running) < count:
-                band = waiting.pop()
-                running[executor.submit(combine_band, lights, settings, band)] = band
+                item = waiting.pop()
+                running[executor.submit(function, *job, item)] = item
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 yield running.pop(future), future.result()
     finally:
         executor.shutdown(cancel_futures=True)
 
 
-def _on_dask(
-    lights: list[Light], settings: StackSettings, bands: list[Band], jobs: int, scheduler: Any
-) -> Iterator[Finished]:
-    with open_client(scheduler, jobs) as client:
-        import distributed
-
-        # Sent to each worker once; frames travel as the names of their files.
-        job = client.scatter((lights, settings), broadcast=True, hash=False)
-        threads = max(1, sum(client.nthreads().values()))
-        waiting = list(bands[::-1])
-        running: dict[Any, Band] = {}
-        finished = distributed.as_completed()
-        while waiting or running:
-            while waiting and len(running) < _AHEAD * threads:
-                band = waiting.pop()
-                future = client.submit(_combine, job, band, pure=False)
-                running[future] = band
-                finished.add(future)
-            future = next(finished)
-            yield running.pop(future), future.result()
-
-
-def _combine(job: tuple[list[Light], StackSettings], band: Band) -> list[Combined]:
-    return combine_band(*job, band)
+def _call(function: Callable[..., Any], job: tuple[Any, ...], item: Any) -> Any:
+    return function(*job, item)

@@ -24,7 +24,7 @@ from astro_sr_plugin.stacking.bands import (
 )
 from astro_sr_plugin.stacking.masters import Masters
 from astro_sr_plugin.stacking.normalisation import Normalisation
-from astro_sr_plugin.stacking.workers import run_bands
+from astro_sr_plugin.stacking.workers import Workers
 
 
 @pytest.fixture
@@ -86,7 +86,8 @@ def test_memory_holds_and_each_file_is_opened_once(write) -> None:
     bands = list(iter_bands(200, rows))
     assert len(bands) > 3
     tracemalloc.start()
-    results = [result[1][0] for result in run_bands(lights, settings, bands, workers=workers)]
+    found = Workers().run(combine_band, (lights, settings), bands, at_once=workers)
+    results = [planes[0] for _, planes in found]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < memory
@@ -119,11 +120,14 @@ def test_a_dask_scheduler_gives_the_same_bytes(write) -> None:
     distributed = pytest.importorskip("distributed")
     lights, settings = make_lights(write(3, (90, 100)), shift=0.3)
     bands = list(iter_bands(90, 30))
-    with distributed.Client(
-        processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None
-    ) as client:
-        remote = dict(run_bands(lights, settings, bands, scheduler=client))
-    local = dict(run_bands(lights, settings, bands, jobs=1))
+    with (
+        distributed.Client(
+            processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None
+        ) as client,
+        Workers(scheduler=client) as workers,
+    ):
+        remote = dict(workers.run(combine_band, (lights, settings), bands))
+    local = dict(Workers(1).run(combine_band, (lights, settings), bands))
     assert remote.keys() == local.keys()
     for band in bands:
         np.testing.assert_array_equal(remote[band][0].data, local[band][0].data)

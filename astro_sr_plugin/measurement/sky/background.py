@@ -22,6 +22,7 @@ from astro_sr_plugin.data.strips import iter_rows
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.sky.coarse import (
     ROUNDING,
+    Steps,
     clip_limit,
     dither,
     find_steps,
@@ -63,6 +64,8 @@ class Background:
         Level and scatter of each box, in image units.
     y_nodes, x_nodes : numpy.ndarray of float64
         Pixel coordinates of the centres of the boxes.
+    steps : Steps or None
+        Steps between the values of the plane; None where they were not looked for.
     """
 
     shape: tuple[int, int]
@@ -72,6 +75,7 @@ class Background:
     rms_mesh: NDArray[np.float64]
     y_nodes: NDArray[np.float64]
     x_nodes: NDArray[np.float64]
+    steps: Steps | None = None
 
     def level_at(self, y0: int, y1: int, x0: int, x1: int) -> NDArray[np.float32]:
         """Evaluate the smooth sky level on rows ``y0:y1`` and columns ``x0:x1``."""
@@ -169,6 +173,7 @@ def measure_background(
         rms_mesh=rms_mesh,
         y_nodes=(edges[:-1] + edges[1:] - 1) / 2,
         x_nodes=(starts + stops - 1) / 2,
+        steps=steps,
     )
 
 

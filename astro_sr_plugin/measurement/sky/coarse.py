@@ -50,6 +50,8 @@ _ROUNDS = 12
 _ABSOLUTE_ROUNDS, _THINNING = 15, 7
 """Rounds of reweighting after which least absolute deviations have converged; one of so many pixels
 is used: the smooth image holds no more information."""
+_RIDGE = 1e-6
+"""Relative weight of small slopes, which makes the fit to a single row of pixels solvable."""
 _CLIP = 3.1
 """Deviations up to so many steps are noise: three photons in a pixel are no outlier."""
 
@@ -110,12 +112,17 @@ def find_steps(data: NDArray[Any], unusable: UnusablePixels) -> Steps:
 
 def _has_sky(data: NDArray[Any], unusable: UnusablePixels, step: float) -> bool:
     """Whether there is enough sky between the sources for a mean."""
-    sky = usable = 0
-    for window in spread_windows((data.shape[0], data.shape[1]), _WINDOW, _WINDOWS):
+    windows = spread_windows((data.shape[0], data.shape[1]), _WINDOW, _WINDOWS)
+    rest = [int((~unusable[y0:y1, x0:x1]).sum()) for y0, y1, x0, x1 in windows]
+    needed = _SKY * sum(rest)
+    sky = 0
+    for window in windows:
         values, bad = cut_window(data, unusable, window)
-        usable += int((~bad).sum())
         sky += int((~(bad | mask_sources(values, bad, step))).sum())
-    return sky >= _SKY * usable
+        del rest[0]
+        if sky >= needed or sky + sum(rest) < needed:
+            break
+    return sky >= needed
 
 
 def dither(values: NDArray[np.float32], step: float, seed: int) -> NDArray[np.float32]:
@@ -194,19 +201,41 @@ def _fit_plane(
 ) -> NDArray[np.float32]:
     """Fit a tilted plane to the used pixels, by least squares or by least absolute deviations."""
     y, x = (np.linspace(-1, 1, length, dtype=np.float32) for length in values.shape)
-    terms = np.stack([np.ones(values.shape), *np.meshgrid(x, y)]).astype(np.float32)
-    design, data = terms[:, used], values[used]
     if robust:
-        design, data = design[:, ::_THINNING], data[::_THINNING]
+        found = _least_absolute(values, used, y, x)
+    else:
+        rows, columns = used.sum(axis=1), used.sum(axis=0)
+        middle, across, down = rows.sum(), columns @ x, rows @ y
+        mixed = y @ (used @ x)
+        normal = np.array(
+            [[middle, across, down], [across, columns @ x**2, mixed], [down, mixed, rows @ y**2]]
+        )
+        chosen = np.where(used, values, 0)
+        sums = chosen.sum(axis=0, dtype=np.float64)
+        right = [sums.sum(), sums @ x, chosen.sum(axis=1, dtype=np.float64) @ y]
+        found = np.linalg.solve(normal + _RIDGE * middle * np.eye(3), right)
+    level, slope_x, slope_y = found.astype(np.float32)
+    result: NDArray[np.float32] = (level + slope_y * y)[:, None] + slope_x * x
+    return result
+
+
+def _least_absolute(
+    values: NDArray[np.float32],
+    used: NDArray[np.bool_],
+    y: NDArray[np.float32],
+    x: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    """Fit a plane by reweighted least squares; coefficients of 1, x, y."""
+    row, column = (places[::_THINNING] for places in np.nonzero(used))
+    design, data = np.stack([np.ones_like(x[column]), x[column], y[row]]), values[row, column]
     weights = np.ones(data.size, np.float32)
-    found = np.zeros(len(terms))
-    for _ in range(_ABSOLUTE_ROUNDS if robust else 1):
-        normal = (design * weights) @ design.T + 1e-6 * weights.sum() * np.eye(len(terms))
+    found = np.zeros(3)
+    for _ in range(_ABSOLUTE_ROUNDS):
+        normal = (design * weights) @ design.T + _RIDGE * weights.sum() * np.eye(3)
         found = np.linalg.solve(normal, (design * weights) @ data)
         deviations = np.abs(data - found.astype(np.float32) @ design)
         weights = 1 / np.maximum(deviations, 1e-3 * deviations.max() + np.float32(1e-30))
-    result: NDArray[np.float32] = np.tensordot(found.astype(np.float32), terms, axes=1)
-    return result
+    return found
 
 
 def clip_limit(scatter: float, step: float, nsigma: float = 4.0) -> float:

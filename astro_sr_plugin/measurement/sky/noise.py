@@ -101,6 +101,7 @@ def measure_noise(
     *,
     mask: ArrayLike | None = None,
     background: Background | None = None,
+    most_windows: int = _WINDOW_COUNT,
 ) -> Noise:
     """Measure the standard deviation and the correlation of the noise of the sky.
 
@@ -108,8 +109,7 @@ def measure_noise(
     least scatter that agree with each other are averaged. Their two-dimensional autocovariance is
     corrected for what the fit has taken away, and for the light of sources too faint to detect,
     which reaches farther than the noise. Differences of neighbours alone, the usual estimate,
-    would be too small on interpolated frames. At most 16 windows of 480 x 480 pixels are looked
-    at.
+    would be too small on interpolated frames. Windows of 480 x 480 pixels are looked at.
 
     Where the values have steps as large as the noise, `sigma` is the root mean square of the sky
     about its mean, and at least that of rounding, 1/sqrt(12) steps; of photon counts it is that of
@@ -123,6 +123,8 @@ def measure_noise(
         True marks pixels to leave out.
     background : Background, optional
         Measured sky of the same plane; measured here if not given.
+    most_windows : int
+        Largest number of windows.
 
     Returns
     -------
@@ -137,11 +139,11 @@ def measure_noise(
     data, excluded = check_plane(plane, mask)
     if background is None:
         background = measure_background(data, mask=excluded)
-    steps = find_steps(data, excluded)
+    steps = background.steps or find_steps(data, excluded)
     step = steps.size if steps.coarse else 0.0
     collected = [
         cut_patches(data, excluded, window, background, step)
-        for window in spread_windows(data.shape, _WINDOW, _WINDOW_COUNT)
+        for window in spread_windows(data.shape, _WINDOW, most_windows)
     ]
     values = np.concatenate([patches for patches, _, _ in collected])
     weights = np.concatenate([used for _, used, _ in collected])
