@@ -13,7 +13,7 @@ from astropy.io.fits import Header
 from astro_sr_plugin import __version__
 from astro_sr_plugin.data.formats.header import card_value, quiet, to_ascii
 
-__all__ = ["add_keywords"]
+__all__ = ["NOISE_KEYWORDS", "add_keywords"]
 
 _COMMENTS = {
     "ASRVERS": "version of astro_sr_plugin",
@@ -30,8 +30,18 @@ _HASH_LETTERS = 16
 """Hexadecimal digits of the SHA-256 of the weights that the header names."""
 _WIDTH = 72
 """Letters of a HISTORY card."""
+NOISE_KEYWORDS = ("NOISCORR", "NOISLAG1")
+"""Correlation of the noise of a stack, which a later step changes."""
 # Statistics that other programs left, and that no longer hold.
-_STALE = ("DATAMIN", "DATAMAX", "DATAMEAN", "DATAMED", "DATASTD", "DATARMS")
+_STALE = (
+    "DATAMIN",
+    "DATAMAX",
+    "DATAMEAN",
+    "DATAMED",
+    "DATASTD",
+    "DATARMS",
+    *NOISE_KEYWORDS,
+)
 
 
 def add_keywords(

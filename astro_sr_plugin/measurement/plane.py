@@ -41,7 +41,7 @@ from astro_sr_plugin.measurement.sky.background import (
     measure_noise_map,
 )
 from astro_sr_plugin.measurement.sky.gain import estimate_gain, read_gain
-from astro_sr_plugin.measurement.sky.noise import Noise, measure_noise
+from astro_sr_plugin.measurement.sky.noise import Noise, known_correlation, measure_noise
 from astro_sr_plugin.measurement.sky.pixels import PlanePixels, open_plane, plane_name
 from astro_sr_plugin.measurement.sky.saturation import find_highest, find_saturation
 from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
@@ -124,9 +124,11 @@ class MeasuredPlane:
         error: NDArray[Any] | None = None,
         saturation: float | None = None,
         gain: float | None = None,
+        correlation: tuple[float, float] | None = None,
     ) -> None:
         self.pixels, self.name = pixels, name
         self._error, self._saturation, self._gain = error, saturation, gain
+        self._correlation = correlation
 
     @property
     def data(self) -> Any:
@@ -177,7 +179,7 @@ class MeasuredPlane:
         """Noise of a pixel, as measured; its sigma may be 0 or NaN."""
         found = measure_noise(self.data, mask=self.unusable, background=self.background)
         _log.debug("%s: noise %.4g", self.name, found.sigma * self.unit)
-        return found
+        return found if self._correlation is None else known_correlation(found, *self._correlation)
 
     @_measured
     def sigma(self) -> float:
@@ -374,6 +376,7 @@ def open_planes(parts: Unpacked) -> tuple[MeasuredPlane, ...]:
             error=_error_of(parts.uncertainty, parts.data.shape, index),
             saturation=_header_saturation(parts.meta),
             gain=read_gain(parts.meta),
+            correlation=_header_correlation(parts.meta),
         )
         for number, (index, plane) in enumerate(planes)
     )
@@ -381,6 +384,12 @@ def open_planes(parts: Unpacked) -> tuple[MeasuredPlane, ...]:
 
 def _header_saturation(meta: Mapping[str, Any]) -> float | None:
     return read_number(meta, "SATURATE") or read_number(meta, "DATAMAX") or None
+
+
+def _header_correlation(meta: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return the correlation of the noise that a stack states."""
+    ratio, neighbours = read_number(meta, "NOISCORR"), read_number(meta, "NOISLAG1")
+    return None if ratio is None or neighbours is None else (ratio, neighbours)
 
 
 def _error_of(

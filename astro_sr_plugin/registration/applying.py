@@ -21,6 +21,7 @@ from astro_sr_plugin.data.nddata import (
     repack,
     unpack,
 )
+from astro_sr_plugin.data.provenance import NOISE_KEYWORDS
 from astro_sr_plugin.data.signatures import image_function
 from astro_sr_plugin.data.strips import iter_rows
 from astro_sr_plugin.data.wcs_keywords import WCS_KEYWORDS
@@ -169,6 +170,8 @@ def _header(
     if not isinstance(meta, Header):
         return meta
     meta = without(meta, WCS_KEYWORDS)
+    for keyword in NOISE_KEYWORDS:
+        meta.remove(keyword, ignore_missing=True)
     if wcs is not None:
         meta.update(wcs.to_header(relax=True))
     dx, dy = transform.shift

@@ -53,6 +53,8 @@ _MARGIN_OF_FILTER = 3
 """Rows beside those of a mosaic from which its colours are interpolated."""
 _NOISE_ROWS = 48
 """Rows of noise that the resampling is tried on."""
+_LEAST_NOISE = 1000
+"""Pixels of that noise from which figures are taken."""
 _VALUE_BYTES = 4
 """Bytes of a value of a band."""
 _WORK_BYTES = 32
@@ -124,6 +126,8 @@ class StackSettings:
         Sky of the reference.
     factors : ndarray, shape (frames, planes)
         Variance of the noise of a pixel after resampling over that before.
+    neighbours : ndarray, shape (frames, planes)
+        Correlation of the noise of neighbouring pixels after it.
     combine, reject, limits, kernel
         As in `stack`.
     columns : int
@@ -135,6 +139,7 @@ class StackSettings:
     cfa: ColorFilterArray | None
     level: NDArray[np.float64]
     factors: NDArray[np.float64]
+    neighbours: NDArray[np.float64]
     combine: Combination = "mean"
     reject: Method = "noise"
     limits: tuple[float, float] | None = None
@@ -224,24 +229,28 @@ def combine_band(
     return results
 
 
-def noise_factors(light: Light, settings: StackSettings) -> NDArray[np.float64]:
-    """Find by how much the variance of white noise changes when a frame is resampled.
+def noise_factors(
+    light: Light, settings: StackSettings
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Find what becomes of white noise when a frame is resampled.
 
     Noise is put through the same steps as the frame, debayering included.
 
     Returns
     -------
-    ndarray, shape (planes,)
-        Variance of a pixel after that over that before; 1 where a frame stays as it is.
+    factors, neighbours : ndarray, shape (planes,)
+        Variance of a pixel after that over that before, and correlation of neighbouring pixels; 1
+        and 0 where a frame stays as it is.
     """
     ny = settings.shape[0]
     first = max(0, (ny - _NOISE_ROWS) // 2)
     rows = first, min(ny, first + _NOISE_ROWS)
+    unchanged = np.ones(settings.planes), np.zeros(settings.planes)
     if light.transform.is_identity and settings.cfa is None:
-        return np.ones(settings.planes)
+        return unchanged
     start, stop = rows_needed(light.transform, rows, kernel=settings.kernel)
     if stop - start < 2:
-        return np.ones(settings.planes)
+        return unchanged
     noise = np.random.default_rng(0).normal(size=(stop - start, light.frame.shape[-1]))
     planes = _colours(noise.astype(np.float32), settings.cfa, start)
     found = []
@@ -249,9 +258,14 @@ def noise_factors(light: Light, settings: StackSettings) -> NDArray[np.float64]:
         moved = resample_rows(
             plane, light.transform, rows, first=start, kernel=settings.kernel, conserve_flux=False
         )
-        usable = moved.data[~moved.mask]
-        found.append(float(np.var(usable)) if usable.size else 1.0)
-    return np.array(found)
+        values = np.where(moved.mask, np.nan, moved.data).astype(np.float64)
+        if np.isfinite(values).sum() < _LEAST_NOISE:
+            return unchanged
+        variance = np.nanmean(values**2)
+        beside = np.nanmean(values[:, 1:] * values[:, :-1]) + np.nanmean(values[1:] * values[:-1])
+        found.append((variance, beside / 2 / variance))
+    factors, neighbours = np.transpose(found)
+    return factors, neighbours
 
 
 def margin_of(lights: list[Light], settings: StackSettings) -> int:

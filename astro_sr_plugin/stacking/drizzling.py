@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates, spline_filter
 
+from astro_sr_plugin.data.cfa import ColorFilterArray
 from astro_sr_plugin.data.strips import iter_rows
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.stacking.bands import Light, StackSettings, area_of, find_stars, star_shares
@@ -21,7 +22,13 @@ from astro_sr_plugin.stacking.combination import Combined
 from astro_sr_plugin.stacking.measuring import read_calibrated
 from astro_sr_plugin.stacking.rejection import DEFAULT_LIMITS, hysteresis
 
-__all__ = ["DRIZZLE_KERNELS", "Drizzling", "drizzle_frames", "noise_correlation"]
+__all__ = [
+    "DRIZZLE_KERNELS",
+    "Drizzling",
+    "drizzle_frames",
+    "filter_mask",
+    "make_output",
+]
 
 DrizzleKernel = Literal["square", "turbo", "point", "gaussian"]
 DRIZZLE_KERNELS: tuple[DrizzleKernel, ...] = get_args(DrizzleKernel)
@@ -78,14 +85,16 @@ class Drizzling(NamedTuple):
         return ny, nx
 
 
-def noise_correlation(drizzling: Drizzling) -> float:
-    """Return the noise of large areas over what follows from that of single pixels.
-
-    For square drops and many dithers (Fruchter & Hook 2002, PASP 114, 144; Casertano et al. 2000,
-    AJ 120, 2747).
-    """
-    ratio = drizzling.pixfrac * drizzling.scale
-    return ratio / (1 - 1 / (3 * ratio)) if ratio >= 1 else 1 / (1 - ratio / 3)
+def make_output(drizzling: Drizzling, shape: tuple[int, ...]) -> Any:
+    """Make an empty result of the drizzle library, of shape (ny, nx)."""
+    return _library().Drizzle(
+        kernel=drizzling.kernel,
+        out_shape=shape,
+        fillval="NaN",
+        fillval2="NaN",
+        out_img2=np.zeros(shape, np.float32),
+        disable_ctx=True,
+    )
 
 
 def drizzle_frames(
@@ -116,20 +125,9 @@ def drizzle_frames(
         For each colour. Surface brightness is kept: a pixel has the value that a pixel of the
         reference has there. The numbers of rejected values are those of the stack.
     """
-    resample = _library()
     shape = drizzling.shape(settings.shape)
     models = [_Model(found, settings, lights, k) for k, found in enumerate(stack)]
-    outputs = [
-        resample.Drizzle(
-            kernel=drizzling.kernel,
-            out_shape=shape,
-            fillval="NaN",
-            fillval2="NaN",
-            out_img2=np.zeros(shape, np.float32),
-            disable_ctx=True,
-        )
-        for _ in stack
-    ]
+    outputs = [make_output(drizzling, shape) for _ in stack]
     used = [np.zeros(shape, np.uint16) for _ in stack]
     shares = star_shares(lights)
     for light, share in zip(lights, shares, strict=True):
@@ -200,7 +198,7 @@ def _drop(
         normalised += light.normalisation.offset_at(plane, u[inner], v[inner], settings.shape)
         usable = np.isfinite(normalised) & known[inner]
         if settings.cfa is not None:
-            usable &= _filter_mask(settings, plane, rows, nx)
+            usable &= filter_mask(settings.cfa, plane, rows, (0, nx))
         variance = np.full(own.shape, (gain * light.noise[plane]) ** 2)
         expected, tolerance = model.at(u[inner], v[inner], share)
         if light.gain is not None:
@@ -224,14 +222,13 @@ def _drop(
         )
 
 
-def _filter_mask(
-    settings: StackSettings, plane: int, rows: tuple[int, int], nx: int
+def filter_mask(
+    cfa: ColorFilterArray, plane: int, rows: tuple[int, int], columns: tuple[int, int]
 ) -> NDArray[np.bool_]:
-    assert settings.cfa is not None
-    filters = settings.cfa.filters
-    side = len(filters)
-    y, x = np.arange(*rows) % side, np.arange(nx) % side
-    mask: NDArray[np.bool_] = filters[np.ix_(y, x)] == "RGB"[plane]
+    """Mark the pixels behind the filter of a colour, in rows and columns of a frame."""
+    side = len(cfa.filters)
+    y, x = np.arange(*rows) % side, np.arange(*columns) % side
+    mask: NDArray[np.bool_] = cfa.filters[np.ix_(y, x)] == "RGB"[plane]
     return mask
 
 

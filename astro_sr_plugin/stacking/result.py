@@ -28,6 +28,7 @@ from astro_sr_plugin.data.provenance import add_keywords
 from astro_sr_plugin.data.units import store_unit
 from astro_sr_plugin.data.wcs_keywords import store_wcs
 from astro_sr_plugin.measurement.sky.gain import read_gain
+from astro_sr_plugin.stacking.correlation import NoiseCorrelation
 
 __all__ = ["StackResult", "make_header"]
 
@@ -142,7 +143,7 @@ def make_header(
     *,
     reference: str,
     weights: NDArray[np.float64],
-    correlation: float,
+    correlation: NoiseCorrelation,
     methods: Mapping[str, Any],
     scale: float = 1.0,
 ) -> Header:
@@ -158,8 +159,8 @@ def make_header(
         Name of the reference.
     weights : ndarray
         Weights of the frames.
-    correlation : float
-        Noise of large areas over what follows from that of single pixels.
+    correlation : NoiseCorrelation
+        Of the noise of the stack.
     methods : mapping
         Parameters of the stack, for HISTORY; ``reject`` and ``normalise`` become keywords too.
     scale : float
@@ -192,10 +193,11 @@ def make_header(
         if "drizzle" in methods:
             header["DRIZSCAL"] = (scale, "pixels per pixel of the frames along an axis")
             header["PIXFRAC"] = (methods["pixfrac"], "side of a drop over that of a pixel")
-        header["NOISCORR"] = (round(correlation, 4), "noise of large areas over that of pixels")
         if gain is not None:
             header["EGAIN"] = (float(f"{gain * effective:.6g}"), "[e-/adu] of the mean")
     add_keywords(header, task="stack", scale=scale if scale != 1 else None, parameters=methods)
+    header["NOISCORR"] = (round(correlation.ratio, 4), "noise of large areas over that of pixels")
+    header["NOISLAG1"] = (round(correlation.neighbours, 4), "correlation of neighbouring noise")
     return header
 
 

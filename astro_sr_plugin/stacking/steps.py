@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.table import Table
-from numpy.typing import NDArray
 
 from astro_sr_plugin.data.frames import FrameSequence
 from astro_sr_plugin.data.wcs import scale_wcs, scale_wcs_header
@@ -30,7 +29,8 @@ from astro_sr_plugin.stacking.bands import (
 from astro_sr_plugin.stacking.calibration import Calibration
 from astro_sr_plugin.stacking.checkpoints import Checkpoints
 from astro_sr_plugin.stacking.combination import Combined
-from astro_sr_plugin.stacking.drizzling import drizzle_frames, noise_correlation
+from astro_sr_plugin.stacking.correlation import drizzled_correlation, interpolated_correlation
+from astro_sr_plugin.stacking.drizzling import drizzle_frames
 from astro_sr_plugin.stacking.masters import MasterMaker, Masters
 from astro_sr_plugin.stacking.measuring import FRAME_BYTES, FrameMeasurement, try_frame
 from astro_sr_plugin.stacking.normalisation import (
@@ -217,13 +217,15 @@ class StackSteps:
             series.cfa,
             np.array([sky.background.level for sky in target.sky]),
             np.ones((len(lights), series.planes)),
+            np.zeros((len(lights), series.planes)),
             options.combine,
             options.reject,
             options.limits,
             options.kernel,
         )
-        factors = np.array([noise_factors(light, settings) for light in lights])
-        return lights, replace(settings, factors=factors)
+        found_noise = [noise_factors(light, settings) for light in lights]
+        factors, neighbours = (np.array(one) for one in zip(*found_noise, strict=True))
+        return lights, replace(settings, factors=factors, neighbours=neighbours)
 
     def _combine(
         self, lights: list[Light], settings: StackSettings, workers: Workers
@@ -283,10 +285,11 @@ class StackSteps:
             "normalise": options.normalise,
             "kernel": options.kernel if options.align else None,
         }
-        drizzling, correlation = options.drizzling, _correlation(lights, settings)
+        drizzling, correlation = options.drizzling, interpolated_correlation(lights, settings)
         wcs, meta, scale = reference.wcs, reference.meta, 1.0
         if drizzling is not None:
-            scale, correlation = drizzling.scale, noise_correlation(drizzling)
+            scale = drizzling.scale
+            correlation = drizzled_correlation(lights, settings, drizzling, planes)
             methods |= {"drizzle": scale, "pixfrac": drizzling.pixfrac}
             methods |= {"drizzle_kernel": drizzling.kernel}
             wcs = scale_wcs(wcs, scale)
@@ -371,13 +374,3 @@ def _sharpest(measured: dict[int, FrameMeasurement]) -> int:
         return width * float(np.mean(one.noise))
 
     return min(measured, key=lambda number: (score(number), number))
-
-
-def _correlation(lights: list[Light], settings: StackSettings) -> float:
-    """Noise of large areas over what it would be if pixels were independent."""
-    share = np.array([light.weight * light.normalisation.scale for light in lights])[:, None]
-    noise = np.stack([light.noise for light in lights])[:, : settings.planes]
-    before = np.sum((share * noise) ** 2, axis=0)
-    after = np.sum((share * noise) ** 2 * settings.factors, axis=0)
-    found: NDArray[np.float64] = np.sqrt(before / after)
-    return float(found.mean())

@@ -58,12 +58,12 @@ def make_lights(paths: list[Path], shift: float = 0.0) -> tuple[list[Light], Sta
                 1.0,
             )
         )
-    factors = np.ones((len(lights), 1))
-    return lights, StackSettings(frame.shape, 1, None, np.array([300.0]), factors)
+    factors = np.ones((2, len(lights), 1))
+    return lights, StackSettings(frame.shape, 1, None, np.array([300.0]), *factors)
 
 
 def test_200_frames_of_24_megapixels_fit_into_4_gigabytes() -> None:
-    settings = StackSettings((4000, 6000), 1, None, np.zeros(1), np.ones((200, 1)))
+    settings = StackSettings((4000, 6000), 1, None, np.zeros(1), *np.ones((2, 200, 1)))
     memory, margin = 4 * 10**9 - 18 * 24 * 10**6, 24
     rows, workers, columns = plan_bands(200, settings, margin, memory)
     height = rows + 2 * margin

@@ -24,12 +24,15 @@ from astro_sr_plugin.measurement.sky.windows import (
     spread_windows,
 )
 
-__all__ = ["Noise", "measure_noise"]
+__all__ = ["Noise", "known_correlation", "measure_noise"]
 
 _WINDOW = 20 * PATCH
 """Side in pixels of the windows that are cut into patches."""
 _WINDOW_COUNT = 16
 """Largest number of windows."""
+_CONTRADICTION = 0.15
+"""Difference of correlations, with full confidence, beyond which a known one is not that of the
+image."""
 _NEAR = 4
 """Distance in pixels beyond which interpolation, debayering and drizzle do not correlate pixels."""
 _STRUCTURED = 0.012
@@ -168,6 +171,35 @@ def measure_noise(
     # Structure in the image is at least as wide as the sharpest sources.
     sharpest = float(np.percentile(sizes, 20)) if sizes.size >= 5 else None
     return _summarise(residuals[chosen], weights[chosen], sharpest)
+
+
+def known_correlation(noise: Noise, ratio: float, neighbours: float) -> Noise:
+    """Put the correlation that is known of an image in place of the measured one.
+
+    Parameters
+    ----------
+    noise : Noise
+        As measured.
+    ratio : float
+        Noise of large areas over what follows from that of single pixels.
+    neighbours : float
+        Correlation of neighbouring pixels.
+
+    Returns
+    -------
+    Noise
+        The same if it was measured well and contradicts: the image was changed since.
+    """
+    if abs(neighbours - noise.correlation) > _CONTRADICTION / max(noise.confidence, 0.1):
+        return noise
+    # Along an axis, what is not correlated with the nearest pixel is so with the second one.
+    second = (ratio - 1) / 2 - neighbours
+    return replace(
+        noise,
+        correlation_x=neighbours,
+        correlation_y=neighbours,
+        correlated_sigma_ratio=max(1 + 1.5 * neighbours + second, 0.2),
+    )
 
 
 def _summarise(
