@@ -53,8 +53,8 @@ def add_commands(commands: Commands) -> None:
         "--model",
         default="auto",
         metavar="NAME",
-        help="shift, similarity, affine, homography, or polynomial2 to polynomial5 (default: auto, "
-        "the simplest one that the stars allow)",
+        help="shift, similarity, affine, homography, polynomial2 to polynomial5, or thin-plate "
+        "(default: auto, the simplest one that the stars allow)",
     )
     group.add_argument(
         "--no-mirror", action="store_true", help="frames cannot be mirror images of each other"

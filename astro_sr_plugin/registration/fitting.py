@@ -6,23 +6,30 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.registration.distortion import Distortion, polynomial_terms
+from astro_sr_plugin.registration.thin_plate import ThinPlate, fit_thin_plate
 from astro_sr_plugin.registration.transform import Transform
 
 __all__ = ["MODELS", "Pairs", "check_model", "common_scatter", "fit_transform"]
 
 Array = NDArray[np.float64]
 
-MODELS = ("shift", "similarity", "affine", "homography") + tuple(
-    f"polynomial{order}" for order in (2, 3, 4, 5)
+MODELS = (
+    "shift",
+    "similarity",
+    "affine",
+    "homography",
+    *(f"polynomial{order}" for order in (2, 3, 4, 5)),
+    "thin-plate",
 )
 """Names of the models, each freer than the one before."""
-_PARAMETERS = dict(zip(MODELS, (2, 4, 6, 8, 12, 20, 30, 42), strict=True))
-_HIGH_ORDERS = MODELS[-2:]
+_PARAMETERS = dict(zip(MODELS, (2, 4, 6, 8, 12, 20, 30, 42, 60), strict=True))
+_HIGH_ORDERS = MODELS[-3:-1]
 """Models that are tried only if the stars ask for polynomials."""
-_FEWEST = dict(zip(MODELS, (1, 2, 6, 20, 30, 60, 100, 150), strict=True))
+_FEWEST = dict(zip(MODELS, (1, 2, 6, 20, 30, 60, 100, 150, 200), strict=True))
 """Pairs from which a model is tried unasked: some 3 to 7 per pair of parameters, for a freer model
 than needed costs accuracy."""
 _FEWEST_COMPARED = 10
@@ -41,6 +48,11 @@ _GAIN = 3.0
 _OPEN = 1e-13
 """Relative eigenvalue of the normal equations below which the stars do not fix a combination of
 parameters; rounding is 1e-16."""
+_AGREED = 5.0
+"""Standard errors by which the residuals of neighbouring stars must be correlated before a spline
+is tried."""
+_UNDER_A_SPLINE = 3
+"""Order of the polynomial whose residuals a thin-plate spline is fitted to."""
 _HOMOGRAPHY_ROUNDS = 6
 """Linear fits with the denominators of the one before."""
 
@@ -154,7 +166,7 @@ class _Fit(NamedTuple):
     """A matrix and what a polynomial adds to it."""
 
     matrix: Array
-    distortion: Distortion | None
+    distortion: Distortion | ThinPlate | None
 
 
 def _as_transform(
@@ -177,7 +189,9 @@ def _choose(pairs: Pairs, mirrored: bool) -> tuple[_Fit, Array, str]:
         if pairs.x.size < _FEWEST[model]:
             continue
         if model in _HIGH_ORDERS and not best.startswith("polynomial"):
-            break
+            continue
+        if model == "thin-plate" and not _neighbours_agree(found, pairs, error):
+            continue
         trial, trial_weight = _robust(pairs, model, mirrored)
         trial_loss = _predicted_loss(pairs, model, mirrored, trial_weight, error)
         if best:
@@ -187,6 +201,19 @@ def _choose(pairs: Pairs, mirrored: bool) -> tuple[_Fit, Array, str]:
         if not best or gain.mean() > needed:
             best, found, weight, loss = model, trial, trial_weight, trial_loss
     return found, weight, best
+
+
+def _neighbours_agree(fit: _Fit, pairs: Pairs, error: Array) -> bool:
+    """Whether neighbouring stars lie off to the same side: there is more to follow than noise."""
+    shape = (1, 1)
+    x, y = _as_transform(fit, "", shape, shape).to_image(pairs.x_reference, pairs.y_reference)
+    pull = np.stack([pairs.x - x, pairs.y - y]) / error
+    size = np.hypot(*pull)
+    pull *= np.minimum(size, _TUKEY) / np.maximum(size, 1e-30)
+    places = np.column_stack([pairs.x_reference, pairs.y_reference])
+    _, nearest = KDTree(places).query(places, k=2)
+    product = np.sum(pull * pull[:, nearest[:, 1]], axis=0)
+    return bool(product.mean() > _AGREED * product.std() / np.sqrt(product.size))
 
 
 def _predicted_loss(pairs: Pairs, model: str, mirrored: bool, weight: Array, error: Array) -> Array:
@@ -251,7 +278,7 @@ def _fit(pairs: Pairs, model: str, mirrored: bool, weight: Array) -> _Fit:
     to_middle = np.array([[1, 0, -cx], [0, 1, -cy], [0, 0, 1]])
     back = np.array([[1, 0, tx], [0, 1, ty], [0, 0, 1]])
     root = np.sqrt(share)
-    distortion = None
+    distortion: Distortion | ThinPlate | None = None
     inner = np.eye(3)
     flip = -1.0 if mirrored else 1.0
     if model == "shift":
@@ -265,7 +292,8 @@ def _fit(pairs: Pairs, model: str, mirrored: bool, weight: Array) -> _Fit:
         size = np.diag([radius, radius, 1.0])
         inner = size @ inner @ np.linalg.inv(size)
     else:
-        terms = [] if model == "affine" else polynomial_terms(int(model[-1]))
+        order = {"affine": 1, "thin-plate": _UNDER_A_SPLINE}.get(model) or int(model[-1])
+        terms = polynomial_terms(order)
         a, b = u / radius, v / radius
         columns = [np.ones_like(a), a, b, *(a**i * b**j for i, j in terms)]
         design = np.stack(columns, axis=1)
@@ -273,7 +301,13 @@ def _fit(pairs: Pairs, model: str, mirrored: bool, weight: Array) -> _Fit:
         inner[:2, 2] = solution[:, 0]
         inner[:2, :2] = solution[:, 1:3] / radius
         if terms:
-            distortion = Distortion(int(model[-1]), solution[:, 3:], (cx, cy), radius)
+            distortion = polynomial = Distortion(order, solution[:, 3:], (cx, cy), radius)
+        if model == "thin-plate":
+            left = np.stack([x, y], axis=1) - design @ solution.T
+            with np.errstate(divide="ignore"):
+                variance = 1 / share
+            places = np.stack([a, b], axis=1)
+            distortion = fit_thin_plate(places, left, variance, polynomial, (cx, cy), radius)
     return _Fit(back @ inner @ to_middle, distortion)
 
 

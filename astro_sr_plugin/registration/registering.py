@@ -50,8 +50,8 @@ def find_transform(
         Images in linear units, or their stars: tables of `detect_stars`, or of photutils.
     model : str
         ``'shift'``, ``'similarity'``, ``'affine'``, ``'homography'``, ``'polynomial2'`` to
-        ``'polynomial5'``; ``'auto'`` takes the simplest one such that no freer one predicts stars
-        better that it was not fitted to.
+        ``'polynomial5'``, ``'thin-plate'``; ``'auto'`` takes the simplest one such that no freer
+        one predicts stars better that it was not fitted to.
     scale : (float, float)
         Least and largest number of pixels of the reference per pixel of the image.
     mirror : bool

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.registration.distortion import Distortion
 from astro_sr_plugin.registration.projection import fit_wcs
+from astro_sr_plugin.registration.thin_plate import ThinPlate
 
 __all__ = ["Points", "Transform"]
 
@@ -34,13 +35,13 @@ class Transform:
     ----------
     model : str
         ``'shift'``, ``'similarity'``, ``'affine'``, ``'homography'``, or ``'polynomial2'`` to
-        ``'polynomial5'``.
+        ``'polynomial5'``, or ``'thin-plate'``.
     matrix : ndarray, shape (3, 3)
         From homogeneous coordinates of the reference to those of the image.
     shape, reference_shape : (int, int)
         Shapes (ny, nx) of the image and of the reference, in pixels.
-    distortion : Distortion, optional
-        What a polynomial adds to the matrix, in pixels of the image.
+    distortion : Distortion or ThinPlate, optional
+        What a polynomial or spline adds to the matrix, in pixels of the image.
     residual : float
         Weighted rms distance of the stars from where the transform puts them, in pixels of the
         reference; NaN for a transform that was not fitted.
@@ -65,7 +66,7 @@ class Transform:
     matrix: NDArray[np.float64]
     shape: tuple[int, int]
     reference_shape: tuple[int, int]
-    distortion: Distortion | None = None
+    distortion: Distortion | ThinPlate | None = None
     residual: float = np.nan
     n_pairs: int = 0
     probability: float = np.nan

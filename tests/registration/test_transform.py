@@ -67,6 +67,30 @@ def test_the_model_that_the_stars_need_is_found(model, truth):
     assert largest_error(found, truth) < 0.02
 
 
+def test_a_spline_follows_what_no_polynomial_does():
+    """Ripples of 0.5 pixels, of a length of a third of the image."""
+    rng = np.random.default_rng(4)
+
+    def place(x, y):
+        u, v = TRUTHS["shift"].to_image(x, y)
+        return u + 0.5 * np.sin(x / 18) * np.cos(y / 25), v + 0.5 * np.cos(x / 20 + y / 30)
+
+    x, y = rng.uniform(0, 340, 500), rng.uniform(0, 300, 500)
+    errors = 0.02 * 10 ** rng.uniform(-1, 0, 500)
+    u, v = (c + rng.normal(0, errors) for c in place(x, y))
+    found = fit_transform(Pairs(u, v, x, y, errors), SHAPE, SHAPE)
+    assert found.model == "thin-plate"
+    gx, gy = np.meshgrid(np.arange(20.0, 320), np.arange(20.0, 280))
+    error = np.hypot(*np.subtract(found.to_image(gx, gy), place(gx, gy)))
+    assert np.sqrt((error**2).mean()) < 0.03
+    # Few places are evaluated without the map.
+    few = np.s_[::37, ::41]
+    exact = found.to_image(gx[few], gy[few])
+    np.testing.assert_allclose(exact, [c[few] for c in found.to_image(gx, gy)], atol=1e-3)
+    back = found.to_reference(*exact)
+    np.testing.assert_allclose(back, [gx[few], gy[few]], atol=1e-5)
+
+
 def test_the_best_places_count_most():
     truth = TRUTHS["similarity"]
     pairs = pairs_of(truth, stars=100, error=0.5)
