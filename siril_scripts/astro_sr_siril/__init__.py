@@ -6,7 +6,7 @@ astropy; the window needs PyQt6, which Siril's Python provides.
 
 from astro_sr_siril.errors import ScriptError
 from astro_sr_siril.program import run
-from astro_sr_siril.verb import FORCE, PSF, Choice, Number, Slider, Switch, Verb
+from astro_sr_siril.verb import FORCE, PSF, Choice, Number, Slider, Switch, Text, Verb, flags
 
 __all__ = [
     "FORCE",
@@ -16,6 +16,8 @@ __all__ = [
     "ScriptError",
     "Slider",
     "Switch",
+    "Text",
     "Verb",
+    "flags",
     "run",
 ]

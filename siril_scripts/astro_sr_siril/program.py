@@ -14,6 +14,7 @@ import sirilpy as s
 from astro_sr_siril.delivery import choose_command, deliver, place_beside
 from astro_sr_siril.errors import CancelledError, ScriptError
 from astro_sr_siril.job import Job
+from astro_sr_siril.series import stack_series
 from astro_sr_siril.session import Session
 from astro_sr_siril.verb import Choice, Number, Slider, Switch, Values, Verb
 
@@ -43,7 +44,7 @@ def run(verb: Verb, requires: str = "1.4.0") -> None:
     signal.signal(signal.SIGTERM, _leave)
     try:
         siril.cmd("requires", requires)
-        if session.with_window:
+        if session.with_window and verb.result != "stack":
             s.ensure_installed("PyQt6")
             from astro_sr_siril.window import show
 
@@ -128,6 +129,10 @@ def machine_flags(verb: Verb, model: str | None, device: str | None) -> list[str
 
 def _work(session: Session, verb: Verb, arguments: list[str]) -> None:
     values, found = parse(verb, arguments)
+    if verb.result == "stack":
+        command = choose_command(session, found.command)
+        stack_series(session, verb, values, command, found.output, found.overwrite)
+        return
     frame = session.read()
     beside = place_beside(session, verb, frame, found.output, found.overwrite)
     command = choose_command(session, found.command)

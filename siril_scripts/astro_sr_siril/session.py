@@ -55,6 +55,29 @@ class Session:
         path = Path(self.siril.get_siril_wd(), name) if name else None
         return Frame(pixels, header, selection, path)
 
+    @property
+    def folder(self) -> Path:
+        """Siril's working folder."""
+        return Path(self.siril.get_siril_wd())
+
+    def sequence(self) -> tuple[str, list[Path]]:
+        """Return the name of the open sequence, and the files of its included frames."""
+        if not self.siril.is_sequence_loaded():
+            return "", []
+        sequence = self.siril.get_seq()
+        names = [
+            self.siril.get_seq_frame_filename(number)
+            for number in range(sequence.number)
+            if sequence.imgparam[number].incl
+        ]
+        # A sequence in a single file has one name for all frames, or none.
+        files = [self.folder / name for name in names if name]
+        return sequence.seqname.rstrip("_"), files if len(set(files)) == len(names) else []
+
+    def show(self, path: Path) -> None:
+        """Let Siril load a file."""
+        self.siril.cmd("load", f'"{path}"')
+
     def write(self, frame: Frame, pixels: NDArray[np.float32], header: Header, label: str) -> None:
         """Put a result in the place of the image.
 

@@ -142,8 +142,9 @@ class Verb:
         One or two sentences for the user.
     options : tuple of Option
         Its options.
-    result : {'image', 'file', 'report'}
-        Whether the image in Siril changes, a file appears beside it, or a text in the log.
+    result : {'image', 'file', 'report', 'stack'}
+        Whether the image in Siril changes, a file appears beside it, or a text in the log; or
+        whether frames are stacked, without a window.
     beside : str
         Ending of the file that appears beside the image: ``"stars"`` gives ``m31_stars.fit``.
     beside_flag : str
@@ -162,7 +163,7 @@ class Verb:
     version: str
     about: str
     options: tuple[Option, ...] = ()
-    result: Literal["image", "file", "report"] = "image"
+    result: Literal["image", "file", "report", "stack"] = "image"
     beside: str = ""
     beside_flag: str = ""
     network: bool = True
