@@ -10,6 +10,8 @@ from .data.formats.every_image import list_images as list_images
 from .data.formats.every_image import map_images as map_images
 from .data.formats.registry import read_image as read_image
 from .data.formats.registry import write_image as write_image
+from .data.video.opening import open_video as open_video
+from .data.video.source import Video as Video
 from .enhancement.deconvolve import deconvolve as deconvolve
 from .enhancement.denoise import denoise as denoise
 from .enhancement.remove_stars import remove_stars as remove_stars
@@ -44,6 +46,7 @@ from .registration.registering import register as register
 from .registration.transform import Transform as Transform
 from .stacking.deep_sky import plan_stack as plan_stack
 from .stacking.deep_sky import stack as stack
+from .stacking.planetary.sharpening import sharpen as sharpen
 from .stacking.result import StackResult as StackResult
 from .stacking.series import StackPlan as StackPlan
 from .stars.mask import star_mask as star_mask

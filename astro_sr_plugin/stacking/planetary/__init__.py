@@ -1,0 +1,1 @@
+"""Stacking of videos of planets, the Moon and the Sun."""
