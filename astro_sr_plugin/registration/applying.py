@@ -26,6 +26,8 @@ from astro_sr_plugin.data.signatures import image_function
 from astro_sr_plugin.data.strips import iter_rows
 from astro_sr_plugin.data.wcs_keywords import WCS_KEYWORDS
 from astro_sr_plugin.exceptions import InputError, warn
+from astro_sr_plugin.measurement.sky.saturation import find_saturation
+from astro_sr_plugin.measurement.sky.unusable import sample_spread
 from astro_sr_plugin.registration.adaptive import resample_adaptive
 from astro_sr_plugin.registration.kernels import KERNELS
 from astro_sr_plugin.registration.resample import resample_rows, rows_needed
@@ -116,6 +118,8 @@ def apply_transform(
                 plane, transform, mask=own, conserve_flux=conserve_flux
             )
             continue
+        level, rms = sample_spread(plane)
+        limit = find_saturation(plane, mask=own, level=level, rms=rms)
         for first, last in iter_rows(shape[-2], max(1, _BAND_PIXELS // shape[-1])):
             low, high = rows_needed(transform, (first, last), kernel=kernel)
             band = resample_rows(
@@ -126,6 +130,7 @@ def apply_transform(
                 kernel=kernel,
                 mask=None if own is None else own[low:high],
                 variance=None if variance is None else variance[index][low:high],
+                saturated=None if limit is None else plane[low:high] >= limit,
                 conserve_flux=conserve_flux,
             )
             data[index][first:last], excluded[index][first:last] = band.data, band.mask

@@ -14,6 +14,10 @@ from astro_sr_plugin.registration.transform import Transform
 
 __all__ = ["Resampled", "check_kernel", "resample_rows", "rows_needed"]
 
+_LINEAR = KERNELS["linear"]
+"""The kernel beside saturated pixels."""
+_SWING = 4
+"""Distance in pixels out to which kernels swing beside an edge: by 1 % of its height there."""
 _GRID = 32
 """Spacing in pixels of the places that a band's input rows are looked up at."""
 _WHOLE = 1e-6
@@ -98,6 +102,7 @@ def resample_rows(
     kernel: str = "bspline",
     mask: NDArray[np.bool_] | None = None,
     variance: NDArray[Any] | None = None,
+    saturated: NDArray[np.bool_] | None = None,
     conserve_flux: bool = True,
 ) -> Resampled:
     """Make a band of the result from a strip of the image.
@@ -119,6 +124,9 @@ def resample_rows(
         True marks pixels that are not used.
     variance : ndarray, shape (n, nx), optional
         Variance of each pixel.
+    saturated : ndarray of bool, shape (n, nx), optional
+        True marks saturated pixels: within 4 pixels of them values are interpolated linearly, for
+        other kernels swing beside the edge of a plateau.
     conserve_flux : bool
         Whether pixels are multiplied by the area that they cover in the image: the flux of a star
         stays. Otherwise surface brightness stays.
@@ -131,7 +139,7 @@ def resample_rows(
     Notes
     -----
     Unusable pixels take the value of the nearest usable one before, so that they reach no farther
-    than the kernel.
+    than the kernel. Saturated pixels do not show in the variance.
     """
     chosen = check_kernel(kernel)
     y0, y1 = rows
@@ -157,6 +165,9 @@ def resample_rows(
         chosen, places = WHOLE_PIXELS, np.rint(places)
     filled = _filled(pixels, bad)
     values = chosen.values(chosen.prepare(filled), places)
+    if saturated is not None and chosen.support > _LINEAR.support and saturated.any():
+        edge = _touched(saturated, places, 2 * _SWING)
+        values[edge] = _LINEAR.values(filled, places[:, edge])
     result[inside] = values if area is None else values * area
     if noise is not None:
         spread = np.asarray(variance, dtype=np.float64)

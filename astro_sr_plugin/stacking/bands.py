@@ -97,6 +97,8 @@ class Light:
         Width of its stars in pixels; NaN if unknown.
     weight : float
         Its weight.
+    saturation : float
+        Value from which its pixels are saturated.
     """
 
     frame: Frame
@@ -108,6 +110,7 @@ class Light:
     gain: float | None
     fwhm: float
     weight: float
+    saturation: float = np.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,7 +307,15 @@ def _on_reference(
     planes = _colours(values, settings.cfa, low)[:, start - low : stop - low]
     scale = np.float32(light.normalisation.scale)
     for number, plane in enumerate(planes):
-        moved = resample_rows(plane, light.transform, rows, first=start, kernel=settings.kernel)
+        saturated = plane >= light.saturation if np.isfinite(light.saturation) else None
+        moved = resample_rows(
+            plane,
+            light.transform,
+            rows,
+            first=start,
+            kernel=settings.kernel,
+            saturated=saturated,
+        )
         result[number] = np.where(moved.mask, np.float32(np.nan), moved.data)
         result[number] *= scale
         result[number] += light.normalisation.offset(number, rows, settings.shape)

@@ -90,9 +90,9 @@ class Checkpoints:
         columns = json.loads(str(arrays["columns"]))
         stars = Table({name: arrays[f"star_{name}"] for name in columns})
         stars.meta.update(json.loads(str(arrays["meta"])))
-        fwhm, ellipticity = (float(v) for v in arrays["figures"])
+        fwhm, ellipticity, saturation = (float(v) for v in arrays["figures"])
         return FrameMeasurement(
-            tuple(skies), arrays["noise"], stars, fwhm, ellipticity, arrays["excluded"]
+            tuple(skies), arrays["noise"], stars, fwhm, ellipticity, arrays["excluded"], saturation
         )
 
     def save_measurement(self, number: int, measured: FrameMeasurement | str) -> None:
@@ -115,7 +115,7 @@ class Checkpoints:
             **arrays,
             columns=np.array(json.dumps(stars.colnames)),
             meta=np.array(json.dumps(dict(stars.meta), default=_plain)),
-            figures=(measured.fwhm, measured.ellipticity),
+            figures=(measured.fwhm, measured.ellipticity, measured.saturation),
             noise=measured.noise,
             excluded=measured.excluded,
         )

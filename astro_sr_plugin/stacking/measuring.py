@@ -19,6 +19,7 @@ from astro_sr_plugin.data.strips import iter_rows
 from astro_sr_plugin.exceptions import AstroSRError, InputError
 from astro_sr_plugin.measurement.sky.background import Background, measure_background
 from astro_sr_plugin.measurement.sky.noise import measure_noise
+from astro_sr_plugin.measurement.sky.saturation import find_saturation
 from astro_sr_plugin.measurement.sky.windows import check_plane
 from astro_sr_plugin.measurement.sources.hot_pixels import find_hot_pixels
 from astro_sr_plugin.measurement.sources.trails import find_trails
@@ -105,6 +106,8 @@ class FrameMeasurement:
         1 - b/a, the median of the stars.
     excluded : ndarray of int64
         Flat indices of pixels that are not to be used: hot ones, cosmic rays, trails.
+    saturation : float
+        Value from which pixels are saturated; infinite where none is.
     """
 
     sky: tuple[Sky, ...]
@@ -113,6 +116,7 @@ class FrameMeasurement:
     fwhm: float
     ellipticity: float
     excluded: NDArray[np.int64]
+    saturation: float
 
 
 def read_calibrated(
@@ -195,7 +199,8 @@ def measure_frame(
         excluded |= _find_sharp(values, background, sigma, fwhm, cosmic_rays)
     ellipticity = float(np.median(stars["ellipticity"])) if len(stars) else np.nan
     indices = np.flatnonzero(excluded)
-    return FrameMeasurement(tuple(skies), noise, stars, fwhm, ellipticity, indices)
+    saturation = _saturation(values, skies)
+    return FrameMeasurement(tuple(skies), noise, stars, fwhm, ellipticity, indices, saturation)
 
 
 def try_frame(
@@ -218,6 +223,16 @@ def _measure_sky(plane: NDArray[np.float32]) -> tuple[Background, float]:
     background = measure_background(data, mask=unusable)
     noise = measure_noise(data, mask=unusable, background=background, most_windows=_NOISE_WINDOWS)
     return background, noise.sigma
+
+
+def _saturation(values: NDArray[np.float32], skies: list[Sky]) -> float:
+    """Value from which pixels are saturated, of the colour in which it is lowest."""
+    planes = values if values.ndim == 3 else values[None]
+    found = [
+        find_saturation(plane, level=sky.background.level, rms=sky.background.rms)
+        for plane, sky in zip(planes, skies, strict=False)
+    ]
+    return min((level for level in found if level is not None), default=np.inf)
 
 
 def _split(

@@ -208,6 +208,7 @@ class StackSteps:
                 read_gain(series.frames[number].meta),
                 measured[number].fwhm,
                 float(weight),
+                measured[number].saturation,
             )
             for number, weight in zip(used, weights, strict=True)
         ]

@@ -169,3 +169,19 @@ def test_what_cannot_be_resampled_is_said():
     mosaic = CCDData(np.tile([[1.0, 9], [9, 4]], (20, 25)), unit="adu", meta={"BAYERPAT": "RGGB"})
     with pytest.raises(InputError, match="raw mosaic.*debayer"):
         apply_transform(mosaic, moved)
+
+
+def test_nothing_swings_beside_saturated_stars():
+    y, x = np.mgrid[:90, :100]
+    stars = [(30.2, 40.3, 3e5), (70.4, 50.1, 6000.0)]
+    image = sum(f * np.exp(-((x - a) ** 2 + (y - b) ** 2) / 2) for a, b, f in stars)
+    image = np.minimum(image + 100.0, 5000.0)
+    shifted = Transform.from_matrix([[1, 0, 0.5], [0, 1, 0.4], [0, 0, 1]], image.shape)
+    bspline, linear = (apply_transform(image, shifted, kernel=k) for k in ("bspline", "linear"))
+    inner = np.s_[5:-5, 5:-5]
+    # The spline alone falls to 5 % of the plateau below the sky.
+    assert bspline[inner].min() > 100 - 0.002 * 5000
+    near = np.hypot(x - 29.7, y - 39.9) < 5
+    np.testing.assert_allclose(bspline[near], linear[near])
+    # The other star is as sharp as before.
+    assert bspline[45:55, 65:75].max() > 1.1 * linear[45:55, 65:75].max()

@@ -1,0 +1,190 @@
+"""Real series of frames, stacked by us and by Siril, and what both stacks are worth.
+
+Noise is that of blocks of 4 x 4 pixels, which interpolation does not lower, in units of the flux of
+the same stars. Photometric scatter is that of the magnitudes of stars between the stacks of every
+other frame.
+"""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from astropy.io import fits
+from astropy.stats import mad_std
+from astropy.table import Table
+from numpy.typing import NDArray
+from photutils.aperture import CircularAnnulus, CircularAperture, aperture_photometry
+
+import astro_sr_plugin as asr
+from astro_sr_plugin.data.cfa import find_cfa
+from benchmarks.peers.siril import Siril, SirilError
+
+__all__ = ["compare_series"]
+
+_FEWEST = 4
+"""Number of frames from which halves are stacked."""
+_STARS = 100
+"""Number of stars, the brightest, that are compared."""
+_SNR = 20.0
+"""Signal-to-noise ratio of stars whose magnitudes are compared."""
+_FIND = "setfindstar reset -sigma=0.5 -relax=on"
+"""Settings of Siril's star finder for frames in which it finds too few stars by its own ones."""
+_RADIUS, _SKY = 1.8, (4.0, 6.0)
+"""Radii in FWHM of the aperture, and of the ring of the sky."""
+
+
+class _Stack(NamedTuple):
+    """A stack with its halves, and what it took."""
+
+    whole: NDArray[Any]
+    halves: list[NDArray[Any]]
+    used: int
+    seconds: float
+    cpu: float
+
+
+def compare_series(
+    name: str, files: Sequence[Path], siril: Siril, pictures: Path | None = None
+) -> list[dict[str, Any]]:
+    """Stack a series by both programs, and return a row for each.
+
+    Parameters
+    ----------
+    name : str
+        Of the series.
+    files : sequence of Path
+        Frames.
+    siril : Siril
+        The other program.
+    pictures : Path, optional
+        Folder for pictures of the stacks.
+    """
+    stacks = {
+        "ours": _stack_all(files, _stack_by_us),
+        "Siril": _stack_all(files, lambda part: _stack_by_siril(siril, part)),
+    }
+    stars = asr.detect_stars(stacks["ours"].whole, max_stars=_STARS)
+    fwhm = max(_fwhm(one.whole) for one in stacks.values())
+    fluxes = {who: _fluxes(one.whole, stars, fwhm) for who, one in stacks.items()}
+    rows = []
+    for who, one in stacks.items():
+        noise = asr.measure(one.whole).planes[0].noise
+        scale = float(np.nanmedian(fluxes[who] / fluxes["ours"]))
+        pairs = [_fluxes(half, stars, fwhm) for half in one.halves]
+        bright = np.asarray(stars["snr"]) > _SNR
+        apart = -2.5 * np.log10(pairs[0] / pairs[1])[bright] if pairs else np.empty(0)
+        apart = apart[np.isfinite(apart)]
+        rows.append(
+            {
+                "series": name,
+                "program": who,
+                "frames": f"{one.used}/{len(files)}",
+                "noise": noise.sigma * noise.correlated_sigma_ratio / scale,
+                "fwhm": _fwhm(one.whole),
+                "scatter": float(mad_std(apart)) if apart.size else None,
+                "stars": int(apart.size),
+                "seconds": one.seconds,
+                "cpu": one.cpu,
+            }
+        )
+        if pictures is not None:
+            _draw(one.whole, pictures / f"{name}_{who}.png")
+    for row in rows:
+        row["noise_ratio"] = row["noise"] / rows[0]["noise"]
+    return rows
+
+
+def _stack_all(files: Sequence[Path], stack: Callable[[Sequence[Path]], tuple]) -> _Stack:
+    before = _cpu()
+    start = time.perf_counter()
+    whole, used = stack(files)
+    seconds, cpu = time.perf_counter() - start, _cpu() - before
+    parts = [files[::2], files[1::2]] if len(files) >= _FEWEST else []
+    return _Stack(whole, [stack(part)[0] for part in parts], used, seconds, cpu)
+
+
+def _cpu() -> float:
+    """Seconds of processors that this process and its children have used."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def _stack_by_us(files: Sequence[Path]) -> tuple[NDArray[Any], int]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = asr.stack(files)
+    return _luminance(result.image.data), int(result.table["used"].sum())
+
+
+def _stack_by_siril(siril: Siril, files: Sequence[Path]) -> tuple[NDArray[Any], int]:
+    for old in siril.work.glob("*.[fs][ie][tq]"):
+        old.unlink()
+    # Siril keeps lists of stars by the names of frames.
+    shutil.rmtree(siril.work / "cache", ignore_errors=True)
+    mosaic = False
+    for number, path in enumerate(files, start=1):
+        with warnings.catch_warnings(), fits.open(path) as hdus:
+            warnings.simplefilter("ignore")
+            hdu = next(hdu for hdu in hdus if hdu.data is not None)
+            mosaic = find_cfa(hdu.header, hdu.data.shape) is not None
+            data = hdu.data
+            if data.dtype.kind == "f":
+                # Siril divides floats above 10 by 65535, frame by frame.
+                data = (data / 65535.0).astype(np.float32)
+            target = siril.work / f"night_{number:05d}.fit"
+            fits.writeto(target, data, hdu.header, overwrite=True, output_verify="silentfix")
+    name = "c_night_" if mosaic else "night_"
+    commands = ["setcpu 2", "set32bits", "setfindstar reset"]
+    commands += ["calibrate night_ -debayer -prefix=c_"] if mosaic else []
+    commands += [
+        f"register {name} -2pass",
+        f"seqapplyreg {name}",
+        f"stack r_{name} rej 3 3 -norm=addscale -output_norm -weight=noise -out=result",
+    ]
+    try:
+        siril.script(commands)
+    except SirilError:
+        siril.script([*commands[:2], _FIND, *commands[3:]])
+    used = len(list(siril.work.glob(f"r_{name}*.fit")))
+    return _luminance(fits.getdata(siril.work / "result.fit").astype(np.float32)), used
+
+
+def _luminance(image: NDArray[Any]) -> NDArray[Any]:
+    """Green light of a colour image."""
+    return image[1] if image.ndim == 3 else image
+
+
+def _fwhm(image: NDArray[Any]) -> float:
+    return float(asr.measure(image).fwhm[0])
+
+
+def _fluxes(image: NDArray[Any], stars: Table, fwhm: float) -> NDArray[np.float64]:
+    """Fluxes of the stars, wherever the image shows them; NaN near its edge."""
+    transform = asr.find_transform(image, stars)
+    places = np.column_stack(transform.to_image(np.asarray(stars["x"]), np.asarray(stars["y"])))
+    light = np.nan_to_num(image - np.nanmedian(image)).astype(np.float64)
+    aperture = CircularAperture(places, _RADIUS * fwhm)
+    ring = CircularAnnulus(places, *(radius * fwhm for radius in _SKY))
+    flux = np.asarray(aperture_photometry(light, aperture)["aperture_sum"])
+    sky = np.array([np.median(mask.get_values(light)) for mask in ring.to_mask()])
+    flux = flux - sky * aperture.area
+    ny, nx = image.shape
+    margin = _SKY[1] * fwhm
+    x, y = places.T
+    inside = (x > margin) & (x < nx - margin) & (y > margin) & (y < ny - margin)
+    return np.where(inside & (flux > 0), flux, np.nan)
+
+
+def _draw(image: NDArray[Any], path: Path) -> None:
+    from PIL import Image
+
+    low, high = np.nanpercentile(image, (2, 99.7))
+    shown = np.arcsinh(10 * np.clip((np.nan_to_num(image) - low) / (high - low), 0, 1))
+    Image.fromarray((255 * shown / np.arcsinh(10)).astype(np.uint8)[::-1]).save(path)
