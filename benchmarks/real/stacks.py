@@ -12,6 +12,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +35,7 @@ _STARS = 100
 """Number of stars, the brightest, that are compared."""
 _SNR = 20.0
 """Signal-to-noise ratio of stars whose magnitudes are compared."""
-_FIND = "setfindstar reset -sigma=0.5 -relax=on"
+_FIND = "-sigma=0.5 -relax=on"
 """Settings of Siril's star finder for frames in which it finds too few stars by its own ones."""
 _RADIUS, _SKY = 1.8, (4.0, 6.0)
 """Radii in FWHM of the aperture, and of the ring of the sky."""
@@ -66,10 +67,13 @@ def compare_series(
     pictures : Path, optional
         Folder for pictures of the stacks.
     """
-    stacks = {
-        "ours": _stack_all(files, _stack_by_us),
-        "Siril": _stack_all(files, lambda part: _stack_by_siril(siril, part)),
-    }
+    stacks = {"ours": _stack_all(files, _stack_by_us)}
+    with fits.open(files[0]) as hdus:
+        mosaic = any("BAYERPAT" in hdu.header for hdu in hdus)
+    if mosaic:
+        by_drops = partial(_stack_by_us, drizzle=1.0, pixfrac=1.0)
+        stacks["ours, drizzle 1"] = _stack_all(files, by_drops)
+    stacks["Siril"] = _stack_all(files, lambda part: _stack_by_siril(siril, part))
     stars = asr.detect_stars(stacks["ours"].whole, max_stars=_STARS)
     fwhm = max(_fwhm(one.whole) for one in stacks.values())
     fluxes = {who: _fluxes(one.whole, stars, fwhm) for who, one in stacks.items()}
@@ -116,10 +120,10 @@ def _cpu() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def _stack_by_us(files: Sequence[Path]) -> tuple[NDArray[Any], int]:
+def _stack_by_us(files: Sequence[Path], **options: float) -> tuple[NDArray[Any], int]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        result = asr.stack(files)
+        result = asr.stack(files, **options)
     return _luminance(result.image.data), int(result.table["used"].sum())
 
 
@@ -141,18 +145,18 @@ def _stack_by_siril(siril: Siril, files: Sequence[Path]) -> tuple[NDArray[Any], 
             target = siril.work / f"night_{number:05d}.fit"
             fits.writeto(target, data, hdu.header, overwrite=True, output_verify="silentfix")
     name = "c_night_" if mosaic else "night_"
-    commands = ["setcpu 2", "set32bits", "setfindstar reset"]
-    commands += ["calibrate night_ -debayer -prefix=c_"] if mosaic else []
-    commands += [
-        f"register {name} -2pass",
-        f"seqapplyreg {name}",
-        f"stack r_{name} rej 3 3 -norm=addscale -output_norm -weight=noise -out=result",
-    ]
-    try:
-        siril.script(commands)
-    except SirilError:
-        siril.script([*commands[:2], _FIND, *commands[3:]])
-    used = len(list(siril.work.glob(f"r_{name}*.fit")))
+    colours = ["calibrate night_ -debayer -prefix=c_"] if mosaic else []
+    aligned = [f"register {name} -2pass", f"seqapplyreg {name}"]
+    how = "rej 3 3 -norm=addscale -output_norm -weight=noise -out=result"
+    # Frames that lie on each other are not registered; stars may be too faint for its own settings.
+    for found, steps, prefix in (("", aligned, "r_"), (_FIND, aligned, "r_"), ("", [], "")):
+        commands = ["setcpu 2", "set32bits", f"setfindstar reset {found}", *colours, *steps]
+        try:
+            siril.script([*commands, f"stack {prefix}{name} {how}"])
+        except SirilError:
+            continue
+        break
+    used = len(list(siril.work.glob(f"{prefix}{name}*.fit")))
     return _luminance(fits.getdata(siril.work / "result.fit").astype(np.float32)), used
 
 

@@ -7,7 +7,9 @@ when one frame, or a tenth of them, is 10 sigma too high.
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the run."""
     parser.add_argument("--size", type=int, default=512, help="side of the frames (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of all random numbers (%(default)s)")
+    parser.add_argument("--siril", metavar="ROOT", help="Debian root with siril-cli >= 1.4")
+    parser.add_argument(
+        "--series", metavar="FOLDER", nargs="*", default=[], help="folders with real series"
+    )
+    parser.add_argument("--pictures", metavar="FOLDER", help="where pictures of their stacks go")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -47,6 +54,7 @@ def main(options: argparse.Namespace) -> int:
     stacks += [_stack_moved(field, 12, options.seed), _stack_seeing(field, 12, options.seed)]
     for row in stacks:
         say(*row.items())
+    real = _stack_real(options)
     columns = {
         "method": ("method", ""),
         "frames": ("frames", "d"),
@@ -66,6 +74,17 @@ def main(options: argparse.Namespace) -> int:
         "trail": ("trail left (sigma)", ".2f"),
         "seconds": ("s", ".1f"),
     }
+    compared = {
+        "series": ("series", ""),
+        "program": ("stacked by", ""),
+        "frames": ("frames", ""),
+        "noise_ratio": ("noise over ours", ".3f"),
+        "fwhm": ("FWHM (px)", ".2f"),
+        "scatter": ("scatter (mag)", ".4f"),
+        "stars": ("stars", "d"),
+        "seconds": ("s", ".1f"),
+        "cpu": ("s of processors", ".1f"),
+    }
     setting = {"size": options.size, "seed": options.seed}
     text = write_results(
         options.out,
@@ -77,11 +96,33 @@ def main(options: argparse.Namespace) -> int:
             figures_table(rejection, columns),
             f"Frames of {options.size} x {options.size} pixels, FWHM 3, default settings.",
             figures_table(stacks, figures),
+            "Real series, default settings of both programs.",
+            figures_table(real, compared),
         ],
-        record={"setting": setting, "rejection": rejection, "stacks": stacks},
+        record={"setting": setting, "rejection": rejection, "stacks": stacks, "real": real},
     )
     print(text)
     return 0
+
+
+def _stack_real(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Compare real series with Siril, where both are given."""
+    from benchmarks.peers.siril import Siril
+    from benchmarks.real.stacks import compare_series
+
+    if not options.siril:
+        return []
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        siril = Siril(Path(options.siril), Path(folder).resolve())
+        siril.version()
+        for series in map(Path, options.series):
+            files = sorted(path for path in series.iterdir() if path.is_file())
+            pictures = None if options.pictures is None else Path(options.pictures)
+            rows += compare_series(series.name, files, siril, pictures)
+    for row in rows:
+        say(*row.items())
+    return rows
 
 
 def _reject_values(method: Any, number: int, seed: int) -> dict[str, Any]:
