@@ -8,7 +8,7 @@ subtracted as a polynomial.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from astropy.table import Table
@@ -94,9 +94,8 @@ class Normalisation:
         self, plane: int, x: NDArray, y: NDArray, shape: tuple[int, int]
     ) -> NDArray[np.float32]:
         """Evaluate what is added to a colour at places of the reference, of shape (ny, nx)."""
-        s, t = _span(x, shape[1]), _span(y, shape[0])
-        c = self.offsets[plane]
-        added = c[0] + c[1] * s + c[2] * t + c[3] * s**2 + c[4] * s * t + c[5] * t**2
+        terms = _terms(x, y, shape)
+        added = sum(c * term for c, term in zip(self.offsets[plane], terms, strict=True))
         return np.asarray(added, np.float32)
 
 
@@ -183,6 +182,12 @@ def find_weights(
         if all(time > 0 for time in times):
             weights = np.array(times)
     return weights / weights.max()
+
+
+def _terms(x: NDArray, y: NDArray, shape: tuple[int, int]) -> list[Any]:
+    """Terms of the polynomial of the sky at places of the reference, of shape (ny, nx)."""
+    s, t = _span(x, shape[1]), _span(y, shape[0])
+    return [1.0, s, t, s**2, s * t, t**2]
 
 
 def _span(places: NDArray, length: int) -> NDArray[np.float64]:
@@ -277,8 +282,7 @@ def _sky_difference(
     difference = _level(other, x, y) - level
     degree = next((d for d, least in _LEAST_NODES.items() if difference.size >= least), 0)
     terms = (1, 3, 6)[degree]
-    s, t = _span(x, nx), _span(y, ny)
-    basis = np.column_stack([np.ones_like(s), s, t, s**2, s * t, t**2])[:, :terms]
+    basis = np.column_stack(np.broadcast_arrays(*_terms(x, y, (ny, nx))))[:, :terms]
     kept = np.ones(difference.size, bool)
     for _ in range(_ROUNDS):
         found = np.linalg.lstsq(basis[kept], difference[kept], rcond=None)[0]

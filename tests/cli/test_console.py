@@ -59,7 +59,7 @@ def messages() -> list[str]:
     return found
 
 
-PYTHON_ONLY = {"shape", "reject", "limits"}
+PYTHON_ONLY = {"shape"}
 """Keywords in messages of functions that no command calls with them."""
 
 
