@@ -22,6 +22,7 @@ from astro_sr_plugin.stacking.result import StackResult
 from astro_sr_plugin.stacking.series import (
     CalibrationFrames,
     StackPlan,
+    allow_open_files,
     open_series,
     plan_series,
 )
@@ -198,6 +199,7 @@ def stack(
     )
     given = CalibrationFrames(list(bias), list(dark), list(flat), list(library))
     images = list(frames)
+    allow_open_files(len(images))
     with _workspace(scratch) as folder:
         series = open_series(FrameSequence(images, hdu=hdu, scratch=folder))
         plan = plan_series(series, given)

@@ -13,8 +13,17 @@ from astro_sr_plugin.data.frames import Frame, FrameImage, FrameSequence
 from astro_sr_plugin.exceptions import ImageReadError, InputError
 from astro_sr_plugin.stacking.calibration import CalibrationPlan, NamedHeader, plan_calibration
 
-__all__ = ["CalibrationFrames", "Series", "StackPlan", "open_series", "plan_series"]
+__all__ = [
+    "CalibrationFrames",
+    "Series",
+    "StackPlan",
+    "allow_open_files",
+    "open_series",
+    "plan_series",
+]
 
+_OTHER_FILES = 64
+"""Open files of a process beside the frames."""
 _PIXEL_SECONDS = 1.2e-6
 """Seconds for each pixel and colour of a frame on one core, to measure, resample and combine it."""
 _GIGA = 1e9
@@ -112,6 +121,28 @@ class StackPlan:
         )
         lines.append(f"time: about {max(1, round(size * _PIXEL_SECONDS / 60))} min on one core")
         return "\n".join(lines)
+
+
+def allow_open_files(count: int) -> None:
+    """Let this process open a file for each of the frames.
+
+    Raises
+    ------
+    InputError
+        If the system does not allow as many.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows allows enough
+        return
+    needed = count + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        msg = f"{count} frames need {needed} open files, but the system allows {hard} (ulimit -Hn)"
+        raise InputError(msg)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def open_series(frames: FrameSequence) -> Series:

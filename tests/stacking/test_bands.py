@@ -13,6 +13,7 @@ from astropy.io import fits
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.data.frames import FrameSequence
+from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.registration.transform import Transform
 from astro_sr_plugin.stacking.bands import (
     Light,
@@ -24,6 +25,7 @@ from astro_sr_plugin.stacking.bands import (
 )
 from astro_sr_plugin.stacking.masters import Masters
 from astro_sr_plugin.stacking.normalisation import Normalisation
+from astro_sr_plugin.stacking.series import allow_open_files
 from astro_sr_plugin.stacking.workers import Workers
 
 
@@ -165,3 +167,18 @@ def test_steps_of_other_settings_are_not_used(write, tmp_path: Path) -> None:
     result = asr.stack(paths, align=False, resume=kept)
     expected = asr.stack(paths, align=False)
     np.testing.assert_array_equal(result.image.data, expected.image.data)
+
+
+def test_many_frames_need_many_open_files(write) -> None:
+    resource = pytest.importorskip("resource")
+    paths = write(30, (64, 64))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        # The limit of the user is raised, up to that of the system.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (60, hard))
+        assert asr.stack(paths, align=False).table["used"].all()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 90
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with pytest.raises(InputError, match="open files, but the system allows"):
+        allow_open_files(10 * hard)
