@@ -47,6 +47,8 @@ from .registration.transform import Transform as Transform
 from .stacking.deep_sky import plan_stack as plan_stack
 from .stacking.deep_sky import stack as stack
 from .stacking.planetary.sharpening import sharpen as sharpen
+from .stacking.planetary.video_stack import PlanetaryResult as PlanetaryResult
+from .stacking.planetary.video_stack import stack_planetary as stack_planetary
 from .stacking.result import StackResult as StackResult
 from .stacking.series import StackPlan as StackPlan
 from .stars.mask import star_mask as star_mask

@@ -1,0 +1,353 @@
+"""The disc of a planet, the Moon or the Sun: centre, radius, oblateness, to a fraction of a pixel.
+
+Gradients lead from the edge to a circle on which most of them agree; the edge is then measured
+along radii, at the middle of the half maximum of the gradient. The terminator of a phase is a weak
+edge, and is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates, sobel
+
+from astro_sr_plugin.stacking.planetary.filters import Plane, binned, smooth
+
+__all__ = ["Disc", "find_disc"]
+
+_SEARCH_SIDE = 200
+"""Pixels of the longer side of the frame in which the circle is searched."""
+_CANDIDATES = 400
+"""Pixels with the strongest gradients that take part in the search."""
+_PAIRS = 600
+"""Pairs of such pixels, each of which gives a circle."""
+_WEAKEST_CANDIDATE = 0.25
+"""Gradient of these pixels over the strongest."""
+_TOLERANCE = (1.5, 0.08)
+"""Distance from a circle within which a pixel lies on it: pixels, and part of the radius."""
+_LEAST_VOTES = 0.15
+"""Part of the gradients that has to lie on the circle."""
+_RAYS = 180
+"""Radii along which the edge is measured."""
+_STEP = 0.5
+"""Pixels between samples along a radius."""
+_REACH = 0.35
+"""Part of the radius by which the edge may differ from the first circle."""
+_LEAST_REACH = 6.0
+"""The same in pixels, for small discs."""
+_WEAK_EDGE = 0.5
+"""Gradient of an edge over the 90th percentile of all, below which it is not the limb."""
+_FEWEST_RAYS = 0.25
+"""Part of the radii that has to show the limb; a thin crescent has half of them."""
+_LARGEST_SCATTER = 0.06
+"""Scatter of the edge over the radius, above which it is no disc."""
+_SMALLEST_RADIUS = 4.0
+"""Pixels."""
+_LARGEST_RADIUS = 3.0
+"""Radius over the longer side of the frame."""
+_LEAST_CONTRAST = 3.0
+"""Brightness inside of the limb over that outside of it, above the darkest part of the frame."""
+_FULL_LIMB = 0.85
+"""Part of the radii that has to show the limb before an oblateness is measured."""
+_SAME_RADIUS = 0.1
+"""Part of the radius by which the discs of a video may differ."""
+_MARGIN = 12
+"""Pixels of sky around a disc that take part."""
+_CLIP = 3.0
+"""Edges that deviate by more standard deviations are left out."""
+_PASSES = 3
+"""Times that the edge is measured, each about the centre found before."""
+
+
+@dataclass(frozen=True)
+class Disc:
+    """A disc, or the reason why there is none.
+
+    Attributes
+    ----------
+    x, y : float
+        Centre in pixels.
+    radius : float
+        Half of the longer axis in pixels.
+    oblateness : float
+        Difference of the axes over the longer one; 0 where it is not measured.
+    angle : float
+        Of the longer axis from x towards y, in degrees.
+    coverage : float
+        Part of the directions in which the limb was found.
+    reason : str
+        Why there is no disc; empty if there is one.
+    """
+
+    x: float = np.nan
+    y: float = np.nan
+    radius: float = np.nan
+    oblateness: float = 0.0
+    angle: float = 0.0
+    coverage: float = 0.0
+    reason: str = ""
+
+    @property
+    def found(self) -> bool:
+        """Whether there is a disc."""
+        return not self.reason
+
+    def overhang(self, shape: tuple[int, int]) -> float:
+        """Return by how many pixels the disc reaches beyond the frame; negative inside."""
+        ny, nx = shape
+        return self.radius - min(self.x, self.y, nx - 1 - self.x, ny - 1 - self.y)
+
+
+def find_disc(
+    plane: Plane, *, like: Disc | None = None, near: tuple[float, float] | None = None
+) -> Disc:
+    """Find the disc of a planet in a frame.
+
+    Parameters
+    ----------
+    plane : ndarray, shape (ny, nx)
+        Luminance.
+    like : Disc, optional
+        A disc whose oblateness and angle this one has; without it they are measured where the
+        whole limb is seen.
+    near : (float, float), optional
+        Where its centre is expected, to a fifth of its radius; with `like` only. The circle is
+        searched where nothing is found there.
+
+    Returns
+    -------
+    Disc
+        Its `reason` says why nothing was found.
+    """
+    shape: tuple[int, int] = plane.shape  # type: ignore[assignment]
+    if like is not None and near is not None:
+        size = int(like.radius * (1 + _REACH) + _MARGIN)
+        left, top = (max(0, round(place) - size) for place in near)
+        box = plane[top : round(near[1]) + size, left : round(near[0]) + size]
+        if min(box.shape) > size:
+            start = (near[0] - left, near[1] - top, like.radius)
+            disc = _refine(box, start, like, passes=2)
+            if disc.found and abs(disc.radius - like.radius) < _SAME_RADIUS * like.radius:
+                return replace(disc, x=disc.x + left, y=disc.y + top)
+    factor = max(1, round(max(shape) / _SEARCH_SIDE))
+    circle = _search(smooth(binned(plane, factor)))
+    if circle is None:
+        return Disc(reason="no disc is seen")
+    x, y, radius = (factor * value for value in circle)
+    x, y = x + (factor - 1) / 2, y + (factor - 1) / 2
+    return _refine(plane, (x, y, radius), like, passes=_PASSES)
+
+
+def _refine(
+    plane: Plane, circle: tuple[float, float, float], like: Disc | None, passes: int
+) -> Disc:
+    """Measure the limb near a circle, and judge whether it is one."""
+    x, y, radius = circle
+    shape = plane.shape
+    smoothed = smooth(plane, (1, 1, 2))
+    shape_of = (like.oblateness, np.deg2rad(like.angle)) if like is not None else (0.0, 0.0)
+    edges = None
+    for number in range(passes):
+        reach = max(_LEAST_REACH, _REACH * radius / (number + 1))
+        edges = _measure_edges(smoothed, x, y, radius, reach, shape_of)
+        if edges is None:
+            return Disc(reason="no disc is seen")
+        x, y, radius, scatter, coverage = _fit(edges, shape_of)
+    limit = max(shape)
+    if not _SMALLEST_RADIUS <= radius <= _LARGEST_RADIUS * limit or coverage < _FEWEST_RAYS:
+        return Disc(reason="no disc is seen")
+    if scatter > max(1.0, _LARGEST_SCATTER * radius):
+        return Disc(reason="the limb is no circle")
+    if not _is_bright(smoothed, x, y, radius):
+        return Disc(reason="no disc is seen before a dark sky")
+    disc = Disc(x, y, radius, shape_of[0], np.rad2deg(shape_of[1]), coverage)
+    if like is None and coverage >= _FULL_LIMB and edges is not None:
+        return _with_oblateness(disc, edges)
+    return disc
+
+
+def _search(plane: Plane) -> tuple[float, float, float] | None:
+    """Find the circle on which most strong gradients lie, and to whose centre they point."""
+    gx, gy = sobel(plane, axis=1), sobel(plane, axis=0)
+    size = np.hypot(gx, gy)
+    size[[0, -1]] = 0
+    size[:, [0, -1]] = 0
+    top = float(np.partition(size.ravel(), -20)[-20]) if size.size > 20 else 0.0
+    if not top > 0:
+        return None
+    y, x = np.nonzero(size > _WEAKEST_CANDIDATE * top)
+    if len(x) < 8:
+        return None
+    rng = np.random.default_rng(0)
+    if len(x) > _CANDIDATES:
+        chosen = rng.choice(len(x), _CANDIDATES, replace=False)
+        x, y = x[chosen], y[chosen]
+    weight = size[y, x]
+    ux, uy = gx[y, x] / weight, gy[y, x] / weight
+    a, b = rng.integers(0, len(x), (2, _PAIRS))
+    # Centres at the same distance t along both gradients: p + t u = q + t v, in least squares.
+    px, py = (x[b] - x[a]).astype(float), (y[b] - y[a]).astype(float)
+    vx, vy = ux[a] - ux[b], uy[a] - uy[b]
+    square = vx**2 + vy**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = (px * vx + py * vy) / square
+        gap = np.hypot(px - t * vx, py - t * vy) / np.abs(t)
+    good = (square > 0.1) & (t > 2) & (t < _LARGEST_RADIUS * max(plane.shape)) & (gap < 0.2)
+    if not good.any():
+        return None
+    t, a, b = t[good], a[good], b[good]
+    cx = (x[a] + x[b] + t * (ux[a] + ux[b])) / 2
+    cy = (y[a] + y[b] + t * (uy[a] + uy[b])) / 2
+    dx, dy = cx[:, None] - x, cy[:, None] - y
+    distance = np.hypot(dx, dy)
+    tolerance = _TOLERANCE[0] + _TOLERANCE[1] * t[:, None]
+    towards = dx * ux + dy * uy > 0.9 * distance
+    votes = ((np.abs(distance - t[:, None]) < tolerance) & towards) @ weight
+    best = int(np.argmax(votes))
+    if votes[best] < _LEAST_VOTES * weight.sum():
+        return None
+    return float(cx[best]), float(cy[best]), float(t[best])
+
+
+def _measure_edges(
+    plane: Plane,
+    x: float,
+    y: float,
+    radius: float,
+    reach: float,
+    shape_of: tuple[float, float],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Measure the limb along radii; returns the coordinates x and y of the edges."""
+    angles = np.arange(_RAYS) * (2 * np.pi / _RAYS)
+    expected = radius * _radius_of_ellipse(angles, shape_of)
+    r = np.arange(-reach, reach + _STEP / 2, _STEP)
+    distance = np.maximum(expected[:, None] + r, 0)
+    cos, sin = np.cos(angles)[:, None], np.sin(angles)[:, None]
+    px, py = x + distance * cos, y + distance * sin
+    ny, nx = plane.shape
+    inside = (px > 1) & (py > 1) & (px < nx - 2) & (py < ny - 2)
+    values = map_coordinates(plane, [py, px], order=1, mode="nearest")
+    slope = values[:, :-2] - values[:, 2:]
+    slope[~(inside[:, :-2] & inside[:, 2:])] = 0
+    slope[distance[:, 1:-1] <= 0] = 0
+    peak = slope.argmax(axis=1)
+    height = slope.max(axis=1)
+    seen = height > 0
+    if seen.sum() < 8:
+        return None
+    usable = seen & (height > _WEAK_EDGE * np.percentile(height[seen], 90))
+    half = height[:, None] / 2
+    column = np.arange(slope.shape[1])
+    below = slope < half
+    right = np.where(below & (column > peak[:, None]), column, slope.shape[1]).min(axis=1)
+    left = np.where(below & (column < peak[:, None]), column, -1).max(axis=1)
+    usable &= (left >= 0) & (right < slope.shape[1])
+    rays = np.flatnonzero(usable)
+    if len(rays) < 8:
+        return None
+    low, high, level = left[rays], right[rays], half[rays, 0]
+    rise = slope[rays, low + 1] - slope[rays, low]
+    fall = slope[rays, high - 1] - slope[rays, high]
+    first = low + (level - slope[rays, low]) / rise
+    last = high - (level - slope[rays, high]) / fall
+    # The middle of both half maxima. The shading of a phase widens the inner side by amounts that
+    # change along the limb: there the outer half maximum gives the shape, and the middle the size.
+    width = last - first
+    if len(rays) < _FULL_LIMB * _RAYS:
+        width = np.median(width)
+    place = expected[rays] + r[0] + _STEP * (1 + last - width / 2)
+    return x + place * np.cos(angles[rays]), y + place * np.sin(angles[rays])
+
+
+def _radius_of_ellipse(
+    angles: NDArray[np.floating], shape_of: tuple[float, float]
+) -> NDArray[np.float64]:
+    """Return the radius of an ellipse over its longer half axis."""
+    oblateness, angle = shape_of
+    ratio = 1 - oblateness
+    result: NDArray[np.float64] = ratio / np.hypot(
+        ratio * np.cos(angles - angle), np.sin(angles - angle)
+    )
+    return result
+
+
+def _fit(
+    edges: tuple[NDArray[np.float64], NDArray[np.float64]], shape_of: tuple[float, float]
+) -> tuple[float, float, float, float, float]:
+    """Fit a circle, or an ellipse of known shape: x, y, radius, scatter, coverage."""
+    oblateness, angle = shape_of
+    cos, sin = np.cos(angle), np.sin(angle)
+    u = edges[0] * cos + edges[1] * sin
+    v = (edges[1] * cos - edges[0] * sin) / (1 - oblateness)
+    used = np.ones(len(u), bool)
+    a = b = radius = scatter = 0.0
+    for _ in range(5):
+        # Kasa's circle to start with, then one geometric step.
+        terms = np.stack([u[used], v[used], np.ones(used.sum())], axis=1)
+        p, q, c = np.linalg.lstsq(terms, u[used] ** 2 + v[used] ** 2, rcond=None)[0]
+        a, b = p / 2, q / 2
+        radius = float(np.sqrt(max(c + a**2 + b**2, 0)))
+        for _ in range(3):
+            du, dv = u[used] - a, v[used] - b
+            distance = np.hypot(du, dv)
+            terms = np.stack([du / distance, dv / distance, np.ones(used.sum())], axis=1)
+            step = np.linalg.lstsq(terms, distance - radius, rcond=None)[0]
+            a, b, radius = a + step[0], b + step[1], radius + step[2]
+        residual = np.hypot(u - a, v - b) - radius
+        scatter = float(np.sqrt(np.mean(residual[used] ** 2)))
+        kept = np.abs(residual) < max(_CLIP * scatter, 0.05)
+        if kept.sum() < 8 or np.array_equal(kept, used):
+            break
+        used = kept
+    b *= 1 - oblateness
+    return (a * cos - b * sin, a * sin + b * cos, float(radius), scatter, used.sum() / _RAYS)
+
+
+def _is_bright(plane: Plane, x: float, y: float, radius: float) -> bool:
+    """Whether some of the inside of the limb is brighter than the sky outside of it."""
+    angles = np.arange(_RAYS) * (2 * np.pi / _RAYS)
+    gap = max(3.0, 0.1 * radius)
+    floor = float(np.percentile(plane, 1))
+    levels = []
+    for distance in (radius - gap, radius + gap):
+        px, py = x + distance * np.cos(angles), y + distance * np.sin(angles)
+        seen = (px >= 0) & (py >= 0) & (px <= plane.shape[1] - 1) & (py <= plane.shape[0] - 1)
+        if not seen.any():
+            return True
+        values = map_coordinates(plane, [py[seen], px[seen]], order=0) - floor
+        levels.append(float(np.percentile(values, 75)))
+    return levels[0] > _LEAST_CONTRAST * max(levels[1], 0)
+
+
+def _with_oblateness(disc: Disc, edges: tuple[NDArray[np.float64], NDArray[np.float64]]) -> Disc:
+    """Fit an ellipse to the whole limb: its radius is a sum of cosines of twice the angle."""
+    dx, dy = edges[0] - disc.x, edges[1] - disc.y
+    angle, distance = np.arctan2(dy, dx), np.hypot(dx, dy)
+    used = np.ones(len(angle), bool)
+    terms = np.stack(
+        [
+            np.ones_like(angle),
+            np.cos(angle),
+            np.sin(angle),
+            np.cos(2 * angle),
+            np.sin(2 * angle),
+        ],
+        axis=1,
+    )
+    found = np.zeros(5)
+    for _ in range(4):
+        found = np.linalg.lstsq(terms[used], distance[used], rcond=None)[0]
+        residual = distance - terms @ found
+        used = np.abs(residual) <= max(_CLIP * residual[used].std(), 0.05)
+    size = float(np.hypot(found[3], found[4]))
+    radius = float(found[0]) + size
+    return Disc(
+        disc.x + float(found[1]),
+        disc.y + float(found[2]),
+        radius,
+        2 * size / radius,
+        float(np.rad2deg(np.arctan2(found[4], found[3]) / 2)),
+        disc.coverage,
+    )

@@ -1,0 +1,120 @@
+"""Drizzle of a video: the pixels of every frame dropped onto a finer grid."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astro_sr_plugin.data.cfa import ColorFilterArray
+from astro_sr_plugin.data.video.source import Video
+from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.stacking.planetary.alignment import Shift
+from astro_sr_plugin.stacking.planetary.combining import Combined
+from astro_sr_plugin.stacking.planetary.frames import FrameAligner
+
+__all__ = ["SCALES", "drizzle_video"]
+
+SCALES = (1, 1.5, 2, 3)
+"""Pixels of the stack per pixel of a frame that are offered."""
+_PIXFRAC = 0.7
+"""Side of a drop over that of the pixel."""
+_BAYER_PIXFRAC = 1.0
+"""The same for raw colour frames, of which a colour has a half or a quarter of the pixels."""
+_KERNEL = "turbo"
+"""Drops whose sides are parallel to the grid: frames of a video are not turned."""
+_FAR_AWAY = -1e6
+"""Place of pixels that fall onto nothing."""
+_LEAST_CORRELATION = 0.2
+"""Correlation with the reference below which a frame shows something else."""
+
+
+def drizzle_video(
+    aligner: FrameAligner, video: Video, chosen: dict[int, float], scale: float
+) -> Combined:
+    """Drizzle frames.
+
+    Parameters
+    ----------
+    aligner : FrameAligner
+        Knows their shifts.
+    video : Video
+        The frames.
+    chosen : dict of int to float
+        Weights of the frames by their numbers.
+    scale : float
+        Pixels of the stack per pixel of a frame.
+
+    Returns
+    -------
+    Combined
+        Surface brightness is kept. There is no error.
+
+    Raises
+    ------
+    InputError
+        If the package drizzle is missing.
+    """
+    resample = _library()
+    ny, nx = video.shape[-2:]
+    shape = (round(ny * scale), round(nx * scale))
+    planes = 3 if len(video.shape) == 3 or video.pattern else 1
+    outputs = [
+        resample.Drizzle(kernel=_KERNEL, out_shape=shape, fillval="NaN", disable_ctx=True)
+        for _ in range(planes)
+    ]
+    filters = _filters(video.pattern, (ny, nx))
+    count = np.zeros(shape, np.int32)
+    for number, frame, shift in aligner.raw_frames(list(chosen)):
+        if shift.correlation < _LEAST_CORRELATION and number != aligner.home:
+            continue
+        places = _places(aligner, number, shift, scale)
+        gain = aligner.gain(number)
+        before = outputs[0].out_wht.copy()
+        for plane, output in enumerate(outputs):
+            values = (frame[plane] if frame.ndim == 3 else frame).astype(np.float32) * gain
+            usable = np.isfinite(values)
+            if filters is not None:
+                usable &= filters == "RGB"[plane]
+            output.add_image(
+                np.where(usable, values, 0).astype(np.float32),
+                1.0,
+                places,
+                weight_map=(usable * chosen[number]).astype(np.float32),
+                pixfrac=_PIXFRAC if filters is None else _BAYER_PIXFRAC,
+                pixel_scale_ratio=1 / scale,
+            )
+        count += outputs[0].out_wht > before
+    data = np.stack([np.asarray(output.out_img, np.float64) for output in outputs])
+    holes = ~np.isfinite(data).all(axis=0)
+    count[holes] = 0
+    return Combined(data, np.full(data.shape, np.nan), count)
+
+
+def _places(aligner: FrameAligner, number: int, shift: Shift, scale: float) -> NDArray[np.float64]:
+    """Return where on the fine grid each pixel of a frame falls, shape (ny, nx, 2)."""
+    x, y = aligner.inverse_places(number, shift)
+    places = np.stack([(x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5], axis=-1)
+    places = places.astype(np.float64)
+    places[~np.isfinite(places).all(axis=-1)] = _FAR_AWAY
+    return places
+
+
+def _filters(pattern: str, shape: tuple[int, int]) -> NDArray[np.str_] | None:
+    if not pattern:
+        return None
+    block = ColorFilterArray(pattern).filters
+    side = len(block)
+    y, x = np.arange(shape[0]) % side, np.arange(shape[1]) % side
+    return np.asarray(block[np.ix_(y, x)])
+
+
+def _library() -> ModuleType:
+    try:
+        import drizzle.resample
+    except ImportError as error:
+        msg = "drizzle needs the package 'drizzle': pip install 'astro_sr_plugin[drizzle]'"
+        raise InputError(msg) from error
+    module: ModuleType = drizzle.resample
+    return module

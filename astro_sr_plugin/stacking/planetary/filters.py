@@ -1,0 +1,98 @@
+"""Filters that every frame of a video goes through: luminance, smoothing, band-pass."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["BAND_NOISE", "band_pass", "binned", "luminance", "noise_variance", "smooth"]
+
+Plane = NDArray[np.float32]
+
+_FINE, _COARSE = (1, 1, 2), (2, 2, 2, 2)
+"""Steps of the binomial filters before and after which the band lies. The variance of each is half
+of its square: a band between Gaussians of standard deviation 1.7 and 3.3 pixels."""
+BAND_NOISE = 0.00994
+"""Variance of white noise of variance 1 in the band: sum of the squares of the kernel."""
+_NOISE_KERNEL = 36.0
+"""Sum of the squares of the kernel (1, -2, 1) x (1, -2, 1), which structures of several pixels do
+not pass (Immerkaer 1996, Computer Vision and Image Understanding 64, 300)."""
+
+
+def luminance(frame: NDArray, pattern: str = "") -> Plane:
+    """Return the luminance of a frame.
+
+    Parameters
+    ----------
+    frame : ndarray, shape (ny, nx) or (3, ny, nx)
+        Mono, raw or in colour.
+    pattern : str
+        Filters of a raw frame: each pixel becomes a mean in which red, green and blue have the
+        weights 1, 2 and 1 everywhere, so that no trace of the mosaic is left.
+
+    Returns
+    -------
+    ndarray of float32, shape (ny, nx)
+        Missing values are 0.
+    """
+    if frame.ndim == 3:
+        plane = frame[0].astype(np.float32)
+        plane += 2 * frame[1].astype(np.float32)
+        plane += frame[2]
+        plane *= np.float32(0.25)
+    else:
+        plane = frame.astype(np.float32)
+    if frame.dtype.kind == "f":
+        np.nan_to_num(plane, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    return _binomial(plane, 1) if pattern else plane
+
+
+def _binomial(plane: Plane, step: int) -> Plane:
+    """Smooth by (1, 2, 1) / 4 along both axes, with neighbours at a distance of `step`."""
+    rows = plane + plane
+    rows[step:] += plane[:-step]
+    rows[:step] += plane[:step]
+    rows[:-step] += plane[step:]
+    rows[-step:] += plane[-step:]
+    result = rows + rows
+    result[:, step:] += rows[:, :-step]
+    result[:, :step] += rows[:, :step]
+    result[:, :-step] += rows[:, step:]
+    result[:, -step:] += rows[:, -step:]
+    result *= np.float32(1 / 16)
+    return result
+
+
+def smooth(plane: Plane, steps: tuple[int, ...] = (1, 1)) -> Plane:
+    """Smooth by binomial filters, by default as by a Gaussian of standard deviation 1 pixel."""
+    for step in steps:
+        plane = _binomial(plane, step)
+    return plane
+
+
+def band_pass(plane: Plane) -> Plane:
+    """Return the structures of about 4 to 12 pixels: the difference of two smoothed planes."""
+    fine = smooth(plane, _FINE)
+    return fine - smooth(fine, _COARSE)
+
+
+def binned(plane: Plane, factor: int) -> Plane:
+    """Return the means of blocks; rows and columns that do not fill one are left out."""
+    if factor == 1:
+        return plane
+    ny, nx = (side // factor * factor for side in plane.shape)
+    rows = plane[0:ny:factor, :nx].copy()
+    for k in range(1, factor):
+        rows += plane[k:ny:factor, :nx]
+    result = rows[:, 0::factor].copy()
+    for k in range(1, factor):
+        result += rows[:, k::factor]
+    result *= np.float32(1 / factor**2)
+    return result
+
+
+def noise_variance(plane: Plane) -> float:
+    """Estimate the variance of white noise from second differences along both axes."""
+    rows = plane[2:] - 2 * plane[1:-1] + plane[:-2]
+    both = rows[:, 2:] - 2 * rows[:, 1:-1] + rows[:, :-2]
+    return float(np.mean(np.square(both)) / _NOISE_KERNEL)
