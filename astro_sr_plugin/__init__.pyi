@@ -46,6 +46,7 @@ from .registration.registering import register as register
 from .registration.transform import Transform as Transform
 from .stacking.deep_sky import plan_stack as plan_stack
 from .stacking.deep_sky import stack as stack
+from .stacking.deep_sky import super_resolve_stack as super_resolve_stack
 from .stacking.planetary.sharpening import sharpen as sharpen
 from .stacking.planetary.video_stack import PlanetaryResult as PlanetaryResult
 from .stacking.planetary.video_stack import stack_planetary as stack_planetary

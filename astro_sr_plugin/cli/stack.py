@@ -145,6 +145,13 @@ def _add_combination(parser: argparse.ArgumentParser) -> None:
         help="shape of a drop: square, turbo, point or gaussian (default: %(default)s)",
     )
     group.add_argument(
+        "--super-resolve",
+        type=float,
+        metavar="SCALE",
+        help="solve for one sharper image on a grid 2 or 3 times finer, from many frames that are "
+        "undersampled and dithered",
+    )
+    group.add_argument(
         "--cosmic-rays",
         choices=("auto", "yes", "no"),
         default="auto",
@@ -232,6 +239,7 @@ def _choices(args: argparse.Namespace, frames: list[Path]) -> dict[str, Any]:
         "drizzle": args.drizzle,
         "pixfrac": args.pixfrac,
         "drizzle_kernel": args.drizzle_kernel,
+        "super_resolve": args.super_resolve,
         "cosmic_rays": {"auto": None, "yes": True, "no": False}[args.cosmic_rays],
         "memory": args.memory,
         "jobs": args.jobs,

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from astro_sr_plugin.data.cfa import ColorFilterArray
 from astro_sr_plugin.stacking.bands import Light, StackSettings, area_of
 from astro_sr_plugin.stacking.combination import Combined
-from astro_sr_plugin.stacking.drizzling import Drizzling, filter_mask, make_output
+from astro_sr_plugin.stacking.drizzling import Drizzling, make_output
+from astro_sr_plugin.stacking.samples import filter_mask
 
 __all__ = ["NoiseCorrelation", "drizzled_correlation", "interpolated_correlation"]
 

@@ -12,21 +12,17 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates, spline_filter
 
-from astro_sr_plugin.data.cfa import ColorFilterArray
 from astro_sr_plugin.data.strips import iter_rows
 from astro_sr_plugin.exceptions import InputError
-from astro_sr_plugin.stacking.bands import Light, StackSettings, area_of, find_stars, star_shares
+from astro_sr_plugin.stacking.bands import Light, StackSettings, star_shares
 from astro_sr_plugin.stacking.combination import Combined
-from astro_sr_plugin.stacking.measuring import read_calibrated
-from astro_sr_plugin.stacking.rejection import DEFAULT_LIMITS, hysteresis
+from astro_sr_plugin.stacking.samples import StackModel, read_samples
 
 __all__ = [
     "DRIZZLE_KERNELS",
     "Drizzling",
     "drizzle_frames",
-    "filter_mask",
     "make_output",
 ]
 
@@ -36,8 +32,6 @@ DRIZZLE_KERNELS: tuple[DrizzleKernel, ...] = get_args(DrizzleKernel)
 
 _ROWS = 128
 """Rows of a frame that are drizzled at a time."""
-_GROWTH = 1
-"""Pixels by which what was rejected grows over neighbours that deviate too."""
 _LARGEST_SCALE = 4.0
 """Largest number of output pixels per pixel of a frame along each axis."""
 
@@ -126,7 +120,7 @@ def drizzle_frames(
         reference has there. The numbers of rejected values are those of the stack.
     """
     shape = drizzling.shape(settings.shape)
-    models = [_Model(found, settings, lights, k) for k, found in enumerate(stack)]
+    models = [StackModel(found, settings, lights, k) for k, found in enumerate(stack)]
     outputs = [make_output(drizzling, shape) for _ in stack]
     used = [np.zeros(shape, np.uint16) for _ in stack]
     shares = star_shares(lights)
@@ -144,34 +138,10 @@ def drizzle_frames(
     ]
 
 
-class _Model:
-    """The stack of one colour, with which frames are compared."""
-
-    def __init__(
-        self, stack: Combined, settings: StackSettings, lights: list[Light], plane: int
-    ) -> None:
-        level = np.float32(settings.level[plane])
-        data = np.where(np.isfinite(stack.data), stack.data, level)
-        self.level = level
-        self.coefficients = spline_filter(data, order=3, output=np.float32, mode="mirror")
-        error = np.sqrt(np.nan_to_num(stack.variance))
-        self.stars, self.around = find_stars(data - level, error, lights)
-
-    def at(self, x: NDArray, y: NDArray, share: tuple[float, float]) -> tuple[NDArray, NDArray]:
-        """Value at places of the reference, and the deviation that is allowed there."""
-        places = np.stack([y, x])
-        value = map_coordinates(self.coefficients, places, order=3, prefilter=False, mode="mirror")
-        stars, around = (
-            map_coordinates(plane, places, order=1, mode="nearest")
-            for plane in (self.stars, self.around)
-        )
-        return value, share[0] * stars + share[1] * around
-
-
 def _drop(
     light: Light,
     settings: StackSettings,
-    models: list[_Model],
+    models: list[StackModel],
     outputs: list[Any],
     drizzling: Drizzling,
     rows: tuple[int, int],
@@ -179,38 +149,21 @@ def _drop(
 ) -> None:
     """Drizzle rows of a frame, with a rim of no weight, at which drops would lose flux."""
     nx = light.frame.shape[-1]
-    values = read_calibrated(light.frame, light.masters, *rows)
-    bounds = np.searchsorted(light.excluded, [rows[0] * nx, rows[1] * nx])
-    spoilt = light.excluded[bounds[0] : bounds[1]] - rows[0] * nx
-    if spoilt.size:
-        values.reshape(*values.shape[:-2], -1)[..., spoilt] = np.nan
     y, x = np.mgrid[rows[0] - 1 : rows[1] + 1, -1 : nx + 1].astype(np.float64)
     u, v = light.transform.to_reference(x, y)
+    known = np.isfinite(u) & np.isfinite(v)
     scale = drizzling.scale
     places = np.stack([(u + 0.5) * scale - 0.5, (v + 0.5) * scale - 0.5], axis=-1)
-    known = np.isfinite(u) & np.isfinite(v)
     places[~known] = -1e6
     inner = np.s_[1:-1, 1:-1]
-    gain = light.normalisation.scale * area_of(light.transform)
-    for plane, (model, output) in enumerate(zip(models, outputs, strict=True)):
-        own = values if values.ndim == 2 else values[plane]
-        normalised = own * np.float32(gain)
-        normalised += light.normalisation.offset_at(plane, u[inner], v[inner], settings.shape)
-        usable = np.isfinite(normalised) & known[inner]
-        if settings.cfa is not None:
-            usable &= filter_mask(settings.cfa, plane, rows, (0, nx))
-        variance = np.full(own.shape, (gain * light.noise[plane]) ** 2)
-        expected, tolerance = model.at(u[inner], v[inner], share)
-        if light.gain is not None:
-            variance += np.maximum(expected - model.level, 0) * gain / light.gain
-        if settings.reject != "none":
-            usable &= ~_outliers(normalised - expected, np.sqrt(variance), tolerance, settings)
-        if not usable.any():
+    samples = read_samples(light, settings, models, share, rows)
+    for found, output in zip(samples, outputs, strict=True):
+        if not found.accepted.any():
             continue
         weight, data, spread = (np.zeros(y.shape, np.float32) for _ in range(3))
-        weight[inner] = usable * light.weight
-        data[inner] = np.where(usable, normalised, 0)
-        spread[inner] = variance
+        weight[inner] = found.accepted * light.weight
+        data[inner] = np.where(found.accepted, found.data, 0)
+        spread[inner] = found.variance
         output.add_image(
             data,
             1.0,
@@ -220,31 +173,6 @@ def _drop(
             pixfrac=drizzling.pixfrac,
             pixel_scale_ratio=1 / scale,
         )
-
-
-def filter_mask(
-    cfa: ColorFilterArray, plane: int, rows: tuple[int, int], columns: tuple[int, int]
-) -> NDArray[np.bool_]:
-    """Mark the pixels behind the filter of a colour, in rows and columns of a frame."""
-    side = len(cfa.filters)
-    y, x = np.arange(*rows) % side, np.arange(*columns) % side
-    mask: NDArray[np.bool_] = cfa.filters[np.ix_(y, x)] == "RGB"[plane]
-    return mask
-
-
-def _outliers(
-    deviation: NDArray[np.floating],
-    sigma: NDArray[np.floating],
-    tolerance: NDArray[np.floating],
-    settings: StackSettings,
-) -> NDArray[np.bool_]:
-    low, high = DEFAULT_LIMITS["noise"]
-    if settings.reject == "noise" and settings.limits is not None:
-        low, high = settings.limits
-    size = (np.abs(np.nan_to_num(deviation)) - tolerance) / sigma
-    below = deviation < 0
-    found: NDArray[np.bool_] = hysteresis(np.where(below, size, 0), low, _GROWTH)
-    return found | hysteresis(np.where(below, 0, size), high, _GROWTH)
 
 
 def _result(

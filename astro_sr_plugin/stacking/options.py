@@ -41,6 +41,7 @@ class StackOptions:
     cosmic_rays: bool | None
     memory: int
     drizzling: Drizzling | None
+    super_resolution: int | None
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
@@ -54,6 +55,10 @@ class StackOptions:
         check_kernel(self.kernel)
         if self.drizzling is not None:
             self.drizzling.check()
+        unlike = self.drizzling is not None or self.combine != "mean"
+        if self.super_resolution is not None and unlike:
+            msg = "super_resolve cannot be used together with drizzle or with combine='median'"
+            raise InputError(msg)
 
 
 def read_memory(memory: float | str) -> int:

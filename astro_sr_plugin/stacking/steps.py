@@ -13,7 +13,7 @@ from astropy.table import Table
 
 from astro_sr_plugin.data.frames import FrameSequence
 from astro_sr_plugin.data.wcs import scale_wcs, scale_wcs_header
-from astro_sr_plugin.exceptions import AstroSRError, InputError, warn
+from astro_sr_plugin.exceptions import AstroSRError, InputError, UnchangedWarning, warn
 from astro_sr_plugin.measurement.sky.gain import read_gain
 from astro_sr_plugin.registration.transform import Transform
 from astro_sr_plugin.stacking.alignment import Alignment, align_stars
@@ -29,7 +29,11 @@ from astro_sr_plugin.stacking.bands import (
 from astro_sr_plugin.stacking.calibration import Calibration
 from astro_sr_plugin.stacking.checkpoints import Checkpoints
 from astro_sr_plugin.stacking.combination import Combined
-from astro_sr_plugin.stacking.correlation import drizzled_correlation, interpolated_correlation
+from astro_sr_plugin.stacking.correlation import (
+    NoiseCorrelation,
+    drizzled_correlation,
+    interpolated_correlation,
+)
 from astro_sr_plugin.stacking.drizzling import drizzle_frames
 from astro_sr_plugin.stacking.masters import MasterMaker, Masters
 from astro_sr_plugin.stacking.measuring import FRAME_BYTES, FrameMeasurement, try_frame
@@ -41,6 +45,11 @@ from astro_sr_plugin.stacking.normalisation import (
 from astro_sr_plugin.stacking.options import StackOptions
 from astro_sr_plugin.stacking.result import StackResult, make_header
 from astro_sr_plugin.stacking.series import StackPlan
+from astro_sr_plugin.stacking.super_resolution import (
+    enlarge_stack,
+    reason_against,
+    super_resolve_frames,
+)
 from astro_sr_plugin.stacking.workers import Workers
 
 __all__ = ["Progress", "StackSteps"]
@@ -96,9 +105,13 @@ class StackSteps:
             raise InputError(msg)
         lights, settings = self._prepare(used, measured, found)
         planes = self._combine(lights, settings, workers)
+        correlation = interpolated_correlation(lights, settings)
         if self.options.drizzling is not None:
             planes = drizzle_frames(lights, settings, planes, self.options.drizzling, self._step)
-        return self._finish(used, measured, found, lights, settings, planes)
+            correlation = drizzled_correlation(lights, settings, self.options.drizzling, planes)
+        elif self.options.super_resolution is not None:
+            planes, correlation = self._super_resolve(lights, settings, planes, workers)
+        return self._finish(used, measured, found, lights, planes, correlation)
 
     def _step(self) -> None:
         self.done += 1
@@ -258,14 +271,37 @@ class StackSteps:
             self._step()
         return whole
 
+    def _super_resolve(
+        self,
+        lights: list[Light],
+        settings: StackSettings,
+        planes: list[Combined],
+        workers: Workers,
+    ) -> tuple[list[Combined], NoiseCorrelation]:
+        """Solve for the image on a finer grid, or enlarge the stack where nothing can be gained."""
+        scale = self.options.super_resolution or 1
+        reason = reason_against(lights, settings, scale)
+        if reason:
+            text = f"super-resolution gains nothing: {reason}; the stack is enlarged instead"
+            warn(text, UnchangedWarning)
+            return enlarge_stack(planes, scale, interpolated_correlation(lights, settings))
+
+        def progress(steps: int) -> Callable[[], None]:
+            self.total = self.done + steps
+            return self._step
+
+        ny, nx = settings.shape
+        memory = self.options.memory - ny * nx * settings.planes * _RESULT_BYTES * (1 + scale**2)
+        return super_resolve_frames(lights, settings, planes, scale, workers, memory, progress)
+
     def _finish(
         self,
         used: list[int],
         measured: dict[int, FrameMeasurement],
         found: Alignment,
         lights: list[Light],
-        settings: StackSettings,
         planes: list[Combined],
+        correlation: NoiseCorrelation,
     ) -> StackResult:
         series, options = self.series, self.options
         parts = {
@@ -286,13 +322,16 @@ class StackSteps:
             "normalise": options.normalise,
             "kernel": options.kernel if options.align else None,
         }
-        drizzling, correlation = options.drizzling, interpolated_correlation(lights, settings)
+        drizzling = options.drizzling
         wcs, meta, scale = reference.wcs, reference.meta, 1.0
         if drizzling is not None:
             scale = drizzling.scale
-            correlation = drizzled_correlation(lights, settings, drizzling, planes)
             methods |= {"drizzle": scale, "pixfrac": drizzling.pixfrac}
             methods |= {"drizzle_kernel": drizzling.kernel}
+        elif options.super_resolution is not None:
+            scale = float(options.super_resolution)
+            methods["super_resolve"] = options.super_resolution
+        if planes[0].data.shape != series.shape:
             wcs = scale_wcs(wcs, scale)
             meta = scale_wcs_header(meta, scale, shape=planes[0].data.shape)
         header = make_header(

@@ -1,0 +1,237 @@
+"""Super-resolution of many frames: whether it can gain anything, and what is done then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates, spline_filter
+
+from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.registration.transform import Transform
+from astro_sr_plugin.stacking.bands import Light, StackSettings
+from astro_sr_plugin.stacking.combination import Combined
+from astro_sr_plugin.stacking.correlation import NoiseCorrelation
+from astro_sr_plugin.stacking.fine_samples import Problem, plan_blocks
+from astro_sr_plugin.stacking.fine_strength import choose_strengths
+from astro_sr_plugin.stacking.fine_tiles import solve_block
+from astro_sr_plugin.stacking.pixel_response import PixelResponse, make_response
+from astro_sr_plugin.stacking.psf_differences import measure_light, psf_difference, sharp_fwhm
+from astro_sr_plugin.stacking.samples import StackModel
+from astro_sr_plugin.stacking.workers import Workers
+
+__all__ = ["SCALES", "check_scale", "enlarge_stack", "reason_against", "super_resolve_frames"]
+
+SCALES = (2, 3)
+"""Fine pixels per pixel along each axis that can be asked for."""
+_SAMPLED = 3.0
+"""FWHM in pixels from which frames are sampled so well that finer pixels show nothing more."""
+_ALIKE = 0.9
+"""Mean resultant length of the places of frames within their pixels above which there is no dither:
+it is 1 for whole pixels, and 1 / sqrt(n) for n places by chance."""
+_WAVES = np.array([[1, 0], [0, 1], [1, 1], [1, -1]])
+"""Waves along x and y per pixel that the dither has to tell from their aliases."""
+_PLACES = 3
+"""Places along each axis of the field at which it is looked at."""
+_NOISE_SIDE = 96
+"""Side in pixels of the noise on which the interpolation is tried."""
+_FRAME_BYTES = 40
+"""Bytes for each pixel of a frame whose PSF is measured."""
+
+
+def check_scale(scale: float) -> int:
+    """Return the scale as a whole number.
+
+    Raises
+    ------
+    InputError
+        If it is none of `SCALES`.
+    """
+    if scale not in SCALES:
+        msg = f"super_resolve={scale:g} cannot be used; allowed are 2 and 3"
+        raise InputError(msg)
+    return int(scale)
+
+
+def reason_against(lights: list[Light], settings: StackSettings, scale: int) -> str:
+    """Say why the frames hold no finer detail than their stack; empty if they may.
+
+    Parameters
+    ----------
+    lights : list of Light
+        The frames.
+    settings : StackSettings
+        How they are combined.
+    scale : int
+        Fine pixels per pixel along each axis.
+    """
+    mosaic = settings.cfa is not None
+    least = scale**2 * (2 if mosaic else 1)
+    if len(lights) < least:
+        return f"there are {len(lights)} frames, and a scale of {scale} takes {least}"
+    width = sharp_fwhm(lights)
+    if width >= _SAMPLED:
+        return f"stars have a FWHM of {width:.1f} pixels, and {_SAMPLED:g} are well sampled"
+    ny, nx = settings.shape
+    x, y = (
+        place.ravel()
+        for place in np.meshgrid(np.linspace(0, nx - 1, _PLACES), np.linspace(0, ny - 1, _PLACES))
+    )
+    places = np.array([light.transform.to_image(x, y) for light in lights])
+    for period in (1, 2) if mosaic else (1,):
+        phases = np.einsum("wc,fcp->wfp", _WAVES, places) * (2j * np.pi / period)
+        if float(np.abs(np.exp(phases).mean(axis=1)).mean(axis=1).max()) > _ALIKE:
+            return "the frames are not dithered by parts of a pixel"
+    return ""
+
+
+def super_resolve_frames(
+    lights: list[Light],
+    settings: StackSettings,
+    stack: list[Combined],
+    scale: int,
+    workers: Workers,
+    memory: int,
+    progress: Callable[[int], Callable[[], None]],
+) -> tuple[list[Combined], NoiseCorrelation]:
+    """Solve for the fine image.
+
+    Parameters
+    ----------
+    lights : list of Light
+        The frames.
+    settings : StackSettings
+        How they were combined.
+    stack : list of Combined
+        The stack on the grid of the reference, for each colour; outliers deviate from it.
+    scale : int
+        Fine pixels per pixel along each axis.
+    workers : Workers
+        Who does the work.
+    memory : int
+        Bytes for all blocks that are worked on at once.
+    progress : callable
+        Takes the number of steps, and gives what is called after each.
+
+    Returns
+    -------
+    planes : list of Combined
+        For each colour. Surface brightness is kept. The numbers of rejected values are those of
+        the stack.
+    correlation : NoiseCorrelation
+        Of the noise of the fine image.
+    """
+    models = [StackModel(found, settings, lights, k) for k, found in enumerate(stack)]
+    responses = _responses(lights, settings, scale, workers, memory)
+    problem = Problem(lights, settings, models, responses, scale)
+    strengths = choose_strengths(problem)
+    blocks = plan_blocks(problem)
+    finished = progress(len(blocks))
+    result = [_enlarged_counts(found, scale) for found in stack]
+    at_once = max(1, memory // problem.block_bytes())
+    noises = []
+    for block, (planes, found) in workers.run(
+        solve_block, (problem, strengths), blocks, at_once=at_once
+    ):
+        part = np.s_[block[0] : block[1], block[2] : block[3]]
+        for target, own in zip(result, planes, strict=True):
+            for name in ("data", "variance", "used"):
+                getattr(target, name)[part] = getattr(own, name)
+        noises += found
+        finished()
+    known = [noise for noise in noises if np.isfinite(noise).all()]
+    return result, NoiseCorrelation(*np.median(known, axis=0).tolist())
+
+
+def enlarge_stack(
+    stack: list[Combined], scale: int, correlation: NoiseCorrelation
+) -> tuple[list[Combined], NoiseCorrelation]:
+    """Interpolate the stack on the fine grid by cubic splines.
+
+    Parameters
+    ----------
+    stack : list of Combined
+        The stack on the grid of the reference, for each colour.
+    scale : int
+        Fine pixels per pixel along each axis.
+    correlation : NoiseCorrelation
+        Of its noise.
+    """
+    noise = _interpolated(np.random.default_rng(0).normal(size=(_NOISE_SIDE,) * 2), scale)
+    variance = float(noise.var())
+    neighbours = float(np.mean(noise[:, 1:] * noise[:, :-1])) / variance
+    result = []
+    for found in stack:
+        target = _enlarged_counts(found, scale)
+        near = np.ix_(*(np.arange(n) // scale for n in target.data.shape))
+        empty = ~np.isfinite(found.data)
+        level = np.nanmedian(found.data) if not empty.all() else np.float32(0)
+        target.data[:] = _interpolated(np.where(empty, level, found.data), scale)
+        target.data[empty[near]] = np.nan
+        target.variance[:] = found.variance[near] * np.float32(variance)
+        target.used[:] = found.used[near]
+        result.append(target)
+    ratio = correlation.ratio * scale / np.sqrt(variance)
+    return result, NoiseCorrelation(ratio, max(neighbours, correlation.neighbours))
+
+
+def _interpolated(image: NDArray[np.floating], scale: int) -> NDArray[np.float32]:
+    ny, nx = (n * scale for n in image.shape)
+    values = spline_filter(image, order=3, output=np.float32, mode="mirror")
+    x = (np.arange(nx) + 0.5) / scale - 0.5
+    result = np.empty((ny, nx), np.float32)
+    for row in range(ny):
+        places = np.stack([np.full(nx, (row + 0.5) / scale - 0.5), x])
+        map_coordinates(values, places, order=3, prefilter=False, mode="mirror", output=result[row])
+    return result
+
+
+def _enlarged_counts(found: Combined, scale: int) -> Combined:
+    """Make room for the fine image, with the numbers of rejected values."""
+    low, high = (
+        np.repeat(np.repeat(plane, scale, axis=0), scale, axis=1)
+        for plane in (found.low, found.high)
+    )
+    data, variance = np.empty((2, *low.shape), np.float32)
+    return Combined(data, variance, np.empty_like(low), low, high)
+
+
+def _responses(
+    lights: list[Light], settings: StackSettings, scale: int, workers: Workers, memory: int
+) -> list[PixelResponse]:
+    """Make the response of each frame, with its own PSF."""
+    psfs = dict.fromkeys(range(len(lights)))
+    sharp = sharp_fwhm(lights)
+    jacobians = [_jacobian(light.transform, scale) for light in lights]
+    widths = [light.fwhm for light in lights]
+    wider = [
+        k
+        for k in psfs
+        if psf_difference((widths[k], None), (sharp, None), jacobians[k], scale) is not None
+    ]
+    nearest = int(np.argmin([abs(width - sharp) for width in np.nan_to_num(widths, nan=np.inf)]))
+    if wider:
+        size = settings.shape[0] * settings.shape[1] * _FRAME_BYTES
+        found = workers.run(
+            measure_light,
+            (lights, settings),
+            sorted({*wider, nearest}),
+            at_once=max(1, memory // size),
+        )
+        psfs |= dict(found)
+    return [
+        make_response(
+            jacobian,
+            psf_difference((width, psfs[k]), (sharp, psfs[nearest]), jacobian, scale),
+        )
+        for k, (width, jacobian) in enumerate(zip(widths, jacobians, strict=True))
+    ]
+
+
+def _jacobian(transform: Transform, scale: int) -> NDArray[np.float64]:
+    """Fine pixels (x, y) per pixel (x, y) of a frame, in its middle."""
+    ny, nx = transform.shape
+    x, y = (nx - 1) / 2, (ny - 1) / 2
+    places = np.array(transform.to_reference([x - 0.5, x + 0.5, x, x], [y, y, y - 0.5, y + 0.5]))
+    return scale * np.stack([places[:, 1] - places[:, 0], places[:, 3] - places[:, 2]], axis=1)
