@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,11 @@ from astro_sr_plugin.registration.world import transform_between
 
 __all__ = [
     "Frame",
+    "Run",
     "as_table",
     "choose_reference",
     "hdu_of",
+    "in_turn",
     "look_at",
     "match_all",
     "open_frame",
@@ -134,23 +136,43 @@ def _by_world(frame: Frame, reference: Frame) -> Transform | None:
     return transform_between(frame.wcs, reference.wcs, *shapes)
 
 
+Run = Callable[[Callable[..., Any], tuple[Any, ...], list[int]], Iterable[tuple[int, Any]]]
+"""Calls a function with the parts of a job and each of some numbers; gives numbers and results."""
+
+
+def in_turn(
+    function: Callable[..., Any], job: tuple[Any, ...], numbers: list[int]
+) -> Iterator[tuple[int, Any]]:
+    """Call a function for one number after the other."""
+    for number in numbers:
+        yield number, function(*job, number)
+
+
 def match_all(
-    frames: Sequence[Frame], target: Frame, settings: dict[str, Any]
+    frames: Sequence[Frame], target: Frame, settings: dict[str, Any], run: Run = in_turn
 ) -> dict[int, Transform | str]:
     """Find the transforms of all frames to one, or why they have none."""
     found: dict[int, Transform | str] = {}
+    others: list[int] = []
     for number, frame in enumerate(frames):
         if frame is target and frame.stars is not None:
             found[number] = Transform.identity(frame.stars.meta["shape"])
         elif frame.stars is None:
             found[number] = frame.fault
         else:
-            found[number] = solve(frame, target, **settings)
-    return found
+            others.append(number)
+    found |= run(_solve_one, (list(frames), target, settings), others)
+    return dict(sorted(found.items()))
+
+
+def _solve_one(
+    frames: list[Frame], target: Frame, settings: dict[str, Any], number: int
+) -> Transform | str:
+    return solve(frames[number], target, **settings)
 
 
 def choose_reference(
-    frames: Sequence[Frame], settings: dict[str, Any]
+    frames: Sequence[Frame], settings: dict[str, Any], run: Run = in_turn
 ) -> tuple[int, dict[int, Transform | str]]:
     """Take the best frame that brings half of all together and lies near their middle."""
     most = max(frame.n_stars for frame in frames)
@@ -168,7 +190,7 @@ def choose_reference(
     best: tuple[int, dict[int, Transform | str]] | None = None
     count = 0
     for number in sorted(usable, key=lambda k: (score(k), k))[:_CANDIDATES]:
-        found = match_all(frames, frames[number], settings)
+        found = match_all(frames, frames[number], settings, run)
         transforms = [t for t in found.values() if isinstance(t, Transform)]
         shifts = np.array([t.shift for t in transforms])
         away = float(np.hypot(*np.median(shifts, axis=0)))

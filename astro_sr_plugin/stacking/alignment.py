@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from astro_sr_plugin.registration.frames import Frame, choose_reference, match_all
+from astro_sr_plugin.registration.frames import Frame, Run, choose_reference, in_turn, match_all
 from astro_sr_plugin.registration.transform import Transform
 
 __all__ = ["Alignment", "align_stars"]
@@ -46,6 +46,7 @@ def align_stars(
     *,
     names: Sequence[str],
     wcs: Sequence[WCS | None],
+    run: Run = in_turn,
 ) -> Alignment:
     """Find the transforms of frames.
 
@@ -59,6 +60,8 @@ def align_stars(
         Names of the frames, for messages.
     wcs : sequence of WCS or None
         Their world coordinates.
+    run : callable
+        Where the transforms are found.
 
     Returns
     -------
@@ -67,9 +70,9 @@ def align_stars(
     """
     frames = [Frame(*parts) for parts in zip(names, tables, wcs, strict=True)]
     if reference is None:
-        reference, found = choose_reference(frames, _SETTINGS)
+        reference, found = choose_reference(frames, _SETTINGS, run)
     else:
-        found = match_all(frames, frames[reference], _SETTINGS)
+        found = match_all(frames, frames[reference], _SETTINGS, run)
     transforms = {k: t for k, t in found.items() if isinstance(t, Transform)}
     left_out = {k: reason for k, reason in found.items() if isinstance(reason, str)}
     return Alignment(reference, transforms, left_out)

@@ -94,7 +94,7 @@ class StackSteps:
         measured = self._measure(workers)
         if strict and self.left_out:
             raise InputError(self._complaint())
-        found = self._align(measured)
+        found = self._align(measured, workers)
         if self.left_out:
             if strict:
                 raise InputError(self._complaint())
@@ -162,7 +162,7 @@ class StackSteps:
             raise InputError(msg)
         return measured
 
-    def _align(self, measured: dict[int, FrameMeasurement]) -> Alignment:
+    def _align(self, measured: dict[int, FrameMeasurement], workers: Workers) -> Alignment:
         """Find the transforms to the reference."""
         numbers = list(measured)
         reference = self.options.reference
@@ -182,6 +182,7 @@ class StackSteps:
             None if reference is None else numbers.index(reference),
             names=[os.path.basename(self.series.names[number]) for number in numbers],
             wcs=[self.series.frames[number].wcs for number in numbers],
+            run=workers.run,
         )
         self.left_out |= {numbers[k]: why for k, why in found.left_out.items()}
         transforms = {numbers[k]: transform for k, transform in found.transforms.items()}
