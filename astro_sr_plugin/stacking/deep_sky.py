@@ -259,11 +259,11 @@ def super_resolve_stack(
     >>> import astro_sr_plugin as asr
     >>> rng = np.random.default_rng(1)
     >>> y, x = np.mgrid[:64, :64]
+    >>> stars = np.column_stack([rng.uniform(6, 58, (16, 2)), rng.uniform(500, 5000, 16)])
     >>> frames = []
-    >>> for dx, dy in rng.uniform(-1, 1, (12, 2)):
-    ...     stars = [(15 + dx, 12 + dy), (48 + dx, 30 + dy), (22 + dx, 50 + dy), (40 + dx, 55 + dy)]
-    ...     light = sum(np.exp(-((x - u) ** 2 + (y - v) ** 2) / 0.9) for u, v in stars)
-    ...     frames.append(100 + 2000 * light + rng.normal(0, 5, x.shape))
+    >>> for dx, dy in rng.uniform(-1, 1, (8, 2)):
+    ...     light = [f * np.exp(-((x - u - dx) ** 2 + (y - v - dy) ** 2)) for u, v, f in stars]
+    ...     frames.append(100 + sum(light) + rng.normal(0, 5, x.shape))
     >>> result = asr.super_resolve_stack(frames)
     >>> result.image.shape
     (128, 128)
