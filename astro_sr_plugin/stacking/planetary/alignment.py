@@ -18,7 +18,7 @@ from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.ndimage import gaussian_filter
 
 from astro_sr_plugin.stacking.planetary.filters import Plane, band_pass, binned
-from astro_sr_plugin.stacking.planetary.sampling import sample, smooth_spline
+from astro_sr_plugin.stacking.planetary.sampling import Places, sample_shifted, smooth_spline
 
 __all__ = ["Reference", "Shift"]
 
@@ -34,8 +34,6 @@ _LARGEST_LOCAL = 8.0
 """Pixels by which a point may move against the frame as a whole."""
 _STRUCTURE = 0.02
 """Structure of a point over that of the median one with structure, that counts as still."""
-_LEAST_CORRELATION = 0.2
-"""Correlation with the reference below which a frame shows something else."""
 _LEAST_GAIN = 0.2
 """Gain of a point over that of the whole frame, below which it has no shift."""
 _FINE_STEPS = 1
@@ -224,8 +222,7 @@ class _Level:
 
     def whole(self, bands: Plane, dx: float, dy: float) -> tuple[tuple[float, float], float, float]:
         """Return the step of the shift of the whole frame, the correlation before it, the gain."""
-        x, y = _grid(self.bands.shape, dx, dy)
-        moved = sample(bands, x, y)
+        moved = sample_shifted(bands, dx, dy)
         sums = np.array([np.float64((term * moved).sum()) for term in self._weighted])
         power = float((self._weight * moved * moved).sum())
         correlation = sums[0] / np.sqrt(max(power * self._power, 1e-30))
@@ -243,18 +240,24 @@ class _Level:
             float(gain),
         )
 
+    def _moved(self, bands: Plane, dx: float, dy: float, field: NDArray[np.float32]) -> Plane:
+        """Sample the bands at places that are shifted by the field."""
+        ny, nx = shape = self.bands.shape
+        pitch, factor = PITCH // self.factor, np.float32(self.factor)
+        x = (_interpolated(field[0], shape, pitch) + np.float32(dx)) / factor
+        y = (_interpolated(field[1], shape, pitch) + np.float32(dy)) / factor
+        x += np.arange(nx, dtype=np.float32)
+        y += np.arange(ny, dtype=np.float32)[:, None]
+        return Places(x, y, (ny, nx)).sample(bands)
+
     def local(
         self, bands: Plane, dx: float, dy: float, field: NDArray[np.float32], gain: float
     ) -> NDArray[np.float32]:
         """Return the step of the field at the alignment points."""
-        x, y = _grid(self.bands.shape, dx / self.factor, dy / self.factor)
         if field.any():
-            pitch = PITCH // self.factor
-            shape: tuple[int, int] = self.bands.shape  # type: ignore[assignment]
-            factor = np.float32(self.factor)
-            x = x + _interpolated(field[0], shape, pitch) / factor
-            y = y + _interpolated(field[1], shape, pitch) / factor
-        moved = sample(bands, x, y)
+            moved = self._moved(bands, dx, dy, field)
+        else:
+            moved = sample_shifted(bands, dx / self.factor, dy / self.factor)
         sums = np.stack([self._windowed(term * moved) for term in self._weighted], axis=-1)
         sums = sums.astype(np.float64)
         # Where there is little structure the gain is that of the frame as a whole.
@@ -269,15 +272,8 @@ class _Level:
         return np.moveaxis(found, -1, 0).astype(np.float32)
 
 
-def _grid(shape: tuple[int, ...], dx: float, dy: float) -> tuple[Plane, Plane]:
-    ny, nx = shape
-    x = np.arange(nx, dtype=np.float32) + np.float32(dx)
-    y = np.arange(ny, dtype=np.float32)[:, None] + np.float32(dy)
-    return np.broadcast_to(x, (ny, nx)), np.broadcast_to(y, (ny, nx))
-
-
-def _interpolated(nodes: NDArray[np.float32], shape: tuple[int, int], pitch: int) -> Plane:
-    """Interpolate a field from its nodes to all pixels, by cubic B-splines along each axis."""
+def _interpolated(nodes: NDArray[np.float32], shape: tuple[int, ...], pitch: int) -> Plane:
+    """Interpolate a field from its nodes to all pixels, linearly along each axis."""
     rows = _interpolation(shape[0], nodes.shape[0], pitch)
     columns = _interpolation(shape[1], nodes.shape[1], pitch)
     return np.asarray(rows @ nodes @ columns.T, np.float32)

@@ -8,6 +8,7 @@ filter commutes with shifts and with sums over frames, and is applied once to th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from scipy.ndimage import spline_filter
 
 from astro_sr_plugin.stacking.planetary.filters import Plane
 
-__all__ = ["Places", "sample", "sharpen_spline", "smooth_spline"]
+__all__ = ["Places", "sample_shifted", "sharpen_spline", "smooth_spline"]
 
 _BAND_PIXELS = 16384
 """Pixels worked on at a time: the arrays of a band fit into the second-level cache."""
@@ -71,13 +72,23 @@ class Places:
         return result
 
 
-def sample(plane: Plane, x: Plane, y: Plane) -> Plane:
-    """Return the values of a plane at places, smoothed as cubic B-splines do."""
-    shape: tuple[int, int] = plane.shape  # type: ignore[assignment]
-    return Places(x, y, shape).sample(plane)
+def sample_shifted(plane: Plane, dx: float, dy: float) -> Plane:
+    """Return the values of a plane at x + dx, y + dy, smoothed as cubic B-splines do.
+
+    One shift for all pixels has one set of weights, and is many times faster than `Places`.
+    """
+    for axis, step in ((0, dy), (1, dx)):
+        length = plane.shape[axis]
+        whole = int(np.floor(step))
+        result = np.zeros_like(plane)
+        for tap, weight in enumerate(_cubic(np.float32(step - whole)), start=whole - 1):
+            index = np.clip(np.arange(length) + tap, 0, length - 1)
+            result += weight * plane.take(index, axis=axis)
+        plane = result
+    return plane
 
 
-def _cubic(u: Plane) -> list[Plane]:
+def _cubic(u: Any) -> list[Any]:
     """Weights of the pixels at -1, 0, 1 and 2 for a place `u` after pixel 0."""
     v = 1 - u
     third = np.float32(2 / 3)
