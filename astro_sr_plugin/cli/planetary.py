@@ -15,9 +15,22 @@ from astro_sr_plugin.data.output import check_place, writing
 from astro_sr_plugin.exceptions import InputError
 
 if TYPE_CHECKING:
+    from astropy.table import Table
+
     from astro_sr_plugin.cli.console import Console
 
 __all__ = ["add_commands"]
+
+_COLOURS = ("#1b6ca8", "#a8401b", "#62b0e8", "#f0986b")
+"""Colours of the curves: sharpness and noise, before and after the sharpening."""
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>Number of frames</title><style>
+body {{ font: 15px sans-serif; max-width: 50em; margin: 2em auto; }}
+.chart {{ font-size: 12px; }} .chart .grid {{ stroke: #ddd; }}
+</style></head><body><h1>Sharpness and noise against the number of frames</h1>
+{chart}</body></html>
+"""
+"""The page of the study."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -96,6 +109,12 @@ def add_commands(commands: Commands) -> None:
         metavar="METHOD",
         help="write a sharpened copy too, OUTPUT_sharp: " + METHOD_HELP,
     )
+    group.add_argument(
+        "--study-count",
+        action="store_true",
+        help="write sharpness and noise against the number of frames, before and after a fixed "
+        "sharpening: OUTPUT_study.csv, and a page with the plot, OUTPUT_study.html",
+    )
     group = parser.add_argument_group("work")
     group.add_argument("--jobs", type=int, metavar="N", help="threads (default: all processors)")
 
@@ -113,6 +132,7 @@ def _planetary(args: argparse.Namespace, console: Console) -> None:
             check_not_input(path, [args.input])
             check_output(path, overwrite=args.overwrite)
     _check_table(args)
+    study = _study_files(args)
     start = time.perf_counter()
     result = asr.stack_planetary(
         args.input,
@@ -122,6 +142,7 @@ def _planetary(args: argparse.Namespace, console: Console) -> None:
         combine=args.combine,
         drizzle=args.drizzle,
         scale_to_largest=args.scale_to_largest,
+        study=args.study_count,
         pattern=args.cfa_pattern,
         byteorder=args.byte_order,
         scratch=args.output.absolute().parent,
@@ -135,6 +156,8 @@ def _planetary(args: argparse.Namespace, console: Console) -> None:
     if args.table is not None:
         with writing(args.table, overwrite=args.overwrite) as part:
             result.table.write(part, format="ascii.csv", overwrite=True)
+    if result.study is not None:
+        _write_study(result.study, study, overwrite=args.overwrite)
     _report(result, args, sharp, round(time.perf_counter() - start, 3), console)
 
 
@@ -146,6 +169,34 @@ def _check_table(args: argparse.Namespace) -> None:
         raise InputError(msg)
     check_place(args.table, overwrite=args.overwrite)
     check_not_input(args.table, [args.input], "--table")
+
+
+def _study_files(args: argparse.Namespace) -> list[Path]:
+    """Name the table and the plot of ``--study-count``, and check that they can be written."""
+    if not args.study_count:
+        return []
+    from astro_sr_plugin.data.formats.registry import find_suffix
+
+    stem = args.output.name.removesuffix(find_suffix(args.output))
+    paths = [args.output.with_name(f"{stem}_study{ending}") for ending in (".csv", ".html")]
+    for path in paths:
+        check_place(path, overwrite=args.overwrite)
+    return paths
+
+
+def _write_study(study: Table, paths: list[Path], *, overwrite: bool) -> None:
+    from astro_sr_plugin.report.charts import Curve, line_chart
+
+    with writing(paths[0], overwrite=overwrite) as part:
+        study.write(part, format="ascii.csv", overwrite=True)
+    curves = [
+        Curve(name.replace("_", ", "), colour, study["frames"].data, study[name].data)
+        for name, colour in zip(study.colnames[1:], _COLOURS, strict=True)
+    ]
+    chart = line_chart(curves, x_label="frames", y_label="over the mean brightness", log_y=True)
+    page = _PAGE.format(chart=chart)
+    with writing(paths[1], overwrite=overwrite) as part:
+        part.write_text(page, encoding="utf-8")
 
 
 def _report(

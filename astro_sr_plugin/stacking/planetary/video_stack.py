@@ -40,6 +40,7 @@ from astro_sr_plugin.stacking.planetary.selection import (
     frame_weights,
     select_frames,
 )
+from astro_sr_plugin.stacking.planetary.study import study_counts
 from astro_sr_plugin.stacking.planetary.survey import FrameRecord, Progress, make_table, survey
 
 __all__ = ["PlanetaryResult", "VideoStack", "stack_planetary"]
@@ -77,6 +78,9 @@ class PlanetaryResult:
         Number of frames in the stack.
     reference : int
         The frame whose grid is kept.
+    study : astropy.table.Table or None
+        Sharpness and noise, before and after a fixed sharpening, against the number of frames; with
+        ``study=True`` alone.
 
     Examples
     --------
@@ -95,6 +99,7 @@ class PlanetaryResult:
     table: Table
     used: int
     reference: int
+    study: Table | None = None
 
 
 def stack_planetary(
@@ -106,6 +111,7 @@ def stack_planetary(
     combine: PlanetCombination = "mean",
     drizzle: float = 1.0,
     scale_to_largest: bool = False,
+    study: bool = False,
     pattern: str | None = None,
     byteorder: ByteOrder = "auto",
     scratch: str | os.PathLike[str] | None = None,
@@ -137,6 +143,8 @@ def stack_planetary(
         colour by colour; at 1 they are debayered.
     scale_to_largest : bool
         Scale the discs of all frames to the largest one, by linear interpolation.
+    study : bool
+        Also measure stacks of the best 4, 6, 8, 11, 16, ... frames.
     pattern : str, optional
         Filters of raw colour frames such as ``"RGGB"``, where the file does not know them.
     byteorder : {"auto", "little", "big"}
@@ -194,7 +202,8 @@ def stack_planetary(
     image = work.image(combined, scale, {"keep": keep, "weights": weights, "combine": combine})
     table = make_table(work.records, video.times)
     used = sum(record.weight > 0 for record in work.records)
-    return PlanetaryResult(image, table, used, work.home)
+    found = study_counts(work.aligner, select_frames(work.records, None)) if study else None
+    return PlanetaryResult(image, table, used, work.home, found)
 
 
 class VideoStack:
@@ -229,7 +238,7 @@ class VideoStack:
 
     def look(self, progress: Progress | None = None) -> None:
         """Measure every frame, and make the reference of the best ones."""
-        half = None if progress is None else _part_of(progress, 0, 2)
+        half = None if progress is None else _half_of(progress, 0, len(self.video))
         self.records = survey(self.video, jobs=self._jobs, progress=half)
         best = select_frames(self.records, None)
         if not best:
@@ -310,7 +319,7 @@ class VideoStack:
         progress: Progress | None = None,
     ) -> Combined:
         """Combine frames on the grid of the reference."""
-        half = None if progress is None else _part_of(progress, 1, 2)
+        half = None if progress is None else _half_of(progress, 1, len(self.video))
         if how == "median":
             folder = None if scratch is None else Path(scratch)
             combined = median_of(self.aligned(chosen, half), len(chosen), folder)
@@ -376,10 +385,10 @@ class VideoStack:
         return header
 
 
-def _part_of(progress: Progress, part: int, parts: int) -> Progress:
-    """Report the progress of one of several parts of the work."""
+def _half_of(progress: Progress, half: int, frames: int) -> Progress:
+    """Report the progress of one half of the work, in units of the frames of the video."""
 
     def report(done: int, total: int) -> None:
-        progress(part * total + done, parts * total)
+        progress(half * frames + done * frames // total, 2 * frames)
 
     return report

@@ -227,7 +227,13 @@ def test_the_command_writes_stack_copy_and_table(
     source, output, table = tmp_path / "j.fits", tmp_path / "out.fits", tmp_path / "f.csv"
     fits.writeto(source, jupiter.frames[16:28])
     words = ["planetary", str(source), "-o", str(output), "--keep", "50%", "--json"]
-    assert main([*words, "--sharpen", "unsharp", "--table", str(table)]) == 0
+    more = ["--sharpen", "unsharp", "--table", str(table), "--study-count"]
+    assert main([*words, *more]) == 0
+    study = Table.read(tmp_path / "out_study.csv", format="ascii.csv")
+    assert list(study["frames"]) == [4, 6, 8, 11]
+    assert study["noise"][-1] < study["noise"][0]
+    assert (study["noise_sharpened"] > study["noise"]).all()
+    assert "<svg" in (tmp_path / "out_study.html").read_text()
     told = json.loads(capsys.readouterr().out)
     assert (told["frames"], told["left_out"]) == (12, {"it is blank": 1})
     assert 5 <= told["used"] <= 6
