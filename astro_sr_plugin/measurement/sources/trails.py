@@ -315,10 +315,7 @@ def _follow(line: _Line, fwhm: float, least_length: float) -> Trail | None:
     clear = np.flatnonzero(significance.max(axis=1) > _SIGNIFICANT)
     if len(clear) < _FOUND * _FEWEST_SECTIONS:
         return None
-    # Loading it takes 0.3 seconds.
-    from scipy.stats import theilslopes
-
-    slope, offset, _, _ = theilslopes(line.offsets[best[clear]], clear)
+    slope, offset = _median_line(clear, line.offsets[best[clear]])
     place = offset + slope * np.arange(len(best))
     near = np.abs(line.offsets - place[:, None]) <= max(1.0, fwhm / 2)
     on = np.where(near, significance, 0).max(axis=1) > _SIGNIFICANT
@@ -331,6 +328,13 @@ def _follow(line: _Line, fwhm: float, least_length: float) -> Trail | None:
         return None
     (x0, y0), (x1, y1) = (line.point(k, offset + slope * k) for k in (first, last))
     return Trail(float(x0), float(y0), float(x1), float(y1), float(peak))
+
+
+def _median_line(x: NDArray[np.int64], y: NDArray[np.float64]) -> tuple[float, float]:
+    """Slope and offset of the line of Theil and Sen; loading that of SciPy takes 0.4 seconds."""
+    first, second = np.triu_indices(len(x), 1)
+    slope = float(np.median((y[second] - y[first]) / (x[second] - x[first])))
+    return slope, float(np.median(y) - slope * np.median(x))
 
 
 def _excess(line: _Line, fwhm: float) -> NDArray[np.float64]:
