@@ -77,12 +77,12 @@ def test_200_frames_of_24_megapixels_fit_into_4_gigabytes() -> None:
 
 
 def test_memory_holds_and_each_file_is_opened_once(write) -> None:
-    paths = write(40, (200, 640))
+    paths = write(40, (200, 320))
     lights, settings = make_lights(paths, shift=0.1)
     # The files are gone: bands are read from what is open.
     for path in paths:
         path.unlink()
-    memory, margin = 25 * 10**6, margin_of(lights, settings)
+    memory, margin = 15 * 10**6, margin_of(lights, settings)
     rows, workers, columns = plan_bands(len(lights), settings, margin, memory)
     settings = replace(settings, columns=columns)
     bands = list(iter_bands(200, rows))
