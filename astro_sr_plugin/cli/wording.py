@@ -12,7 +12,12 @@ _KEYWORD = re.compile(r"\b([a-z]+(?:_[a-z]+)*)=(\([^)]*\)|'[^']*'|[^\s,;:()]+)")
 # A call of a function of the package that is an option of commands.
 _CALL = re.compile(r"\b([a-z_]+)\(image, '([^']*)'\)")
 
-_OPTIONS = {"pattern": "cfa_pattern", "method": "debayer", "suffix": "format"}
+_OPTIONS = {
+    "pattern": "cfa_pattern",
+    "method": "debayer",
+    "suffix": "format",
+    "byteorder": "byte_order",
+}
 """Options whose names are not those of the keywords, which commands of other functions have too."""
 
 
