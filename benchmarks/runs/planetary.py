@@ -66,7 +66,7 @@ def main(options: argparse.Namespace) -> int:
         "warp of 1 px, noise 12": measure_alignment(1.0, 1.5, 12.0),
     }
     video = make_video(options.frames)
-    stacks = stack_video(video, options.pss)
+    stacks = stack_video(video, options.pss, options.out)
     speed = measure_speed()
     real = {path.name: compare_real(path) for path in options.real}
     text = write_results(
@@ -165,7 +165,7 @@ def measure_discs(
     return len(errors), float(np.median(errors or [np.inf])), max(errors, default=np.inf)
 
 
-def rank_frames(noise: float, frames: int = 160) -> float:
+def rank_frames(noise: float, frames: int = 480) -> float:
     """Return the rank correlation of quality and sharpness, transparency changing by 10 %."""
     from scipy.stats import spearmanr
 
@@ -215,8 +215,10 @@ def measure_alignment(warp: float, blur: float, noise: float) -> tuple[float, fl
     return float(np.median(whole)), float(np.median(local)), float(np.median(without))
 
 
-def stack_video(video: PlanetVideo, pss: Path | None) -> dict[str, tuple[float, float, float]]:
-    """Return PSNR raw and sharpened, and seconds, of each stack."""
+def stack_video(
+    video: PlanetVideo, pss: Path | None, out: Path
+) -> dict[str, tuple[float, float, float]]:
+    """Return PSNR raw and sharpened, and seconds, of each stack; draw them in planetary.jpg."""
     import astro_sr_plugin as asr
     from benchmarks.peers.planetary_system_stacker import stack_by_pss, write_ser
 
@@ -241,12 +243,27 @@ def stack_video(video: PlanetVideo, pss: Path | None) -> dict[str, tuple[float, 
                 capture_output=True,
             )
             seconds = time.perf_counter() - start
-            rows[name] = (*score(asr.read_image(output).data, video.truth), seconds)
+            image = asr.read_image(output).data
+            rows[name] = (*score(image, video.truth), seconds)
+    draw_row(out / "planetary.jpg", [best, video.frames.mean(0), image, asr.sharpen(image)])
     for percent in (10, 20, 40) if pss is not None else ():
         assert pss is not None
         image, seconds = stack_by_pss(pss, video.frames, percent)
         rows[f"PSS {percent} %"] = (*score(image, video.truth), seconds)
     return rows
+
+
+def draw_row(path: Path, images: list[NDArray]) -> None:
+    """Draw images side by side, at twice their size and with a common scale of brightness."""
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    white = np.nanpercentile(images[-2], 99.9)
+    parts = [
+        np.clip((np.nan_to_num(one) - SKY) / (white - SKY), 0, 1)[25:-25, 25:-25] for one in images
+    ]
+    row = np.repeat(np.repeat(np.hstack(parts), 2, 0), 2, 1) ** 0.8
+    Image.fromarray((255 * row).astype(np.uint8)).save(path, quality=85)
 
 
 def score(image: NDArray, truth: NDArray[np.float64]) -> tuple[float, float]:
