@@ -27,6 +27,8 @@ SCALES = (2, 3)
 """Fine pixels per pixel along each axis that can be asked for."""
 _SAMPLED = 3.0
 """FWHM in pixels from which frames are sampled so well that finer pixels show nothing more."""
+_SAMPLED_MOSAIC = 4.5
+"""The same for a mosaic, whose colours lie 1.4 and 2 pixels apart."""
 _ALIKE = 0.9
 """Mean resultant length of the places of frames within their pixels above which there is no dither:
 it is 1 for whole pixels, and 1 / sqrt(n) for n places by chance."""
@@ -70,9 +72,9 @@ def reason_against(lights: list[Light], settings: StackSettings, scale: int) -> 
     least = scale**2 * (2 if mosaic else 1)
     if len(lights) < least:
         return f"there are {len(lights)} frames, and a scale of {scale} takes {least}"
-    width = sharp_fwhm(lights)
-    if width >= _SAMPLED:
-        return f"stars have a FWHM of {width:.1f} pixels, and {_SAMPLED:g} are well sampled"
+    width, sampled = sharp_fwhm(lights), _SAMPLED_MOSAIC if mosaic else _SAMPLED
+    if width >= sampled:
+        return f"stars have a FWHM of {width:.1f} pixels, and {sampled:g} are well sampled"
     ny, nx = settings.shape
     x, y = (
         place.ravel()

@@ -76,6 +76,7 @@ class DitheredField:
         shift: Sequence[float] = (0.0, 0.0),
         angle: float = 0.0,
         scale: int = 1,
+        gaussian: bool = False,
     ) -> NDArray[np.float64]:
         """Return a frame without sky and noise.
 
@@ -87,6 +88,8 @@ class DitheredField:
             By which the field is moved in pixels, and turned about its middle in degrees.
         scale : int
             Fine pixels per pixel along each axis; surface brightness stays.
+        gaussian : bool
+            Whether the PSF is a Gaussian of that FWHM.
         """
         middle = (self.size - 1) / 2
         cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
@@ -94,7 +97,7 @@ class DitheredField:
         x, y = cos * u - sin * v + middle + shift[0], sin * u + cos * v + middle + shift[1]
         edges = np.arange(self.size * scale + 1) / scale - 0.5
         image = np.zeros((self.size * scale,) * 2)
-        for share, factor in _PSF:
+        for share, factor in ((1.0, 1.0),) if gaussian else _PSF:
             sigma = np.hypot(factor * fwhm / _FWHM_PER_SIGMA, self.width) * np.sqrt(2)
             along_x, along_y = (
                 np.diff(erf((edges - place[:, None]) / sigma[:, None]) / 2, axis=1)
