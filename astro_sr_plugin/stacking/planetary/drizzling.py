@@ -26,8 +26,6 @@ _KERNEL = "turbo"
 """Drops whose sides are parallel to the grid: frames of a video are not turned."""
 _FAR_AWAY = -1e6
 """Place of pixels that fall onto nothing."""
-_LEAST_CORRELATION = 0.2
-"""Correlation with the reference below which a frame shows something else."""
 
 
 def drizzle_video(
@@ -67,7 +65,7 @@ def drizzle_video(
     filters = _filters(video.pattern, (ny, nx))
     count = np.zeros(shape, np.int32)
     for number, frame, shift in aligner.raw_frames(list(chosen)):
-        if shift.correlation < _LEAST_CORRELATION and number != aligner.home:
+        if not aligner.agrees(number, shift.correlation):
             continue
         places = _places(aligner, number, shift, scale)
         gain = aligner.gain(number)

@@ -89,6 +89,7 @@ class FrameAligner:
         radii = [record.disc.radius for record in usable if record.disc.found]
         self._radius = max(radii) if scale_to_largest and radii else None
         self._shifts: dict[int, Shift] = {}
+        self.least_correlation = 0.0
         self.reference: Reference | None = None
 
     @property
@@ -192,6 +193,10 @@ class FrameAligner:
             u = np.asarray(columns - sampler.sample(dx))
             v = np.asarray(rows - sampler.sample(dy))
         return u, v
+
+    def agrees(self, number: int, correlation: float) -> bool:
+        """Whether a frame shows what the reference shows."""
+        return number == self.home or correlation >= self.least_correlation
 
     def known_shift(self, number: int) -> Shift:
         """Return the shift of a frame that was aligned before."""

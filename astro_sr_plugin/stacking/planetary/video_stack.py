@@ -53,8 +53,8 @@ _GEOMETRY_FRAMES = 64
 """Frames, spread over the video, whose mean displacement is taken as none: that of the best frames
 alone bends the reference."""
 _LEAST_CORRELATION = 0.2
-"""Correlation with the reference below which a frame shows something else, over that of the median
-frame."""
+"""Correlation with the reference, over that of the best frames, below which a frame shows something
+else. It is low where frames are noisy."""
 _SPLINE_NOISE = 1.83
 """Noise of values that are sampled at random places by interpolating cubic B-splines, over that of
 values that the splines also smooth: 0.875 over 0.479."""
@@ -269,8 +269,11 @@ class VideoStack:
             return
         for points in (False, True):
             sums = Sums((1, *self.video.shape[-2:]))
+            found = []
             for frame in self.aligner.frames(best[:number], points=points, colours=False):
                 sums.add(frame, 1.0)
+                found.append(frame.shift.correlation)
+            self.aligner.least_correlation = _LEAST_CORRELATION * float(np.median(found))
             self.aligner.set_reference(self.aligner.finished(sums.result().data[0]))
             if not self._points:
                 return
@@ -299,7 +302,7 @@ class VideoStack:
         record = self.records[number]
         shift = self.aligner.known_shift(number)
         record.shift_x, record.shift_y, record.correlation = shift.x, shift.y, correlation
-        if correlation < _LEAST_CORRELATION and number != self.home:
+        if not self.aligner.agrees(number, correlation):
             record.reason = "it does not agree with the reference"
             record.weight = 0.0
             return False
