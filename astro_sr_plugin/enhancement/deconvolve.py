@@ -146,7 +146,7 @@ def deconvolve(
         if luminance_only:
             restore_luminance(frame, job, sink)
         else:
-            restore_planes(frame, job, sink, errors=errors)
+            restore_planes(frame, job, sink, header=header, errors=errors)
 
     return write_result(
         frame, fill, header, scale=1, out=out, overwrite=overwrite, uncertainty=uncertainty

@@ -101,7 +101,7 @@ def denoise(
         if strength == 0 and errors is None:
             sink[...] = frame.parts.data
         else:
-            restore_planes(frame, job, sink, errors=errors)
+            restore_planes(frame, job, sink, header=header, errors=errors)
 
     return write_result(
         frame, fill, header, scale=1, out=out, overwrite=overwrite, uncertainty=uncertainty

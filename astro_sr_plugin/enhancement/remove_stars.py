@@ -123,7 +123,7 @@ def remove_stars(
     job = Job(engine, None, choose_runtime(runtime, device), keep_flux=False)
 
     def fill(sink: NDArray, errors: NDArray | None) -> None:
-        restore_planes(bare, job, sink, errors=errors)
+        restore_planes(bare, job, sink, header=header, errors=errors)
 
     starless = write_result(
         frame, fill, header, scale=1, out=out, overwrite=overwrite, uncertainty=uncertainty

@@ -144,7 +144,7 @@ def super_resolve(
         if luminance_only:
             restore_luminance(frame, job, sink)
         else:
-            restore_planes(frame, job, sink, errors=errors)
+            restore_planes(frame, job, sink, header=header, errors=errors)
 
     return write_result(
         frame, fill, header, scale=scale, out=out, overwrite=overwrite, uncertainty=uncertainty

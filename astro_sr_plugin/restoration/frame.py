@@ -23,6 +23,7 @@ from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.measurement.sky.pixels import describe_fill
 from astro_sr_plugin.models.registry import ModelLike, default_model, load_model, with_errors
 from astro_sr_plugin.models.spec import Model, ModelSpec
+from astro_sr_plugin.restoration.guard import AGREES_KEYWORD, GUARD_KEYWORD, is_guarded
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 from astro_sr_plugin.restoration.psf import PSFLike, normalise_planes
 
@@ -138,6 +139,11 @@ class Frame:
                 **parameters,
                 "psf_fwhm_range": tuple((round(low, 4), round(high, 4)) for low, high in ranges),
             }
+        for keyword in (GUARD_KEYWORD, AGREES_KEYWORD):
+            header.remove(keyword, ignore_missing=True, remove_all=True)
+        if is_guarded(spec) and not parameters.get("luminance_only"):
+            header[GUARD_KEYWORD] = (0, "places with a safer estimate")
+            header[AGREES_KEYWORD] = (True, "the result agrees with its input")
         return add_keywords(
             header,
             scale=spec.scale,

@@ -83,6 +83,7 @@ def restore_luminance(frame: Frame, job: Job, sink: NDArray) -> None:
     ny, nx = frame.parts.data.shape[1:]
     luminance, restored = sink[0][:ny, :nx], sink[-1]
     _add_up(seen, conditions, luminance)
+    job = replace(job, guarded=False)
     restore_plane(
         _open_luminance(luminance, frame.planes), replace(job, blend=1.0, factor=1.0), restored
     )

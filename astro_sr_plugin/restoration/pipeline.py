@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from astropy.io.fits import Header
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.strips import iter_rows, release
@@ -16,6 +17,13 @@ from astro_sr_plugin.models.spec import Conditions, Model
 from astro_sr_plugin.restoration.conditions import make_conditions, target_image
 from astro_sr_plugin.restoration.flux import BLOCK, FluxCorrection
 from astro_sr_plugin.restoration.frame import Frame
+from astro_sr_plugin.restoration.guard import (
+    Verdict,
+    blended_error,
+    is_guarded,
+    note_verdicts,
+    settle_contradictions,
+)
 from astro_sr_plugin.restoration.plane import ROWS, NormalisedPlane, enlarge, finer_level
 
 __all__ = ["Job", "restore_plane", "restore_planes", "row_blocks"]
@@ -45,6 +53,9 @@ class Job:
         Multiplies the result at the end.
     keep_flux : bool
         Whether light that the model lost or made at large scales is put back.
+    guarded : bool
+        Whether the result of a network is held against the input, and mixed with a safer estimate
+        where both contradict each other.
     """
 
     model: Model
@@ -53,6 +64,7 @@ class Job:
     blend: NDArray[np.float32] | float = 1.0
     factor: float = 1.0
     keep_flux: bool = True
+    guarded: bool = True
 
     @property
     def scale(self) -> int:
@@ -60,7 +72,9 @@ class Job:
         return self.model.spec.scale
 
 
-def restore_planes(frame: Frame, job: Job, sink: NDArray, *, errors: NDArray | None = None) -> None:
+def restore_planes(
+    frame: Frame, job: Job, sink: NDArray, *, header: Header, errors: NDArray | None = None
+) -> None:
     """Restore every plane of an image into ``sink``.
 
     Parameters
@@ -71,11 +85,14 @@ def restore_planes(frame: Frame, job: Job, sink: NDArray, *, errors: NDArray | N
         What is done with it.
     sink : ndarray
         Takes the result; may be memory-mapped.
+    header : fits.Header
+        Of the result; takes the number of places that were mixed with a safer estimate.
     errors : ndarray of float32, optional
         Takes the standard deviation of the result, if the model estimates it.
     """
     if job.target_fwhm is None:
         frame = frame.with_typical_psf()
+    verdicts: list[Verdict] = []
     runtimes = _over_planes(job.runtime, len(frame.planes))
     for (index, source), runtime in zip(frame.indexed(), runtimes, strict=True):
         if not source.usable:
@@ -83,12 +100,16 @@ def restore_planes(frame: Frame, job: Job, sink: NDArray, *, errors: NDArray | N
             if errors is not None:
                 errors[index] = np.nan
             continue
-        restore_plane(
+        verdict = restore_plane(
             source,
             replace(job, runtime=runtime),
             sink[index],
             errors=None if errors is None else errors[index],
         )
+        if verdict is not None:
+            verdicts.append(verdict)
+    if verdicts:
+        note_verdicts(header, verdicts)
 
 
 # Pixels beyond float32 in units of the noise are infinite on the way, and come back as they were.
@@ -100,7 +121,7 @@ def restore_plane(
     *,
     errors: NDArray | None = None,
     strips: Strips | None = None,
-) -> None:
+) -> Verdict | None:
     """Restore a plane into ``sink``.
 
     Parameters
@@ -115,6 +136,11 @@ def restore_plane(
         Takes the standard deviation of the result, of its shape; NaN where no data went into it.
     strips : iterable, optional
         What the model makes of the plane, where it has done its work already.
+
+    Returns
+    -------
+    Verdict or None
+        How the result agrees with the input; None if it is not held against it.
     """
     conditions = make_conditions(source, job.target_fwhm, job.scale)
     target_psf = conditions.psf
@@ -123,10 +149,23 @@ def restore_plane(
     correction = FluxCorrection(source.shape, job.scale, conditions.psf, target_psf)
     for first, last in row_blocks(source.shape[0]):
         correction.add_input(first, *source.read(first, last, 0, source.shape[1], mirrored=False))
-    _predict(source, job, conditions, sink, correction, errors=errors, strips=strips)
-    correction.solve()
+    seen = _predict(source, job, conditions, sink, correction, errors=errors, strips=strips)
+    if job.keep_flux:
+        _correct_flux(source, correction, sink, job.scale)
+    verdict = None
+    if job.guarded and is_guarded(job.model.spec):
+        verdict = settle_contradictions(
+            seen, sink, conditions, job.target_fwhm, job.scale, errors=errors
+        )
+    if verdict is not None and verdict.places and job.keep_flux:
+        for first, last in row_blocks(source.shape[0], job.scale):
+            rows = slice(first * job.scale, last * job.scale)
+            saturated = source.saturated(first, last, job.scale)
+            correction.add_output(rows.start, sink[rows], saturated)
+        _correct_flux(source, correction, sink, job.scale)
     for first, last in row_blocks(source.shape[0], job.scale):
-        _denormalise(source, job, correction, (first, last), sink, errors)
+        _denormalise(source, job, (first, last), sink, errors)
+    return verdict
 
 
 def _predict(
@@ -138,8 +177,8 @@ def _predict(
     *,
     errors: NDArray | None,
     strips: Strips | None,
-) -> None:
-    """Fill ``sink`` with what the model makes of the plane, in noise sigma."""
+) -> NormalisedPlane:
+    """Fill ``sink`` with the result in noise sigma; return the plane as the model saw it."""
     sharpens = conditions.target_fwhm < _SHARPER * job.scale * conditions.fwhm
     stars = sharpens and math.isfinite(source.saturation)
     seen = source.with_cores(conditions, stars=stars)
@@ -160,26 +199,35 @@ def _predict(
         sink[first_row : first_row + len(strip)] = strip
         for array in (sink, source.plane):
             release(array)
+    return seen
+
+
+def _correct_flux(
+    source: NormalisedPlane, correction: FluxCorrection, sink: NDArray, scale: int
+) -> None:
+    """Give a result in noise sigma the flux of the input."""
+    correction.solve()
+    for first, last in row_blocks(source.shape[0], scale):
+        rows = slice(first * scale, last * scale)
+        values, saturated = sink[rows], source.saturated(first, last, scale)
+        if saturated is not None:
+            values = values * np.where(saturated, correction.core_factor(rows.start, rows.stop), 1)
+        sink[rows] = values + correction.correction(rows.start, rows.stop)
+        release(sink)
 
 
 def _denormalise(
     source: NormalisedPlane,
     job: Job,
-    correction: FluxCorrection,
     rows: tuple[int, int],
     sink: NDArray,
     errors: NDArray | None,
 ) -> None:
-    """Bring some rows to image units, with their flux, blended; what held no data stays."""
+    """Bring some rows to image units, blended; what held no data stays."""
     first, last = rows
     scale, unit = job.scale, source.measured.unit
     out = slice(first * scale, last * scale)
     values = sink[out]
-    if job.keep_flux:
-        saturated = source.saturated(first, last, scale)
-        if saturated is not None:
-            values = values * np.where(saturated, correction.core_factor(out.start, out.stop), 1)
-        values = values + correction.correction(out.start, out.stop)
     noise = source.noise(first, last, 0, source.shape[1], scale)
     result = values.astype(np.float64)
     result *= noise
@@ -200,21 +248,9 @@ def _denormalise(
     sink[out] = result
     release(sink)
     if errors is not None:
-        deviation = _blended(errors[out], part) * noise * job.factor * unit
+        deviation = blended_error(errors[out], part) * noise * job.factor * unit
         errors[out] = np.where(invalid, np.nan, deviation)
         release(errors)
-
-
-def _blended(error: NDArray, part: NDArray[np.float32] | float) -> NDArray[np.float64]:
-    """Give the standard deviation of a mixture of the input and the result, in noise sigma.
-
-    The error of a mean over what may be true does not depend on the data, and so its covariance
-    with that of the data is its own variance.
-    """
-    own = np.asarray(error, np.float64) ** 2
-    noise = np.maximum(1.0, own)
-    blended: NDArray[np.float64] = np.sqrt((1 - part) ** 2 * noise + part * (2 - part) * own)
-    return blended
 
 
 def _copy_plane(plane: NDArray, job: Job, sink: NDArray) -> None:

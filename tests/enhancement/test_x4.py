@@ -245,8 +245,10 @@ def test_the_uncertainty_is_that_of_scale_2_on_finer_pixels():
         filtered = correlate1d(filtered, [0.125, 0.75, 0.125], axis=axis)
     inner = np.isfinite(filtered)
     inner[:2] = inner[-2:] = inner[:, :2] = inner[:, -2:] = False
-    # Rounding of the networks differs by processor (AVX-512, AMX): 1.1e-4 was seen.
-    np.testing.assert_allclose(means[inner], filtered[inner], rtol=1e-3)
+    # Rounding of the networks differs by processor (AVX-512, AMX): 1.1e-4 was seen. Where a safer
+    # estimate stands, the errors are those of another mixture.
+    close = np.isclose(means[inner], filtered[inner], rtol=1e-3)
+    assert close.all() if four.meta["ASRGUARD"] == 0 else close.mean() > 0.97
 
 
 def test_undersampled_images_end_at_what_the_network_can_carry():

@@ -65,9 +65,11 @@ def test_a_real_ring_is_no_fault(scene) -> None:
     assert ringed(image, truth + gaussian(x, y, flux) + shell) == []
 
 
-def test_sharpening_a_denoised_image_is_seen_and_sharpening_the_image_is_not(scene) -> None:
+def test_neither_an_image_nor_a_denoised_one_gets_rings_when_it_is_sharpened(scene) -> None:
     _, image, _ = scene
     good = asr.deconvolve(image, target_fwhm=TARGET)
     assert ringed(image, good.data) == []
+    # The network alone makes rings here; the result is held against its input.
     twice = asr.deconvolve(asr.denoise(image), target_fwhm=TARGET, force=True)
-    assert ringed(image, twice.data)
+    assert twice.meta["ASRGUARD"] > 0
+    assert ringed(image, twice.data) == []

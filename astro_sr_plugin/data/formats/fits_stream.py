@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 import numpy as np
-from astropy.io.fits import Header
+from astropy.io.fits import Card, Header
 from astropy.nddata import FlagCollection, NDUncertainty
 from astropy.wcs import WCS
 from numpy.typing import DTypeLike, NDArray
@@ -81,7 +81,7 @@ def create_fits(
     path : str or Path
         Uncompressed FITS file to make.
     header : fits.Header or None
-        Header of the image.
+        Header of the image. Values may change until the block is left, the cards may not.
     shape : sequence of int
         (ny, nx) or (n, ny, nx).
     dtype : {"float32", "float64"}, default "float32"
@@ -117,11 +117,12 @@ def create_fits(
         msg = f"cannot write {path} piece by piece; the name has to end in .fits, .fit or .fts"
         raise OutputError(msg)
     target = check_place(path, overwrite=overwrite)
-    cards = with_sums(
-        image_cards(shape, coding) + list(store_wcs(clean_header(header), wcs, shape).cards),
-        checksum,
-    )
-    top = header_block(cards)
+
+    def list_cards() -> list[Card]:
+        own = list(store_wcs(clean_header(header), wcs, shape).cards)
+        return with_sums(image_cards(shape, coding) + own, checksum)
+
+    top = header_block(list_cards())
     size = int(np.prod(shape)) * coding.dtype.itemsize
     part = part_of(target)
     try:
@@ -134,6 +135,8 @@ def create_fits(
         yield stream
         with write_errors(target), part.open("r+b") as file:
             release(data)
+            cards = list_cards()
+            file.write(header_block(cards))
             if checksum:
                 total = RunningSum()
                 for strip in iter_strips(data):

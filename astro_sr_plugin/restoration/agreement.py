@@ -1,0 +1,258 @@
+"""A piece of a result blurred again and compared with its input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from astropy.stats import mad_std
+from numpy.typing import NDArray
+from scipy.ndimage import find_objects, label, maximum_filter, minimum_filter, uniform_filter
+
+from astro_sr_plugin.inference.tiling import reflect_indices
+from astro_sr_plugin.measurement.psf.matched_filter import (
+    MatchedFilter,
+    correlate,
+    photon_variance,
+)
+from astro_sr_plugin.measurement.psf.reconvolution import REACH, Reconvolution
+from astro_sr_plugin.models.spec import Conditions
+from astro_sr_plugin.restoration.plane import NormalisedPlane
+
+__all__ = ["Agreement", "Circle", "Piece", "compare", "psf_of", "split"]
+
+_PIECE, _LEAST_PIECE = 896, 64
+"""Side in input pixels of the pieces that are checked at a time, without their margin; and the
+least side where the PSF changes over the field."""
+_SIGNIFICANT = 6.0
+"""Signal-to-noise ratio, through the matched filter, of light that a result lacks or has in excess:
+noise reaches 5 in a large frame."""
+_LIGHT = 0.1
+"""The same as a fraction of the light there; the error of a good PSF is some per cent."""
+_PSF_ERROR = 0.03
+"""Error of the PSF, as a fraction of the light of a pixel."""
+_DARK_NOISE, _DARK_LIGHT = 1.5, 0.01
+"""Depth below the sky of the input that makes a dark ring: in noise sigma of a pixel, as the mean
+of 3 x 3 pixels, and as a fraction of the light that the input has there."""
+_BOX = 3
+"""Side in input pixels of the box whose mean is looked at for dark rings."""
+_RING = 4.0
+"""Distance in FWHM within which a dark place belongs to a star."""
+_STAR = 1.5
+"""Distance in FWHM within which missing or excess light belongs to a star."""
+_SKY = 1.0
+"""Light in noise sigma below which a pixel of the result belongs to the sky."""
+_EVERY = 16
+"""Of so many pixels of the sky, one takes part in the measurement of its noise."""
+_BRIGHT = 50.0
+"""Signal-to-noise ratio of the sources whose magnitudes are compared."""
+_LEAST_RADIUS = 3.0
+"""Least radius in FWHM of the place that is mixed; at most, the wings of the star reach so far."""
+_INNER = (slice(REACH, -REACH), slice(REACH, -REACH))
+"""The pixels of a piece without its margin."""
+
+Piece = tuple[int, int, int, int]
+"""First and last row, first and last column of a part of the input."""
+Circle = tuple[float, float, float]
+"""Row, column and radius in input pixels."""
+
+
+class Agreement(NamedTuple):
+    """How a piece of a result agrees with the input.
+
+    Attributes
+    ----------
+    places : tuple of Circle
+        What does not.
+    sky : tuple of float and int
+        Sum of the squared residual of the sky through the matched filter, and number of pixels.
+    stars : ndarray
+        Part of their light that bright sources lack.
+    """
+
+    places: tuple[Circle, ...]
+    sky: tuple[float, int]
+    stars: NDArray[np.float64]
+
+
+def split(shape: tuple[int, int], conditions: Conditions) -> Iterator[Piece]:
+    """Yield the pieces of a plane of this shape; smaller ones if its PSF changes over it."""
+    side = _PIECE
+    if conditions.nodes is not None:
+        side = min(_PIECE, max(_LEAST_PIECE, max(shape) // len(conditions.nodes.rows)))
+    for y0 in range(0, shape[0], side):
+        for x0 in range(0, shape[1], side):
+            yield y0, min(y0 + side, shape[0]), x0, min(x0 + side, shape[1])
+
+
+def psf_of(conditions: Conditions, piece: Piece) -> NDArray[np.float32]:
+    """Return the PSF in the middle of a piece."""
+    y0, y1, x0, x1 = piece
+    if conditions.nodes is None:
+        return conditions.psf
+    return conditions.nodes.at((y0 + y1) / 2, (x0 + x1) / 2)
+
+
+def compare(
+    source: NormalisedPlane,
+    result: NDArray,
+    conditions: Conditions,
+    target_fwhm: float | None,
+    scale: int,
+    piece: Piece,
+) -> Agreement:
+    """Blur a piece of a result again, and compare it with the input."""
+    (ny, nx), (y0, y1, x0, x1) = source.shape, piece
+    window = (y0 - REACH, y1 + REACH, x0 - REACH, x1 + REACH)
+    observed, kinds = source.read(*window)
+    rows = reflect_indices(scale * window[0], scale * window[1], scale * ny)
+    columns = reflect_indices(scale * window[2], scale * window[3], scale * nx)
+    shown = np.asarray(result[rows.min() : rows.max() + 1])[np.ix_(rows - rows.min(), columns)]
+    bad = (kinds != 0) | _left_as_recorded(source, window, conditions)
+    psf = psf_of(conditions, piece)
+    reconvolved = Reconvolution(psf, target_fwhm, scale)(shown.astype(np.float32))
+    photons = photon_variance(source.measured)
+    part = _Comparison(observed, shown, reconvolved, bad, conditions, psf, photons)
+    places = ((row + window[0], column + window[2], reach) for row, column, reach in part.places())
+    return Agreement(tuple(places), part.sky(), part.stars())
+
+
+def _left_as_recorded(
+    source: NormalisedPlane, window: tuple[int, int, int, int], conditions: Conditions
+) -> NDArray[np.bool_]:
+    """Mark saturated stars as far as their wings, and hot pixels: they keep the recorded light."""
+    y0, y1, x0, x1 = window
+    light = np.zeros((y1 - y0, x1 - x0), np.float32)
+    if source.cores is None:
+        return light > 0
+    rows, columns = source.cores.rows - y0, source.cores.columns - x0
+    inside = (rows >= 0) & (rows < y1 - y0) & (columns >= 0) & (columns < x1 - x0)
+    light[rows[inside], columns[inside]] = np.maximum(source.cores.values[inside], 1.0)
+    regions, _ = label(light, np.ones((3, 3)))
+    marked = np.zeros(light.shape, dtype=bool)
+    for place in find_objects(regions):
+        reach = int(np.ceil(_wing_radius(float(light[place].max()), conditions)))
+        marked[tuple(slice(max(0, s.start - reach), s.stop + reach) for s in place)] = True
+    return marked
+
+
+def _wing_radius(peak: float, conditions: Conditions) -> float:
+    """Radius up to which a star of such a peak, in sigma, stands out of the noise."""
+    psf = conditions.psf
+    half, least = psf.shape[0] // 2, _LEAST_RADIUS * conditions.fwhm
+    rows, columns = np.nonzero(psf * (peak / float(psf.max())) > 1)
+    radius = float(np.hypot(rows - half, columns - half).max(initial=0.0))
+    return max(least, REACH if radius >= half else radius)
+
+
+@dataclass(frozen=True, eq=False)
+class _Comparison:
+    observed: NDArray[np.float32]
+    shown: NDArray[np.float32]
+    reconvolved: NDArray[np.float32]
+    bad: NDArray[np.bool_]
+    conditions: Conditions
+    psf: NDArray[np.float32]
+    photons: float
+
+    @cached_property
+    def _filtered(self) -> tuple[NDArray[np.floating], NDArray[np.floating], float]:
+        """Residual and input through the matched filter, over its noise; that noise."""
+        matched = MatchedFilter(self.psf, self.conditions.fwhm, self.conditions.noise_correlation)
+        kernel = (matched.kernel / matched.noise).astype(np.float32)
+        residual = correlate(self.observed - self.reconvolved, kernel)
+        return residual, correlate(self.observed, kernel), matched.noise
+
+    @cached_property
+    def _near_bad(self) -> NDArray[np.bool_]:
+        if not self.bad.any():
+            return self.bad
+        return np.asarray(maximum_filter(self.bad, 2 * int(np.ceil(_STAR * self._fwhm)) + 1))
+
+    @property
+    def _fwhm(self) -> float:
+        return self.conditions.fwhm
+
+    def places(self) -> list[Circle]:
+        """Return the circles around the sources that are wrong.
+
+        Three things may be wrong with a source: the result lacks light that the input has, or shows
+        light that the input has not, both through the matched filter; or there is a dark ring
+        around it. Saturated and hot pixels are left out.
+        """
+        found = []
+        for marked, reach in ((self._misfit(), _STAR), (self._dark(), _RING)):
+            found += self._sources(marked & ~self._near_bad, int(np.ceil(reach * self._fwhm)))
+        return found
+
+    def sky(self) -> tuple[float, int]:
+        """Return the sum of the squared residual of the sky, and the number of its pixels."""
+        residual, observed = (image[_INNER] for image in self._filtered[:2])
+        sky = (self.reconvolved < _SKY)[_INNER] & ~self._near_bad[_INNER]
+        if not sky.any():
+            return 0.0, 0
+        # Noise that is correlated over more than a neighbour is more than the filter expects.
+        noise = max(1.0, float(mad_std(observed[sky][::_EVERY])))
+        return float(np.sum((residual[sky] / noise) ** 2)), int(np.count_nonzero(sky))
+
+    def stars(self) -> NDArray[np.float64]:
+        """Return the part of their light that bright sources lack."""
+        residual, flux, _ = self._filtered
+        top = (flux > _BRIGHT) & (flux == self._brightest) & ~self._near_bad
+        rows, columns = np.nonzero(top[_INNER])
+        return np.asarray(residual[_INNER][rows, columns] / flux[_INNER][rows, columns], float)
+
+    @cached_property
+    def _brightest(self) -> NDArray[np.floating]:
+        """Filtered light around a pixel: the error of the PSF of a star reaches as far as it."""
+        return np.asarray(maximum_filter(self._filtered[1], 2 * int(np.ceil(self._fwhm)) + 1))
+
+    def _misfit(self) -> NDArray[np.bool_]:
+        """Mark where the residual, through the matched filter, is more than noise."""
+        residual, observed, unit = self._filtered
+        flux = np.maximum(self._brightest, 0.0)
+        light = flux * np.float32(unit * self.psf.max())
+        noise = np.sqrt(1 + (self.photons / 2) * light + (_PSF_ERROR**2 / 2) * light**2)
+        wrong = np.abs(residual) > np.maximum(_SIGNIFICANT * noise, _LIGHT * flux)
+        # A dark cloud that is less deep than in the input shows no light that is not there.
+        return np.asarray(wrong & ((residual > 0) | (observed - residual > 0)))
+
+    def _dark(self) -> NDArray[np.bool_]:
+        """Mark what is darker than the sky of the input and its noise allow."""
+        scale = self.shown.shape[0] // self.observed.shape[0]
+        shown = self.shown
+        if scale > 1:
+            ny, nx = self.observed.shape
+            shown = shown.reshape(ny, scale, nx, scale).mean(axis=(1, 3))
+        observed = uniform_filter(self.observed, _BOX)
+        darkest = np.minimum(minimum_filter(observed, _BOX), 0.0)
+        allowed = darkest - _DARK_NOISE - _DARK_LIGHT * np.maximum(observed, 0.0)
+        return np.asarray(uniform_filter(shown, _BOX) < allowed)
+
+    def _sources(self, marked: NDArray[np.bool_], reach: int) -> list[Circle]:
+        """Return the brightest place around each marked area inside of the margin."""
+        regions, _ = label(marked)
+        ny, nx = marked.shape
+        found = []
+        for number, place in enumerate(find_objects(regions), start=1):
+            rows, columns = np.nonzero(regions[place] == number)
+            row, column = (
+                round(float(np.mean(places))) + axis.start
+                for places, axis in zip((rows, columns), place, strict=True)
+            )
+            if not (REACH <= row < ny - REACH and REACH <= column < nx - REACH):
+                continue
+            top, left = max(0, row - reach), max(0, column - reach)
+            around = self.observed[top : row + reach + 1, left : column + reach + 1]
+            peak = np.unravel_index(int(np.argmax(around)), around.shape)
+            found.append(
+                (
+                    float(top + peak[0]),
+                    float(left + peak[1]),
+                    _wing_radius(float(around.max()), self.conditions),
+                )
+            )
+        return found

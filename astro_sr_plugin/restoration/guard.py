@@ -1,0 +1,301 @@
+"""A result held against its input: where they contradict each other, a safer estimate stands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from astropy.io.fits import Header
+from astropy.stats import mad_std
+from numpy.typing import NDArray
+from scipy.ndimage import find_objects, label
+
+from astro_sr_plugin.exceptions import UnchangedWarning, warn
+from astro_sr_plugin.measurement.psf.reconvolution import REACH
+from astro_sr_plugin.models.classical.interpolated import DOUBLE_BORDER, double
+from astro_sr_plugin.models.filters import without_border
+from astro_sr_plugin.models.spec import Conditions, ModelSpec
+from astro_sr_plugin.restoration.agreement import Agreement, Circle, Piece, compare, psf_of, split
+from astro_sr_plugin.restoration.plane import NormalisedPlane
+from astro_sr_plugin.restoration.safer import richardson_lucy
+
+__all__ = [
+    "AGREES_KEYWORD",
+    "GUARD_KEYWORD",
+    "Contradictions",
+    "Verdict",
+    "blended_error",
+    "is_guarded",
+    "note_verdicts",
+    "settle_contradictions",
+]
+
+GUARD_KEYWORD = "ASRGUARD"
+"""Keyword of the number of places where a safer estimate stands for the result."""
+AGREES_KEYWORD = "ASRAGREE"
+"""Keyword that is T where the result as a whole agrees with its input, else F."""
+
+_ROUNDS = 2
+"""Times that the safer estimate is mixed in: where it meets the result, both may disagree."""
+_CORE = 0.6
+"""Part of the radius of a place up to which the safer estimate alone stands."""
+_FEWEST_STARS = 5
+"""Number of sources from which their magnitudes are compared."""
+_MAGNITUDE, _RESIDUAL = 0.02, 1.2
+"""Largest difference of magnitudes, and largest residual of the sky: the limits of an audit."""
+_MEDIAN_ERROR = 2.5
+"""Error of a median that is allowed, in standard deviations over the root of their number."""
+_LEAST_FLUX = 0.01
+"""Least part of the light of a source that is left in a result, for a finite magnitude."""
+
+
+class Verdict(NamedTuple):
+    """How a result agrees with its input.
+
+    Attributes
+    ----------
+    places : int
+        Number of places where a safer estimate stands.
+    residual : float
+        Residual of the sky through the matched filter over noise alone; NaN if there is no sky.
+    magnitude : float
+        Median difference of the magnitudes of bright sources, result less input, in mag, beyond its
+        own error; 0 if there are too few.
+    """
+
+    places: int
+    residual: float
+    magnitude: float
+
+    @classmethod
+    def of(cls, places: int, parts: Sequence[Agreement]) -> Verdict:
+        """Sum up the pieces of a plane."""
+        total, count = (sum(part.sky[k] for part in parts) for k in (0, 1))
+        stars = np.concatenate([part.stars for part in parts])
+        magnitude = 0.0
+        if len(stars) >= _FEWEST_STARS:
+            differences = -2.5 * np.log10(np.clip(1.0 - stars, _LEAST_FLUX, None))
+            error = _MEDIAN_ERROR * mad_std(differences) / math.sqrt(len(stars))
+            median = float(np.median(differences))
+            magnitude = math.copysign(max(abs(median) - error, 0.0), median)
+        return cls(places, math.sqrt(total / count) if count else math.nan, magnitude)
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with the result as a whole; empty if nothing is."""
+        if abs(self.magnitude) > _MAGNITUDE:
+            return f"its stars differ from the input by {self.magnitude:+.2f} mag"
+        if self.residual > _RESIDUAL:
+            return f"the residual of its sky is {self.residual:.2f} times that of noise"
+        return ""
+
+
+@dataclass(frozen=True, eq=False)
+class Contradictions:
+    """Places where a result and its input contradict each other.
+
+    Attributes
+    ----------
+    rows, columns, radii : ndarray of float64
+        Circles in input pixels, rows in ascending order.
+    """
+
+    rows: NDArray[np.float64]
+    columns: NDArray[np.float64]
+    radii: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @classmethod
+    def of(cls, circles: Iterable[Circle]) -> Contradictions:
+        """Gather circles."""
+        return cls(*np.array(sorted(circles), dtype=np.float64).reshape(-1, 3).T)
+
+    def weight(self, piece: Piece, scale: int) -> NDArray[np.float32] | None:
+        """Weight of what stands in for the result on a piece of it, 0 to 1; None if all are 0."""
+        y0, y1, x0, x1 = piece
+        reach = self.radii.max(initial=0.0)
+        near = range(*np.searchsorted(self.rows, (y0 - reach, y1 + reach)))
+        if not near:
+            return None
+        total = np.zeros(((y1 - y0) * scale, (x1 - x0) * scale), np.float32)
+        y, x = (
+            (np.arange(start * scale, stop * scale) + 0.5) / scale - 0.5
+            for start, stop in ((y0, y1), (x0, x1))
+        )
+        for k in near:
+            row, column, radius = self.rows[k], self.columns[k], self.radii[k]
+            rows, columns = (
+                slice(*np.searchsorted(place, (centre - radius, centre + radius)))
+                for place, centre in ((y, row), (x, column))
+            )
+            distance = np.hypot(y[rows, None] - row, x[None, columns] - column) / radius
+            ramp = np.clip((1 - distance) / (1 - _CORE), 0, 1)
+            window = total[rows, columns]
+            np.maximum(window, ramp**2 * (3 - 2 * ramp), out=window)
+        return total if total.any() else None
+
+
+def is_guarded(spec: ModelSpec) -> bool:
+    """Whether results of a model are held against their input: those of networks, with stars."""
+    return bool(spec.sha256) and spec.task != "remove-stars"
+
+
+def note_verdicts(header: Header, verdicts: Sequence[Verdict]) -> None:
+    """Write to the header how a result agrees with its input, and warn if it does not.
+
+    Parameters
+    ----------
+    header : fits.Header
+        Of the result; changed in place.
+    verdicts : sequence of Verdict
+        One per plane.
+    """
+    count = sum(verdict.places for verdict in verdicts)
+    fault = next((verdict.fault for verdict in verdicts if verdict.fault), "")
+    header[GUARD_KEYWORD], header[AGREES_KEYWORD] = count, not fault
+    texts = []
+    if count:
+        places = "one place" if count == 1 else f"{count} places"
+        texts.append(
+            f"at {places} the result did not agree with the input once it was blurred again, and a "
+            "safer estimate stands there"
+        )
+    if fault:
+        texts.append(
+            f"the result does not agree with the input: {fault}; the PSF is not the one that was "
+            "measured: give a better one (psf), or denoise the image instead"
+        )
+    for text in texts:
+        warn(text, UnchangedWarning)
+
+
+def settle_contradictions(
+    source: NormalisedPlane,
+    result: NDArray,
+    conditions: Conditions,
+    target_fwhm: float | None,
+    scale: int,
+    *,
+    errors: NDArray | None = None,
+) -> Verdict:
+    """Put a safer estimate where a result contradicts its input.
+
+    That is a Richardson-Lucy estimate where the result is sharper than the input, and the input as
+    recorded where it is not.
+
+    Parameters
+    ----------
+    source : NormalisedPlane
+        The input.
+    result : ndarray, shape (scale * ny, scale * nx)
+        The result in noise sigma, sky at 0; changed in place.
+    conditions : Conditions
+        PSF and noise of the input.
+    target_fwhm : float or None
+        FWHM of the Gaussian PSF of the result in its pixels; None if it has that of the input.
+    scale : int
+        Output pixels per input pixel.
+    errors : ndarray of float32, optional
+        Standard deviation of the result in noise sigma; changed in place.
+
+    Returns
+    -------
+    Verdict
+        How many places there were, and how well the result agrees with the input now.
+    """
+
+    def look(pieces: list[Piece]) -> dict[Piece, Agreement]:
+        held = partial(compare, source, result, conditions, target_fwhm, scale)
+        if len(pieces) == 1:
+            return {pieces[0]: held(pieces[0])}
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+            return dict(zip(pieces, threads.map(held, pieces), strict=True))
+
+    def estimate(piece: Piece) -> NDArray[np.float32]:
+        if target_fwhm is None:
+            return _on_finer_pixels(source, piece, scale)
+        y0, y1, x0, x1 = piece
+        values, _ = source.read(y0 - REACH, y1 + REACH, x0 - REACH, x1 + REACH)
+        safer = richardson_lucy(values, psf_of(conditions, piece), target_fwhm, scale)
+        inner = slice(REACH * scale, -REACH * scale)
+        return safer[inner, inner]
+
+    agreement = look(list(split(source.shape, conditions)))
+    circles: set[Circle] = set()
+    for _ in range(_ROUNDS):
+        found = {circle for part in agreement.values() for circle in part.places} - circles
+        if not found:
+            break
+        circles |= found
+        contradictions = Contradictions.of(found)
+        concerned = [p for p in agreement if contradictions.weight(p, scale) is not None]
+        _mix(contradictions, concerned, estimate, result, scale, errors)
+        agreement |= look(concerned)
+    return Verdict.of(len(circles), list(agreement.values()))
+
+
+def _mix(
+    found: Contradictions,
+    pieces: list[Piece],
+    estimate: Callable[[Piece], NDArray[np.float32]],
+    result: NDArray,
+    scale: int,
+    errors: NDArray | None,
+) -> None:
+    """Mix a result with an estimate of its pieces, in place."""
+    for piece in pieces:
+        weight = found.weight(piece, scale)
+        if weight is None:
+            continue
+        # Circles that touch are one part.
+        parts, _ = label(weight, np.ones((3, 3)))
+        for number, (rows, columns) in enumerate(find_objects(parts), start=1):
+            y0, y1 = _to_input(piece[0], rows, scale)
+            x0, x1 = _to_input(piece[2], columns, scale)
+            place = np.s_[y0 * scale : y1 * scale, x0 * scale : x1 * scale]
+            within = tuple(
+                slice(part.start - first * scale, part.stop - first * scale)
+                for part, first in zip(place, (piece[0], piece[2]), strict=True)
+            )
+            own = np.where(parts[within] == number, weight[within], 0)
+            result[place] += own * (estimate((y0, y1, x0, x1)) - result[place])
+            if errors is not None:
+                errors[place] = blended_error(errors[place], 1 - own)
+
+
+def _to_input(first: int, part: slice, scale: int) -> tuple[int, int]:
+    """Return the input rows that hold some output rows, counted from ``scale * first``."""
+    return first + part.start // scale, first - (-part.stop // scale)
+
+
+def blended_error(error: NDArray, part: NDArray[np.float32] | float) -> NDArray[np.float64]:
+    """Give the standard deviation of a mixture of the input and the result, in noise sigma.
+
+    The error of a mean over what may be true does not depend on the data, and so its covariance
+    with that of the data is its own variance.
+    """
+    own = np.asarray(error, np.float64) ** 2
+    noise = np.maximum(1.0, own)
+    blended: NDArray[np.float64] = np.sqrt((1 - part) ** 2 * noise + part * (2 - part) * own)
+    return blended
+
+
+def _on_finer_pixels(source: NormalisedPlane, piece: Piece, scale: int) -> NDArray[np.float32]:
+    """Return a piece as recorded, in noise sigma, at the output pixels."""
+    y0, y1, x0, x1 = piece
+    margin = DOUBLE_BORDER * (scale - 1)
+    values = source.read(y0 - margin, y1 + margin, x0 - margin, x1 + margin)[0]
+    finer = torch.from_numpy(values)[None, None]
+    for _ in range(round(math.log2(scale))):
+        finer = double(finer)
+    surplus = (finer.shape[-2] - (y1 - y0) * scale) // 2
+    recorded: NDArray[np.float32] = without_border(finer, surplus)[0, 0].numpy()
+    return recorded

@@ -1,0 +1,79 @@
+"""The safer estimate of a guard: Richardson-Lucy iterations, which need no training."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+from scipy.ndimage import gaussian_filter
+
+from astro_sr_plugin.constants import FWHM_PER_SIGMA
+from astro_sr_plugin.measurement.psf.reconvolution import Reconvolution
+
+__all__ = ["richardson_lucy"]
+
+_ITERATIONS = 25
+"""Number of iterations: on aberrated stars 20 give 1 dB less, 100 give 0.4 dB more."""
+_PEDESTAL = 3.0
+"""Light of the sky in the model, in noise sigma: the noise is positive on it."""
+_LEAST = 0.1
+"""Least value that the iterations begin with, in noise sigma."""
+_WIDE = 1.0
+"""Sigma of the Gaussian that follows clouds below the sky, in FWHM of the target."""
+_FLOOR = 1e-3
+"""Least value that is divided by, in noise sigma."""
+
+
+def richardson_lucy(
+    observed: NDArray[np.float32], psf: NDArray[np.float32], target_fwhm: float, scale: int
+) -> NDArray[np.float32]:
+    """Deconvolve an image by Richardson-Lucy, and smooth the result to a Gaussian PSF.
+
+    The light stands on the sky, and on clouds that are darker than it: no star has a dark ring. The
+    estimate is smoothed to the target at the end.
+
+    Parameters
+    ----------
+    observed : ndarray of float32, shape (ny, nx)
+        Image in noise sigma, sky at 0. Its outermost pixels come out wrong: the Fourier transform
+        is periodic.
+    psf : ndarray of float32
+        PSF on its pixels, odd sides, centred.
+    target_fwhm : float
+        FWHM of the Gaussian PSF of the result, in its pixels.
+    scale : int
+        Output pixels per input pixel along an axis.
+
+    Returns
+    -------
+    ndarray of float32, shape (scale * ny, scale * nx)
+        The estimate in noise sigma.
+
+    References
+    ----------
+    Richardson (1972), JOSA 62, 55; Lucy (1974), AJ 79, 745.
+    """
+    ny, nx = observed.shape
+    fine = (ny * scale, nx * scale)
+    transfer = Reconvolution(psf, 0.0, scale).transfer(fine).astype(np.complex64)
+    ground = np.minimum(gaussian_filter(observed, _WIDE * target_fwhm / scale), 0.0)
+    light = observed - ground
+    image = np.maximum(light + _PEDESTAL, _FLOOR)
+    estimate = _repeat(np.maximum(light, _LEAST), scale)
+    guess, step, power = estimate, np.zeros_like(estimate), 0.0
+    for _ in range(_ITERATIONS):
+        blurred = fft.irfft2(fft.rfft2(guess) * transfer, s=fine)
+        model = blurred.reshape(ny, scale, nx, scale).mean(axis=(1, 3)) + _PEDESTAL
+        ratio = _repeat(image / np.maximum(model, _FLOOR), scale)
+        factor = fft.irfft2(fft.rfft2(ratio) * transfer.conj(), s=fine)
+        last, estimate = estimate, guess * np.maximum(factor, 0.0)
+        before, step = step, estimate - guess
+        length = float(np.vdot(step, before)) / power if power else 0.0
+        power = float(np.vdot(step, step))
+        guess = np.maximum(estimate + np.clip(length, 0.0, 1.0) * (estimate - last), 0.0)
+    smooth = gaussian_filter(estimate, target_fwhm / FWHM_PER_SIGMA)
+    return np.asarray(smooth + _repeat(ground, scale), np.float32)
+
+
+def _repeat(image: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
+    return image.repeat(scale, axis=0).repeat(scale, axis=1)

@@ -1,0 +1,148 @@
+"""Results that contradict their input are mixed with a safer estimate, counted and announced."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.nddata import CCDData
+from scipy.ndimage import gaussian_filter
+
+import astro_sr_plugin as asr
+from astro_sr_plugin.cli import main
+from astro_sr_plugin.constants import FWHM_PER_SIGMA
+from astro_sr_plugin.models.registry import default_model, load_model
+from astro_sr_plugin.restoration.conditions import make_conditions
+from astro_sr_plugin.restoration.frame import open_frame
+from astro_sr_plugin.restoration.guard import AGREES_KEYWORD, GUARD_KEYWORD, settle_contradictions
+from astro_sr_plugin.restoration.safer import richardson_lucy
+
+SIDE, FWHM, SIGMA, SKY = 200, 3.6, 5.0, 100.0
+TARGET = {1: 2.0, 2: 3.6}
+"""FWHM of a result in its pixels."""
+Array = np.ndarray
+
+
+def gaussian_stars(fwhm: float, scale: int = 1) -> Array:
+    """Stars of 20 to 300 sigma on a grid, with a Gaussian profile; surface brightness is kept."""
+    image = np.zeros((SIDE * scale, SIDE * scale))
+    y, x = (np.mgrid[: SIDE * scale, : SIDE * scale] + 0.5) / scale - 0.5
+    width = fwhm / scale / FWHM_PER_SIGMA
+    rng = np.random.default_rng(2)
+    for row in range(20, SIDE - 10, 32):
+        for column in range(20, SIDE - 10, 32):
+            v, u = row + rng.uniform(-1, 1), column + rng.uniform(-1, 1)
+            flux = SIGMA * rng.uniform(20, 300) * 2 * np.pi * (FWHM / FWHM_PER_SIGMA) ** 2
+            near = np.s_[
+                max(0, (row - 16) * scale) : (row + 17) * scale,
+                max(0, (column - 16) * scale) : (column + 17) * scale,
+            ]
+            square = (y[near] - v) ** 2 + (x[near] - u) ** 2
+            image[near] += flux * np.exp(-0.5 * square / width**2) / (2 * np.pi * width**2)
+    return image
+
+
+def gaussian_psf() -> Array:
+    y, x = np.mgrid[-16:17, -16:17]
+    psf = np.exp(-0.5 * (x**2 + y**2) / (FWHM / FWHM_PER_SIGMA) ** 2)
+    return np.asarray(psf / psf.sum(), np.float32)
+
+
+@pytest.fixture(scope="module")
+def observed() -> Array:
+    noise = np.random.default_rng(1).normal(0, SIGMA, (SIDE, SIDE))
+    return (SKY + gaussian_stars(FWHM) + noise).astype(np.float32)
+
+
+def settle(observed: Array, result: Array, scale: int = 1) -> tuple[int, Array, Array]:
+    """Hold a result in image units against the input; return places, result and its errors."""
+    model = load_model(default_model("deconvolve", 1))
+    frame = open_frame(observed, model, psf=gaussian_psf())
+    source = frame.planes[0]
+    level = source.background.level_at(0, SIDE, 0, SIDE).repeat(scale, 0).repeat(scale, 1)
+    sink = ((result - level) / source.sigma).astype(np.float32)
+    errors = np.full(sink.shape, 0.1, np.float32)
+    conditions = make_conditions(source, TARGET[scale], scale)
+    verdict = settle_contradictions(source, sink, conditions, TARGET[scale], scale, errors=errors)
+    return verdict.places, sink * source.sigma + level, errors
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_the_truth_does_not_contradict_the_input(observed: Array, scale: int) -> None:
+    truth = SKY + gaussian_stars(TARGET[scale], scale)
+    places, result, errors = settle(observed, truth, scale)
+    assert places == 0
+    np.testing.assert_allclose(result, truth, rtol=1e-4)
+    assert np.all(errors == np.float32(0.1))
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("harm", ["a star is missing", "a star is invented", "a black hole"])
+def test_what_the_input_contradicts_is_replaced(observed: Array, scale: int, harm: str) -> None:
+    truth = SKY + gaussian_stars(TARGET[scale], scale)
+    harmed = truth.copy()
+    first, last = (76, 93) if harm == "a star is missing" else (60, 77)
+    near = np.s_[first * scale : last * scale, first * scale : last * scale]
+    if harm == "a star is missing":
+        harmed[near] = SKY
+    else:
+        light = np.zeros((17 * scale, 17 * scale))
+        light[8 * scale, 8 * scale] = 1.0
+        light = gaussian_filter(light, TARGET[scale] / FWHM_PER_SIGMA)
+        sign = 1 if harm == "a star is invented" else -1
+        harmed[near] += sign * 40 * SIGMA * light / light.max()
+    places, result, errors = settle(observed, harmed, scale)
+    assert places >= 1
+    error, before = (np.sqrt(np.mean((image - truth)[near] ** 2)) for image in (result, harmed))
+    assert error < 0.5 * before
+    assert result[near].mean() == pytest.approx(truth[near].mean(), rel=0.02)
+    # The error grows where less is known, and far from there nothing changes.
+    assert errors[near].max() > 0.5
+    far = np.s_[140 * scale :, 140 * scale :]
+    np.testing.assert_allclose(result[far], harmed[far], rtol=1e-4)
+
+
+def test_pictures_that_keep_to_the_input_are_not_touched(observed: Array) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for verb in (asr.denoise, asr.deconvolve, asr.super_resolve):
+            meta = verb(CCDData(observed, unit="adu")).meta
+            assert (meta[GUARD_KEYWORD], meta[AGREES_KEYWORD]) == (0, True)
+
+
+def test_a_wrong_psf_is_announced(observed: Array) -> None:
+    with pytest.warns(asr.UnchangedWarning, match="did not agree with the input|does not agree"):
+        result = asr.deconvolve(CCDData(observed, unit="adu"), psf=1.8 * FWHM)
+    assert result.meta[GUARD_KEYWORD] > 0
+    assert result.meta[AGREES_KEYWORD] is False
+    # A PSF that is too wide digs dark rings around stars; the safer estimate has none.
+    assert result.data.min() > SKY - 6 * SIGMA
+
+
+def test_strict_exits_with_1(observed: Array, tmp_path) -> None:
+    path, out = tmp_path / "wide.fits", tmp_path / "sharp.fits"
+    fits.writeto(path, observed)
+    args = ["deconvolve", str(path), "-o", str(out), "--psf", str(1.8 * FWHM), "--quiet"]
+    assert main(args) == 0
+    header = fits.getheader(out, checksum=True)
+    assert header[GUARD_KEYWORD] > 0
+    assert header[AGREES_KEYWORD] is False
+    assert main([*args, "--overwrite", "--strict"]) == 1
+
+
+def test_classical_models_are_not_held_against_the_input(observed: Array) -> None:
+    result = asr.deconvolve(CCDData(observed, unit="adu"), psf=1.8 * FWHM, model="wiener")
+    assert GUARD_KEYWORD not in result.meta
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_the_safer_estimate_keeps_flux_and_is_not_negative(scale: int) -> None:
+    light = gaussian_stars(FWHM)
+    observed = (light / SIGMA).astype(np.float32)
+    estimate = richardson_lucy(observed, gaussian_psf(), TARGET[scale], scale)
+    truth = gaussian_stars(TARGET[scale], scale) / SIGMA
+    assert estimate.min() >= 0
+    assert estimate.sum() / scale**2 == pytest.approx(light.sum() / SIGMA, rel=0.01)
+    assert np.abs(estimate - truth).max() < 0.25 * truth.max()
