@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help"):
         print("python -m benchmarks RUN [options]; RUN --help lists the options.\n")
         for name, about in RUNS.items():
-            print(f"{name:14s}{about.splitlines()[0]}")
+            print(f"{name:18s}{about.splitlines()[0]}")
         return 0
     name = words[0]
     if name not in RUNS:

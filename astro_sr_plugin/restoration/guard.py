@@ -43,6 +43,8 @@ AGREES_KEYWORD = "ASRAGREE"
 
 _ROUNDS = 2
 """Times that the safer estimate is mixed in: where it meets the result, both may disagree."""
+_MARGIN = 6.0
+"""Width in FWHM of the rim around a place that the safer estimate is made with."""
 _CORE = 0.6
 """Part of the radius of a place up to which the safer estimate alone stands."""
 _FEWEST_STARS = 5
@@ -219,13 +221,15 @@ def settle_contradictions(
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
             return dict(zip(pieces, threads.map(held, pieces), strict=True))
 
+    margin = min(REACH, math.ceil(_MARGIN * conditions.fwhm))
+
     def estimate(piece: Piece) -> NDArray[np.float32]:
         if target_fwhm is None:
             return _on_finer_pixels(source, piece, scale)
         y0, y1, x0, x1 = piece
-        values, _ = source.read(y0 - REACH, y1 + REACH, x0 - REACH, x1 + REACH)
+        values, _ = source.read(y0 - margin, y1 + margin, x0 - margin, x1 + margin)
         safer = richardson_lucy(values, psf_of(conditions, piece), target_fwhm, scale)
-        inner = slice(REACH * scale, -REACH * scale)
+        inner = slice(margin * scale, -margin * scale)
         return safer[inner, inner]
 
     agreement = look(list(split(source.shape, conditions)))

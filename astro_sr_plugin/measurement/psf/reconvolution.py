@@ -75,9 +75,16 @@ class Reconvolution:
     def _optics(self, shape: tuple[int, int]) -> NDArray[np.complex128]:
         """Return the transfer of the input's PSF on the output's frequencies; finer ones are 0."""
         ny, nx = (n // self._scale for n in shape)
-        height, width = self._psf.shape
+        # Of a PSF that is larger than the piece, the middle counts.
+        psf = self._psf[
+            tuple(
+                slice(max(0, side // 2 - (n - 1) // 2), side // 2 + (n - 1) // 2 + 1)
+                for side, n in zip(self._psf.shape, (ny, nx), strict=True)
+            )
+        ]
+        height, width = psf.shape
         stamp = np.zeros((ny, nx))
-        stamp[:height, :width] = self._psf
+        stamp[:height, :width] = psf
         coarse = fft.rfft2(np.roll(stamp, (-(height // 2), -(width // 2)), (0, 1)))
         if self._scale == 1:
             return np.asarray(coarse)
