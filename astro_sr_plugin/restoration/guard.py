@@ -43,6 +43,8 @@ AGREES_KEYWORD = "ASRAGREE"
 
 _ROUNDS = 2
 """Times that the safer estimate is mixed in: where it meets the result, both may disagree."""
+_NARROW = 2.5
+"""FWHM in pixels of undersampled stars, around which Richardson-Lucy iterations make rings."""
 _MARGIN = 6.0
 """Width in FWHM of the rim around a place that the safer estimate is made with."""
 _CORE = 0.6
@@ -190,8 +192,8 @@ def settle_contradictions(
 ) -> Verdict:
     """Put a safer estimate where a result contradicts its input.
 
-    That is a Richardson-Lucy estimate where the result is sharper than the input, and the input as
-    recorded where it is not.
+    That is a Richardson-Lucy estimate where the result is sharper than the input and its stars are
+    sampled well, and else the input as recorded.
 
     Parameters
     ----------
@@ -224,7 +226,7 @@ def settle_contradictions(
     margin = min(REACH, math.ceil(_MARGIN * conditions.fwhm))
 
     def estimate(piece: Piece) -> NDArray[np.float32]:
-        if target_fwhm is None:
+        if target_fwhm is None or conditions.fwhm < _NARROW:
             return _on_finer_pixels(source, piece, scale)
         y0, y1, x0, x1 = piece
         values, _ = source.read(y0 - margin, y1 + margin, x0 - margin, x1 + margin)
