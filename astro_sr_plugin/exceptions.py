@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterable
 from types import FrameType
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "OutOfMemoryError",
     "OutputError",
     "UnchangedWarning",
+    "check_choice",
     "warn",
 ]
 
@@ -137,6 +139,14 @@ class UnchangedWarning(AstroSRWarning):
     >>> issubclass(asr.UnchangedWarning, asr.AstroSRWarning)
     True
     """
+
+
+def check_choice(name: str, value: object, allowed: Iterable[str]) -> None:
+    """Raise InputError unless the value of a parameter is one of those that are allowed."""
+    choices = tuple(allowed)
+    if value not in choices:
+        msg = f"{name}={value!r} is not known; allowed are {', '.join(choices)}"
+        raise InputError(msg)
 
 
 def warn(text: str, category: type[AstroSRWarning] = AstroSRWarning) -> None:

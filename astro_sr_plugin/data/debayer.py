@@ -14,7 +14,7 @@ from astro_sr_plugin.data.cfa import CFA_KEYWORDS, ColorFilterArray, find_cfa, p
 from astro_sr_plugin.data.nddata import HDUChoice, Image, Unpacked, repack, unpack
 from astro_sr_plugin.data.signatures import image_function
 from astro_sr_plugin.data.wcs import scale_wcs, scale_wcs_header
-from astro_sr_plugin.exceptions import InputError, warn
+from astro_sr_plugin.exceptions import InputError, check_choice, warn
 
 __all__ = ["METHODS", "debayer", "interpolate_colours"]
 
@@ -71,9 +71,7 @@ def debayer(
     >>> debayer(raw, "superpixel", pattern="RGGB").ravel()
     array([3., 3., 1.])
     """
-    if method not in METHODS:
-        msg = f"method={method!r} is not known; allowed are {', '.join(METHODS)}"
-        raise InputError(msg)
+    check_choice("method", method, METHODS)
     parts = unpack(image, hdu=hdu)
     if parts.data.ndim != 2:
         msg = f"the image has shape {parts.data.shape}; a mosaic has one plane, (ny, nx)"

@@ -25,7 +25,7 @@ from astro_sr_plugin.data.provenance import NOISE_KEYWORDS
 from astro_sr_plugin.data.signatures import image_function
 from astro_sr_plugin.data.strips import iter_rows
 from astro_sr_plugin.data.wcs_keywords import WCS_KEYWORDS
-from astro_sr_plugin.exceptions import InputError, warn
+from astro_sr_plugin.exceptions import InputError, check_choice, warn
 from astro_sr_plugin.measurement.sky.saturation import find_saturation
 from astro_sr_plugin.measurement.sky.unusable import sample_spread
 from astro_sr_plugin.registration.adaptive import resample_adaptive
@@ -154,9 +154,7 @@ def check_resampling(kernel: str) -> None:
     InputError
         If there is none of this name.
     """
-    if kernel not in (*KERNELS, _ADAPTIVE):
-        msg = f"kernel={kernel!r} is not known; allowed are {', '.join(KERNELS)}, {_ADAPTIVE}"
-        raise InputError(msg)
+    check_choice("kernel", kernel, (*KERNELS, _ADAPTIVE))
 
 
 def _variance(uncertainty: NDUncertainty | None, shape: tuple[int, ...]) -> NDArray[Any] | None:

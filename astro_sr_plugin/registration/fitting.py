@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.exceptions import InputError, check_choice
 from astro_sr_plugin.registration.distortion import Distortion, polynomial_terms
 from astro_sr_plugin.registration.thin_plate import ThinPlate, fit_thin_plate
 from astro_sr_plugin.registration.transform import Transform
@@ -89,9 +89,7 @@ def check_model(model: str) -> None:
     InputError
         If it is neither ``"auto"`` nor in `MODELS`.
     """
-    if model not in ("auto", *MODELS):
-        msg = f"model={model!r} is not known; allowed are auto, {', '.join(MODELS)}"
-        raise InputError(msg)
+    check_choice("model", model, ("auto", *MODELS))
 
 
 def fit_transform(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, maximum_filter
 
-from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.exceptions import check_choice
 from astro_sr_plugin.registration.kernels import KERNELS, WHOLE_PIXELS, Kernel
 from astro_sr_plugin.registration.transform import Transform
 
@@ -50,9 +50,7 @@ def check_kernel(kernel: str) -> Kernel:
     InputError
         If there is none of this name.
     """
-    if kernel not in KERNELS:
-        msg = f"kernel={kernel!r} is not known; allowed are {', '.join(KERNELS)}"
-        raise InputError(msg)
+    check_choice("kernel", kernel, KERNELS)
     return KERNELS[kernel]
 
 

@@ -7,16 +7,16 @@ first. Raw frames of colour cameras are drizzled colour by colour.
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.strips import iter_rows
-from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.exceptions import InputError, check_choice
 from astro_sr_plugin.stacking.bands import Light, StackSettings, star_shares
 from astro_sr_plugin.stacking.combination import Combined
+from astro_sr_plugin.stacking.drizzle_package import FAR_AWAY, load_drizzle
 from astro_sr_plugin.stacking.samples import StackModel, read_samples
 
 __all__ = [
@@ -67,11 +67,8 @@ class Drizzling(NamedTuple):
         if not 0 < self.pixfrac <= 1:
             msg = f"pixfrac={self.pixfrac:g} is out of range; allowed is above 0 up to 1"
             raise InputError(msg)
-        if self.kernel not in DRIZZLE_KERNELS:
-            allowed = ", ".join(DRIZZLE_KERNELS)
-            msg = f"drizzle_kernel={self.kernel!r} is not known; allowed are {allowed}"
-            raise InputError(msg)
-        _library()
+        check_choice("drizzle_kernel", self.kernel, DRIZZLE_KERNELS)
+        load_drizzle()
 
     def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Return the shape (ny, nx) of the result for that of the reference."""
@@ -81,7 +78,7 @@ class Drizzling(NamedTuple):
 
 def make_output(drizzling: Drizzling, shape: tuple[int, ...]) -> Any:
     """Make an empty result of the drizzle library, of shape (ny, nx)."""
-    return _library().Drizzle(
+    return load_drizzle().Drizzle(
         kernel=drizzling.kernel,
         out_shape=shape,
         fillval="NaN",
@@ -154,7 +151,7 @@ def _drop(
     known = np.isfinite(u) & np.isfinite(v)
     scale = drizzling.scale
     places = np.stack([(u + 0.5) * scale - 0.5, (v + 0.5) * scale - 0.5], axis=-1)
-    places[~known] = -1e6
+    places[~known] = FAR_AWAY
     inner = np.s_[1:-1, 1:-1]
     samples = read_samples(light, settings, models, share, rows)
     for found, output in zip(samples, outputs, strict=True):
@@ -197,13 +194,3 @@ def _result(
         stack.low[place],
         stack.high[place],
     )
-
-
-def _library() -> ModuleType:
-    try:
-        import drizzle.resample
-    except ImportError as error:
-        msg = "drizzle needs the package 'drizzle': pip install 'astro_sr_plugin[drizzle]'"
-        raise InputError(msg) from error
-    module: ModuleType = drizzle.resample
-    return module

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.exceptions import InputError, check_choice
 from astro_sr_plugin.registration.resample import check_kernel
 from astro_sr_plugin.stacking.combination import COMBINATIONS, Combination
 from astro_sr_plugin.stacking.drizzling import Drizzling
@@ -49,9 +49,7 @@ class StackOptions:
             ("weights", self.weights, WEIGHTS),
             ("normalise", self.normalise, NORMALISATIONS),
         ):
-            if value not in allowed:
-                msg = f"{name}={value!r} is not known; allowed are {', '.join(allowed)}"
-                raise InputError(msg)
+            check_choice(name, value, allowed)
         check_kernel(self.kernel)
         if self.drizzling is not None:
             self.drizzling.check()

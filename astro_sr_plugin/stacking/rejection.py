@@ -15,7 +15,7 @@ from scipy.ndimage import binary_dilation
 from scipy.special import stdtrit
 
 from astro_sr_plugin.constants import MAD_TO_SIGMA, MEDIAN_VARIANCE
-from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.exceptions import InputError, check_choice
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -111,9 +111,7 @@ def check_limits(method: str, limits: tuple[float, float] | None) -> tuple[float
     InputError
         If the method is unknown, or the limits are no two numbers that it can use.
     """
-    if method not in METHODS:
-        msg = f"reject={method!r} is not known; allowed are {', '.join(METHODS)}"
-        raise InputError(msg)
+    check_choice("reject", method, METHODS)
     if limits is None:
         return DEFAULT_LIMITS[method]
     low, high = (float(value) for value in limits)

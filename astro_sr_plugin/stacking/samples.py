@@ -11,6 +11,7 @@ from scipy.ndimage import map_coordinates, spline_filter
 from astro_sr_plugin.data.cfa import ColorFilterArray
 from astro_sr_plugin.stacking.bands import Light, StackSettings, area_of, find_stars
 from astro_sr_plugin.stacking.combination import Combined
+from astro_sr_plugin.stacking.drizzle_package import FAR_AWAY
 from astro_sr_plugin.stacking.measuring import read_calibrated
 from astro_sr_plugin.stacking.rejection import DEFAULT_LIMITS, hysteresis
 
@@ -118,7 +119,7 @@ def read_samples(
     v, u = np.mgrid[rows[0] : rows[1], left:right].astype(np.float64)
     x, y = light.transform.to_reference(u, v)
     known = np.isfinite(x) & np.isfinite(y)
-    x[~known] = y[~known] = -1e6
+    x[~known] = y[~known] = FAR_AWAY
     gain = light.normalisation.scale * area_of(light.transform)
     found = []
     for plane, model in enumerate(models):

@@ -7,13 +7,13 @@ import struct
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.video.source import Video
-from astro_sr_plugin.exceptions import ImageReadError, InputError, warn
+from astro_sr_plugin.exceptions import ImageReadError, check_choice, warn
 
 __all__ = ["SER_START", "ByteOrder", "SERVideo"]
 
@@ -56,9 +56,7 @@ class SERVideo(Video):
 
     def __init__(self, path: Path, byteorder: ByteOrder = "auto") -> None:
         super().__init__(str(path))
-        if byteorder not in ("auto", "little", "big"):
-            msg = f"byteorder={byteorder!r} is not known; allowed are auto, little and big"
-            raise InputError(msg)
+        check_choice("byteorder", byteorder, get_args(ByteOrder))
         self._path = path
         try:
             with path.open("rb") as file:

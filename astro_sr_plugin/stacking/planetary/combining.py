@@ -6,20 +6,18 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from astro_sr_plugin.constants import MEDIAN_VARIANCE
-from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.stacking.planetary.frames import AlignedFrame
 
 __all__ = [
     "Combined",
     "PlanetCombination",
     "Sums",
-    "check_combination",
     "clipped_mean",
     "median_of",
 ]
@@ -51,19 +49,6 @@ class Combined:
     data: NDArray[np.float64]
     error: NDArray[np.float64]
     count: NDArray[np.int32]
-
-
-def check_combination(combine: str) -> None:
-    """Check the name of a combination.
-
-    Raises
-    ------
-    InputError
-        If it is not known.
-    """
-    if combine not in get_args(PlanetCombination):
-        msg = f"combine={combine!r} is not known; allowed are mean, median and sigma"
-        raise InputError(msg)
 
 
 class Sums:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-
 import numpy as np
 from numpy.typing import NDArray
 
 from astro_sr_plugin.data.cfa import ColorFilterArray
 from astro_sr_plugin.data.video.source import Video
-from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.stacking.drizzle_package import FAR_AWAY, load_drizzle
 from astro_sr_plugin.stacking.planetary.alignment import Shift
 from astro_sr_plugin.stacking.planetary.combining import Combined
 from astro_sr_plugin.stacking.planetary.frames import FrameAligner
@@ -24,8 +22,6 @@ _BAYER_PIXFRAC = 1.0
 """The same for raw colour frames, of which a colour has a half or a quarter of the pixels."""
 _KERNEL = "turbo"
 """Drops whose sides are parallel to the grid: frames of a video are not turned."""
-_FAR_AWAY = -1e6
-"""Place of pixels that fall onto nothing."""
 
 
 def drizzle_video(
@@ -54,7 +50,7 @@ def drizzle_video(
     InputError
         If the package drizzle is missing.
     """
-    resample = _library()
+    resample = load_drizzle()
     ny, nx = video.shape[-2:]
     shape = (round(ny * scale), round(nx * scale))
     planes = 3 if len(video.shape) == 3 or video.pattern else 1
@@ -95,7 +91,7 @@ def _places(aligner: FrameAligner, number: int, shift: Shift, scale: float) -> N
     x, y = aligner.inverse_places(number, shift)
     places = np.stack([(x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5], axis=-1)
     places = places.astype(np.float64)
-    places[~np.isfinite(places).all(axis=-1)] = _FAR_AWAY
+    places[~np.isfinite(places).all(axis=-1)] = FAR_AWAY
     return places
 
 
@@ -106,13 +102,3 @@ def _filters(pattern: str, shape: tuple[int, int]) -> NDArray[np.str_] | None:
     side = len(block)
     y, x = np.arange(shape[0]) % side, np.arange(shape[1]) % side
     return np.asarray(block[np.ix_(y, x)])
-
-
-def _library() -> ModuleType:
-    try:
-        import drizzle.resample
-    except ImportError as error:
-        msg = "drizzle needs the package 'drizzle': pip install 'astro_sr_plugin[drizzle]'"
-        raise InputError(msg) from error
-    module: ModuleType = drizzle.resample
-    return module

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.stacking.planetary.survey import FrameRecord
 
-__all__ = ["PlanetWeights", "check_keep", "check_weights", "frame_weights", "select_frames"]
+__all__ = ["PlanetWeights", "check_keep", "frame_weights", "select_frames"]
 
 PlanetWeights = Literal["quality", "none"]
 Keep = int | float | str | None
@@ -56,19 +56,6 @@ def _share_or_number(keep: Keep) -> tuple[float | None, int | None]:
     if number < 1:
         raise InputError(msg)
     return None, number
-
-
-def check_weights(weights: str) -> None:
-    """Check the name of the weights.
-
-    Raises
-    ------
-    InputError
-        If it is not known.
-    """
-    if weights not in get_args(PlanetWeights):
-        msg = f"weights={weights!r} is not known; allowed are quality and none"
-        raise InputError(msg)
 
 
 def select_frames(records: list[FrameRecord], keep: Keep) -> list[int]:

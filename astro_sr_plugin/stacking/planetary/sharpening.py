@@ -15,7 +15,7 @@ from scipy.ndimage import convolve, distance_transform_edt, gaussian_filter, lap
 from astro_sr_plugin.data.nddata import HDUChoice, Image, MaskLike, iter_planes, repack, unpack
 from astro_sr_plugin.data.provenance import add_keywords
 from astro_sr_plugin.data.signatures import image_function
-from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.exceptions import InputError, check_choice
 from astro_sr_plugin.stacking.planetary.blur import (
     fit_fwhm,
     gaussian_psf,
@@ -205,9 +205,7 @@ def parse_method(text: str) -> tuple[SharpenMethod, dict[str, Any]]:
 
 def _check(method: str, given: dict[str, Any]) -> dict[str, Any]:
     """Check the parameters of a method, and return them all."""
-    if method not in METHODS:
-        msg = f"method={method!r} is not known; allowed are {', '.join(METHODS)}"
-        raise InputError(msg)
+    check_choice("method", method, METHODS)
     wrong = sorted(set(given) - set(_PARAMETERS[method]))
     if wrong:
         allowed = ", ".join(_PARAMETERS[method])

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from astropy import units as u
@@ -21,12 +21,11 @@ from astro_sr_plugin.data.provenance import add_keywords
 from astro_sr_plugin.data.video.opening import VideoLike, open_video
 from astro_sr_plugin.data.video.ser import ByteOrder
 from astro_sr_plugin.data.video.source import Video
-from astro_sr_plugin.exceptions import InputError, warn
+from astro_sr_plugin.exceptions import InputError, check_choice, warn
 from astro_sr_plugin.stacking.planetary.combining import (
     Combined,
     PlanetCombination,
     Sums,
-    check_combination,
     clipped_mean,
     median_of,
 )
@@ -36,7 +35,6 @@ from astro_sr_plugin.stacking.planetary.rotation import warn_of_rotation
 from astro_sr_plugin.stacking.planetary.selection import (
     PlanetWeights,
     check_keep,
-    check_weights,
     frame_weights,
     select_frames,
 )
@@ -178,11 +176,9 @@ def stack_planetary(
     5
     """
     check_keep(keep)
-    check_weights(weights)
-    check_combination(combine)
-    if points not in ("auto", "off"):
-        msg = f"points={points!r} is not known; allowed are auto and off"
-        raise InputError(msg)
+    check_choice("weights", weights, get_args(PlanetWeights))
+    check_choice("combine", combine, get_args(PlanetCombination))
+    check_choice("points", points, ("auto", "off"))
     if drizzle not in SCALES:
         allowed = ", ".join(f"{scale:g}" for scale in SCALES)
         msg = f"drizzle={drizzle!r} is not allowed; allowed are {allowed}"
