@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects, label, maximum_filter, minimum_filter, uniform_filter
 
 from astro_sr_plugin.inference.tiling import reflect_indices
+from astro_sr_plugin.measurement.psf.consistency import FAINTEST_LIGHT, PSF_ERROR
 from astro_sr_plugin.measurement.psf.matched_filter import (
     MatchedFilter,
     correlate,
@@ -32,8 +33,6 @@ _SIGNIFICANT = 6.0
 noise reaches 5 in a large frame."""
 _LIGHT = 0.1
 """The same as a fraction of the light there; the error of a good PSF is some per cent."""
-_PSF_ERROR = 0.03
-"""Error of the PSF, as a fraction of the light of a pixel."""
 _DARK_NOISE, _DARK_LIGHT = 1.5, 0.01
 """Depth below the sky of the input that makes a dark ring: in noise sigma of a pixel, as the mean
 of 3 x 3 pixels, and as a fraction of the light that the input has there."""
@@ -43,8 +42,6 @@ _RING = 4.0
 """Distance in FWHM within which a dark place belongs to a star."""
 _STAR = 1.5
 """Distance in FWHM within which missing or excess light belongs to a star."""
-_SKY = 1.0
-"""Light in noise sigma below which a pixel of the result belongs to the sky."""
 _EVERY = 16
 """Of so many pixels of the sky, one takes part in the measurement of its noise."""
 _BRIGHT = 50.0
@@ -191,7 +188,7 @@ class _Comparison:
     def sky(self) -> tuple[float, int]:
         """Return the sum of the squared residual of the sky, and the number of its pixels."""
         residual, observed = (image[_INNER] for image in self._filtered[:2])
-        sky = (self.reconvolved < _SKY)[_INNER] & ~self._near_bad[_INNER]
+        sky = (self.reconvolved < FAINTEST_LIGHT)[_INNER] & ~self._near_bad[_INNER]
         if not sky.any():
             return 0.0, 0
         # Noise that is correlated over more than a neighbour is more than the filter expects.
@@ -215,7 +212,7 @@ class _Comparison:
         residual, observed, unit = self._filtered
         flux = np.maximum(self._brightest, 0.0)
         light = flux * np.float32(unit * self.psf.max())
-        noise = np.sqrt(1 + (self.photons / 2) * light + (_PSF_ERROR**2 / 2) * light**2)
+        noise = np.sqrt(1 + (self.photons / 2) * light + (PSF_ERROR**2 / 2) * light**2)
         wrong = np.abs(residual) > np.maximum(_SIGNIFICANT * noise, _LIGHT * flux)
         # A dark cloud that is less deep than in the input shows no light that is not there.
         return np.asarray(wrong & ((residual > 0) | (observed - residual > 0)))

@@ -17,6 +17,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects, label
 
 from astro_sr_plugin.exceptions import UnchangedWarning, warn
+from astro_sr_plugin.measurement.psf.consistency import (
+    FEWEST_STARS,
+    LARGEST_MAGNITUDE,
+    LARGEST_RESIDUAL,
+    MEDIAN_ERROR,
+)
 from astro_sr_plugin.measurement.psf.reconvolution import REACH
 from astro_sr_plugin.models.classical.interpolated import DOUBLE_BORDER, double
 from astro_sr_plugin.models.filters import without_border
@@ -49,12 +55,6 @@ _MARGIN = 6.0
 """Width in FWHM of the rim around a place that the safer estimate is made with."""
 _CORE = 0.6
 """Part of the radius of a place up to which the safer estimate alone stands."""
-_FEWEST_STARS = 5
-"""Number of sources from which their magnitudes are compared."""
-_MAGNITUDE, _RESIDUAL = 0.02, 1.2
-"""Largest difference of magnitudes, and largest residual of the sky: the limits of an audit."""
-_MEDIAN_ERROR = 2.5
-"""Error of a median that is allowed, in standard deviations over the root of their number."""
 _LEAST_FLUX = 0.01
 """Least part of the light of a source that is left in a result, for a finite magnitude."""
 
@@ -83,9 +83,9 @@ class Verdict(NamedTuple):
         total, count = (sum(part.sky[k] for part in parts) for k in (0, 1))
         stars = np.concatenate([part.stars for part in parts])
         magnitude = 0.0
-        if len(stars) >= _FEWEST_STARS:
+        if len(stars) >= FEWEST_STARS:
             differences = -2.5 * np.log10(np.clip(1.0 - stars, _LEAST_FLUX, None))
-            error = _MEDIAN_ERROR * mad_std(differences) / math.sqrt(len(stars))
+            error = MEDIAN_ERROR * mad_std(differences) / math.sqrt(len(stars))
             median = float(np.median(differences))
             magnitude = math.copysign(max(abs(median) - error, 0.0), median)
         return cls(places, math.sqrt(total / count) if count else math.nan, magnitude)
@@ -93,9 +93,9 @@ class Verdict(NamedTuple):
     @property
     def fault(self) -> str:
         """What is wrong with the result as a whole; empty if nothing is."""
-        if abs(self.magnitude) > _MAGNITUDE:
+        if abs(self.magnitude) > LARGEST_MAGNITUDE:
             return f"its stars differ from the input by {self.magnitude:+.2f} mag"
-        if self.residual > _RESIDUAL:
+        if self.residual > LARGEST_RESIDUAL:
             return f"the residual of its sky is {self.residual:.2f} times that of noise"
         return ""
 
@@ -113,9 +113,6 @@ class Contradictions:
     rows: NDArray[np.float64]
     columns: NDArray[np.float64]
     radii: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
     @classmethod
     def of(cls, circles: Iterable[Circle]) -> Contradictions:
@@ -242,39 +239,42 @@ def settle_contradictions(
             break
         circles |= found
         contradictions = Contradictions.of(found)
-        concerned = [p for p in agreement if contradictions.weight(p, scale) is not None]
-        _mix(contradictions, concerned, estimate, result, scale, errors)
-        agreement |= look(concerned)
+        changed = [
+            piece
+            for piece in agreement
+            if _mix(contradictions, piece, estimate, result, scale, errors)
+        ]
+        agreement |= look(changed)
     return Verdict.of(len(circles), list(agreement.values()))
 
 
 def _mix(
     found: Contradictions,
-    pieces: list[Piece],
+    piece: Piece,
     estimate: Callable[[Piece], NDArray[np.float32]],
     result: NDArray,
     scale: int,
     errors: NDArray | None,
-) -> None:
-    """Mix a result with an estimate of its pieces, in place."""
-    for piece in pieces:
-        weight = found.weight(piece, scale)
-        if weight is None:
-            continue
-        # Circles that touch are one part.
-        parts, _ = label(weight, np.ones((3, 3)))
-        for number, (rows, columns) in enumerate(find_objects(parts), start=1):
-            y0, y1 = _to_input(piece[0], rows, scale)
-            x0, x1 = _to_input(piece[2], columns, scale)
-            place = np.s_[y0 * scale : y1 * scale, x0 * scale : x1 * scale]
-            within = tuple(
-                slice(part.start - first * scale, part.stop - first * scale)
-                for part, first in zip(place, (piece[0], piece[2]), strict=True)
-            )
-            own = np.where(parts[within] == number, weight[within], 0)
-            result[place] += own * (estimate((y0, y1, x0, x1)) - result[place])
-            if errors is not None:
-                errors[place] = blended_error(errors[place], 1 - own)
+) -> bool:
+    """Mix a piece of a result with an estimate, in place; return whether anything changed."""
+    weight = found.weight(piece, scale)
+    if weight is None:
+        return False
+    # Circles that touch are one part.
+    parts, _ = label(weight, np.ones((3, 3)))
+    for number, (rows, columns) in enumerate(find_objects(parts), start=1):
+        y0, y1 = _to_input(piece[0], rows, scale)
+        x0, x1 = _to_input(piece[2], columns, scale)
+        place = np.s_[y0 * scale : y1 * scale, x0 * scale : x1 * scale]
+        within = tuple(
+            slice(part.start - first * scale, part.stop - first * scale)
+            for part, first in zip(place, (piece[0], piece[2]), strict=True)
+        )
+        own = np.where(parts[within] == number, weight[within], 0)
+        result[place] += own * (estimate((y0, y1, x0, x1)) - result[place])
+        if errors is not None:
+            errors[place] = blended_error(errors[place], 1 - own)
+    return True
 
 
 def _to_input(first: int, part: slice, scale: int) -> tuple[int, int]:

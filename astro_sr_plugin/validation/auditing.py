@@ -12,6 +12,7 @@ from scipy.ndimage import maximum_filter
 
 from astro_sr_plugin.data.nddata import HDUChoice, Image
 from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.measurement.psf.consistency import FAINTEST_LIGHT
 from astro_sr_plugin.measurement.psf.matched_filter import MatchedFilter
 from astro_sr_plugin.measurement.psf.reconvolution import REACH
 from astro_sr_plugin.measurement.quality import Quality
@@ -28,8 +29,6 @@ _PIECE = 768
 """Side in pixels of the input of the pieces that are checked at a time, without their edges."""
 _EDGE = 2.0
 """Width in FWHM of the input of the rim along the edges and around bad pixels that is left out."""
-_SKY = 1.0
-"""Light in noise sigma below which a pixel counts as sky."""
 _BRIGHT = 30.0
 """Light in noise sigma from which the residual is given as a fraction of the light."""
 
@@ -202,7 +201,7 @@ class _Tally:
         self._add("split", residual.split(), piece)
         self._add("ringed", residual.ringed(), piece)
         values, light = residual.residual, residual.reconvolved
-        sky = counted & (light < _SKY)
+        sky = counted & (light < FAINTEST_LIGHT)
         both = sky[:, 1:] & sky[:, :-1]
         bright = counted & (light > _BRIGHT)
         self._sky += (

@@ -9,22 +9,18 @@ import numpy as np
 from astropy.table import Table
 
 from astro_sr_plugin.data.records import align_rows, as_html, as_plain
+from astro_sr_plugin.measurement.psf.consistency import (
+    FEWEST_STARS,
+    LARGEST_MAGNITUDE,
+    LARGEST_RESIDUAL,
+    MEDIAN_ERROR,
+)
 from astro_sr_plugin.validation.residual import Source
 
 __all__ = ["Audit"]
 
 _FLUX = 0.002
 """Largest relative change of the total flux."""
-_MAGNITUDE = 0.02
-"""Largest median difference of magnitudes in mag, beside its own error."""
-_MEDIAN_ERROR = 2.5
-"""Error of a median that is allowed, in standard deviations over the root of the number of stars:
-2 sigma, as a median has an error of 1.25 of these."""
-_FEWEST_STARS = 5
-"""Number of stars from which their magnitudes are checked: the scatter of fewer says little."""
-_FILTERED_RESIDUAL = 1.2
-"""Largest residual of the sky through the matched filter, over that of noise; consistent results
-of simulated scenes reach 1.1."""
 _ROWS = 20
 """Number of sources that `Audit.to_text` lists unless it is asked for all."""
 
@@ -117,10 +113,13 @@ class Audit:
             found.append(f"{_count(self.ringed, 'star')} {verb} rings that the input does not show")
         if abs(self.flux_ratio - 1) > _FLUX:
             found.append(f"the total flux is {self.flux_ratio:.4f} of the input's")
-        error = _MEDIAN_ERROR * self.magnitude_scatter / np.sqrt(max(self.n_stars, 1))
-        if self.n_stars >= _FEWEST_STARS and abs(self.magnitude_difference) > _MAGNITUDE + error:
+        error = MEDIAN_ERROR * self.magnitude_scatter / np.sqrt(max(self.n_stars, 1))
+        if (
+            self.n_stars >= FEWEST_STARS
+            and abs(self.magnitude_difference) > LARGEST_MAGNITUDE + error
+        ):
             found.append(f"stars differ from the input by {self.magnitude_difference:+.3f} mag")
-        if any(value > _FILTERED_RESIDUAL for value in self.filtered_residual):
+        if any(value > LARGEST_RESIDUAL for value in self.filtered_residual):
             worst = np.nanmax(self.filtered_residual)
             found.append(f"the residual of the sky is {worst:.2f} times that of noise")
         return tuple(found)

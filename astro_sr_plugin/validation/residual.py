@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.optimize import least_squares
 from scipy.spatial import KDTree
 
+from astro_sr_plugin.measurement.psf.consistency import PSF_ERROR
 from astro_sr_plugin.measurement.psf.matched_filter import (
     SMOOTHING,
     MatchedFilter,
@@ -36,8 +37,6 @@ _CLOSE = 0.75
 """Distance of the two parts of a split star in FWHM of the input; wider pairs are resolved."""
 _SPLIT_CHI2 = 4.0
 """Improvement of chi-square by a second star (two degrees of freedom more) that supports it."""
-_PSF_ERROR = 0.03
-"""Error of the measured PSF, as a fraction of the light of a pixel: some per cent in the cores."""
 
 Kind = Literal["spurious", "missed", "split", "ringed"]
 """What is wrong with a source; see `Source`."""
@@ -114,7 +113,7 @@ class Residual:
         self.filtered = correlate(self.residual, matched_filter.kernel / self._unit)
         light = np.maximum(self.reconvolved, 0.0)
         photons = photon_variance(plane.plane)
-        self._variance = 1.0 + photons * light + (_PSF_ERROR * light) ** 2
+        self._variance = 1.0 + photons * light + (PSF_ERROR * light) ** 2
         self._noise = np.sqrt(np.maximum(correlate(self._variance, plane.matched_psf), 1.0))
         self._local = correlate(cut.observed, matched_filter.local_kernel / self._unit)
         self._peaks = self._find_peaks(cut.result)

@@ -6,14 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import shift, spline_filter
 
+from astro_sr_plugin.measurement.psf.consistency import PSF_ERROR
 from astro_sr_plugin.measurement.sky.windows import Window
 
 __all__ = ["SplinePSF", "cut_around", "fit_star", "light_weight"]
 
 _PHOTON_VARIANCE = 0.1
 """Variance of a pixel per unit of its light, in noise of the sky: a typical photon noise."""
-_PSF_ERROR = 0.03
-"""Error of the PSF in a pixel, relative to the light there."""
 _LARGEST_CONDITION = 1e12
 """Condition number of the normal equations above which the pixels do not determine the
 star: float64 leaves four digits there."""
@@ -73,7 +72,7 @@ def light_weight(data: NDArray[np.floating]) -> NDArray[np.floating]:
 
     The inverse of the variance: noise of the sky and of the light, and the error of the PSF.
     """
-    return 1 / (1 + _PHOTON_VARIANCE * np.maximum(data, 0) + (_PSF_ERROR * data) ** 2)
+    return 1 / (1 + _PHOTON_VARIANCE * np.maximum(data, 0) + (PSF_ERROR * data) ** 2)
 
 
 def fit_star(
