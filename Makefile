@@ -28,7 +28,7 @@ demo: $(base)
 	$(bin)/astro-sr demo --output $(OUTPUT) --overwrite
 
 test: $(dev)
-	$(pytest) --doctest-modules astro_sr_plugin
+	$(pytest) -p tests.doctests --doctest-modules astro_sr_plugin
 	$(pytest) --dist loadfile --no-loadscope-reorder
 
 lint: $(dev)
