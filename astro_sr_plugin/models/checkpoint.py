@@ -42,7 +42,8 @@ _OPTIONAL = (
 
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read_card(path: Path) -> ModelSpec:

@@ -13,7 +13,8 @@ from astro_sr_plugin.exceptions import ModelError
 from astro_sr_plugin.models.checkpoint import load_errors
 from astro_sr_plugin.models.classical.interpolated import InterpolatedModel
 from astro_sr_plugin.models.classical.provider import ClassicalModels
-from astro_sr_plugin.models.spec import Entry, Model, ModelSpec, Provider
+from astro_sr_plugin.models.external.provider import ExternalNetworks
+from astro_sr_plugin.models.spec import Entry, Model, ModelSpec, Provider, refuse_condition
 from astro_sr_plugin.models.wiener_unet.network import NetworkModel
 from astro_sr_plugin.models.wiener_unet.provider import HouseNetworks
 
@@ -24,7 +25,7 @@ _log = logging.getLogger(__name__)
 ModelLike: TypeAlias = str | os.PathLike[str] | Model
 """A name from `list_models`, the path of a weights file, or a loaded model."""
 
-PROVIDERS: tuple[Provider, ...] = (HouseNetworks(), ClassicalModels())
+PROVIDERS: tuple[Provider, ...] = (HouseNetworks(), ClassicalModels(), ExternalNetworks())
 """Where models come from; a file goes to the first that recognises it."""
 
 
@@ -61,23 +62,33 @@ def default_model(task: str, scale: int = 1) -> str:
     return {s.scale: s.name for s in list_models(task) if s.default}[scale]
 
 
-def load_model(model: ModelLike, task: str | None = None, scale: int | None = None) -> Model:
+def load_model(
+    model: ModelLike,
+    task: str | None = None,
+    scale: int | None = None,
+    *,
+    condition: str | os.PathLike[str] | None = None,
+) -> Model:
     """Load a model.
 
     Parameters
     ----------
     model : str, Path or Model
         A name from `list_models`, the path of a weights file, or a model, which is checked. A file
-        of scale 2 serves for scale 4 too.
+        of this project of scale 2 serves for scale 4 too. Files of other projects are recognised
+        by the names and shapes of their weights, see :doc:`/external_models`.
     task : str, optional
         What it has to be for; a classical method may have one model for each of several tasks.
     scale : int, optional
         What scale it has to have.
+    condition : path, optional
+        Vectors of a conditioned network.
 
     Returns
     -------
     Model
-        It goes to ``model=`` of any verb of its task.
+        It goes to ``model=`` of any verb of its task. From the file of another project an
+        `ExternalModel`.
 
     Raises
     ------
@@ -92,7 +103,7 @@ def load_model(model: ModelLike, task: str | None = None, scale: int | None = No
     >>> model.spec.task, model.spec.scale
     ('denoise', 1)
     """
-    name, entries = _find(model, task)
+    name, entries = _find(model, task, None if condition is None else Path(condition))
     fitting = [
         entry
         for entry in entries
@@ -103,7 +114,8 @@ def load_model(model: ModelLike, task: str | None = None, scale: int | None = No
         wanted = task if scale is None else f"{task} (scale {scale})"
         msg = f"model={name!r} is for {is_for}, not for {wanted}"
         raise ModelError(msg)
-    _check_runnable(fitting[0].spec)
+    if task is not None:
+        _check_runnable(fitting[0].spec)
     _log.info("model %s for %s", fitting[0].spec.name, fitting[0].spec.task)
     return fitting[0].load()
 
@@ -155,7 +167,7 @@ def with_errors(model: Model) -> Model:
     return replace(model, errors=load_errors(model.errors_path, model.spec))
 
 
-def _find(model: object, task: str | None) -> tuple[str, list[Entry]]:
+def _find(model: object, task: str | None, condition: Path | None) -> tuple[str, list[Entry]]:
     """Return how the user calls a model, and what it can stand for."""
     if isinstance(model, Model):
         return model.spec.name, [Entry(model.spec, lambda: model)]
@@ -168,13 +180,14 @@ def _find(model: object, task: str | None) -> tuple[str, list[Entry]]:
     name = os.fspath(model)
     named = _named(name)
     if named:
+        refuse_condition(condition, f"model {name!r}")
         return name, named
     path = Path(name)
     for provider in PROVIDERS:
         if provider.detect(path):
-            return name, provider.load(path)
+            return name, provider.load(path, condition)
     known = sorted({spec.name for spec in list_models(task)})
-    msg = f"model={name!r} is not known; allowed are {', '.join(known)}, or a .safetensors file"
+    msg = f"model={name!r} is not known; allowed are {', '.join(known)}, or a file of weights"
     raise ModelError(msg)
 
 

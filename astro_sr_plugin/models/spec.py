@@ -23,6 +23,7 @@ __all__ = [
     "PSFNodes",
     "Provider",
     "RestoreTile",
+    "refuse_condition",
 ]
 
 
@@ -34,8 +35,8 @@ Tiling = Literal["exact", "whole"]
 class ModelSpec:
     """Declaration of a model: the fields of its card, and what follows from its architecture.
 
-    `load_model` refuses models that the verbs cannot run: those of other planes than one, of
-    another domain than ``"noise-sigma"``, and stochastic ones. `Predictor` honours the rest.
+    The verbs refuse models that they cannot run: those of other planes than one, of another domain
+    than ``"noise-sigma"``, and stochastic ones. `Predictor` honours the rest.
 
     Attributes
     ----------
@@ -291,5 +292,19 @@ class Provider(Protocol):
     def detect(self, path: Path) -> bool:
         """Return whether a file is one of its kind."""
 
-    def load(self, path: Path) -> list[Entry]:
-        """Return the models of a file: one, or one for each scale that it serves for."""
+    def load(self, path: Path, condition: Path | None = None) -> list[Entry]:
+        """Return the models of a file: one, or one for each scale that it serves for.
+
+        ``condition`` is the file of the vectors of a conditioned network; a provider that has no
+        such networks refuses it.
+        """
+
+
+def refuse_condition(condition: Path | None, architecture: str) -> None:
+    """Raise ModelError if there is a file of vectors for a network that takes none."""
+    if condition is not None:
+        msg = (
+            f"condition={str(condition)!r} is of no use: {architecture} takes no vectors; allowed "
+            "is a file for AstroSleuth NEXT"
+        )
+        raise ModelError(msg)

@@ -69,9 +69,9 @@ class ClassicalModels:
         del path
         return False
 
-    def load(self, path: Path) -> list[Entry]:
+    def load(self, path: Path, condition: Path | None = None) -> list[Entry]:
         """Return nothing, see `detect`."""
-        del path
+        del path, condition
         return []
 
 

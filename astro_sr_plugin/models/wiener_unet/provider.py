@@ -7,9 +7,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from astro_sr_plugin.models.checkpoint import load_network, read_card
 from astro_sr_plugin.models.classical.interpolated import InterpolatedModel, describe_doubled
-from astro_sr_plugin.models.spec import Entry, ModelSpec
+from astro_sr_plugin.models.spec import Entry, ModelSpec, refuse_condition
 from astro_sr_plugin.models.wiener_unet.network import NetworkModel
 from astro_sr_plugin.models.wiener_unet.self_ensemble import ORIENTATIONS
 from astro_sr_plugin.tasks import TASKS
@@ -40,10 +42,20 @@ class HouseNetworks:
         return [entry for form in _group_forms(forms) for entry in form]
 
     def detect(self, path: Path) -> bool:
-        """Return whether a path has the ending of a weights file of this project."""
-        return path.suffix == _SUFFIX
+        """Return whether a path is that of a weights file of this project.
 
-    def load(self, path: Path) -> list[Entry]:
+        A file of the right ending that is missing or damaged is taken for one, and refused when it
+        is loaded.
+        """
+        if path.suffix != _SUFFIX or path.with_suffix(".toml").is_file():
+            return path.suffix == _SUFFIX
+        try:
+            with safe_open(path, framework="pt") as stream:
+                return "astro_sr" in (stream.metadata() or {})
+        except (SafetensorError, OSError):
+            return True
+
+    def load(self, path: Path, condition: Path | None = None) -> list[Entry]:
         """Return the models of a weights file.
 
         Raises
@@ -51,6 +63,7 @@ class HouseNetworks:
         ModelError
             If the file is missing or damaged, or is not that of the card beside it.
         """
+        refuse_condition(condition, "a network of this project")
         card = path.with_suffix(".toml")
         model = load_network(path, read_card(card) if card.is_file() else None)
         entries = [Entry(model.spec, lambda: model)]

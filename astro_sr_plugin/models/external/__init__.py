@@ -1,0 +1,1 @@
+"""Networks of other projects, from the files that users have."""

@@ -1,0 +1,98 @@
+"""Which convolutional networks weights belong to, from their names and shapes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from torch import nn
+
+from astro_sr_plugin.models.dncnn import DnCNN
+from astro_sr_plugin.models.external.layout import Layout, State, check_width
+from astro_sr_plugin.models.srcnn import SRCNN
+
+__all__ = ["find_dncnn", "find_srcnn"]
+
+_SRCNN_SCALES = (2, 3, 4)
+"""Scales for which SRCNN is published; its weights are those of one of them, and do not say."""
+
+_DNCNN_DEPTHS = (17, 20)
+"""Published depths; a stack of 7 of the same names is IRCNN, whose convolutions are dilated."""
+
+
+def find_srcnn(state: State, name: str) -> list[Layout]:
+    """Recognise SRCNN by shapes alone, as the names of its layers differ from file to file.
+
+    Parameters
+    ----------
+    state : dict of Tensor
+        The weights.
+    name : str
+        Name of the file; one like ``srcnn_x3`` gives the scale that comes first.
+
+    Returns
+    -------
+    list of Layout
+        One for each scale that it may be used for; empty if it is another network.
+    """
+    weights = [tensor for tensor in state.values() if tensor.ndim == 4]
+    biases = [tensor for tensor in state.values() if tensor.ndim == 1]
+    if len(state) != 6 or len(weights) != 3 or len(biases) != 3:
+        return []
+    (a, c, *first), (b, a2, *second), (c3, b3, *third) = (w.shape for w in weights)
+    sides = (first[0], second[0], third[0])
+    if (
+        any(h != w for h, w in (first, second, third))
+        or sides not in {(9, 5, 5), (9, 1, 5), (9, 3, 5)}
+        or (a2, b3, c3) != (a, b, c)
+        or c not in (1, 3)
+        or [len(bias) for bias in biases] != [a, b, c]
+    ):
+        return []
+    check_width(a, b)
+    names = [f"conv{n}.{part}" for n in (1, 2, 3) for part in ("weight", "bias")]
+    tensors = [t for pair in zip(weights, biases, strict=True) for t in pair]
+    renamed = dict(zip(names, tensors, strict=True))
+    hint = re.search(r"x([234])(?!\d)", name.lower())
+    scales = sorted(_SRCNN_SCALES, key=lambda s: (hint is None or s != int(hint[1]), s))
+    note = (
+        f"SRCNN does not store its scale; the name of the file says x{hint[1]}."
+        if hint
+        else "SRCNN does not store the scale for which it was trained; x2 is assumed unless "
+        "another is asked for."
+    )
+    return [
+        Layout(
+            architecture=f"SRCNN {'-'.join(map(str, sides))}",
+            task="super-resolve",
+            scale=scale,
+            channels_in=c,
+            channels_out=c,
+            halo=SRCNN(sides, (1, 1), 1, scale).halo,
+            build=lambda scale=scale: SRCNN(sides, (a, b), c, scale),  # type: ignore[misc]
+            state=renamed,
+            notes=(note,),
+        )
+        for scale in scales
+    ]
+
+
+def find_dncnn(state: State, name: str) -> list[Layout]:
+    """Recognise DnCNN without batch normalisation: ``model.0``, ``model.2`` ... of 3 x 3 pixels."""
+    del name
+    depth = len(state) // 2
+    names = [f"model.{2 * n}.{part}" for n in range(depth) for part in ("weight", "bias")]
+    if depth not in _DNCNN_DEPTHS or list(state) != names:
+        return []
+    shapes: Sequence[tuple[int, ...]] = [tuple(state[n].shape) for n in names[::2]]
+    width, channels = shapes[0][:2] if len(shapes[0]) == 4 else (0, 0)
+    inner = (width, width, 3, 3)
+    wanted = [(width, channels, 3, 3), *[inner] * (depth - 2), (channels, width, 3, 3)]
+    if channels not in (1, 3) or shapes != wanted:
+        return []
+    check_width(width)
+
+    def build() -> nn.Module:
+        return DnCNN(depth, width, channels)
+
+    return [Layout(f"DnCNN-{depth}", "denoise", 1, channels, channels, depth, build, state)]

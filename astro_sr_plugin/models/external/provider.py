@@ -1,0 +1,112 @@
+"""Networks of other projects, from the files that users have."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from astro_sr_plugin.models.checkpoint import file_digest
+from astro_sr_plugin.models.external.convolutional import find_dncnn, find_srcnn
+from astro_sr_plugin.models.external.files import PICKLED, read_state, unreadable
+from astro_sr_plugin.models.external.layout import Layout, State
+from astro_sr_plugin.models.external.model import ExternalModel
+from astro_sr_plugin.models.spec import Entry, ModelSpec, refuse_condition
+
+__all__ = ["ExternalNetworks"]
+
+_LAYOUTS = (find_srcnn, find_dncnn)
+"""What recognises a network by its weights, in this order."""
+
+_SHOWN_NAMES = 6
+"""Names of weights that the error about an unknown network shows."""
+
+
+class ExternalNetworks:
+    """Published architectures, recognised by the names and shapes of their weights."""
+
+    def entries(self) -> list[Entry]:
+        """Return nothing: none is shipped."""
+        return []
+
+    def detect(self, path: Path) -> bool:
+        """Return whether a path has the ending of a file of weights."""
+        return path.suffix.lower() in (*PICKLED, ".safetensors")
+
+    def load(self, path: Path, condition: Path | None = None) -> list[Entry]:
+        """Return the models of a file: one, or one for each scale that it serves for.
+
+        Parameters
+        ----------
+        path : Path
+            The weights.
+        condition : Path, optional
+            The vectors of a conditioned network.
+
+        Raises
+        ------
+        ModelError
+            If the file is damaged, holds code, or is of an unknown network.
+        """
+        state = read_state(path)
+        layouts = _recognise(path, state)
+        if condition is not None:
+            refuse_condition(condition, layouts[0].architecture)
+        digest = file_digest(path)
+        entries = []
+        for layout in layouts:
+            spec = _describe(path, layout, digest)
+            entries.append(Entry(spec, partial(_build, path, layout, spec)))
+        return entries
+
+
+def _recognise(path: Path, state: State) -> list[Layout]:
+    try:
+        for find in _LAYOUTS:
+            if layouts := find(state, path.name):
+                return layouts
+    except ValueError as error:
+        raise unreadable(path, str(error)) from error
+    names = sorted(state)
+    shown = ", ".join(f"{n} {tuple(state[n].shape)}" for n in names[:_SHOWN_NAMES])
+    more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+    raise unreadable(path, f"its network is not known; it has the weights {shown}{more}")
+
+
+def _describe(path: Path, layout: Layout, digest: str) -> ModelSpec:
+    halo = -(-layout.halo // layout.multiple_of) * layout.multiple_of
+    return ModelSpec(
+        name=path.stem,
+        task=layout.task,
+        description=" ".join((f"{layout.architecture} from {path.name}.", *layout.notes)),
+        architecture=layout.architecture,
+        scale=layout.scale,
+        channels_in=layout.channels_in,
+        channels_out=layout.channels_out,
+        domain="unit",
+        needs_psf=False,
+        min_size=layout.multiple_of,
+        halo=halo,
+        multiple_of=layout.multiple_of,
+        license="not stated",
+        sha256=digest,
+    )
+
+
+def _build(path: Path, layout: Layout, spec: ModelSpec) -> ExternalModel:
+    with torch.device("meta"):
+        module = layout.build()
+    try:
+        module.load_state_dict(layout.state, strict=True, assign=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise unreadable(path, f"it is not a whole {layout.architecture}: {reason}") from error
+    module.eval().requires_grad_(False)
+    return ExternalModel(
+        spec=spec,
+        module=module,
+        parameters=sum(p.numel() for p in module.parameters()),
+        window=layout.window,
+        notes=layout.notes,
+    )
