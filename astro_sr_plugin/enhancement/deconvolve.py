@@ -14,8 +14,9 @@ from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.models.registry import ModelLike
 from astro_sr_plugin.restoration.frame import choose_model, choose_runtime
-from astro_sr_plugin.restoration.luminance import check_colour, check_uncertainty, restore_luminance
-from astro_sr_plugin.restoration.pipeline import Job, restore_planes
+from astro_sr_plugin.restoration.generic import restore_frame
+from astro_sr_plugin.restoration.luminance import check_colour, check_uncertainty
+from astro_sr_plugin.restoration.pipeline import Job
 from astro_sr_plugin.restoration.psf import PSFLike
 from astro_sr_plugin.restoration.reduce import open_reduced
 from astro_sr_plugin.restoration.result import write_result
@@ -143,10 +144,7 @@ def deconvolve(
             return
         planes = [plane.measured for plane in frame.planes]
         job = Job(engine, target, planned, blend=make_blend(planes, stars, extended, frame.fwhm))
-        if luminance_only:
-            restore_luminance(frame, job, sink)
-        else:
-            restore_planes(frame, job, sink, header=header, errors=errors)
+        restore_frame(frame, job, sink, header=header, errors=errors, luminance_only=luminance_only)
 
     return write_result(
         frame, fill, header, scale=1, out=out, overwrite=overwrite, uncertainty=uncertainty

@@ -14,7 +14,8 @@ from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.models.registry import ModelLike
 from astro_sr_plugin.restoration.frame import choose_model, choose_runtime, open_frame
-from astro_sr_plugin.restoration.pipeline import Job, restore_planes
+from astro_sr_plugin.restoration.generic import restore_frame
+from astro_sr_plugin.restoration.pipeline import Job
 from astro_sr_plugin.restoration.psf import PSFLike
 from astro_sr_plugin.restoration.result import write_result
 from astro_sr_plugin.restoration.strengths import check_strength
@@ -101,7 +102,7 @@ def denoise(
         if strength == 0 and errors is None:
             sink[...] = frame.parts.data
         else:
-            restore_planes(frame, job, sink, header=header, errors=errors)
+            restore_frame(frame, job, sink, header=header, errors=errors)
 
     return write_result(
         frame, fill, header, scale=1, out=out, overwrite=overwrite, uncertainty=uncertainty

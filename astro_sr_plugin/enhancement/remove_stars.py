@@ -19,7 +19,8 @@ from astro_sr_plugin.measurement.sources.trails import Trail
 from astro_sr_plugin.models.registry import ModelLike
 from astro_sr_plugin.restoration.extended_light import remove_extended_light
 from astro_sr_plugin.restoration.frame import Frame, choose_model, choose_runtime, open_frame
-from astro_sr_plugin.restoration.pipeline import Job, restore_planes
+from astro_sr_plugin.restoration.generic import restore_frame
+from astro_sr_plugin.restoration.pipeline import Job
 from astro_sr_plugin.restoration.plane import ROWS, NormalisedPlane
 from astro_sr_plugin.restoration.psf import PSFLike
 from astro_sr_plugin.restoration.result import write_result
@@ -123,7 +124,7 @@ def remove_stars(
     job = Job(engine, None, choose_runtime(runtime, device), keep_flux=False)
 
     def fill(sink: NDArray, errors: NDArray | None) -> None:
-        restore_planes(bare, job, sink, header=header, errors=errors)
+        restore_frame(bare, job, sink, header=header, errors=errors)
 
     starless = write_result(
         frame, fill, header, scale=1, out=out, overwrite=overwrite, uncertainty=uncertainty

@@ -14,8 +14,9 @@ from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.models.registry import ModelLike
 from astro_sr_plugin.restoration.frame import choose_model, choose_runtime
-from astro_sr_plugin.restoration.luminance import check_colour, check_uncertainty, restore_luminance
-from astro_sr_plugin.restoration.pipeline import Job, restore_planes
+from astro_sr_plugin.restoration.generic import restore_frame
+from astro_sr_plugin.restoration.luminance import check_colour, check_uncertainty
+from astro_sr_plugin.restoration.pipeline import Job
 from astro_sr_plugin.restoration.psf import PSFLike
 from astro_sr_plugin.restoration.reduce import open_reduced
 from astro_sr_plugin.restoration.result import write_result
@@ -109,7 +110,7 @@ def super_resolve(
     >>> big.shape
     (192, 192)
     """
-    if scale not in SCALES:
+    if model is None and scale not in SCALES:
         msg = f"scale={scale} is not offered; allowed are {', '.join(map(str, SCALES))}"
         raise InputError(msg)
     if luminance_only:
@@ -141,10 +142,7 @@ def super_resolve(
     job = Job(engine, target, choose_runtime(runtime, device), factor=factor)
 
     def fill(sink: NDArray, errors: NDArray | None) -> None:
-        if luminance_only:
-            restore_luminance(frame, job, sink)
-        else:
-            restore_planes(frame, job, sink, header=header, errors=errors)
+        restore_frame(frame, job, sink, header=header, errors=errors, luminance_only=luminance_only)
 
     return write_result(
         frame, fill, header, scale=scale, out=out, overwrite=overwrite, uncertainty=uncertainty

@@ -126,18 +126,19 @@ def _check_runnable(spec: ModelSpec) -> None:
     Raises
     ------
     ModelError
-        If it takes or returns several planes, works on stretched images, or is stochastic.
+        If it takes or returns a number of planes that they cannot give, or is stochastic.
     """
+    planes = (1,) if spec.domain == "noise-sigma" else (1, 3)
     for wanted, reason in (
-        (spec.channels_in == 1, f"takes {spec.channels_in} planes at once"),
-        (spec.channels_out == 1, f"returns {spec.channels_out} planes"),
-        (spec.domain == "noise-sigma", f"works on images of domain {spec.domain!r}"),
+        (spec.channels_in in planes, f"takes {spec.channels_in} planes at once"),
+        (spec.channels_out in planes, f"returns {spec.channels_out} planes"),
         (not spec.stochastic, "gives another result in every run"),
     ):
         if not wanted:
             msg = (
                 f"model={spec.name!r} {reason}; the verbs run models of one plane in units of the "
-                "noise (domain 'noise-sigma') whose results are repeatable"
+                "noise (domain 'noise-sigma') or of one or three planes of a picture (domain "
+                "'unit') whose results are repeatable"
             )
             raise ModelError(msg)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +21,7 @@ from astro_sr_plugin.models.spec import Conditions
 from astro_sr_plugin.restoration.chroma import REACH, Chroma, match_filters
 from astro_sr_plugin.restoration.conditions import make_conditions
 from astro_sr_plugin.restoration.frame import Frame
-from astro_sr_plugin.restoration.pipeline import Job, restore_plane, row_blocks
+from astro_sr_plugin.restoration.pipeline import Job, restore_plane, row_blocks, stored_strips
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 
 __all__ = ["check_colour", "check_uncertainty", "restore_luminance"]
@@ -83,20 +83,13 @@ def restore_luminance(frame: Frame, job: Job, sink: NDArray) -> None:
     ny, nx = frame.parts.data.shape[1:]
     luminance, restored = sink[0][:ny, :nx], sink[-1]
     _add_up(seen, conditions, luminance)
-    job = replace(job, guarded=False)
+    job = replace(job, guarded=False, find_target=None)
     restore_plane(
         _open_luminance(luminance, frame.planes), replace(job, blend=1.0, factor=1.0), restored
     )
     _share_out(seen, Chroma(conditions, target, job.scale), restored, sink, job.scale)
     for source, plane in zip(frame.planes, sink, strict=True):
-        restore_plane(source, job, plane, strips=_stored(plane, job.scale))
-
-
-def _stored(plane: NDArray, scale: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield what a plane holds, strip by strip."""
-    for first, last in row_blocks(len(plane) // scale):
-        rows = slice(first * scale, last * scale)
-        yield rows.start, np.array(plane[rows], dtype=np.float32)[None]
+        restore_plane(source, job, plane, strips=stored_strips(plane, job.scale))
 
 
 def _add_up(

@@ -26,13 +26,16 @@ from astro_sr_plugin.restoration.guard import (
 )
 from astro_sr_plugin.restoration.plane import ROWS, NormalisedPlane, enlarge, finer_level
 
-__all__ = ["Job", "restore_plane", "restore_planes", "row_blocks"]
+__all__ = ["FindTarget", "Job", "restore_plane", "restore_planes", "row_blocks", "stored_strips"]
 
 _SHARPER = 0.95
 """FWHM of the result over that of the input below which a model sharpens."""
 
 Strips = Iterable[tuple[int, NDArray[np.float32]]]
 """First output row and restored rows, as `Predictor.strips` yields them."""
+FindTarget = Callable[[NDArray, Conditions], float | None]
+"""``(result, conditions) -> fwhm``: FWHM in output pixels of the Gaussian PSF of a result in noise
+sigma; None if it has the PSF of the input."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,9 @@ class Job:
     guarded : bool
         Whether the result of a network is held against the input, and mixed with a safer estimate
         where both contradict each other.
+    find_target : callable, optional
+        Finds the PSF of the result of a model that has no target of its own, before the result is
+        held against the input.
     """
 
     model: Model
@@ -65,6 +71,7 @@ class Job:
     factor: float = 1.0
     keep_flux: bool = True
     guarded: bool = True
+    find_target: FindTarget | None = None
 
     @property
     def scale(self) -> int:
@@ -154,9 +161,10 @@ def restore_plane(
         _correct_flux(source, correction, sink, job.scale)
     verdict = None
     if job.guarded and is_guarded(job.model.spec):
-        verdict = settle_contradictions(
-            seen, sink, conditions, job.target_fwhm, job.scale, errors=errors
-        )
+        target = job.target_fwhm
+        if job.find_target is not None:
+            target = job.find_target(sink, conditions)
+        verdict = settle_contradictions(seen, sink, conditions, target, job.scale, errors=errors)
     if verdict is not None and verdict.places and job.keep_flux:
         for first, last in row_blocks(source.shape[0], job.scale):
             rows = slice(first * job.scale, last * job.scale)
@@ -260,6 +268,13 @@ def _copy_plane(plane: NDArray, job: Job, sink: NDArray) -> None:
         sink[first * job.scale : last * job.scale] = enlarge(rows, job.scale)
         for array in (sink, plane):
             release(array)
+
+
+def stored_strips(plane: NDArray, scale: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield what a plane of a result holds, strip by strip."""
+    for first, last in row_blocks(len(plane) // scale):
+        rows = slice(first * scale, last * scale)
+        yield rows.start, np.array(plane[rows], dtype=np.float32)[None]
 
 
 def row_blocks(rows: int, scale: int = 1) -> Iterator[tuple[int, int]]:

@@ -1,0 +1,402 @@
+"""Networks for display images on linear planes: stretched for the network, and exactly back.
+
+Such networks were trained on pictures of 0 to 1. A plane is stretched for them with numbers that
+are chosen once for the image, and what they return goes through the inverse of the same curve. An
+exact inverse alone does not keep the light: a network that bends the tones of a picture by a
+hundredth changes the flux of a bright star by tens of per cent. The result is therefore held to the
+input in linear units.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+import torch
+from astropy.io.fits import Header
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from astro_sr_plugin.data.strips import release
+from astro_sr_plugin.exceptions import ModelError
+from astro_sr_plugin.inference.predictor import Predictor
+from astro_sr_plugin.measurement.plane import MeasuredPlane
+from astro_sr_plugin.measurement.sky.pixels import PlanePixels
+from astro_sr_plugin.measurement.sky.unusable import find_unusable
+from astro_sr_plugin.models.external.model import ExternalModel
+from astro_sr_plugin.models.filters import without_border
+from astro_sr_plugin.models.spec import Conditions, ModelSpec, RestoreTile
+from astro_sr_plugin.restoration.conditions import make_conditions
+from astro_sr_plugin.restoration.duration import warn_of_duration
+from astro_sr_plugin.restoration.frame import Frame
+from astro_sr_plugin.restoration.guard import note_verdicts
+from astro_sr_plugin.restoration.luminance import restore_luminance
+from astro_sr_plugin.restoration.pipeline import (
+    Job,
+    restore_plane,
+    restore_planes,
+    row_blocks,
+    stored_strips,
+)
+from astro_sr_plugin.restoration.plane import NormalisedPlane
+from astro_sr_plugin.tasks import TASKS
+
+__all__ = ["DisplayModel", "DisplayStretch", "FLUX_KEYWORDS", "restore_frame"]
+
+FLUX_KEYWORDS = ("ASRFLUXB", "ASRFLUXA")
+"""Keywords of the change of the light of the sources by a network for display images, in per cent:
+as the network left it, and in the result."""
+
+_SKY = 0.2
+"""Level of the sky in the picture that a network gets: between 0.1 and 0.6 such networks bend the
+tones by less than 0.005, below they crush or lift them."""
+_WHITE = 0.85
+"""Level of the brightest pixel in that picture; from 0.9 on networks bend the tones again."""
+_SOFTENING = 10.0
+"""Noise sigmas up to which the stretch is linear."""
+_LEAST_RANGE = 100.0
+"""Least brightness in noise sigma that takes the level of white: an image of the sky alone would
+otherwise show nothing but its noise."""
+_LOCK_SIGMA = 0.47
+"""Standard deviation of the Gaussian that result and input are compared through, over the FWHM of
+the stars."""
+_LOCK_RANGE = (1.5, 4.0)
+"""Least and greatest standard deviation of that Gaussian in input pixels."""
+_LOCK_FLOOR = 3.0
+"""Light in noise sigma below which the ratio of the light of input and result goes to 1."""
+_LOCK_REACH = 3.5
+"""Standard deviations after which the Gaussian ends."""
+_SOURCE = 5.0
+"""Signal-to-noise ratio through that Gaussian from which light belongs to a source."""
+_SHARPER = 0.95
+"""FWHM of the result over that of the input below which the network sharpens."""
+
+
+@dataclass(frozen=True)
+class DisplayStretch:
+    """An asinh curve from noise sigma to the values that a network knows, with its inverse.
+
+    The sky, 0, comes to 0.2 and ``brightest`` to 0.85 of the range; nothing is clipped.
+
+    Attributes
+    ----------
+    brightest : float
+        Brightest pixel of the image in noise sigma.
+    black, white : float
+        Values of black and white of the pictures that the network was trained on.
+    """
+
+    brightest: float
+    black: float = 0.0
+    white: float = 1.0
+
+    @property
+    def _slope(self) -> float:
+        return (_WHITE - _SKY) / math.asinh(self.brightest / _SOFTENING)
+
+    @property
+    def darkest(self) -> float:
+        """Light that comes to black."""
+        return -_SOFTENING * math.sinh(_SKY / self._slope)
+
+    @property
+    def lightest(self) -> float:
+        """Light that comes to white."""
+        return _SOFTENING * math.sinh((1 - _SKY) / self._slope)
+
+    def __call__(self, light: Tensor) -> Tensor:
+        """Stretch light in noise sigma."""
+        level = _SKY + self._slope * torch.asinh(light / _SOFTENING)
+        return self.black + (self.white - self.black) * level
+
+    def inverse(self, values: Tensor) -> Tensor:
+        """Return light in noise sigma; above white and below black, where no input is, linearly."""
+        level = (values - self.black) / (self.white - self.black)
+        inside = level.clamp(0.0, 1.0)
+        angle = (inside - _SKY) / self._slope
+        slope = _SOFTENING * torch.cosh(angle) / self._slope
+        return _SOFTENING * torch.sinh(angle) + slope * (level - inside)
+
+
+@dataclass
+class _Light:
+    """Light of the sources in the input, and in what the network made of it."""
+
+    given: float = 0.0
+    returned: float = 0.0
+
+    def add(self, given: Tensor, returned: Tensor, where: Tensor) -> None:
+        """Add the light of some pixels."""
+        self.given += float(given[where].double().sum())
+        self.returned += float(returned[where].double().sum())
+
+    def change(self) -> float:
+        """Change in per cent; NaN if there is no source."""
+        return 100.0 * (self.returned / self.given - 1.0) if self.given > 0 else math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class DisplayModel:
+    """A network for display images as a `Model` of planes in noise sigma.
+
+    Attributes
+    ----------
+    inner : ExternalModel
+        The network.
+    stretch : DisplayStretch
+        Curve of the image.
+    planes : int
+        Planes of the image that it gets at once: 1, or 3 of a colour image.
+    locked : bool
+        Whether the light of the result is held to that of the input.
+    light : pair of _Light
+        Add up the light of the sources, before and after the result is held to the input.
+    """
+
+    inner: ExternalModel
+    stretch: DisplayStretch
+    planes: int = 1
+    locked: bool = True
+    light: tuple[_Light, _Light] = field(default_factory=lambda: (_Light(), _Light()))
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Declaration of the network, for planes in noise sigma."""
+        spec = self.inner.spec
+        return replace(
+            spec,
+            channels_in=self.planes,
+            channels_out=self.planes,
+            domain="noise-sigma",
+            multiple_of=math.lcm(spec.multiple_of, self.inner.window),
+        )
+
+    def halo(self, conditions: Conditions) -> int:
+        """Input pixels around a tile on which its output depends."""
+        multiple = self.spec.multiple_of
+        reach = self.inner.spec.halo + (self._lock_reach(conditions) if self.locked else 0)
+        return -(-reach // multiple) * multiple
+
+    def _lock_reach(self, conditions: Conditions) -> int:
+        # Both steps look through the Gaussian, and interpolate between pixels.
+        return 2 * (_radius(_lock_sigma(conditions)) + 1)
+
+    def prepare(self, conditions: Conditions, device: str, dtype: str) -> RestoreTile:
+        """Return the function that restores tiles of one image."""
+        run = self.inner.prepare(conditions, device, dtype)
+        scale, stretch = self.spec.scale, self.stretch
+        spare = self.halo(conditions) - self.inner.spec.halo
+        lock = _Lock(_lock_sigma(conditions), scale, device)
+
+        def restore(observed: Tensor, mask: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
+            inside = observed.clamp(stretch.darkest, stretch.lightest)
+            picture = stretch(inside)
+            channels = self.inner.spec.channels_in
+            if self.planes == 1:
+                # Equal planes are a gray picture to a network for colours.
+                returned = run(picture.expand(-1, channels, -1, -1), mask, origin)
+                returned = returned.mean(1, keepdim=True)
+            else:
+                returned = run(picture, mask, origin)
+            result = stretch.inverse(returned)
+            border = self.inner.spec.halo
+            inside, beyond = (
+                without_border(image, border) for image in (inside, observed - inside)
+            )
+            result = torch.where(torch.isfinite(result), result, _enlarge(inside, scale))
+            held = lock(inside, result) if self.locked else result
+            bright = lock.smooth(inside) > _SOURCE * lock.noise
+            bright = without_border(bright & (without_border(mask, border) >= 0), spare)
+            for light, image in zip(self.light, (result, held), strict=True):
+                light.add(*(without_border(i, spare) for i in (inside, lock.binned(image))), bright)
+            # What lies beyond the range that the network knows stays as it is.
+            return without_border(held + _enlarge(beyond, scale), spare * scale)
+
+        return restore
+
+
+class _Lock:
+    """Gives a result the light of its input at scales above the width of the stars.
+
+    First by a ratio, which keeps the shape of stars that a network made too bright or too faint;
+    what is left, of faint light and of the sky, is added.
+    """
+
+    def __init__(self, sigma: float, scale: int, device: str) -> None:
+        radius = _radius(sigma)
+        taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1.0) / sigma) ** 2)
+        self._taps = (taps / taps.sum()).to(device)
+        self._radius, self._scale = radius, scale
+        self.noise = float((self._taps**2).sum())
+        """Noise of a smoothed image whose pixels have the independent noise 1."""
+
+    def smooth(self, image: Tensor) -> Tensor:
+        """Smooth an image; near its edges the result is not used."""
+        r = self._radius
+        padded = functional.pad(image, (r, r, r, r), mode="replicate").flatten(0, 1)[:, None]
+        for taps in (self._taps[None, None, :, None], self._taps[None, None, None, :]):
+            padded = functional.conv2d(padded, taps)
+        return padded.view_as(image)
+
+    def __call__(self, given: Tensor, result: Tensor) -> Tensor:
+        """Return the result with the light of ``given``."""
+        wanted = self.smooth(given)
+        ratio = (wanted.clamp_min(0) + _LOCK_FLOOR) / (
+            self.smooth(self.binned(result)).clamp_min(0) + _LOCK_FLOOR
+        )
+        result = result * self._finer(ratio)
+        return result + self._finer(wanted - self.smooth(self.binned(result)))
+
+    def binned(self, image: Tensor) -> Tensor:
+        """Average a result to the pixels of the input."""
+        return functional.avg_pool2d(image, self._scale) if self._scale > 1 else image
+
+    def _finer(self, image: Tensor) -> Tensor:
+        if self._scale == 1:
+            return image
+        return functional.interpolate(image, scale_factor=self._scale, mode="bilinear")
+
+
+def restore_frame(
+    frame: Frame,
+    job: Job,
+    sink: NDArray,
+    *,
+    header: Header,
+    errors: NDArray | None = None,
+    luminance_only: bool = False,
+) -> None:
+    """Restore every plane of an image into ``sink``, with a model of any kind.
+
+    Parameters
+    ----------
+    frame, job, sink, header, errors
+        As for `~astro_sr_plugin.restoration.pipeline.restore_planes`. The header of the result of
+        a network for display images takes the change of the light of its sources, and the width of
+        its stars, too.
+    luminance_only : bool
+        Whether the luminance of a colour image alone is restored.
+    """
+    model, widths = job.model, list[float]()
+    if isinstance(model, ExternalModel):
+        model = _fit(model, frame, luminance_only=luminance_only)
+        job = replace(job, model=model)
+        frame = frame.with_typical_psf()
+        planes = 1 if luminance_only or model.planes > 1 else len(frame.usable)
+        warn_of_duration(model.inner, math.prod(frame.planes[0].shape), planes, job.runtime)
+        if not TASKS[model.spec.task].keeps_psf:
+            job = replace(job, find_target=partial(_measure_target, job.scale, widths))
+    if luminance_only:
+        restore_luminance(frame, job, sink)
+    elif isinstance(model, DisplayModel) and model.planes > 1:
+        _restore_colours(frame, job, sink, header)
+    else:
+        restore_planes(frame, job, sink, header=header, errors=errors)
+    if isinstance(model, DisplayModel):
+        _note(header, model, widths)
+
+
+def _fit(model: ExternalModel, frame: Frame, *, luminance_only: bool) -> DisplayModel:
+    """Fit a network to an image: the curve, and how many planes it gets at once.
+
+    Raises
+    ------
+    ModelError
+        If the network takes or returns a number of planes other than 1 and 3.
+    """
+    planes = (model.spec.channels_in, model.spec.channels_out)
+    if planes not in {(1, 1), (3, 3), (3, 1)}:
+        msg = (
+            f"model={model.spec.name!r} makes {planes[1]} planes of {planes[0]}; allowed are 1 of "
+            "1, and 3 of 3"
+        )
+        raise ModelError(msg)
+    colours = len(frame.planes) == 3 == len(frame.usable) and not luminance_only
+    brightest = max((_brightest(plane) for plane in frame.usable), default=_LEAST_RANGE)
+    return DisplayModel(
+        model,
+        DisplayStretch(max(brightest, _LEAST_RANGE), *model.value_range),
+        planes=3 if colours and planes == (3, 3) else 1,
+        locked=model.spec.task != "remove-stars",
+    )
+
+
+def _restore_colours(frame: Frame, job: Job, sink: NDArray, header: Header) -> None:
+    """Restore the three planes of a colour image at once."""
+    conditions = [make_conditions(plane, None, job.scale) for plane in frame.planes]
+    seen = [p.with_cores(c, stars=False) for p, c in zip(frame.planes, conditions, strict=True)]
+    widest = max(conditions, key=lambda plane: plane.fwhm)
+
+    def read(*region: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        values, kinds = zip(*(plane.read(*region) for plane in seen), strict=True)
+        return np.stack(values), np.stack(kinds)
+
+    strips = Predictor(job.model, widest, job.runtime).strips(read, frame.planes[0].shape)
+    for first, strip in strips:
+        sink[:, first : first + strip.shape[1]] = strip
+        release(sink)
+    verdicts = [
+        restore_plane(source, job, plane, strips=stored_strips(plane, job.scale))
+        for source, plane in zip(frame.planes, sink, strict=True)
+    ]
+    if settled := [verdict for verdict in verdicts if verdict is not None]:
+        note_verdicts(header, settled)
+
+
+def _measure_target(
+    scale: int, widths: list[float], result: NDArray, conditions: Conditions
+) -> float | None:
+    """Measure the width of the stars of a result; None if it is that of the input, or not known.
+
+    The width in pixels of the result is added to ``widths``.
+    """
+    pixels = np.asarray(result, dtype=np.float32)
+    psf = MeasuredPlane(PlanePixels(pixels, find_unusable(pixels)), name="result").psf
+    if not psf.known:
+        return None
+    widths.append(psf.moffat.fwhm)
+    return psf.moffat.fwhm if psf.moffat.fwhm < _SHARPER * scale * conditions.fwhm else None
+
+
+def _note(header: Header, model: DisplayModel, widths: Sequence[float]) -> None:
+    """Write to the header how the image was stretched, and what the network did to its light."""
+    stretch = model.stretch
+    header.add_history(
+        f"stretch for the network: {_SKY:g} + asinh(light / {_SOFTENING:g}) * {stretch._slope:.6g},"
+    )
+    header.add_history("light in noise sigma above the sky; values undone by its inverse")
+    for keyword, light, text in zip(
+        FLUX_KEYWORDS, model.light, ("as the network left it", "of the result"), strict=True
+    ):
+        change = light.change()
+        if math.isfinite(change):
+            header[keyword] = (round(change, 2), f"[%] change of light of sources {text}")
+    if widths:
+        header["ASRFWHMO"] = (round(max(widths), 4), header.comments["ASRFWHMO"])
+
+
+def _brightest(plane: NormalisedPlane) -> float:
+    """Brightest pixel of a plane in noise sigma."""
+    highest = 0.0
+    for first, last in row_blocks(plane.shape[0]):
+        values, _ = plane.read(first, last, 0, plane.shape[1], mirrored=False)
+        finite = values[np.isfinite(values)]
+        highest = max(highest, float(finite.max(initial=0.0)))
+        release(plane.plane)
+    return highest
+
+
+def _lock_sigma(conditions: Conditions) -> float:
+    return min(max(_LOCK_SIGMA * conditions.fwhm, _LOCK_RANGE[0]), _LOCK_RANGE[1])
+
+
+def _radius(sigma: float) -> int:
+    return math.ceil(_LOCK_REACH * sigma)
+
+
+def _enlarge(image: Tensor, scale: int) -> Tensor:
+    return image.repeat_interleave(scale, -1).repeat_interleave(scale, -2) if scale > 1 else image
