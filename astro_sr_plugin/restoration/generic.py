@@ -72,6 +72,8 @@ _LOCK_REACH = 3.5
 """Standard deviations after which the Gaussian ends."""
 _SOURCE = 5.0
 """Signal-to-noise ratio through that Gaussian from which light belongs to a source."""
+_ADVICE = "the network was not made for such images: take another, or one of the list of models"
+"""What to do about a result that does not agree with its input."""
 _SHARPER = 0.95
 """FWHM of the result over that of the input below which the network sharpens."""
 
@@ -153,6 +155,8 @@ class DisplayModel:
         Planes of the image that it gets at once: 1, or 3 of a colour image.
     locked : bool
         Whether the light of the result is held to that of the input.
+    luminance_only : bool
+        Whether the network gets the mean of the planes, whose detail they share.
     light : pair of _Light
         Add up the light of the sources, before and after the result is held to the input.
     """
@@ -161,6 +165,7 @@ class DisplayModel:
     stretch: DisplayStretch
     planes: int = 1
     locked: bool = True
+    luminance_only: bool = False
     light: tuple[_Light, _Light] = field(default_factory=lambda: (_Light(), _Light()))
 
     @property
@@ -182,8 +187,10 @@ class DisplayModel:
         return -(-reach // multiple) * multiple
 
     def _lock_reach(self, conditions: Conditions) -> int:
-        # Both steps look through the Gaussian, and interpolate between pixels.
-        return 2 * (_radius(_lock_sigma(conditions)) + 1)
+        # Each step looks through the Gaussian, and interpolates between pixels; the luminance has
+        # steps of its own.
+        steps = 4 if self.luminance_only else 2
+        return steps * (_radius(_lock_sigma(conditions)) + 1)
 
     def prepare(self, conditions: Conditions, device: str, dtype: str) -> RestoreTile:
         """Return the function that restores tiles of one image."""
@@ -194,25 +201,29 @@ class DisplayModel:
 
         def restore(observed: Tensor, mask: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
             inside = observed.clamp(stretch.darkest, stretch.lightest)
-            picture = stretch(inside)
-            channels = self.inner.spec.channels_in
-            if self.planes == 1:
+            given = inside.mean(1, keepdim=True) if self.luminance_only else inside
+            picture = stretch(given)
+            if given.shape[1] == 1:
                 # Equal planes are a gray picture to a network for colours.
+                channels = self.inner.spec.channels_in
                 returned = run(picture.expand(-1, channels, -1, -1), mask, origin)
                 returned = returned.mean(1, keepdim=True)
             else:
                 returned = run(picture, mask, origin)
             result = stretch.inverse(returned)
             border = self.inner.spec.halo
-            inside, beyond = (
-                without_border(image, border) for image in (inside, observed - inside)
+            given, inside, beyond = (
+                without_border(image, border) for image in (given, inside, observed - inside)
             )
-            result = torch.where(torch.isfinite(result), result, _enlarge(inside, scale))
+            result = torch.where(torch.isfinite(result), result, _enlarge(given, scale))
+            if self.luminance_only:
+                result = lock.share_out(inside, given, result)
             held = lock(inside, result) if self.locked else result
             bright = lock.smooth(inside) > _SOURCE * lock.noise
             bright = without_border(bright & (without_border(mask, border) >= 0), spare)
             for light, image in zip(self.light, (result, held), strict=True):
-                light.add(*(without_border(i, spare) for i in (inside, lock.binned(image))), bright)
+                returned = without_border(lock.binned(image), spare)
+                light.add(without_border(inside, spare), returned, bright)
             # What lies beyond the range that the network knows stays as it is.
             return without_border(held + _enlarge(beyond, scale), spare * scale)
 
@@ -251,6 +262,23 @@ class _Lock:
         result = result * self._finer(ratio)
         return result + self._finer(wanted - self.smooth(self.binned(result)))
 
+    def share_out(self, given: Tensor, luminance: Tensor, result: Tensor) -> Tensor:
+        """Return the planes of an image with the detail of a better luminance.
+
+        Each takes its part of the light, as the input has it at scales above the width of the
+        stars; beside that it is interpolated.
+        """
+        if self._scale > 1:
+            finer = [
+                functional.interpolate(image, scale_factor=self._scale, mode="bicubic")
+                for image in (given, luminance)
+            ]
+        else:
+            finer = [given, luminance]
+        parts = (self.smooth(image).clamp_min(0) + _LOCK_FLOOR for image in (given, luminance))
+        share = torch.div(*parts)
+        return finer[0] + self._finer(share) * (self(luminance, result) - finer[1])
+
     def binned(self, image: Tensor) -> Tensor:
         """Average a result to the pixels of the input."""
         return functional.avg_pool2d(image, self._scale) if self._scale > 1 else image
@@ -284,16 +312,16 @@ def restore_frame(
     model, widths = job.model, list[float]()
     if isinstance(model, ExternalModel):
         model = _fit(model, frame, luminance_only=luminance_only)
-        job = replace(job, model=model)
+        job = replace(job, model=model, advice=(_ADVICE,))
         frame = frame.with_typical_psf()
-        planes = 1 if luminance_only or model.planes > 1 else len(frame.usable)
+        planes = 1 if model.planes > 1 else len(frame.usable)
         warn_of_duration(model.inner, math.prod(frame.planes[0].shape), planes, job.runtime)
         if not TASKS[model.spec.task].keeps_psf:
             job = replace(job, find_target=partial(_measure_target, job.scale, widths))
-    if luminance_only:
-        restore_luminance(frame, job, sink)
-    elif isinstance(model, DisplayModel) and model.planes > 1:
+    if isinstance(model, DisplayModel) and model.planes > 1:
         _restore_colours(frame, job, sink, header)
+    elif luminance_only:
+        restore_luminance(frame, job, sink)
     else:
         restore_planes(frame, job, sink, header=header, errors=errors)
     if isinstance(model, DisplayModel):
@@ -315,13 +343,14 @@ def _fit(model: ExternalModel, frame: Frame, *, luminance_only: bool) -> Display
             "1, and 3 of 3"
         )
         raise ModelError(msg)
-    colours = len(frame.planes) == 3 == len(frame.usable) and not luminance_only
+    colours = len(frame.planes) == 3 == len(frame.usable)
     brightest = max((_brightest(plane) for plane in frame.usable), default=_LEAST_RANGE)
     return DisplayModel(
         model,
         DisplayStretch(max(brightest, _LEAST_RANGE), *model.value_range),
-        planes=3 if colours and planes == (3, 3) else 1,
+        planes=3 if luminance_only or (colours and planes == (3, 3)) else 1,
         locked=model.spec.task != "remove-stars",
+        luminance_only=luminance_only,
     )
 
 
@@ -344,7 +373,7 @@ def _restore_colours(frame: Frame, job: Job, sink: NDArray, header: Header) -> N
         for source, plane in zip(frame.planes, sink, strict=True)
     ]
     if settled := [verdict for verdict in verdicts if verdict is not None]:
-        note_verdicts(header, settled)
+        note_verdicts(header, settled, *job.advice)
 
 
 def _measure_target(

@@ -15,6 +15,7 @@ from astropy.io.fits import Header
 from astropy.stats import mad_std
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects, label
+from torch.nn import functional
 
 from astro_sr_plugin.exceptions import UnchangedWarning, warn
 from astro_sr_plugin.measurement.psf.consistency import (
@@ -149,7 +150,14 @@ def is_guarded(spec: ModelSpec) -> bool:
     return bool(spec.sha256) and spec.task != "remove-stars"
 
 
-def note_verdicts(header: Header, verdicts: Sequence[Verdict]) -> None:
+_ADVICE = (
+    "the PSF is not the one that was measured: give a better one (psf), or denoise the image "
+    "instead"
+)
+"""What to do about a result of a house network that does not agree with its input."""
+
+
+def note_verdicts(header: Header, verdicts: Sequence[Verdict], advice: str = _ADVICE) -> None:
     """Write to the header how a result agrees with its input, and warn if it does not.
 
     Parameters
@@ -158,6 +166,8 @@ def note_verdicts(header: Header, verdicts: Sequence[Verdict]) -> None:
         Of the result; changed in place.
     verdicts : sequence of Verdict
         One per plane.
+    advice : str
+        What the user can do if it does not agree.
     """
     count = sum(verdict.places for verdict in verdicts)
     fault = next((verdict.fault for verdict in verdicts if verdict.fault), "")
@@ -170,10 +180,7 @@ def note_verdicts(header: Header, verdicts: Sequence[Verdict]) -> None:
             "safer estimate stands there"
         )
     if fault:
-        texts.append(
-            f"the result does not agree with the input: {fault}; the PSF is not the one that was "
-            "measured: give a better one (psf), or denoise the image instead"
-        )
+        texts.append(f"the result does not agree with the input: {fault}; {advice}")
     for text in texts:
         warn(text, UnchangedWarning)
 
@@ -185,6 +192,7 @@ def settle_contradictions(
     target_fwhm: float | None,
     scale: int,
     *,
+    as_recorded: bool = False,
     errors: NDArray | None = None,
 ) -> Verdict:
     """Put a safer estimate where a result contradicts its input.
@@ -204,6 +212,9 @@ def settle_contradictions(
         FWHM of the Gaussian PSF of the result in its pixels; None if it has that of the input.
     scale : int
         Output pixels per input pixel.
+    as_recorded : bool
+        Whether the safer estimate is the input as recorded everywhere: where the PSF of the result
+        is only that of its mean star.
     errors : ndarray of float32, optional
         Standard deviation of the result in noise sigma; changed in place.
 
@@ -223,7 +234,7 @@ def settle_contradictions(
     margin = min(REACH, math.ceil(_MARGIN * conditions.fwhm))
 
     def estimate(piece: Piece) -> NDArray[np.float32]:
-        if target_fwhm is None or conditions.fwhm < _NARROW:
+        if as_recorded or target_fwhm is None or conditions.fwhm < _NARROW:
             return _on_finer_pixels(source, piece, scale)
         y0, y1, x0, x1 = piece
         values, _ = source.read(y0 - margin, y1 + margin, x0 - margin, x1 + margin)
@@ -300,8 +311,12 @@ def _on_finer_pixels(source: NormalisedPlane, piece: Piece, scale: int) -> NDArr
     margin = DOUBLE_BORDER * (scale - 1)
     values = source.read(y0 - margin, y1 + margin, x0 - margin, x1 + margin)[0]
     finer = torch.from_numpy(values)[None, None]
-    for _ in range(round(math.log2(scale))):
-        finer = double(finer)
+    doublings = round(math.log2(scale))
+    if 2**doublings == scale:
+        for _ in range(doublings):
+            finer = double(finer)
+    else:
+        finer = functional.interpolate(finer, scale_factor=scale, mode="bicubic")
     surplus = (finer.shape[-2] - (y1 - y0) * scale) // 2
     recorded: NDArray[np.float32] = without_border(finer, surplus)[0, 0].numpy()
     return recorded

@@ -62,6 +62,8 @@ class Job:
     find_target : callable, optional
         Finds the PSF of the result of a model that has no target of its own, before the result is
         held against the input.
+    advice : tuple of str
+        What the user can do if the result does not agree with its input, if it is not the usual.
     """
 
     model: Model
@@ -72,6 +74,7 @@ class Job:
     keep_flux: bool = True
     guarded: bool = True
     find_target: FindTarget | None = None
+    advice: tuple[str, ...] = ()
 
     @property
     def scale(self) -> int:
@@ -116,7 +119,7 @@ def restore_planes(
         if verdict is not None:
             verdicts.append(verdict)
     if verdicts:
-        note_verdicts(header, verdicts)
+        note_verdicts(header, verdicts, *job.advice)
 
 
 # Pixels beyond float32 in units of the noise are infinite on the way, and come back as they were.
@@ -164,7 +167,15 @@ def restore_plane(
         target = job.target_fwhm
         if job.find_target is not None:
             target = job.find_target(sink, conditions)
-        verdict = settle_contradictions(seen, sink, conditions, target, job.scale, errors=errors)
+        verdict = settle_contradictions(
+            seen,
+            sink,
+            conditions,
+            target,
+            job.scale,
+            as_recorded=job.find_target is not None,
+            errors=errors,
+        )
     if verdict is not None and verdict.places and job.keep_flux:
         for first, last in row_blocks(source.shape[0], job.scale):
             rows = slice(first * job.scale, last * job.scale)
