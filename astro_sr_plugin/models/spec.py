@@ -28,7 +28,7 @@ __all__ = [
 
 
 Domain = Literal["noise-sigma", "unit"]
-Tiling = Literal["exact", "whole"]
+Tiling = Literal["exact", "overlap", "whole"]
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,10 @@ class ModelSpec:
         What its values mean: the sky at 0 in units of its noise, or a stretched image of 0 to 1.
     needs_psf : bool
         Whether it uses the PSF of the image. A model that does not keeps it.
-    tiling : {"exact", "whole"}
-        Whether tiles with their halo give the result of the whole image to float rounding. A model
-        of the second kind, of which they do not, is always run on the whole image.
+    tiling : {"exact", "overlap", "whole"}
+        Whether tiles with their halo give the result of the whole image to float rounding; those
+        of the second kind nearly do, as their weights see little beyond the halo. A model of the
+        third kind, of which they do not, is always run on the whole image.
     min_size : int
         Least side in pixels of what it can be given; smaller images are mirrored at their edges.
     stochastic : bool

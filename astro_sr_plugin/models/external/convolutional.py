@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
 from torch import nn
 
+from astro_sr_plugin.models.astrosleuth import AstroSleuthFast
 from astro_sr_plugin.models.dncnn import DnCNN
-from astro_sr_plugin.models.external.layout import Layout, State, check_width
+from astro_sr_plugin.models.external.layout import (
+    Layout,
+    State,
+    check_width,
+    count_blocks,
+    shape_of,
+)
 from astro_sr_plugin.models.srcnn import SRCNN
+from astro_sr_plugin.models.srvgg import SRVGG
 
-__all__ = ["find_dncnn", "find_srcnn"]
+__all__ = ["find_dncnn", "find_fast", "find_srcnn", "find_srvgg"]
 
 _SRCNN_SCALES = (2, 3, 4)
 """Scales for which SRCNN is published; its weights are those of one of them, and do not say."""
@@ -96,3 +105,61 @@ def find_dncnn(state: State, name: str) -> list[Layout]:
         return DnCNN(depth, width, channels)
 
     return [Layout(f"DnCNN-{depth}", "denoise", 1, channels, channels, depth, build, state)]
+
+
+def find_srvgg(state: State, name: str) -> list[Layout]:
+    """Recognise SRVGG: ``body.0``, ``body.1`` ... alone, convolutions and slopes by turns."""
+    del name
+    if "body.1.weight" not in state or not all(key.startswith("body.") for key in state):
+        return []
+    if state["body.1.weight"].ndim != 1 or state["body.0.weight"].ndim != 4:
+        return []
+    layers = count_blocks(state, "body.", per_block=2)
+    width, channels = shape_of(state, "body.0.weight")[:2]
+    last = shape_of(state, f"body.{layers - 1}.weight")[0]
+    scale = math.isqrt(last // channels)
+    if layers % 2 == 0 or channels * scale**2 != last:
+        msg = (
+            f"its last convolution makes {last} planes, which is no whole enlargement of {channels}"
+        )
+        raise ValueError(msg)
+    check_width(width, last)
+    convolutions = (layers - 3) // 2
+    return [
+        Layout(
+            architecture=f"SRVGG-{convolutions}",
+            task="super-resolve" if scale > 1 else "deconvolve",
+            scale=scale,
+            channels_in=channels,
+            channels_out=channels,
+            halo=convolutions + 2,
+            build=lambda: SRVGG(channels, width, convolutions, scale),
+            state=state,
+        )
+    ]
+
+
+def find_fast(state: State, name: str) -> list[Layout]:
+    """Recognise AstroSleuth FAST: the trunk of SRVGG, and two convolutions on finer grids."""
+    del name
+    heads = {f"conv_up{n}.{part}" for n in (1, 2) for part in ("weight", "bias")}
+    if not heads & state.keys() or "body.1.weight" not in state:
+        return []
+    if state["body.1.weight"].ndim != 1 or "body.0.weight" not in state:
+        return []
+    layers = count_blocks((key for key in state if key not in heads), "body.", per_block=2)
+    width, channels = shape_of(state, "body.0.weight")[:2]
+    narrow = shape_of(state, "conv_up1.weight")[0]
+    check_width(width, narrow)
+    return [
+        Layout(
+            architecture="AstroSleuth FAST",
+            task="super-resolve",
+            scale=4,
+            channels_in=channels,
+            channels_out=channels,
+            halo=layers // 2 + 2,
+            build=lambda: AstroSleuthFast(channels, width, layers // 2, narrow),
+            state=state,
+        )
+    ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor, nn
 
-__all__ = ["Layout", "State", "check_width", "number_blocks"]
+from astro_sr_plugin.models.spec import Tiling
+
+__all__ = ["Layout", "State", "check_width", "count_blocks", "shape_of"]
 
 State = dict[str, Tensor]
 """Weights by name."""
@@ -17,6 +20,9 @@ _MOST_CHANNELS = 512
 
 _MOST_BLOCKS = 64
 """Blocks of a network; the deepest that is published for images like these has 36."""
+
+_MOST_DIGITS = 4
+"""Digits of the number of a part in a name."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +50,12 @@ class Layout:
     window : int
         Side in input pixels of the windows of its attention, which are fixed to the grid; 1
         without attention.
+    tiling : {"exact", "overlap", "whole"}
+        Whether tiles give the result of the whole image, as in `ModelSpec`.
     notes : tuple of str
         What the user should know, one sentence each.
+    steer : callable, optional
+        Returns the layout of the same network, steered by the vectors of a file.
     """
 
     architecture: str
@@ -58,7 +68,24 @@ class Layout:
     state: State
     multiple_of: int = 1
     window: int = 1
+    tiling: Tiling = "exact"
     notes: tuple[str, ...] = ()
+    steer: Callable[[Path], Layout] | None = None
+
+
+def shape_of(state: State, name: str, axes: int = 4) -> tuple[int, ...]:
+    """Return the shape of a weight.
+
+    Raises
+    ------
+    ValueError
+        If it is missing, or has another number of axes.
+    """
+    if name not in state or state[name].ndim != axes:
+        found = tuple(state[name].shape) if name in state else "missing"
+        msg = f"its weight {name} is {found}; it has to have {axes} axes"
+        raise ValueError(msg)
+    return tuple(state[name].shape)
 
 
 def check_width(*widths: int) -> None:
@@ -68,23 +95,30 @@ def check_width(*widths: int) -> None:
         raise ValueError(msg)
 
 
-def number_blocks(names: object, prefix: str) -> int:
-    """Count the blocks ``prefix0.``, ``prefix1.`` ... among names.
+def count_blocks(names: Iterable[str], prefix: str, per_block: int = 1) -> int:
+    """Count the parts ``prefix0.``, ``prefix1.`` ... among names.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Names of weights.
+    prefix : str
+        What stands before the number.
+    per_block : int
+        Numbered parts that make a block.
 
     Raises
     ------
     ValueError
         If there are too many, or one is missing.
     """
-    found = {
-        int(head)
-        for name in names  # type: ignore[attr-defined]
-        if name.startswith(prefix) and (head := name[len(prefix) :].split(".")[0]).isdecimal()
-    }
-    if len(found) > _MOST_BLOCKS:
-        msg = f"it has {len(found)} blocks {prefix}N; allowed are up to {_MOST_BLOCKS}"
+    heads = (name[len(prefix) :].split(".")[0] for name in names if name.startswith(prefix))
+    found = {int(head) for head in heads if head.isdecimal() and len(head) <= _MOST_DIGITS}
+    most = _MOST_BLOCKS * per_block
+    if len(found) > most:
+        msg = f"it has {len(found)} parts {prefix}N; allowed are up to {most}"
         raise ValueError(msg)
-    if found != set(range(len(found))):
-        msg = f"of its blocks {prefix}0 to {prefix}{max(found)} some are missing"
+    if found != set(range(len(found))) or not found:
+        msg = f"of its parts {prefix}0, {prefix}1 ... some are missing"
         raise ValueError(msg)
     return len(found)

@@ -8,7 +8,13 @@ from pathlib import Path
 import torch
 
 from astro_sr_plugin.models.checkpoint import file_digest
-from astro_sr_plugin.models.external.convolutional import find_dncnn, find_srcnn
+from astro_sr_plugin.models.external.convolutional import (
+    find_dncnn,
+    find_fast,
+    find_srcnn,
+    find_srvgg,
+)
+from astro_sr_plugin.models.external.dense import find_next, find_rrdb
 from astro_sr_plugin.models.external.files import PICKLED, read_state, unreadable
 from astro_sr_plugin.models.external.layout import Layout, State
 from astro_sr_plugin.models.external.model import ExternalModel
@@ -16,7 +22,7 @@ from astro_sr_plugin.models.spec import Entry, ModelSpec, refuse_condition
 
 __all__ = ["ExternalNetworks"]
 
-_LAYOUTS = (find_srcnn, find_dncnn)
+_LAYOUTS = (find_next, find_rrdb, find_fast, find_srvgg, find_srcnn, find_dncnn)
 """What recognises a network by its weights, in this order."""
 
 _SHOWN_NAMES = 6
@@ -51,7 +57,9 @@ class ExternalNetworks:
         """
         state = read_state(path)
         layouts = _recognise(path, state)
-        if condition is not None:
+        if condition is not None and layouts[0].steer is not None:
+            layouts = [layouts[0].steer(condition)]
+        else:
             refuse_condition(condition, layouts[0].architecture)
         digest = file_digest(path)
         entries = []
@@ -88,6 +96,7 @@ def _describe(path: Path, layout: Layout, digest: str) -> ModelSpec:
         needs_psf=False,
         min_size=layout.multiple_of,
         halo=halo,
+        tiling=layout.tiling,
         multiple_of=layout.multiple_of,
         license="not stated",
         sha256=digest,
