@@ -112,11 +112,6 @@ def test_a_network_has_to_be_whole(tmp_path):
         asr.load_model(tmp_path / "net.pth")
 
 
-def test_the_verbs_refuse_what_they_cannot_run_yet():
-    with pytest.raises(asr.ModelError, match="domain 'unit'"):
-        asr.load_model(FILES / "dncnn_25.pth", "denoise")
-
-
 def test_planes_and_size_of_a_batch_are_checked():
     model = asr.load_model(FILES / "dncnn_25.pth")
     with pytest.raises(asr.InputError, match=r"allowed is \(images, 1, height, width\)"):
