@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from itertools import permutations
 
 from torch import nn
 
@@ -21,6 +22,9 @@ from astro_sr_plugin.models.srcnn import SRCNN
 from astro_sr_plugin.models.srvgg import SRVGG
 
 __all__ = ["find_dncnn", "find_fast", "find_srcnn", "find_srvgg"]
+
+_FIRST_SIDE = 9
+"""Side of the first kernel of SRCNN, in pixels."""
 
 _SRCNN_SCALES = (2, 3, 4)
 """Scales for which SRCNN is published; its weights are those of one of them, and do not say."""
@@ -44,24 +48,18 @@ def find_srcnn(state: State, name: str) -> list[Layout]:
     list of Layout
         One for each scale that it may be used for; empty if it is another network.
     """
-    weights = [tensor for tensor in state.values() if tensor.ndim == 4]
-    biases = [tensor for tensor in state.values() if tensor.ndim == 1]
-    if len(state) != 6 or len(weights) != 3 or len(biases) != 3:
+    layers = _order_convolutions(state)
+    if layers is None:
         return []
-    (a, c, *first), (b, a2, *second), (c3, b3, *third) = (w.shape for w in weights)
-    sides = (first[0], second[0], third[0])
-    if (
-        any(h != w for h, w in (first, second, third))
-        or sides not in {(9, 5, 5), (9, 1, 5), (9, 3, 5)}
-        or (a2, b3, c3) != (a, b, c)
-        or c not in (1, 3)
-        or [len(bias) for bias in biases] != [a, b, c]
-    ):
+    weights = [state[f"{layer}.weight"] for layer in layers]
+    (a, c), (b, _) = weights[0].shape[:2], weights[1].shape[:2]
+    sides = (weights[0].shape[-1], weights[1].shape[-1], weights[2].shape[-1])
+    if sides not in {(9, 5, 5), (9, 1, 5), (9, 3, 5)} or c not in (1, 3):
         return []
     check_width(a, b)
-    names = [f"conv{n}.{part}" for n in (1, 2, 3) for part in ("weight", "bias")]
-    tensors = [t for pair in zip(weights, biases, strict=True) for t in pair]
-    renamed = dict(zip(names, tensors, strict=True))
+    parts = ("weight", "bias")
+    names = {f"conv{n + 1}.{p}": f"{layers[n]}.{p}" for n in range(3) for p in parts}
+    renamed = {new: state[old] for new, old in names.items()}
     hint = re.search(r"x([234])(?!\d)", name.lower())
     scales = sorted(_SRCNN_SCALES, key=lambda s: (hint is None or s != int(hint[1]), s))
     note = (
@@ -86,12 +84,36 @@ def find_srcnn(state: State, name: str) -> list[Layout]:
     ]
 
 
+def _order_convolutions(state: State) -> tuple[str, ...] | None:
+    """Return the names of three convolutions with biases in their order, if there are just those.
+
+    The planes that one returns are those that the next one takes.
+    """
+    names = {name.rpartition(".")[0] for name in state}
+    parts = {f"{name}.{part}" for name in names for part in ("weight", "bias")}
+    if len(names) != 3 or parts != state.keys():
+        return None
+    for order in permutations(sorted(names)):
+        shapes = [tuple(state[f"{name}.weight"].shape) for name in order]
+        if any(len(shape) != 4 or shape[2] != shape[3] for shape in shapes):
+            return None
+        (a, c, *_), (b, a2, *_), (c3, b3, *_) = shapes
+        biases = [tuple(state[f"{name}.bias"].shape) for name in order]
+        if (
+            (a2, b3, c3) == (a, b, c)
+            and biases == [(a,), (b,), (c,)]
+            and shapes[0][2] == _FIRST_SIDE
+        ):
+            return order
+    return None
+
+
 def find_dncnn(state: State, name: str) -> list[Layout]:
     """Recognise DnCNN without batch normalisation: ``model.0``, ``model.2`` ... of 3 x 3 pixels."""
     del name
     depth = len(state) // 2
     names = [f"model.{2 * n}.{part}" for n in range(depth) for part in ("weight", "bias")]
-    if depth not in _DNCNN_DEPTHS or list(state) != names:
+    if depth not in _DNCNN_DEPTHS or state.keys() != set(names):
         return []
     shapes: Sequence[tuple[int, ...]] = [tuple(state[n].shape) for n in names[::2]]
     width, channels = shapes[0][:2] if len(shapes[0]) == 4 else (0, 0)

@@ -7,7 +7,6 @@ file of 2 kB can declare a tensor of a terabyte.
 
 from __future__ import annotations
 
-import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -121,10 +120,8 @@ def _read_pickled(path: Path) -> object:
         with torch.serialization.safe_globals(_NUMPY_SCALARS):
             # Mapped, so that data beyond the end of a record cannot be reached.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except pickle.UnpicklingError as error:
-        raise unreadable(path, _explain(str(error))) from error
     except Exception as error:  # noqa: BLE001 - a damaged pickle can raise anything
-        raise unreadable(path, f"it is damaged ({_first_line(error)})") from error
+        raise unreadable(path, _explain(error)) from error
 
 
 def _check_archive(path: Path) -> bool:
@@ -151,8 +148,9 @@ def _check_archive(path: Path) -> bool:
     return True
 
 
-def _explain(text: str) -> str:
+def _explain(error: Exception) -> str:
     """Return in one sentence why a pickle was refused."""
+    text = str(error)
     for mark in ("Unsupported global: GLOBAL ", "Unsupported class ", "Trying to load "):
         if mark in text:
             name = text.split(mark)[1].split()[0]
@@ -162,7 +160,9 @@ def _explain(text: str) -> str:
             )
     if "TorchScript" in text:
         return "it is a TorchScript program, and programs in files are not run"
-    return f"it is damaged ({text.strip().splitlines()[-1].strip()})"
+    if "pickle protocol" in text or "magic number" in text:
+        return "it is damaged, or torch.save did not write it"
+    return f"it is damaged ({_first_line(error)})"
 
 
 def _first_line(error: Exception) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.models.astrosleuth import AstroSleuthFast, AstroSleuthNext
@@ -88,6 +89,9 @@ def test_srcnn_is_known_under_any_names(kernels, channels, parameters, names, tm
     assert (model.parameters, model.spec.channels_in) == (parameters, channels)
     image = torch.rand(1, channels, 12, 15)
     assert torch.equal(model(image), net(image))
+    # safetensors sorts the names.
+    save_file(torch.load(path), tmp_path / "net.safetensors")
+    assert torch.equal(asr.load_model(tmp_path / "net.safetensors")(image), net(image))
 
 
 def test_srcnn_serves_for_the_scale_asked_for(tmp_path):
@@ -282,7 +286,8 @@ def test_the_halo_is_the_receptive_field(name, tmp_path):
 @pytest.mark.parametrize("name", ["RRDB-1 folded", "AstroSleuth FAST", "AstroSleuth NEXT"])
 def test_tiles_of_enlarging_networks_give_the_whole(name, tmp_path, colours, in_tiles):
     model = asr.load_model(save(tmp_path, NETWORKS[name]()))
-    whole, tiles = in_tiles(model, colours, 128), in_tiles(model, colours, 24)
+    image = colours[..., :38, :42]
+    whole, tiles = in_tiles(model, image, 128), in_tiles(model, image, 24)
     np.testing.assert_allclose(tiles, whole, atol=1e-5)
 
 
