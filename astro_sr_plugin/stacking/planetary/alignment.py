@@ -10,15 +10,20 @@ the structure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft2, next_fast_len, rfft2
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import map_coordinates
 
 from astro_sr_plugin.stacking.planetary.filters import Plane, band_pass, binned
-from astro_sr_plugin.stacking.planetary.sampling import Places, sample_shifted, smooth_spline
+from astro_sr_plugin.stacking.planetary.sampling import (
+    Places,
+    cut,
+    sample_shifted,
+    smooth_spline,
+)
 
 __all__ = ["Reference", "Shift"]
 
@@ -30,14 +35,22 @@ PITCH = 16
 """Pixels between alignment points."""
 _WINDOW = 12.0
 """Standard deviation of the window around a point, in pixels: about that of a box of 56 pixels."""
+_WINDOW_REACH = 3.0
+"""Standard deviations at which the window ends."""
 _LARGEST_LOCAL = 8.0
 """Pixels by which a point may move against the frame as a whole."""
 _STRUCTURE = 0.02
 """Structure of a point over that of the median one with structure, that counts as still."""
 _LEAST_GAIN = 0.2
 """Gain of a point over that of the whole frame, below which it has no shift."""
-_FINE_STEPS = 1
-"""Steps of the field at the finest scale, after one at half of it."""
+_WHOLE_STEPS = 2
+"""Steps of the shift of the whole frame at each scale."""
+_LARGEST_STEP, _LARGEST_LOCAL_STEP = 2.0, 1.5
+"""Pixels of the scale that such a step, and one of the field, may have."""
+_LEAST_ENERGY = 0.01
+"""Structure in the cell of a point over that of the strongest cell: less is empty sky."""
+_TINY = 1e-12
+"""Added where there is nothing at all."""
 _PAD = 3
 """Rings of nodes beyond the frame, so that the field can be interpolated up to its edge."""
 
@@ -69,28 +82,26 @@ class Reference:
     ----------
     plane : ndarray of float32, shape (ny, nx)
         Luminance of a good frame, or of a stack of good frames.
-    region : ndarray of bool, optional
-        Where the structure lies; everywhere by default.
     """
 
-    def __init__(self, plane: Plane, region: NDArray[np.bool_] | None = None) -> None:
+    def __init__(self, plane: Plane) -> None:
         self.plane = plane
         self.shape: tuple[int, int] = plane.shape  # type: ignore[assignment]
         self.factor = -(-max(self.shape) // _LARGEST_SIDE)
         own = binned(plane, self.factor)
         self._shape = own.shape
-        self._weight = _edge_weight(own.shape)
-        if region is not None:
-            self._weight *= binned(region.astype(np.float32), self.factor)
+        weight = _edge_weight(own.shape)
         self._coarse = -(-max(own.shape) // _SEARCH_SIDE)
+        bands = band_pass(own)
+        self._box = _find_structure(bands * weight)
+        part = cut(own, *self._box)
         self._levels = [
-            _Level(band_pass(binned(own, factor)), binned(self._weight, factor), factor)
+            _Level(band_pass(binned(part, factor)), binned(cut(weight, *self._box), factor), factor)
             for factor in (2, 1)
         ]
         small = binned(own, self._coarse)
         self._fft_shape = tuple(next_fast_len(side, real=True) for side in small.shape)
-        pattern = band_pass(small) * binned(self._weight, self._coarse)
-        self._norm = float(np.sqrt(np.square(pattern).sum()))
+        pattern = band_pass(small) * binned(weight, self._coarse)
         self._transform = np.conj(rfft2(pattern, self._fft_shape))
 
     @property
@@ -123,21 +134,29 @@ class Reference:
             dx, dy = self._correlate(own)
         else:
             dx, dy = near[0] / self.factor, near[1] / self.factor
-        fine = band_pass(own)
-        coarse = band_pass(binned(own, 2))
+        top, left, shape = self._box
+        columns, rows = round(dx), round(dy)
+        dx, dy = dx - columns, dy - rows
+        part = cut(own, top + rows, left + columns, shape)
+        fine = band_pass(part)
+        coarse = band_pass(binned(part, 2))
         correlation = gain = 0.0
         for level, bands in ((self._levels[0], coarse), (self._levels[1], fine)):
             scale = level.factor
-            for _ in range(2):
+            for _ in range(_WHOLE_STEPS):
                 step, correlation, gain = level.whole(bands, dx / scale, dy / scale)
                 dx, dy = dx + scale * step[0], dy + scale * step[1]
-        whole = Shift(dx * self.factor, dy * self.factor, correlation)
+        whole = Shift((columns + dx) * self.factor, (rows + dy) * self.factor, correlation)
         if not points or not gain > 0:
             return whole
+        local = np.zeros((2, *self._levels[1].nodes), np.float32)
+        for level, bands in ((self._levels[0], coarse), (self._levels[1], fine)):
+            local += level.local(bands, dx, dy, local, gain)
+            np.clip(local, -_LARGEST_LOCAL, _LARGEST_LOCAL, out=local)
         field = np.zeros((2, *self.nodes), np.float32)
-        for level, bands in ((self._levels[0], coarse), *[(self._levels[1], fine)] * _FINE_STEPS):
-            field += level.local(bands, dx, dy, field, gain)
-            np.clip(field, -_LARGEST_LOCAL, _LARGEST_LOCAL, out=field)
+        first = (top // PITCH, left // PITCH)
+        inside = tuple(slice(k, k + count) for k, count in zip(first, local.shape[1:], strict=True))
+        field[:, *inside] = local[:, : field.shape[1] - first[0], : field.shape[2] - first[1]]
         return Shift(whole.x, whole.y, correlation, field * np.float32(self.factor))
 
     def places(self, shift: Shift) -> tuple[Plane, Plane]:
@@ -151,6 +170,26 @@ class Reference:
             return x, y
         dx, dy = (_interpolated(part, self.shape, PITCH * self.factor) for part in shift.field)
         return x + dx, y + dy
+
+    def straightened(self, shift: Shift, mean: NDArray[np.float32]) -> Shift:
+        """Return a shift against this reference after a field is taken out of it.
+
+        Parameters
+        ----------
+        shift : Shift
+            Against the reference as it is.
+        mean : ndarray of float32, shape (2, nodes in y, nodes in x)
+            Mean of the fields of the frames, by which the reference is moved.
+
+        Returns
+        -------
+        Shift
+        """
+        if shift.field is None:
+            return shift
+        nodes = np.mgrid[: mean.shape[1], : mean.shape[2]] - mean[::-1] / (PITCH * self.factor)
+        field = [map_coordinates(part, nodes, order=1, mode="nearest") for part in shift.field]
+        return replace(shift, field=np.stack(field) - mean)
 
     def _correlate(self, plane: Plane) -> tuple[float, float]:
         """Find the shift at the maximum of the cross-correlation, to about a pixel."""
@@ -173,82 +212,74 @@ class _Level:
 
     def __init__(self, bands: Plane, weight: Plane, factor: int) -> None:
         self.factor = factor
+        self._pitch = PITCH // factor
         # Sampling smooths frames; the reference is smoothed in the same way.
         bands = smooth_spline(bands)
         gx, gy = np.zeros_like(bands), np.zeros_like(bands)
         gx[:, 1:-1] = (bands[:, 2:] - bands[:, :-2]) / 2
         gy[1:-1] = (bands[2:] - bands[:-2]) / 2
-        self.bands = bands
+        self._shape = bands.shape
         # The fit is frame = gain * reference + gain * (dx * gx + dy * gy).
-        self._terms = (bands, gx, gy)
+        terms = (bands, gx, gy)
         self._weight = weight
-        self._weighted = tuple(term * weight for term in self._terms)
-        pairs = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
-        products = [self._weighted[a] * self._terms[b] for a, b in pairs]
-        self._whole = self._matrix([product.sum(keepdims=True) for product in products])[0, 0]
-        self._power = float(self._whole[0, 0])
-        self._local = self._matrix([self._windowed(product) for product in products])
-        trace = self._local[..., 1, 1] + self._local[..., 2, 2]
+        self._weighted = [term * weight for term in terms]
+        self._cells = [self._in_cells(term) for term in self._weighted]
+        counts = self._cells[0].shape[0], self._cells[0].shape[2]
+        self.nodes = (counts[0] + 2 * _PAD, counts[1] + 2 * _PAD)
+        self._windows = [_window(count) for count in counts]
+        whole = np.array([[np.sum(a * b, dtype=float) for b in terms] for a in self._weighted])
+        self._power = float(whole[0, 0])
+        self._whole = np.linalg.inv(whole + (1e-9 * np.trace(whole) + _TINY) * np.eye(3))
+        local = np.stack([self._windowed(term) for term in terms], axis=-1)
+        trace = local[..., 1, 1] + local[..., 2, 2]
         structured = trace[trace > 0.01 * trace.max()] if trace.max() > 0 else trace
         still = _STRUCTURE * float(np.median(structured)) if structured.size else 1.0
-        self._damped = self._local.copy()
-        self._prior = _STRUCTURE * float(self._local[..., 0, 0].max()) + 1e-12
-        self._damped[..., 0, 0] += self._prior
+        self._prior = _STRUCTURE * float(local[..., 0, 0].max()) + _TINY
+        local[..., 0, 0] += self._prior
         for k in (1, 2):
-            self._damped[..., k, k] += still / 2 + 1e-12
+            local[..., k, k] += still / 2 + _TINY
+        self._local = np.linalg.inv(local)
 
-    @staticmethod
-    def _matrix(sums: list[NDArray]) -> NDArray[np.float64]:
-        """Arrange the six sums of products as a symmetric matrix, in the last two axes."""
-        a, b, c, d, e, f = (np.asarray(value, np.float64) for value in sums)
-        rows = [np.stack(row, axis=-1) for row in ((a, b, c), (b, d, e), (c, e, f))]
-        return np.stack(rows, axis=-2)
+    def _in_cells(self, plane: Plane) -> Plane:
+        """Arrange a plane in cells that are centred on the alignment points.
 
-    def _windowed(self, product: Plane) -> NDArray[np.float32]:
-        """Sum a product under the window around each alignment point."""
-        pitch = PITCH // self.factor
-        ny, nx = product.shape
-        nodes = [-(-side // pitch) + 1 for side in product.shape]
-        half = pitch // 2
-        # Cells are centred on the nodes, which lie on every `pitch`-th pixel from the first on.
-        padded = np.zeros((nodes[0] * pitch, nodes[1] * pitch), np.float32)
-        rows, columns = min(ny, padded.shape[0] - half), min(nx, padded.shape[1] - half)
-        padded[half : half + rows, half : half + columns] = product[:rows, :columns]
-        cells = padded.reshape(nodes[0], pitch, nodes[1], pitch).sum((1, 3))
-        cells = np.pad(cells, _PAD)
-        return np.asarray(
-            gaussian_filter(cells, _WINDOW / PITCH, mode="constant", truncate=3), np.float32
-        )
+        The points lie on every `pitch`-th pixel, from the first one on.
+        """
+        pitch, half = self._pitch, self._pitch // 2
+        rows, columns = (-(-side // pitch) + 1 for side in plane.shape)
+        padded = np.zeros((rows * pitch, columns * pitch), np.float32)
+        part = plane[: padded.shape[0] - half, : padded.shape[1] - half]
+        padded[half : half + part.shape[0], half : half + part.shape[1]] = part
+        return padded.reshape(rows, pitch, columns, pitch)
+
+    def _windowed(self, plane: Plane) -> NDArray[np.float64]:
+        """Sum a plane times each of the terms, under the window around each alignment point."""
+        cells = self._in_cells(plane)
+        sums = np.stack([np.einsum("aibj,aibj->ab", term, cells) for term in self._cells])
+        windowed = self._windows[0] @ sums.astype(np.float64) @ self._windows[1].T
+        return np.moveaxis(windowed, 0, -1)
 
     def whole(self, bands: Plane, dx: float, dy: float) -> tuple[tuple[float, float], float, float]:
         """Return the step of the shift of the whole frame, the correlation before it, the gain."""
         moved = sample_shifted(bands, dx, dy)
-        sums = np.array([np.float64((term * moved).sum()) for term in self._weighted])
-        power = float((self._weight * moved * moved).sum())
-        correlation = sums[0] / np.sqrt(max(power * self._power, 1e-30))
-        matrix = self._whole + 1e-9 * np.trace(self._whole) * np.eye(3)
-        gain, gx, gy = np.linalg.solve(matrix + 1e-30 * np.eye(3), sums)
+        sums = np.array([float(np.einsum("ij,ij->", term, moved)) for term in self._weighted])
+        power = float(np.einsum("ij,ij,ij->", self._weight, moved, moved))
+        correlation = float(sums[0] / np.sqrt(max(power * self._power, _TINY)))
+        gain, gx, gy = (float(value) for value in (self._whole * sums).sum(axis=1))
         if not gain > 0:
-            return (0.0, 0.0), float(correlation), 0.0
-        limit = 2.0
-        return (
-            (
-                float(-np.clip(gx / gain, -limit, limit)),
-                float(-np.clip(gy / gain, -limit, limit)),
-            ),
-            float(correlation),
-            float(gain),
-        )
+            return (0.0, 0.0), correlation, 0.0
+        step = [min(max(-value / gain, -_LARGEST_STEP), _LARGEST_STEP) for value in (gx, gy)]
+        return (step[0], step[1]), correlation, gain
 
     def _moved(self, bands: Plane, dx: float, dy: float, field: NDArray[np.float32]) -> Plane:
         """Sample the bands at places that are shifted by the field."""
-        ny, nx = shape = self.bands.shape
-        pitch, factor = PITCH // self.factor, np.float32(self.factor)
-        x = (_interpolated(field[0], shape, pitch) + np.float32(dx)) / factor
-        y = (_interpolated(field[1], shape, pitch) + np.float32(dy)) / factor
+        ny, nx = shape = self._shape
+        factor = np.float32(self.factor)
+        x = (_interpolated(field[0], shape, self._pitch) + np.float32(dx)) / factor
+        y = (_interpolated(field[1], shape, self._pitch) + np.float32(dy)) / factor
         x += np.arange(nx, dtype=np.float32)
         y += np.arange(ny, dtype=np.float32)[:, None]
-        return Places(x, y, (ny, nx)).sample(bands)
+        return smooth_spline(Places(x, y, (ny, nx), linear=True).sample(bands))
 
     def local(
         self, bands: Plane, dx: float, dy: float, field: NDArray[np.float32], gain: float
@@ -258,32 +289,60 @@ class _Level:
             moved = self._moved(bands, dx, dy, field)
         else:
             moved = sample_shifted(bands, dx / self.factor, dy / self.factor)
-        sums = np.stack([self._windowed(term * moved) for term in self._weighted], axis=-1)
-        sums = sums.astype(np.float64)
+        sums = self._windowed(moved)
         # Where there is little structure the gain is that of the frame as a whole.
         sums[..., 0] += self._prior * gain
-        solution = np.linalg.solve(self._damped, sums[..., None])[..., 0]
+        solution = (self._local * sums[..., None, :]).sum(axis=-1)
         own = np.maximum(solution[..., 0], _LEAST_GAIN * gain)
         step = -solution[..., 1:] / own[..., None]
         # Such a gain means that the frame shows nothing here.
         step[solution[..., 0] < _LEAST_GAIN * gain] = 0
-        limit = 1.5
-        found = np.clip(step, -limit, limit) * self.factor
+        found = np.clip(step, -_LARGEST_LOCAL_STEP, _LARGEST_LOCAL_STEP) * self.factor
         return np.moveaxis(found, -1, 0).astype(np.float32)
 
 
 def _interpolated(nodes: NDArray[np.float32], shape: tuple[int, ...], pitch: int) -> Plane:
-    """Interpolate a field from its nodes to all pixels, linearly along each axis."""
-    rows = _interpolation(shape[0], nodes.shape[0], pitch)
-    columns = _interpolation(shape[1], nodes.shape[1], pitch)
-    return np.asarray(rows @ nodes @ columns.T, np.float32)
+    """Interpolate a field from its nodes to all pixels, linearly along each axis.
+
+    Products of matrices would do the same, in threads that hold up those of the frames.
+    """
+    share = np.arange(pitch, dtype=np.float32) / np.float32(pitch)
+    values = nodes[_PAD:, _PAD:]
+    for axis in (0, 1):
+        count = -(-shape[axis] // pitch)
+        first = values.take(range(count), axis=axis)
+        step = values.take(range(1, count + 1), axis=axis) - first
+        between = share[:, None] if axis == 0 else share
+        first, step = np.expand_dims(first, axis + 1), np.expand_dims(step, axis + 1)
+        both = first + between * step
+        values = both.reshape(-1, both.shape[-1]) if axis == 0 else both.reshape(len(both), -1)
+    return values[: shape[0], : shape[1]]
 
 
-def _interpolation(length: int, count: int, pitch: int) -> NDArray[np.float32]:
-    """Return the matrix of linear interpolation from nodes to pixels along an axis."""
-    place = np.arange(length) / pitch + _PAD
-    distance = np.abs(place[:, None] - np.arange(count))
-    return np.clip(1 - distance, 0, None).astype(np.float32)
+def _window(count: int) -> NDArray[np.float64]:
+    """Return the weights of cells along an axis, in rows for the points and those beyond."""
+    distance = np.arange(-_PAD, count + _PAD)[:, None] - np.arange(count)
+    weights = np.exp(-0.5 * (distance * (PITCH / _WINDOW)) ** 2)
+    weights[np.abs(distance) * PITCH > _WINDOW_REACH * _WINDOW] = 0
+    return np.asarray(weights)
+
+
+def _find_structure(bands: Plane) -> tuple[int, int, tuple[int, int]]:
+    """Return top, left and shape of the box that holds the structure, in whole cells."""
+    ny, nx = (-(-side // PITCH) * PITCH for side in bands.shape)
+    padded = np.zeros((ny, nx), np.float32)
+    padded[: bands.shape[0], : bands.shape[1]] = bands
+    energy = np.square(padded).reshape(ny // PITCH, PITCH, nx // PITCH, PITCH).sum((1, 3))
+    some = energy > _LEAST_ENERGY * energy.max()
+    if not some.any():
+        return 0, 0, bands.shape  # type: ignore[return-value]
+    edges = []
+    for axis in (0, 1):
+        index = np.flatnonzero(some.any(axis=1 - axis))
+        first = max(int(index[0]) - 1, 0) * PITCH
+        edges.append((first, min((int(index[-1]) + 2) * PITCH, bands.shape[axis])))
+    (top, bottom), (left, right) = edges
+    return top, left, (bottom - top, right - left)
 
 
 def _edge_weight(shape: tuple[int, ...]) -> Plane:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from astro_sr_plugin.stacking.planetary.filters import Plane, binned, smooth
+from astro_sr_plugin.stacking.planetary.filters import Plane, binned, quantile, smooth
 
 __all__ = ["Crop", "find_crop"]
 
@@ -59,7 +59,7 @@ def find_crop(plane: Plane) -> Crop:
 
 def _half_maximum(profile: NDArray[np.floating]) -> tuple[float, float]:
     """Return the first and last place where a profile passes half of its maximum."""
-    profile = profile - np.median(profile)
+    profile = profile - quantile(profile, 0.5)
     half = profile.max() / 2
     above = np.flatnonzero(profile >= half)
     first, last = int(above[0]), int(above[-1])

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates, sobel
 
-from astro_sr_plugin.stacking.planetary.filters import Plane, binned, smooth
+from astro_sr_plugin.stacking.planetary.filters import Plane, binned, quantile, smooth
+from astro_sr_plugin.stacking.planetary.sampling import Places
 
 __all__ = ["Disc", "find_disc"]
 
@@ -31,6 +32,8 @@ _LEAST_VOTES = 0.15
 """Part of the gradients that has to lie on the circle."""
 _RAYS = 180
 """Radii along which the edge is measured."""
+_FIRST_RAYS = 3
+"""Every so manieth of them before the last pass."""
 _STEP = 0.5
 """Pixels between samples along a radius."""
 _REACH = 0.35
@@ -57,6 +60,12 @@ _MARGIN = 12
 """Pixels of sky around a disc that take part."""
 _CLIP = 3.0
 """Edges that deviate by more standard deviations are left out."""
+_SPARSE = 4
+"""Every so manieth row and column gives the darkest part of the frame."""
+_ROUNDS, _GEOMETRIC_STEPS = 5, 2
+"""Times that edges are left out, and steps of the fit in each."""
+_TINY = 1e-12
+"""Part of the trace that is added to the diagonal of a fit, for edges in one direction alone."""
 _PASSES = 3
 """Times that the edge is measured, each about the centre found before."""
 
@@ -151,7 +160,8 @@ def _refine(
     edges = None
     for number in range(passes):
         reach = max(_LEAST_REACH, _REACH * radius / (number + 1))
-        edges = _measure_edges(smoothed, x, y, radius, reach, shape_of)
+        every = 1 if number == passes - 1 else _FIRST_RAYS
+        edges = _measure_edges(smoothed, x, y, radius, reach, shape_of, every)
         if edges is None:
             return Disc(reason="no disc is seen")
         x, y, radius, scatter, coverage = _fit(edges, shape_of)
@@ -218,17 +228,18 @@ def _measure_edges(
     radius: float,
     reach: float,
     shape_of: tuple[float, float],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Measure the limb along radii; returns the coordinates x and y of the edges."""
-    angles = np.arange(_RAYS) * (2 * np.pi / _RAYS)
+    every: int = 1,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], int] | None:
+    """Measure the limb along radii; returns x and y of the edges, and the number of radii."""
+    angles = np.arange(0, _RAYS, every) * (2 * np.pi / _RAYS)
     expected = radius * _radius_of_ellipse(angles, shape_of)
     r = np.arange(-reach, reach + _STEP / 2, _STEP)
     distance = np.maximum(expected[:, None] + r, 0)
     cos, sin = np.cos(angles)[:, None], np.sin(angles)[:, None]
-    px, py = x + distance * cos, y + distance * sin
+    px, py = (np.asarray(p, np.float32) for p in (x + distance * cos, y + distance * sin))
     ny, nx = plane.shape
     inside = (px > 1) & (py > 1) & (px < nx - 2) & (py < ny - 2)
-    values = map_coordinates(plane, [py, px], order=1, mode="nearest")
+    values = Places(px, py, (ny, nx), linear=True).sample(plane)
     slope = values[:, :-2] - values[:, 2:]
     slope[~(inside[:, :-2] & inside[:, 2:])] = 0
     slope[distance[:, 1:-1] <= 0] = 0
@@ -237,7 +248,7 @@ def _measure_edges(
     seen = height > 0
     if seen.sum() < 8:
         return None
-    usable = seen & (height > _WEAK_EDGE * np.percentile(height[seen], 90))
+    usable = seen & (height > _WEAK_EDGE * quantile(height[seen], 0.9))
     half = height[:, None] / 2
     column = np.arange(slope.shape[1])
     below = slope < half
@@ -255,10 +266,10 @@ def _measure_edges(
     # The middle of both half maxima. The shading of a phase widens the inner side by amounts that
     # change along the limb: there the outer half maximum gives the shape, and the middle the size.
     width = last - first
-    if len(rays) < _FULL_LIMB * _RAYS:
+    if len(rays) < _FULL_LIMB * len(angles):
         width = np.median(width)
     place = expected[rays] + r[0] + _STEP * (1 + last - width / 2)
-    return x + place * np.cos(angles[rays]), y + place * np.sin(angles[rays])
+    return x + place * np.cos(angles[rays]), y + place * np.sin(angles[rays]), len(angles)
 
 
 def _radius_of_ellipse(
@@ -274,26 +285,28 @@ def _radius_of_ellipse(
 
 
 def _fit(
-    edges: tuple[NDArray[np.float64], NDArray[np.float64]], shape_of: tuple[float, float]
+    edges: tuple[NDArray[np.float64], NDArray[np.float64], int], shape_of: tuple[float, float]
 ) -> tuple[float, float, float, float, float]:
     """Fit a circle, or an ellipse of known shape: x, y, radius, scatter, coverage."""
     oblateness, angle = shape_of
     cos, sin = np.cos(angle), np.sin(angle)
-    u = edges[0] * cos + edges[1] * sin
-    v = (edges[1] * cos - edges[0] * sin) / (1 - oblateness)
+    # About the mean of the edges the equations are well conditioned.
+    origin_x, origin_y = edges[0].mean(), edges[1].mean()
+    dx, dy = edges[0] - origin_x, edges[1] - origin_y
+    u = dx * cos + dy * sin
+    v = (dy * cos - dx * sin) / (1 - oblateness)
+    # Kasa's circle to start with, then geometric steps.
+    terms = np.stack([u, v, np.ones_like(u)])
+    p, q, c = _solved(terms, u**2 + v**2)
+    a, b = p / 2, q / 2
+    radius, scatter = float(np.sqrt(max(c + a**2 + b**2, 0))), 0.0
     used = np.ones(len(u), bool)
-    a = b = radius = scatter = 0.0
-    for _ in range(5):
-        # Kasa's circle to start with, then one geometric step.
-        terms = np.stack([u[used], v[used], np.ones(used.sum())], axis=1)
-        p, q, c = np.linalg.lstsq(terms, u[used] ** 2 + v[used] ** 2, rcond=None)[0]
-        a, b = p / 2, q / 2
-        radius = float(np.sqrt(max(c + a**2 + b**2, 0)))
-        for _ in range(3):
+    for _ in range(_ROUNDS):
+        for _ in range(_GEOMETRIC_STEPS):
             du, dv = u[used] - a, v[used] - b
             distance = np.hypot(du, dv)
-            terms = np.stack([du / distance, dv / distance, np.ones(used.sum())], axis=1)
-            step = np.linalg.lstsq(terms, distance - radius, rcond=None)[0]
+            terms = np.stack([du / distance, dv / distance, np.ones_like(du)])
+            step = _solved(terms, distance - radius)
             a, b, radius = a + step[0], b + step[1], radius + step[2]
         residual = np.hypot(u - a, v - b) - radius
         scatter = float(np.sqrt(np.mean(residual[used] ** 2)))
@@ -302,14 +315,22 @@ def _fit(
             break
         used = kept
     b *= 1 - oblateness
-    return (a * cos - b * sin, a * sin + b * cos, float(radius), scatter, used.sum() / _RAYS)
+    x, y = origin_x + a * cos - b * sin, origin_y + a * sin + b * cos
+    return (float(x), float(y), float(radius), scatter, used.sum() / edges[2])
+
+
+def _solved(terms: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fit values by terms, shape (k, n), in least squares."""
+    square = np.einsum("in,jn->ij", terms, terms)
+    damping = _TINY * np.trace(square) * np.eye(len(terms))
+    return np.asarray(np.linalg.solve(square + damping, np.einsum("in,n->i", terms, values)))
 
 
 def _is_bright(plane: Plane, x: float, y: float, radius: float) -> bool:
     """Whether some of the inside of the limb is brighter than the sky outside of it."""
     angles = np.arange(_RAYS) * (2 * np.pi / _RAYS)
     gap = max(3.0, 0.1 * radius)
-    floor = float(np.percentile(plane, 1))
+    floor = quantile(plane[::_SPARSE, ::_SPARSE], 0.01)
     levels = []
     for distance in (radius - gap, radius + gap):
         px, py = x + distance * np.cos(angles), y + distance * np.sin(angles)
@@ -317,11 +338,13 @@ def _is_bright(plane: Plane, x: float, y: float, radius: float) -> bool:
         if not seen.any():
             return True
         values = map_coordinates(plane, [py[seen], px[seen]], order=0) - floor
-        levels.append(float(np.percentile(values, 75)))
+        levels.append(quantile(values, 0.75))
     return levels[0] > _LEAST_CONTRAST * max(levels[1], 0)
 
 
-def _with_oblateness(disc: Disc, edges: tuple[NDArray[np.float64], NDArray[np.float64]]) -> Disc:
+def _with_oblateness(
+    disc: Disc, edges: tuple[NDArray[np.float64], NDArray[np.float64], int]
+) -> Disc:
     """Fit an ellipse to the whole limb: its radius is a sum of cosines of twice the angle."""
     dx, dy = edges[0] - disc.x, edges[1] - disc.y
     angle, distance = np.arctan2(dy, dx), np.hypot(dx, dy)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-__all__ = ["BAND_NOISE", "band_pass", "binned", "luminance", "noise_variance", "smooth"]
+__all__ = ["BAND_NOISE", "band_pass", "binned", "luminance", "noise_variance", "quantile", "smooth"]
 
 Plane = NDArray[np.float32]
 
@@ -14,6 +15,8 @@ _FINE, _COARSE = (1, 1, 2), (2, 2, 2, 2)
 of its square: a band between Gaussians of standard deviation 1.7 and 3.3 pixels."""
 BAND_NOISE = 0.00994
 """Variance of white noise of variance 1 in the band: sum of the squares of the kernel."""
+_WEIGHT = 1 / 16
+"""Of a pixel in the sums of a binomial filter along both axes."""
 _NOISE_KERNEL = 36.0
 """Sum of the squares of the kernel (1, -2, 1) x (1, -2, 1), which structures of several pixels do
 not pass (Immerkaer 1996, Computer Vision and Image Understanding 64, 300)."""
@@ -44,30 +47,42 @@ def luminance(frame: NDArray, pattern: str = "") -> Plane:
         plane = frame.astype(np.float32)
     if frame.dtype.kind == "f":
         np.nan_to_num(plane, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    return _binomial(plane, 1) if pattern else plane
-
-
-def _binomial(plane: Plane, step: int) -> Plane:
-    """Smooth by (1, 2, 1) / 4 along both axes, with neighbours at a distance of `step`."""
-    rows = plane + plane
-    rows[step:] += plane[:-step]
-    rows[:step] += plane[:step]
-    rows[:-step] += plane[step:]
-    rows[-step:] += plane[-step:]
-    result = rows + rows
-    result[:, step:] += rows[:, :-step]
-    result[:, :step] += rows[:, :step]
-    result[:, :-step] += rows[:, step:]
-    result[:, -step:] += rows[:, -step:]
-    result *= np.float32(1 / 16)
-    return result
+    return smooth(plane, (1,)) if pattern else plane
 
 
 def smooth(plane: Plane, steps: tuple[int, ...] = (1, 1)) -> Plane:
-    """Smooth by binomial filters, by default as by a Gaussian of standard deviation 1 pixel."""
+    """Smooth by binomial filters, by default as by a Gaussian of standard deviation 1 pixel.
+
+    Parameters
+    ----------
+    plane : ndarray of float32, shape (ny, nx)
+        Continued beyond its edges by its mirror image.
+    steps : tuple of int
+        A filter (1, 2, 1) / 4 along both axes with neighbours at this distance for each of them.
+
+    Returns
+    -------
+    ndarray of float32, shape (ny, nx)
+    """
+    ny, nx = plane.shape
+    reach = sum(steps)
+    padded = plane.take(_mirrored(ny, reach), axis=0).take(_mirrored(nx, reach), axis=1)
+    width = padded.shape[1]
+    # Sums of the flat array are fast; what runs from one row into the next is in the margin.
+    flat = padded.ravel()
     for step in steps:
-        plane = _binomial(plane, step)
-    return plane
+        for stride in (step, step * width):
+            # (1, 2, 1) is (1, 1) twice.
+            for _ in range(2):
+                flat = flat[:-stride] + flat[stride:]
+    rows = as_strided(flat, (ny, nx), (width * flat.itemsize, flat.itemsize))
+    return rows * np.float32(_WEIGHT ** len(steps))
+
+
+def _mirrored(length: int, reach: int) -> NDArray[np.intp]:
+    """Return indices along an axis that is continued beyond its ends by its mirror image."""
+    index = np.arange(-reach, length + reach) % (2 * length)
+    return np.minimum(index, 2 * length - 1 - index)
 
 
 def band_pass(plane: Plane) -> Plane:
@@ -96,3 +111,13 @@ def noise_variance(plane: Plane) -> float:
     rows = plane[2:] - 2 * plane[1:-1] + plane[:-2]
     both = rows[:, 2:] - 2 * rows[:, 1:-1] + rows[:, :-2]
     return float(np.mean(np.square(both)) / _NOISE_KERNEL)
+
+
+def quantile(values: NDArray[np.floating], share: float) -> float:
+    """Return the value below which a part of the values lies: that of a pixel, not interpolated.
+
+    It takes a tenth of the time of `numpy.percentile` for a few thousand values.
+    """
+    flat = values.ravel()
+    rank = round(share * (flat.size - 1))
+    return float(np.partition(flat, rank)[rank])

@@ -105,13 +105,17 @@ class FrameAligner:
     def straighten(self, numbers: Iterable[int]) -> None:
         """Move the reference to the mean place that it has in the frames."""
         assert self.reference is not None
-        fields = [
-            shift.field for _, _, shift in self.raw_frames(list(numbers)) if shift.field is not None
-        ]
-        mean = Shift(0.0, 0.0, 1.0, -np.mean(fields, axis=0))
-        places = self.reference.places(mean)
+        shifts = {n: shift for n, _, shift in self.raw_frames(list(numbers))}
+        fields = [shift.field for shift in shifts.values() if shift.field is not None]
+        if not fields:
+            return
+        mean = np.mean(fields, axis=0)
         plane = self.reference.plane
+        places = self.reference.places(Shift(0.0, 0.0, 1.0, -mean))
+        old = self.reference
         self.set_reference(sharpen_spline(Places(*places, plane.shape).sample(plane)))
+        # These frames need not be measured again.
+        self._shifts = {n: old.straightened(shift, mean) for n, shift in shifts.items()}
 
     def luminances(self, numbers: Sequence[int]) -> Iterator[tuple[int, Plane]]:
         """Read the luminance of frames."""

@@ -7,7 +7,6 @@ filter commutes with shifts and with sums over frames, and is applied once to th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from scipy.ndimage import spline_filter
 
 from astro_sr_plugin.stacking.planetary.filters import Plane
 
-__all__ = ["Places", "sample_shifted", "sharpen_spline", "smooth_spline"]
+__all__ = ["Places", "cut", "sample_shifted", "sharpen_spline", "smooth_spline"]
 
 _BAND_PIXELS = 16384
 """Pixels worked on at a time: the arrays of a band fit into the second-level cache."""
@@ -40,34 +39,33 @@ class Places:
         self.linear = linear
         ny, nx = shape
         self.inside = (x >= 0) & (y >= 0) & (x <= nx - 1) & (y <= ny - 1)
-        # With linear weights the four taps are floor - 1 to floor + 2, of which two are 0.
-        left = np.clip(np.floor(x), 1, nx - 3)
-        top = np.clip(np.floor(y), 1, ny - 3)
+        # Taps are floor and floor + 1, or floor - 1 to floor + 2.
+        before = 0 if linear else 1
+        left = np.clip(np.floor(x), before, nx - 2 - before)
+        top = np.clip(np.floor(y), before, ny - 2 - before)
         self._u, self._v = x - left, y - top
         np.clip(self._u, 0, 1, out=self._u)
         np.clip(self._v, 0, 1, out=self._v)
-        self._start = ((top - 1) * nx + (left - 1)).astype(np.intp)
+        self._start = ((top - before) * nx + (left - before)).astype(np.intp)
+        self._weights = _linear if linear else _cubic
         self._nx = nx
-
-    def bands(self) -> Iterator[tuple[slice, NDArray[np.intp], list[Plane], list[Plane]]]:
-        """Yield rows, index of the first tap, and weights along x and y."""
-        weights = _linear if self.linear else _cubic
-        rows = max(1, _BAND_PIXELS // self.shape[1])
-        for first in range(0, self.shape[0], rows):
-            band = slice(first, first + rows)
-            yield band, self._start[band], weights(self._u[band]), weights(self._v[band])
 
     def sample(self, plane: Plane) -> Plane:
         """Return the values of a plane of the frame; the nearest ones outside of it."""
         flat = np.ascontiguousarray(plane).ravel()
         result = np.empty(self.shape, np.float32)
-        for band, start, along, across in self.bands():
+        rows = max(1, _BAND_PIXELS // self.shape[1])
+        for first in range(0, self.shape[0], rows):
+            band = slice(first, first + rows)
+            start = self._start[band]
+            along, across = self._weights(self._u[band]), self._weights(self._v[band])
             total = np.zeros(start.shape, np.float32)
             for row, factor in enumerate(across):
-                line = np.zeros(start.shape, np.float32)
-                for column, weight in enumerate(along):
-                    line += weight * flat.take(start + (row * self._nx + column))
-                total += factor * line
+                line = along[0] * flat[row * self._nx :].take(start)
+                for column, weight in enumerate(along[1:], start=1):
+                    line += weight * flat[row * self._nx + column :].take(start)
+                line *= factor
+                total += line
             result[band] = total
         return result
 
@@ -77,15 +75,28 @@ def sample_shifted(plane: Plane, dx: float, dy: float) -> Plane:
 
     One shift for all pixels has one set of weights, and is many times faster than `Places`.
     """
-    for axis, step in ((0, dy), (1, dx)):
-        length = plane.shape[axis]
-        whole = int(np.floor(step))
-        result = np.zeros_like(plane)
-        for tap, weight in enumerate(_cubic(np.float32(step - whole)), start=whole - 1):
-            index = np.clip(np.arange(length) + tap, 0, length - 1)
-            result += weight * plane.take(index, axis=axis)
-        plane = result
-    return plane
+    ny, nx = plane.shape
+    columns, rows = int(np.floor(dx)), int(np.floor(dy))
+    part = cut(plane, rows - 1, columns - 1, (ny + 3, nx + 3))
+    along, across = _cubic(np.float32(dx - columns)), _cubic(np.float32(dy - rows))
+    lines = across[0] * part[:ny]
+    for tap, weight in enumerate(across[1:], start=1):
+        lines += weight * part[tap : tap + ny]
+    result = along[0] * lines[:, :nx]
+    for tap, weight in enumerate(along[1:], start=1):
+        result += weight * lines[:, tap : tap + nx]
+    return result
+
+
+def cut(plane: Plane, top: int, left: int, shape: tuple[int, ...]) -> Plane:
+    """Cut a box out of a plane, which is continued beyond its edges by the nearest values."""
+    bottom, right = top + shape[0], left + shape[1]
+    ny, nx = plane.shape
+    if top >= 0 and left >= 0 and bottom <= ny and right <= nx:
+        return plane[top:bottom, left:right]
+    rows = np.clip(np.arange(top, bottom), 0, ny - 1)
+    columns = np.clip(np.arange(left, right), 0, nx - 1)
+    return plane.take(rows, axis=0).take(columns, axis=1)
 
 
 def _cubic(u: Any) -> list[Any]:
@@ -103,8 +114,7 @@ def _cubic(u: Any) -> list[Any]:
 
 
 def _linear(u: Plane) -> list[Plane]:
-    zero = np.zeros_like(u)
-    return [zero, 1 - u, u, zero]
+    return [1 - u, u]
 
 
 def smooth_spline(plane: Plane) -> Plane:

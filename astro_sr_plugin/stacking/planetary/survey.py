@@ -20,6 +20,7 @@ from astro_sr_plugin.stacking.planetary.filters import (
     binned,
     luminance,
     noise_variance,
+    quantile,
     smooth,
 )
 from astro_sr_plugin.stacking.planetary.threads import map_in_order
@@ -34,8 +35,12 @@ _INNER = 0.85
 """Part of the radius inside of which the quality is measured: the limb would outweigh the rest."""
 _MARGIN = 8
 """Pixels around the disc, and at the edges of a surface, that the band-pass needs."""
-_FLOOR = 5.0
-"""Percentile of the frame that is taken as the sky around a disc."""
+_FLOOR = 0.05
+"""Part of the frame that is darker than what is taken as the sky around a disc."""
+_SPARSE = 4
+"""Every so manieth row and column gives the sky."""
+_CENTROID_SIDE = 100
+"""Most pixels of the longer side of the plane whose centroid is taken."""
 _OVERHANG = 0.5
 """Pixels by which a disc may reach beyond the frame."""
 _LARGEST_PLANE = 700
@@ -146,9 +151,9 @@ def _probe(video: Video) -> tuple[Disc | None, tuple[float, float]]:
 
 def _centroid(plane: Plane) -> tuple[float, float]:
     """Return the centre of what is brighter than half of the brightest, in a coarse plane."""
-    factor = max(1, max(plane.shape) // 100)
+    factor = -(-max(plane.shape) // _CENTROID_SIDE)
     small = smooth(binned(plane, factor))
-    low, high = np.percentile(small, [10, 99.5])
+    low, high = quantile(small, 0.1), quantile(small, 0.995)
     y, x = np.nonzero(small >= (low + high) / 2)
     shift = (factor - 1) / 2
     return float(x.mean() * factor + shift), float(y.mean() * factor + shift)
@@ -172,13 +177,13 @@ def _measure(
         if not disc.found:
             record.reason = disc.reason
             return
-        sky = float(np.percentile(plane[::4, ::4], _FLOOR))
+        sky = quantile(plane[::_SPARSE, ::_SPARSE], _FLOOR)
         reach = int(disc.radius) + _MARGIN
         left, top = max(0, round(disc.x) - reach), max(0, round(disc.y) - reach)
         box = plane[top : round(disc.y) + reach + 1, left : round(disc.x) + reach + 1]
         y2, x2 = np.ogrid[: box.shape[0], : box.shape[1]]
-        distance = np.hypot(x2 + left - disc.x, y2 + top - disc.y)
-        inside = distance < _INNER * disc.radius * (1 - disc.oblateness)
+        square = (x2 + left - disc.x) ** 2 + (y2 + top - disc.y) ** 2
+        inside = square < (_INNER * disc.radius * (1 - disc.oblateness)) ** 2
         record.brightness, record.quality = measure_quality(box, inside, sky)
     if not record.brightness > 0:
         record.reason = "it is blank"
@@ -210,10 +215,12 @@ def measure_quality(
         bands, values = bands[part], plane[part]
         power, brightness = float(np.mean(np.square(bands))), float(values.mean()) - sky
     else:
-        if not inside.any():
+        number = np.count_nonzero(inside)
+        if number == 0:
             return 0.0, 0.0
-        power = float(np.square(bands)[inside].mean())
-        brightness = float(plane[inside].mean()) - sky
+        share = inside.astype(np.float32)
+        power = float(np.einsum("ij,ij,ij->", bands, bands, share)) / number
+        brightness = float(np.einsum("ij,ij->", plane, share)) / number - sky
         values = plane
     if not brightness > 0:
         return 0.0, 0.0
