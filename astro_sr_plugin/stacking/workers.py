@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
-from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.scheduler import open_client
+from astro_sr_plugin.stacking.threads import count_threads, map_in_order
 
 __all__ = ["Workers"]
 
@@ -37,13 +36,7 @@ class Workers:
     """
 
     def __init__(self, jobs: int | None = None, scheduler: Any = None) -> None:
-        if jobs is None:
-            known = hasattr(os, "sched_getaffinity")
-            jobs = len(os.sched_getaffinity(0)) if known else os.cpu_count()
-        if jobs is None or jobs < 1:
-            msg = f"jobs={jobs} is too small; allowed is 1 or more"
-            raise InputError(msg)
-        self.jobs, self.scheduler = jobs, scheduler
+        self.jobs, self.scheduler = count_threads(jobs), scheduler
         self._client: Any = None
         self._stack = ExitStack()
 
@@ -82,7 +75,7 @@ class Workers:
         Yields
         ------
         item
-            In any order.
+            In any order; in their own one without a scheduler.
         result
             What the function gives for it.
         """
@@ -92,11 +85,8 @@ class Workers:
             yield from self._on_dask(function, job, items)
             return
         count = min(self.jobs, at_once, len(items))
-        if count == 1:
-            for item in items:
-                yield item, function(*job, item)
-            return
-        yield from _in_threads(function, job, items, count)
+        results = map_in_order(partial(function, *job), items, count)
+        yield from zip(items, results, strict=True)
 
     def _on_dask(
         self, function: Callable[..., Any], job: tuple[Any, ...], items: Sequence[Item]
@@ -120,23 +110,6 @@ class Workers:
                 finished.add(future)
             future = next(finished)
             yield running.pop(future), future.result()
-
-
-def _in_threads(
-    function: Callable[..., Any], job: tuple[Any, ...], items: Sequence[Item], count: int
-) -> Iterator[tuple[Item, Any]]:
-    executor = ThreadPoolExecutor(count)
-    waiting = list(items[::-1])
-    running: dict[Future[Any], Item] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < count:
-                item = waiting.pop()
-                running[executor.submit(function, *job, item)] = item
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), future.result()
-    finally:
-        executor.shutdown(cancel_futures=True)
 
 
 def _call(function: Callable[..., Any], job: tuple[Any, ...], item: Any) -> Any:

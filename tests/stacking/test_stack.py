@@ -270,7 +270,7 @@ def test_the_header_says_what_the_stack_is(field, tmp_path: Path) -> None:
         ({"memory": "lots"}, "amounts such as 4GB"),
         ({"memory": "1MB"}, "from 100MB on"),
         ({"reference": 9}, "reference=9 is not one of the 2 frames"),
-        ({"jobs": 0}, "jobs=0 is too small"),
+        ({"jobs": 0}, "jobs=0 is out of range"),
     ],
 )
 def test_unusable_choices_are_refused(field, options: dict, text: str) -> None:

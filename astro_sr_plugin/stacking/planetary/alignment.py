@@ -11,10 +11,10 @@ the structure.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.ndimage import map_coordinates
 
 from astro_sr_plugin.stacking.planetary.filters import Plane, band_pass, binned
@@ -100,9 +100,7 @@ class Reference:
             for factor in (2, 1)
         ]
         small = binned(own, self._coarse)
-        self._fft_shape = tuple(next_fast_len(side, real=True) for side in small.shape)
-        pattern = band_pass(small) * binned(weight, self._coarse)
-        self._transform = np.conj(rfft2(pattern, self._fft_shape))
+        self._pattern = band_pass(small) * binned(weight, self._coarse)
 
     @property
     def nodes(self) -> tuple[int, int]:
@@ -171,6 +169,17 @@ class Reference:
         dx, dy = (_interpolated(part, self.shape, PITCH * self.factor) for part in shift.field)
         return x + dx, y + dy
 
+    @cached_property
+    def _transform(self) -> tuple[tuple[int, int], NDArray[np.complexfloating]]:
+        """The shape in which planes are correlated, and the conjugate transform of the reference.
+
+        Planets, whose shift follows from the disc, do without.
+        """
+        from scipy.fft import next_fast_len, rfft2
+
+        ny, nx = (next_fast_len(side, real=True) for side in self._pattern.shape)
+        return (ny, nx), np.conj(rfft2(self._pattern, (ny, nx)))
+
     def straightened(self, shift: Shift, mean: NDArray[np.float32]) -> Shift:
         """Return a shift against this reference after a field is taken out of it.
 
@@ -193,11 +202,13 @@ class Reference:
 
     def _correlate(self, plane: Plane) -> tuple[float, float]:
         """Find the shift at the maximum of the cross-correlation, to about a pixel."""
-        small = binned(plane, self._coarse)
-        bands = band_pass(small)
+        from scipy.fft import irfft2, rfft2
+
+        shape, transform = self._transform
+        bands = band_pass(binned(plane, self._coarse))
         bands[:2] = bands[-2:] = 0
         bands[:, :2] = bands[:, -2:] = 0
-        found = irfft2(rfft2(bands, self._fft_shape) * self._transform, self._fft_shape)
+        found = irfft2(rfft2(bands, shape) * transform, shape)
         y, x = np.unravel_index(int(found.argmax()), found.shape)
         ny, nx = found.shape
         dx = float(x if x <= nx // 2 else x - nx)

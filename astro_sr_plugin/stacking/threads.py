@@ -1,4 +1,4 @@
-"""Frames worked on in threads, with the results in their order."""
+"""Items worked on in threads, with the results in their order."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from typing import TypeVar
 
 from astro_sr_plugin.exceptions import InputError
 
-__all__ = ["map_in_order"]
+__all__ = ["count_threads", "map_in_order"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _WAITING = 2
-"""Frames per thread that are read ahead or wait for their turn: they bound the memory."""
+"""Items per thread that are read ahead, or whose results wait for their turn: they bound the
+memory."""
 
 
 def map_in_order(
     function: Callable[[Item], Result], items: Iterable[Item], jobs: int | None = None
 ) -> Iterator[Result]:
-    """Apply a function to items in threads; NumPy works on several frames at a time.
+    """Apply a function to items in threads; NumPy works on several of them at a time.
 
     Parameters
     ----------
@@ -43,10 +44,7 @@ def map_in_order(
     InputError
         If `jobs` is below 1.
     """
-    if jobs is not None and jobs < 1:
-        msg = f"jobs={jobs} is out of range; allowed is 1 and above"
-        raise InputError(msg)
-    count = jobs or len(os.sched_getaffinity(0))
+    count = count_threads(jobs)
     if count == 1:
         yield from map(function, items)
         return
@@ -62,3 +60,20 @@ def map_in_order(
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def count_threads(jobs: int | None) -> int:
+    """Return the number of threads: `jobs`, or that of the processors.
+
+    Raises
+    ------
+    InputError
+        If `jobs` is below 1.
+    """
+    if jobs is None:
+        known = hasattr(os, "sched_getaffinity")
+        return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+    if jobs < 1:
+        msg = f"jobs={jobs} is out of range; allowed is 1 and above"
+        raise InputError(msg)
+    return jobs
