@@ -48,8 +48,8 @@ def evaluate_outputs(scene: Scene, task: str, output: ArrayLike) -> dict[str, fl
         SNR >= 30 in apertures of 1.5 target FWHM against the truth image. ``scatter_ratio``: that
         scatter over the one of the same apertures, in FWHM, on the input. ``invented``, ``false``,
         ``completeness``: fractions of the ``detections`` and of the true sources.
-        ``clear_invented``, ``clear_false``: the same of detections as bright as stars of 5 sigma of a matched filter in
-        the noise as it is, correlated or not. ``found_ratio``: of
+        ``clear_invented``, ``clear_false``: the same of detections as bright as stars of 5 sigma of
+        a matched filter in the noise as it is, correlated or not. ``found_ratio``: of
         `benchmarks.peers.matched_filter`.
         ``wiener_ratio``: mean square error, not stretched, over that of the Wiener filter with the
         true spectra; NaN beyond scale 1. ``radius_ratio``:

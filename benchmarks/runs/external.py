@@ -225,7 +225,9 @@ def _write(
         for kind in PROBES
     }
     sections += [
-        "## Images without stars: sources invented per Mpx, and largest change of level (sigma)",
+        "## Images without stars",
+        "Sources invented per Mpx, and largest change of the mean level of blocks of 16 x 16 "
+        "pixels in sigma. In photographs the edges that a method sharpens count as invented.",
         figures_table(probes, columns),
     ]
     return write_results(
