@@ -12,6 +12,7 @@ from torch import nn
 from astro_sr_plugin.models.astrosleuth import AstroSleuthFast
 from astro_sr_plugin.models.dncnn import DnCNN
 from astro_sr_plugin.models.external.layout import (
+    Config,
     Layout,
     State,
     check_width,
@@ -33,7 +34,7 @@ _DNCNN_DEPTHS = (17, 20)
 """Published depths; a stack of 7 of the same names is IRCNN, whose convolutions are dilated."""
 
 
-def find_srcnn(state: State, name: str) -> list[Layout]:
+def find_srcnn(state: State, name: str, config: Config) -> list[Layout]:
     """Recognise SRCNN by shapes alone, as the names of its layers differ from file to file.
 
     Parameters
@@ -42,12 +43,15 @@ def find_srcnn(state: State, name: str) -> list[Layout]:
         The weights.
     name : str
         Name of the file; one like ``srcnn_x3`` gives the scale that comes first.
+    config : mapping
+        Not used.
 
     Returns
     -------
     list of Layout
         One for each scale that it may be used for; empty if it is another network.
     """
+    del config
     layers = _order_convolutions(state)
     if layers is None:
         return []
@@ -108,9 +112,9 @@ def _order_convolutions(state: State) -> tuple[str, ...] | None:
     return None
 
 
-def find_dncnn(state: State, name: str) -> list[Layout]:
+def find_dncnn(state: State, name: str, config: Config) -> list[Layout]:
     """Recognise DnCNN without batch normalisation: ``model.0``, ``model.2`` ... of 3 x 3 pixels."""
-    del name
+    del name, config
     depth = len(state) // 2
     names = [f"model.{2 * n}.{part}" for n in range(depth) for part in ("weight", "bias")]
     if depth not in _DNCNN_DEPTHS or state.keys() != set(names):
@@ -129,9 +133,9 @@ def find_dncnn(state: State, name: str) -> list[Layout]:
     return [Layout(f"DnCNN-{depth}", "denoise", 1, channels, channels, depth, build, state)]
 
 
-def find_srvgg(state: State, name: str) -> list[Layout]:
+def find_srvgg(state: State, name: str, config: Config) -> list[Layout]:
     """Recognise SRVGG: ``body.0``, ``body.1`` ... alone, convolutions and slopes by turns."""
-    del name
+    del name, config
     if "body.1.weight" not in state or not all(key.startswith("body.") for key in state):
         return []
     if state["body.1.weight"].ndim != 1 or state["body.0.weight"].ndim != 4:
@@ -161,9 +165,9 @@ def find_srvgg(state: State, name: str) -> list[Layout]:
     ]
 
 
-def find_fast(state: State, name: str) -> list[Layout]:
+def find_fast(state: State, name: str, config: Config) -> list[Layout]:
     """Recognise AstroSleuth FAST: the trunk of SRVGG, and two convolutions on finer grids."""
-    del name
+    del name, config
     heads = {f"conv_up{n}.{part}" for n in (1, 2) for part in ("weight", "bias")}
     if not heads & state.keys() or "body.1.weight" not in state:
         return []

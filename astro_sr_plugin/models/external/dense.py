@@ -13,6 +13,7 @@ import torch
 from astro_sr_plugin.models.astrosleuth import AstroSleuthNext
 from astro_sr_plugin.models.external.condition import read_condition
 from astro_sr_plugin.models.external.layout import (
+    Config,
     Layout,
     State,
     check_width,
@@ -39,9 +40,9 @@ _NOTE_CONDITIONED = (
 )
 
 
-def find_rrdb(state: State, name: str) -> list[Layout]:
+def find_rrdb(state: State, name: str, config: Config) -> list[Layout]:
     """Recognise RRDB by the names of Real-ESRGAN, of ESRGAN, or of the first files of ESRGAN."""
-    del name
+    del name, config
     state = _rename(state)
     if "conv_first.weight" not in state or "body.0.rdb1.conv1.weight" not in state:
         return []
@@ -76,12 +77,12 @@ def find_rrdb(state: State, name: str) -> list[Layout]:
     ]
 
 
-def find_next(state: State, name: str) -> list[Layout]:
+def find_next(state: State, name: str, config: Config) -> list[Layout]:
     """Recognise AstroSleuth NEXT: RRDB whose blocks have ConvNeXt blocks beside them.
 
     It has to be asked before `find_rrdb`, whose names are among its names.
     """
-    del name
+    del name, config
     if "body.0.block.dwconv.weight" not in state or "l1.weight" not in state:
         return []
     blocks, width, growth = _measure_trunk(state)

@@ -7,6 +7,7 @@ file of 2 kB can declare a tensor of a terabyte.
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,9 +19,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from astro_sr_plugin.exceptions import ModelError
-from astro_sr_plugin.models.external.layout import State
+from astro_sr_plugin.models.external.layout import Config, State
 
-__all__ = ["PICKLED", "read_state", "unreadable"]
+__all__ = ["PICKLED", "read_folder", "read_state", "unreadable"]
 
 PICKLED = (".pth", ".pt", ".tar", ".bin", ".ckpt")
 """Endings of files that ``torch.save`` writes; ``.tar`` is that of ``.pth.tar``."""
@@ -36,6 +37,12 @@ _MOST_BYTES = 4 << 30
 
 _MOST_PICKLE = 16 << 20
 """Size in bytes of the pickled names and shapes; a checkpoint of 20,000 tensors needs 4 MB."""
+
+_MOST_CONFIG = 1 << 20
+"""Size of a ``config.json`` in bytes; published ones have some kB."""
+
+_FOLDER_FILES = ("model.safetensors", "pytorch_model.bin")
+"""Names of the weights in a folder of Hugging Face, in the order in which they are looked for."""
 
 _WRAPPERS = (
     *("params_ema", "params-ema", "ema_state_dict", "model_state_dict", "state_dict", "params"),
@@ -69,6 +76,32 @@ _NUMPY_SCALARS: list[Any] = [
 def unreadable(path: Path, reason: str) -> ModelError:
     """Return the error of a file that cannot be used."""
     return ModelError(f"cannot read model {str(path)!r}: {reason}")
+
+
+def read_folder(folder: Path) -> tuple[Path, Config]:
+    """Find the weights in a folder of Hugging Face, and read its configuration.
+
+    Raises
+    ------
+    ModelError
+        If the folder has no weights, has them in several files, or its configuration is damaged.
+    """
+    file = next((folder / name for name in _FOLDER_FILES if (folder / name).is_file()), None)
+    if file is None:
+        reason = f"the folder has no file {' or '.join(_FOLDER_FILES)}"
+        raise unreadable(folder, reason)
+    config = folder / "config.json"
+    if not config.is_file():
+        return file, {}
+    try:
+        if config.stat().st_size > _MOST_CONFIG:
+            raise unreadable(folder, f"its config.json is larger than {_MOST_CONFIG >> 20} MiB")
+        content = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise unreadable(folder, f"its config.json is damaged ({_first_line(error)})") from error
+    if not isinstance(content, dict):
+        raise unreadable(folder, "its config.json is no JSON object")
+    return file, content
 
 
 def read_state(path: Path) -> State:
@@ -126,9 +159,9 @@ def _read_pickled(path: Path) -> object:
 
 def _check_archive(path: Path) -> bool:
     """Check a zip archive, and return whether it is one; older files are plain pickles."""
-    if not zipfile.is_zipfile(path):
-        return False
     try:
+        if not zipfile.is_zipfile(path):
+            return False
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:

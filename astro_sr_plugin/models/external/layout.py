@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from astro_sr_plugin.models.spec import Tiling
 
-__all__ = ["Layout", "State", "check_width", "count_blocks", "shape_of"]
+__all__ = ["Config", "Layout", "State", "check_width", "count_blocks", "shape_of"]
 
 State = dict[str, Tensor]
 """Weights by name."""
+
+Config = Mapping[str, Any]
+"""The ``config.json`` of a directory of Hugging Face; empty for other files."""
 
 _MOST_CHANNELS = 512
 """Channels of a layer; the widest network that is published for images like these has 256."""

@@ -15,14 +15,18 @@ from astro_sr_plugin.models.external.convolutional import (
     find_srvgg,
 )
 from astro_sr_plugin.models.external.dense import find_next, find_rrdb
-from astro_sr_plugin.models.external.files import PICKLED, read_state, unreadable
-from astro_sr_plugin.models.external.layout import Layout, State
+from astro_sr_plugin.models.external.files import PICKLED, read_folder, read_state, unreadable
+from astro_sr_plugin.models.external.layout import Config, Layout, State
 from astro_sr_plugin.models.external.model import ExternalModel
+from astro_sr_plugin.models.external.windowed import find_swin2sr
 from astro_sr_plugin.models.spec import Entry, ModelSpec, refuse_condition
 
 __all__ = ["ExternalNetworks"]
 
-_LAYOUTS = (find_next, find_rrdb, find_fast, find_srvgg, find_srcnn, find_dncnn)
+_LAYOUTS = (
+    *(find_next, find_rrdb, find_fast, find_srvgg),
+    *(find_srcnn, find_dncnn, find_swin2sr),
+)
 """What recognises a network by its weights, in this order."""
 
 _SHOWN_NAMES = 6
@@ -37,8 +41,8 @@ class ExternalNetworks:
         return []
 
     def detect(self, path: Path) -> bool:
-        """Return whether a path has the ending of a file of weights."""
-        return path.suffix.lower() in (*PICKLED, ".safetensors")
+        """Return whether a path is a folder, or has the ending of a file of weights."""
+        return path.is_dir() or path.suffix.lower() in (*PICKLED, ".safetensors")
 
     def load(self, path: Path, condition: Path | None = None) -> list[Entry]:
         """Return the models of a file: one, or one for each scale that it serves for.
@@ -46,7 +50,7 @@ class ExternalNetworks:
         Parameters
         ----------
         path : Path
-            The weights.
+            The weights, or a folder of Hugging Face.
         condition : Path, optional
             The vectors of a conditioned network.
 
@@ -55,13 +59,13 @@ class ExternalNetworks:
         ModelError
             If the file is damaged, holds code, or is of an unknown network.
         """
-        state = read_state(path)
-        layouts = _recognise(path, state)
+        file, config = read_folder(path) if path.is_dir() else (path, {})
+        layouts = _recognise(path, read_state(file), config)
         if condition is not None and layouts[0].steer is not None:
             layouts = [layouts[0].steer(condition)]
         else:
             refuse_condition(condition, layouts[0].architecture)
-        digest = file_digest(path)
+        digest = file_digest(file)
         entries = []
         for layout in layouts:
             spec = _describe(path, layout, digest)
@@ -69,10 +73,10 @@ class ExternalNetworks:
         return entries
 
 
-def _recognise(path: Path, state: State) -> list[Layout]:
+def _recognise(path: Path, state: State, config: Config) -> list[Layout]:
     try:
         for find in _LAYOUTS:
-            if layouts := find(state, path.name):
+            if layouts := find(state, path.name, config):
                 return layouts
     except ValueError as error:
         raise unreadable(path, str(error)) from error

@@ -61,3 +61,55 @@ def next_features(state, block, image, code, strength):
     x = state[f"{name}.grn.gamma"] * (x * share) + state[f"{name}.grn.beta"] + x
     x = F.linear(x, state[f"{name}.pwconv2.weight"], state[f"{name}.pwconv2.bias"])
     return 0.1 * strength * x.permute(0, 3, 1, 2)
+
+
+def swin_attention(state, name, features, *, heads, window, shift):
+    """Attention among all pixels of an image, but only where two stand in one window."""
+    height, width, channels = features.shape
+    y, x = (c.flatten() for c in torch.meshgrid(torch.arange(height), torch.arange(width),
+                                                indexing="ij"))  # fmt: skip
+    cell = torch.div(y - shift, window, rounding_mode="floor") * 1000
+    cell = cell + torch.div(x - shift, window, rounding_mode="floor")
+    pixels = features.reshape(-1, channels)
+    bias = torch.cat([state[f"{name}.q_bias"], torch.zeros(channels), state[f"{name}.v_bias"]])
+    qkv = F.linear(pixels, state[f"{name}.qkv.weight"], bias).view(-1, 3, heads, channels // heads)
+    query, key, value = (part.transpose(0, 1) for part in qkv.unbind(1))
+    cosine = F.normalize(query, dim=-1) @ F.normalize(key, dim=-1).transpose(1, 2)
+    scale = state[f"{name}.logit_scale"].clamp(max=torch.tensor(100.0).log()).exp()
+    offset = torch.stack([y[:, None] - y, x[:, None] - x], -1) * 8.0 / (window - 1)
+    offset = offset.sign() * torch.log2(offset.abs() + 1) / 3
+    hidden = F.linear(offset, state[f"{name}.cpb_mlp.0.weight"], state[f"{name}.cpb_mlp.0.bias"])
+    place = F.linear(hidden.relu(), state[f"{name}.cpb_mlp.2.weight"]).permute(2, 0, 1)
+    scores = cosine * scale + 16 * torch.sigmoid(place)
+    scores = scores.masked_fill(cell[:, None] != cell, -torch.inf)
+    found = (scores.softmax(-1) @ value).transpose(0, 1).reshape(-1, channels)
+    result = F.linear(found, state[f"{name}.proj.weight"], state[f"{name}.proj.bias"])
+    return result.view(features.shape)
+
+
+def swin_features(state, image, *, depths, heads, window):
+    """The features of Swin2SR of one image of shape (C, H, W), and its first convolution."""
+
+    def norm(name, x):
+        return F.layer_norm(x, x.shape[-1:], state[f"{name}.weight"], state[f"{name}.bias"])
+
+    def linear(name, x):
+        return F.linear(x, state[f"{name}.weight"], state[f"{name}.bias"])
+
+    first = conv(state, "conv_first", image)
+    body = norm("patch_embed.norm", conv(state, "patch_embed.proj", first).permute(1, 2, 0))
+    for stage, depth in enumerate(depths):
+        start = body
+        for block in range(depth):
+            name = f"layers.{stage}.residual_group.blocks.{block}"
+            shift = window // 2 if block % 2 else 0
+            found = swin_attention(
+                state, f"{name}.attn", body, heads=heads, window=window, shift=shift
+            )
+            body = body + norm(f"{name}.norm1", found)
+            inner = linear(f"{name}.mlp.fc2", F.gelu(linear(f"{name}.mlp.fc1", body)))
+            body = body + norm(f"{name}.norm2", inner)
+        planes = conv(state, f"layers.{stage}.conv", body.permute(2, 0, 1))
+        body = conv(state, f"layers.{stage}.patch_embed.proj", planes).permute(1, 2, 0) + start
+    body = norm("norm", body).permute(2, 0, 1)
+    return conv(state, "conv_after_body", body) + first, first
