@@ -16,7 +16,7 @@ from astro_sr_plugin.data.signatures import image_function
 from astro_sr_plugin.data.wcs import scale_wcs, scale_wcs_header
 from astro_sr_plugin.exceptions import InputError, check_choice, warn
 
-__all__ = ["METHODS", "debayer", "interpolate_colours"]
+__all__ = ["METHODS", "debayer", "interpolate_colour", "interpolate_colours"]
 
 METHODS = ("superpixel", "bilinear")
 """Names of the methods."""
@@ -164,7 +164,7 @@ def _first_block(filters: NDArray[np.str_], side: int) -> tuple[int, int]:
     raise InputError(msg)
 
 
-def _tiled(filters: NDArray[np.str_], shape: tuple[int, ...]) -> NDArray[np.str_]:
+def _tiled(filters: NDArray, shape: tuple[int, ...]) -> NDArray:
     side = len(filters)
     return np.tile(filters, [-(-n // side) for n in shape])[: shape[0], : shape[1]]
 
@@ -175,18 +175,37 @@ def interpolate_colours(data: NDArray, filters: NDArray[np.str_]) -> NDArray:
     For Bayer arrays these are the well-known means of two or four neighbours. Missing values (NaN)
     have no weight.
     """
-    colours = np.empty((3, *data.shape), data.dtype)
-    kernel = np.outer(_WEIGHTS[len(filters)], _WEIGHTS[len(filters)])
-    filters = _tiled(filters, data.shape)
-    finite = np.isfinite(data)
-    for plane, colour in zip(colours, "RGB", strict=True):
-        measured = filters == colour
-        usable = measured & finite
-        light = convolve(np.where(usable, data, 0).astype(np.float64), kernel, mode="constant")
-        weight = convolve(usable.astype(np.float64), kernel, mode="constant")
-        with np.errstate(invalid="ignore", divide="ignore"):
-            plane[...] = np.where(measured, data, light / weight)
-    return colours
+    return np.stack([interpolate_colour(data, filters, colour) for colour in "RGB"])
+
+
+def interpolate_colour(data: NDArray, filters: NDArray[np.str_], colour: str) -> NDArray:
+    """Do the work of `interpolate_colours` for one of the colours."""
+    weights = _WEIGHTS[len(filters)]
+    measured = _tiled(filters == colour, data.shape)
+    usable = measured & np.isfinite(data)
+    kind = np.promote_types(data.dtype, np.float32)
+    light = _weighted_sums(np.where(usable, data, 0).astype(kind), weights)
+    weight = _weighted_sums(usable.astype(np.float32), weights)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        light /= weight
+    np.copyto(light, data, where=measured)
+    return light.astype(data.dtype, copy=False)
+
+
+def _weighted_sums(values: NDArray, weights: NDArray[np.float64]) -> NDArray:
+    """Sum the neighbours along both axes; there is nothing beyond the edges."""
+    reach = len(weights) // 2
+    for axis in (0, 1):
+        length = values.shape[axis]
+        margin = [(reach, reach) if axis == k else (0, 0) for k in (0, 1)]
+        padded = np.pad(values, margin)
+        values = np.zeros_like(values)
+        for start, weight in enumerate(weights):
+            part = (
+                padded[start : start + length] if axis == 0 else padded[:, start : start + length]
+            )
+            values += part * values.dtype.type(weight)
+    return values
 
 
 def _grown(mask: NDArray[np.bool_], filters: NDArray[np.str_]) -> NDArray[np.bool_]:

@@ -22,7 +22,12 @@ from astro_sr_plugin.measurement.sky.saturation import find_saturation
 from astro_sr_plugin.measurement.sky.windows import Window, cut_window
 from astro_sr_plugin.measurement.sources.candidates import distortion_beside
 from astro_sr_plugin.measurement.sources.extraction import extract_sources
-from astro_sr_plugin.registration.detection_plane import DetectionPlane, make_detection_plane
+from astro_sr_plugin.registration.detection_plane import (
+    DetectionPlane,
+    green_light,
+    level_colours,
+    make_detection_plane,
+)
 
 __all__ = ["BLENDED", "SATURATED", "detect_stars", "list_stars"]
 
@@ -62,6 +67,8 @@ pixels."""
 _CROSS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 _BLOCK = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
 """Offsets (dy, dx) of the four neighbours of a pixel, and of the nine about it."""
+_LEAST_SAMPLED = 2.0
+"""FWHM in super-pixels of a mosaic below which stars are looked for in its pixels."""
 _WIDEST = 20.0
 """FWHM in pixels of the widest filter."""
 _ASTRAY = 1.0
@@ -148,10 +155,18 @@ def list_stars(
         return _as_table(_nothing(), parts, plane.side, np.nan, np.nan, np.nan)
     if background is None or pixels.unit != 1:
         background = measure_background(pixels.data, mask=pixels.unusable)
-    field = _Field(pixels, background, nsigma, read_gain(parts.meta))
-    found = _find(field)
-    if plane.green is not None and len(found["x"]):
-        found |= _recentred(found, plane.green / pixels.unit, field)
+    gain = read_gain(parts.meta)
+    field = _Field(pixels, background, nsigma, gain)
+    found, side = _find(field), plane.side
+    if plane.filters is not None:
+        if field.sharp > len(found["x"]) or not field.fwhm > _LEAST_SAMPLED:
+            # Small stars merge in super-pixels, and look like hot pixels there.
+            fine = open_plane(level_colours(parts, plane.filters))
+            own = _Field(fine, measure_background(fine.data, mask=fine.unusable), nsigma, gain)
+            others = _find(own)
+            if len(others["x"]) > len(found["x"]):
+                field, found, side, pixels = own, others, 1, fine
+        found |= _recentred(found, green_light(parts, plane.filters), side, field.fwhm)
     order = np.argsort(-found["flux"], kind="stable")[:max_stars]
     chosen = {name: values[order] for name, values in found.items()}
     for name in ("flux", "peak"):
@@ -159,15 +174,23 @@ def list_stars(
     return _as_table(
         chosen,
         parts,
-        plane.side,
-        field.background.level * pixels.unit,
+        side,
+        background.level * pixels.unit,
         field.sigma * pixels.unit,
         field.fwhm,
     )
 
 
 class _Field:
-    """A plane in units of its noise, without the sky."""
+    """A plane in units of its noise, without the sky.
+
+    Attributes
+    ----------
+    fwhm : float
+        Of its stars in pixels, as soon as they are found.
+    sharp : int
+        Number of sources that are too sharp for stars.
+    """
 
     def __init__(
         self, pixels: PlanePixels, background: Background, nsigma: float, gain: float | None
@@ -189,6 +212,7 @@ class _Field:
         # Electrons per unit of `values`.
         self.electrons = None if gain is None else gain * self.sigma * pixels.unit
         self.fwhm = np.nan
+        self.sharp = 0
 
     def extract(self, fwhm: float) -> NDArray[Any]:
         """Find sources with the filter of stars of a FWHM in pixels."""
@@ -233,7 +257,9 @@ def _measure(field: _Field, width: float) -> tuple[dict[str, NDArray[Any]], floa
     full = _around(field.saturated, objects, _BLOCK) >= _SATURATED_PIXELS
     peak = objects["peak"].astype(np.float64)
     flux = _aperture(field, objects["x"], objects["y"], 1.5 * width)
-    good = (flux > 0) & (((flux > _LEAST_SPREAD * peak) & ~_is_sharp(field.values, objects)) | full)
+    sharp = ~full & ((flux <= _LEAST_SPREAD * peak) | _is_sharp(field.values, objects))
+    field.sharp = max(field.sharp, int(sharp.sum()))
+    good = (flux > 0) & ~sharp
     size = np.sqrt(np.maximum(flux, 0) / np.maximum(peak, 1e-30) / _BLOB_AREA)
     ratio = (objects["a"] - objects["b"]) / np.maximum(objects["a"] + objects["b"], 1e-30)
     bent = distortion_beside(ratio * np.exp(2j * objects["theta"]), good)
@@ -297,23 +323,42 @@ def _centroids(
 
 
 def _recentred(
-    found: dict[str, NDArray[Any]], green: NDArray[np.float64], field: _Field
+    found: dict[str, NDArray[Any]], green: NDArray[np.float32], side: int, fwhm: float
 ) -> dict[str, NDArray[Any]]:
-    """Places of the stars in green light alone, and the signal-to-noise ratio there."""
-    background = measure_background(green, mask=field.bad)
+    """Places of the stars in green light alone, and the signal-to-noise ratio there.
+
+    Parameters
+    ----------
+    found : dict of str to ndarray
+        The stars.
+    green : ndarray, shape (ny, nx)
+        Green light in each pixel of the mosaic.
+    side : int
+        Pixels of the mosaic along a side of those in which the stars were found.
+    fwhm : float
+        FWHM of the stars in the latter.
+    """
+    bad = ~np.isfinite(green)
+    if bad.all() or not len(found["x"]):
+        return {}
+    background = measure_background(green, mask=bad)
     sigma = float(background.rms)
     if not sigma > 0:
         return {}
-    values = ((green - background.full()) / sigma).astype(np.float32)
-    values[field.bad] = 0
-    x, y = _centroids(values, field.bad, found["x"], found["y"], field.fwhm)
-    flux, _, _ = sep.sum_circle(values, x, y, 1.5 * field.fwhm, mask=field.bad, subpix=5)
-    snr = np.maximum(flux, 0) / np.sqrt(_NOISE_AREA * field.fwhm**2)
+    values = (green - background.full()) / np.float32(sigma)
+    values[bad] = 0
+    middle = (side - 1) / 2
+    width = fwhm * side
+    first = side * found["x"] + middle, side * found["y"] + middle
+    x, y = _centroids(values, bad, *first, width)
+    flux, _, _ = sep.sum_circle(values, x, y, 1.5 * width, mask=bad, subpix=5)
+    # Light of half of the pixels, interpolated between them: its noise is larger on large areas.
+    snr = np.maximum(flux, 0) / np.sqrt(2 * _NOISE_AREA * width**2)
     # A star that shows no green light stays where all light put it.
     seen = snr > 3
     return {
-        "x": np.where(seen, x, found["x"]),
-        "y": np.where(seen, y, found["y"]),
+        "x": np.where(seen, (x - middle) / side, found["x"]),
+        "y": np.where(seen, (y - middle) / side, found["y"]),
         "snr": np.where(seen, np.minimum(snr, found["snr"]), 1.0),
     }
 

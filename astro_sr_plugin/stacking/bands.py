@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import grey_opening, maximum_filter
 
 from astro_sr_plugin.constants import MEDIAN_VARIANCE
 from astro_sr_plugin.data.cfa import ColorFilterArray
@@ -20,33 +19,20 @@ from astro_sr_plugin.stacking.masters import Masters
 from astro_sr_plugin.stacking.measuring import read_calibrated
 from astro_sr_plugin.stacking.normalisation import Normalisation
 from astro_sr_plugin.stacking.rejection import Method, reject, sorted_median
+from astro_sr_plugin.stacking.star_light import find_stars, star_shares, star_sizes
 
 __all__ = [
     "Light",
     "StackSettings",
     "area_of",
     "combine_band",
-    "find_stars",
     "iter_bands",
     "margin_of",
     "noise_factors",
     "plan_bands",
-    "star_shares",
+    "widths_of",
 ]
 
-_TOLERANCE = 0.3
-"""Deviation, over the light of stars, that is allowed beside the noise: stars are resampled and
-guided unequally (the value of SWarp)."""
-_SEEING = 1.5
-"""Factor of the deviation that follows from the widths of the stars."""
-_STAR_NSIGMA = 5.0
-"""Standard deviations of the median above which its fine structure is the light of stars."""
-_STAR_SIZE = 4.0
-"""Size in FWHM beyond which structure is no star."""
-_SPREAD = 1.2
-"""Size in FWHM of the area in which the seeing changes the light of a star."""
-_UNKNOWN_FWHM = 3.0
-"""FWHM in pixels of stars that could not be measured."""
 _GROWTH = 2
 """Pixels by which what was rejected grows over neighbours that deviate too."""
 _MARGIN_OF_FILTER = 3
@@ -275,16 +261,8 @@ def margin_of(lights: list[Light], settings: StackSettings) -> int:
     """Return the number of rows beside a band that what is rejected in it depends on."""
     if settings.reject != "noise":
         return 0
-    size, spread = _sizes(lights)
+    size, spread = star_sizes(widths_of(lights))
     return size + spread + _GROWTH
-
-
-def _sizes(lights: list[Light]) -> tuple[int, int]:
-    """Sizes in pixels, odd, of the filters that find the light of stars and spread it."""
-    known = [light.fwhm for light in lights if np.isfinite(light.fwhm)]
-    middle, widest = (np.median(known), max(known)) if known else (_UNKNOWN_FWHM, _UNKNOWN_FWHM)
-    size = 2 * int(np.ceil(_STAR_SIZE * min(widest, 2 * middle) / 2)) + 1
-    return size, 2 * int(np.ceil(_SPREAD * min(widest, 2 * middle) / 2)) + 1
 
 
 def _on_reference(
@@ -359,7 +337,8 @@ def _combine_plane(
             photons = np.maximum(above, 0) * per_unit[:, None, None].astype(np.float32)
             variance = variance + photons
         if settings.reject == "noise":
-            tolerance = _tolerance(above, count, base, lights)
+            shares = star_shares(widths_of(lights), settings.cfa, settings.planes)[:, plane]
+            tolerance = _tolerance(above, count, base, widths_of(lights), shares)
     low, high = reject(
         values,
         settings.reject,
@@ -387,56 +366,22 @@ def area_of(transform: Transform) -> float:
     return float(transform.area((nx - 1) / 2, (ny - 1) / 2))
 
 
+def widths_of(lights: list[Light]) -> list[float]:
+    """Return the FWHM of the frames."""
+    return [light.fwhm for light in lights]
+
+
 def _tolerance(
     above: NDArray[np.float32],
     count: NDArray[np.intp],
     variance: NDArray[np.float64],
-    lights: list[Light],
+    widths: list[float],
+    shares: NDArray[np.float32],
 ) -> NDArray[np.float32]:
     """Deviation that each frame may have in the light of stars, shape (frames, ny, nx)."""
     error = np.sqrt(MEDIAN_VARIANCE * variance.mean() / np.maximum(count, 1))
-    stars, around = find_stars(above, error, lights)
-    own, seeing = np.array(star_shares(lights), np.float32).T
-    tolerance: NDArray[np.float32] = seeing[:, None, None] * around
-    tolerance += own[:, None, None] * stars
+    stars, around = find_stars(above, error, widths)
+    own, beside = shares.T[:, :, None, None]
+    tolerance: NDArray[np.float32] = beside * around
+    tolerance += own * stars
     return tolerance
-
-
-def find_stars(
-    above: NDArray[np.float32], error: NDArray[np.floating], lights: list[Light]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Find the light of stars in a combination of frames.
-
-    It is what an opening by a square larger than stars takes off: a nebula is no star.
-
-    Parameters
-    ----------
-    above : ndarray, shape (ny, nx)
-        Values above the sky.
-    error : ndarray, shape (ny, nx)
-        Their errors.
-    lights : list of Light
-        The frames, for the widths of their stars.
-
-    Returns
-    -------
-    stars, around : ndarray of float32, shape (ny, nx)
-        The light of stars, 0 elsewhere, and its maximum in an area about as large as a star.
-    """
-    size, spread = _sizes(lights)
-    stars = above - grey_opening(above, size=(size, size), mode="nearest")
-    stars -= (_STAR_NSIGMA * error).astype(np.float32)
-    stars = np.maximum(stars, 0)
-    return stars, maximum_filter(stars, size=spread, mode="nearest")
-
-
-def star_shares(lights: list[Light]) -> list[tuple[float, float]]:
-    """Return how much of the light of stars, and of that around, each frame may deviate by.
-
-    The peak of a star goes with the inverse square of its FWHM.
-    """
-    fwhm = np.array([light.fwhm for light in lights])
-    known = np.isfinite(fwhm)
-    middle = np.median(fwhm[known]) if known.any() else 1.0
-    ratio = np.where(known, (middle / np.where(known, fwhm, middle)) ** 2, 1.0)
-    return [(_TOLERANCE, float(_SEEING * abs(r - 1))) for r in ratio]

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.data.strips import iter_rows
 from astro_sr_plugin.exceptions import InputError, check_choice
-from astro_sr_plugin.stacking.bands import Light, StackSettings, star_shares
+from astro_sr_plugin.stacking.bands import Light, StackSettings, widths_of
 from astro_sr_plugin.stacking.combination import Combined
 from astro_sr_plugin.stacking.drizzle_package import FAR_AWAY, load_drizzle
 from astro_sr_plugin.stacking.samples import StackModel, read_samples
+from astro_sr_plugin.stacking.star_light import star_shares
 
 __all__ = [
     "DRIZZLE_KERNELS",
@@ -120,7 +121,7 @@ def drizzle_frames(
     models = [StackModel(found, settings, lights, k) for k, found in enumerate(stack)]
     outputs = [make_output(drizzling, shape) for _ in stack]
     used = [np.zeros(shape, np.uint16) for _ in stack]
-    shares = star_shares(lights)
+    shares = star_shares(widths_of(lights), settings.cfa, settings.planes)
     for light, share in zip(lights, shares, strict=True):
         before = [np.array(output.out_wht) for output in outputs]
         ny = light.frame.shape[-2]
@@ -142,7 +143,7 @@ def _drop(
     outputs: list[Any],
     drizzling: Drizzling,
     rows: tuple[int, int],
-    share: tuple[float, float],
+    shares: NDArray[np.float32],
 ) -> None:
     """Drizzle rows of a frame, with a rim of no weight, at which drops would lose flux."""
     nx = light.frame.shape[-1]
@@ -153,7 +154,7 @@ def _drop(
     places = np.stack([(u + 0.5) * scale - 0.5, (v + 0.5) * scale - 0.5], axis=-1)
     places[~known] = FAR_AWAY
     inner = np.s_[1:-1, 1:-1]
-    samples = read_samples(light, settings, models, share, rows)
+    samples = read_samples(light, settings, models, shares, rows)
     for found, output in zip(samples, outputs, strict=True):
         if not found.accepted.any():
             continue

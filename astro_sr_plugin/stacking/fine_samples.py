@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-from astro_sr_plugin.stacking.bands import Light, StackSettings, iter_bands, star_shares
+from astro_sr_plugin.stacking.bands import Light, StackSettings, iter_bands, widths_of
 from astro_sr_plugin.stacking.pixel_response import PixelResponse
 from astro_sr_plugin.stacking.samples import Samples, StackModel, read_samples
+from astro_sr_plugin.stacking.star_light import star_shares
 
 __all__ = [
     "HALO",
@@ -115,9 +116,12 @@ def read_block(problem: Problem, block: Block) -> list[list[FineSamples]]:
     )
     grid = np.meshgrid(np.linspace(x0, x1, 9), np.linspace(y0, y1, 9))
     result: list[list[FineSamples]] = [[] for _ in problem.models]
-    for number, (light, (_, seeing)) in enumerate(zip(lights, star_shares(lights), strict=True)):
-        # The stack of undersampled frames is far from them in the cores of stars.
-        share = _CORES, _CORES + seeing
+    all_shares = star_shares(widths_of(lights), problem.settings.cfa, problem.settings.planes)
+    # The stack of undersampled frames is far from them in the cores of stars.
+    all_shares = np.stack(
+        [np.full_like(all_shares[..., 0], _CORES), _CORES + all_shares[..., 1]], axis=-1
+    )
+    for number, (light, shares) in enumerate(zip(lights, all_shares, strict=True)):
         u, v = light.transform.to_image(*grid)
         ny, nx = light.frame.shape[-2:]
         known = np.isfinite(u) & np.isfinite(v)
@@ -128,7 +132,7 @@ def read_block(problem: Problem, block: Block) -> list[list[FineSamples]]:
         if first >= last or left >= right:
             continue
         samples = read_samples(
-            light, problem.settings, problem.models, share, (first, last), (left, right)
+            light, problem.settings, problem.models, shares, (first, last), (left, right)
         )
         for target, found, model in zip(result, samples, problem.models, strict=True):
             target.append(_on_fine_grid(number, found, model, scale))

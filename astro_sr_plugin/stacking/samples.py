@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates, spline_filter
 
 from astro_sr_plugin.data.cfa import ColorFilterArray
-from astro_sr_plugin.stacking.bands import Light, StackSettings, area_of, find_stars
+from astro_sr_plugin.stacking.bands import Light, StackSettings, area_of, widths_of
 from astro_sr_plugin.stacking.combination import Combined
 from astro_sr_plugin.stacking.drizzle_package import FAR_AWAY
 from astro_sr_plugin.stacking.measuring import read_calibrated
 from astro_sr_plugin.stacking.rejection import DEFAULT_LIMITS, hysteresis
+from astro_sr_plugin.stacking.star_light import find_stars
 
 __all__ = ["Samples", "StackModel", "filter_mask", "read_samples"]
 
@@ -67,9 +68,9 @@ class StackModel:
         self.level = level
         self.coefficients = spline_filter(data, order=3, output=np.float32, mode="mirror")
         error = np.sqrt(np.nan_to_num(stack.variance))
-        self.stars, self.around = find_stars(data - level, error, lights)
+        self.stars, self.around = find_stars(data - level, error, widths_of(lights))
 
-    def at(self, x: NDArray, y: NDArray, share: tuple[float, float]) -> tuple[NDArray, NDArray]:
+    def at(self, x: NDArray, y: NDArray, share: NDArray[np.float32]) -> tuple[NDArray, NDArray]:
         """Value at places of the reference, and the deviation that is allowed there."""
         places = np.stack([y, x])
         value = map_coordinates(self.coefficients, places, order=3, prefilter=False, mode="mirror")
@@ -84,7 +85,7 @@ def read_samples(
     light: Light,
     settings: StackSettings,
     models: list[StackModel],
-    share: tuple[float, float],
+    shares: NDArray[np.float32],
     rows: tuple[int, int],
     columns: tuple[int, int] | None = None,
 ) -> list[Samples]:
@@ -98,7 +99,7 @@ def read_samples(
         How the frames are combined.
     models : list of StackModel
         The stack, for each colour.
-    share : (float, float)
+    shares : ndarray, shape (planes, 2)
         Deviation that is allowed in the light of stars, of `star_shares`.
     rows, columns : (int, int)
         First row or column of the frame, and the one after the last; all columns by default.
@@ -130,7 +131,7 @@ def read_samples(
         if settings.cfa is not None:
             valid &= filter_mask(settings.cfa, plane, rows, (left, right))
         variance = np.full(own.shape, (gain * light.noise[plane]) ** 2)
-        expected, tolerance = model.at(x, y, share)
+        expected, tolerance = model.at(x, y, shares[plane])
         if light.gain is not None:
             variance += np.maximum(expected - model.level, 0) * gain / light.gain
         accepted = valid
