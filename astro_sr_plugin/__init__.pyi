@@ -45,6 +45,7 @@ from .registration.registering import Registration as Registration
 from .registration.registering import find_transform as find_transform
 from .registration.registering import register as register
 from .registration.transform import Transform as Transform
+from .restoration.crush import Crush as Crush
 from .stacking.deep_sky import plan_stack as plan_stack
 from .stacking.deep_sky import stack as stack
 from .stacking.deep_sky import super_resolve_stack as super_resolve_stack

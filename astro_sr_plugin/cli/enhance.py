@@ -19,6 +19,7 @@ from astro_sr_plugin.cli.options import (
     add_model_options,
     add_pixel_options,
     check_inputs,
+    chosen_model,
     make_runtime,
     open_image,
     psf_argument,
@@ -125,7 +126,8 @@ def _add_super_resolve(commands: Commands) -> None:
         "--scale",
         type=int,
         default=2,
-        help="enlargement, 2 or 4 (default: 2); 4 shows no finer detail than 2",
+        help="enlargement, 2 or 4 (default: 2); 4 shows no finer detail than 2; with a network of "
+        "another project its own",
     )
     group.add_argument(
         "--conserve-flux",
@@ -133,6 +135,13 @@ def _add_super_resolve(commands: Commands) -> None:
         help="keep the sum of the pixels instead of the surface brightness",
     )
     _add_target_options(group)
+    group.add_argument(
+        "--workflow",
+        metavar="crush[:NOISE,BLUR]",
+        help="for a network of another project: it sees the image reduced, with noise (in units of "
+        "that of the image) and blur (pixels) added, and runs twice; for wide stars and coarse "
+        "noise (see the documentation for when it helps)",
+    )
     add_uncertainty_option(parser)
     add_report_options(parser)
     add_model_options(parser, classical="'bicubic' or 'wiener'")
@@ -258,6 +267,7 @@ def _super_resolve(args: argparse.Namespace, console: Console) -> int:
         auto_scale=args.auto_scale,
         luminance_only=args.luminance_only,
         conserve_flux=args.conserve_flux,
+        workflow=args.workflow,
     )
 
 
@@ -285,7 +295,7 @@ def _remove_stars(args: argparse.Namespace, console: Console) -> int:
                 psf=args.psf,
                 uncertainty=args.uncertainty,
                 force=args.force,
-                model=args.model,
+                model=chosen_model(args),
                 runtime=make_runtime(args, console),
             )
             taken.append(light)
@@ -352,7 +362,11 @@ def enhance_file(
     # Read once: the input may be a pipe.
     image = open_image(source, args)
     streamed = target.suffix.lower() in PLAIN_FITS and args.dtype is None
-    options |= {"model": args.model, "runtime": make_runtime(args, console), "force": args.force}
+    options |= {
+        "model": chosen_model(args),
+        "runtime": make_runtime(args, console),
+        "force": args.force,
+    }
     options["uncertainty"] = getattr(args, "uncertainty", False)
     if streamed:
         options |= {"out": target, "overwrite": args.overwrite}
@@ -381,7 +395,7 @@ def _enhance_every_image(
     """Run one verb on every image of a file."""
     start = time.perf_counter()
     found: list[dict[str, Any]] = []
-    options |= {"model": args.model, "force": args.force}
+    options |= {"model": chosen_model(args), "force": args.force}
     options["uncertainty"] = getattr(args, "uncertainty", False)
 
     def work(image: CCDData) -> CCDData:

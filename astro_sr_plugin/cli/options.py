@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from astro_sr_plugin.cli.console import Console
     from astro_sr_plugin.inference.runtime import Runtime
+    from astro_sr_plugin.models.spec import Model
 
 __all__ = [
     "DTYPES",
@@ -197,8 +198,14 @@ def add_model_options(parser: argparse.ArgumentParser, *, classical: str = "") -
     group.add_argument(
         "--model",
         metavar="NAME|FILE",
-        help="a model of 'astro-sr models list' or a weights file"
+        help="a model of 'astro-sr models list', or a file of weights of this or another project"
         + (f", or {classical}" if classical else ""),
+    )
+    group.add_argument(
+        "--condition",
+        type=Path,
+        metavar="FILE",
+        help="vectors that steer a network of the model AstroSleuth NEXT",
     )
     add_machine_options(group)
 
@@ -220,6 +227,20 @@ def add_machine_options(group: argparse._ActionsContainer) -> None:
         choices=DTYPES,
         help="number format of the output, 'original' that of the input file (default: float32)",
     )
+
+
+def chosen_model(args: argparse.Namespace) -> str | Model | None:
+    """Return what ``--model --condition`` ask for."""
+    if getattr(args, "condition", None) is None:
+        name: str | None = args.model
+        return name
+    from astro_sr_plugin.exceptions import InputError
+    from astro_sr_plugin.models.registry import load_model
+
+    if args.model is None:
+        msg = "--condition is for a network of --model; give that too"
+        raise InputError(msg)
+    return load_model(args.model, condition=args.condition)
 
 
 def make_runtime(args: argparse.Namespace, console: Console) -> Runtime:

@@ -13,6 +13,7 @@ from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.models.registry import ModelLike
+from astro_sr_plugin.restoration.crush import Crush, read_workflow
 from astro_sr_plugin.restoration.frame import choose_model, choose_runtime
 from astro_sr_plugin.restoration.generic import restore_frame
 from astro_sr_plugin.restoration.luminance import check_colour, check_uncertainty
@@ -40,6 +41,7 @@ def super_resolve(
     conserve_flux: bool = False,
     uncertainty: bool = False,
     luminance_only: bool = False,
+    workflow: Crush | str | None = None,
     model: ModelLike | None = None,
     measured: Quality | None = None,
     mask: MaskLike | None = None,
@@ -81,6 +83,9 @@ def super_resolve(
     luminance_only : bool
         Whether the model restores the luminance of a colour image alone, whose light is then shared
         out in the colours of the input. Refused for other images, and with ``uncertainty``.
+    workflow : Crush or str, optional
+        ``"crush"`` or ``"crush:NOISE,BLUR"``: a network for display images sees the image reduced
+        by its scale, with noise and blur added, and runs twice; for wide stars and coarse noise.
     model : str, Path or Model, optional
         Name from `list_models` (``"bicubic"`` and ``"wiener"`` are classical), a weights file,
         or what `load_model` returned.
@@ -115,7 +120,14 @@ def super_resolve(
         raise InputError(msg)
     if luminance_only:
         check_uncertainty(uncertainty)
+    crush = read_workflow(workflow)
     engine = choose_model(model, "super-resolve", scale, uncertainty=uncertainty)
+    if crush is not None and engine.spec.domain != "unit":
+        msg = (
+            f"workflow={workflow!r} is for networks for display images, from files of other "
+            f"projects; leave it out with model {engine.spec.name!r}"
+        )
+        raise InputError(msg)
     frame = open_reduced(
         image,
         engine.spec.task,
@@ -135,6 +147,7 @@ def super_resolve(
         parameters={
             "conserve_flux": conserve_flux,
             "luminance_only": luminance_only,
+            **({} if crush is None else {"crush_noise": crush.noise, "crush_blur": crush.blur}),
             "psf_fwhm": tuple(round(plane.psf.moffat.fwhm, 4) for plane in frame.planes),
         },
     )
@@ -142,7 +155,15 @@ def super_resolve(
     job = Job(engine, target, choose_runtime(runtime, device), factor=factor)
 
     def fill(sink: NDArray, errors: NDArray | None) -> None:
-        restore_frame(frame, job, sink, header=header, errors=errors, luminance_only=luminance_only)
+        restore_frame(
+            frame,
+            job,
+            sink,
+            header=header,
+            errors=errors,
+            luminance_only=luminance_only,
+            crush=crush,
+        )
 
     return write_result(
         frame, fill, header, scale=scale, out=out, overwrite=overwrite, uncertainty=uncertainty

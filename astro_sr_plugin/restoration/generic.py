@@ -31,6 +31,7 @@ from astro_sr_plugin.models.external.model import ExternalModel
 from astro_sr_plugin.models.filters import without_border
 from astro_sr_plugin.models.spec import Conditions, ModelSpec, RestoreTile
 from astro_sr_plugin.restoration.conditions import make_conditions
+from astro_sr_plugin.restoration.crush import Crush, crush_picture
 from astro_sr_plugin.restoration.duration import warn_of_duration
 from astro_sr_plugin.restoration.frame import Frame
 from astro_sr_plugin.restoration.guard import note_verdicts
@@ -157,6 +158,8 @@ class DisplayModel:
         Whether the light of the result is held to that of the input.
     luminance_only : bool
         Whether the network gets the mean of the planes, whose detail they share.
+    crush : Crush or None
+        The workflow of two passes over the image reduced.
     light : pair of _Light
         Add up the light of the sources, before and after the result is held to the input.
     """
@@ -166,6 +169,7 @@ class DisplayModel:
     planes: int = 1
     locked: bool = True
     luminance_only: bool = False
+    crush: Crush | None = None
     light: tuple[_Light, _Light] = field(default_factory=lambda: (_Light(), _Light()))
 
     @property
@@ -177,13 +181,20 @@ class DisplayModel:
             channels_in=self.planes,
             channels_out=self.planes,
             domain="noise-sigma",
-            multiple_of=math.lcm(spec.multiple_of, self.inner.window),
+            multiple_of=math.lcm(spec.multiple_of, self.inner.window)
+            * (spec.scale if self.crush else 1),
         )
+
+    @property
+    def _border(self) -> int:
+        """Input pixels at every side of a tile that the network takes."""
+        halo, scale = self.inner.spec.halo, self.inner.spec.scale
+        return halo if self.crush is None else scale * (self.crush.radius + halo) + halo
 
     def halo(self, conditions: Conditions) -> int:
         """Input pixels around a tile on which its output depends."""
         multiple = self.spec.multiple_of
-        reach = self.inner.spec.halo + (self._lock_reach(conditions) if self.locked else 0)
+        reach = self._border + (self._lock_reach(conditions) if self.locked else 0)
         return -(-reach // multiple) * multiple
 
     def _lock_reach(self, conditions: Conditions) -> int:
@@ -196,22 +207,14 @@ class DisplayModel:
         """Return the function that restores tiles of one image."""
         run = self.inner.prepare(conditions, device, dtype)
         scale, stretch = self.spec.scale, self.stretch
-        spare = self.halo(conditions) - self.inner.spec.halo
+        spare = self.halo(conditions) - self._border
         lock = _Lock(_lock_sigma(conditions), scale, device)
 
         def restore(observed: Tensor, mask: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
             inside = observed.clamp(stretch.darkest, stretch.lightest)
             given = inside.mean(1, keepdim=True) if self.luminance_only else inside
-            picture = stretch(given)
-            if given.shape[1] == 1:
-                # Equal planes are a gray picture to a network for colours.
-                channels = self.inner.spec.channels_in
-                returned = run(picture.expand(-1, channels, -1, -1), mask, origin)
-                returned = returned.mean(1, keepdim=True)
-            else:
-                returned = run(picture, mask, origin)
-            result = stretch.inverse(returned)
-            border = self.inner.spec.halo
+            result = self._through_network(run, given, mask, origin)
+            border = self._border
             given, inside, beyond = (
                 without_border(image, border) for image in (given, inside, observed - inside)
             )
@@ -228,6 +231,21 @@ class DisplayModel:
             return without_border(held + _enlarge(beyond, scale), spare * scale)
 
         return restore
+
+    def _through_network(
+        self, run: RestoreTile, light: Tensor, mask: Tensor, origin: tuple[int, int]
+    ) -> Tensor:
+        """Return what the network makes of light in noise sigma, `_border` pixels smaller."""
+        gray, channels = light.shape[1] == 1, self.inner.spec.channels_in
+        if self.crush is not None:
+            light = crush_picture(light, self.crush, self.inner.spec.scale, origin)
+        picture = self.stretch(light)
+        for _ in range(1 if self.crush is None else 2):
+            if gray:
+                # Equal planes are a gray picture to a network for colours.
+                picture = picture.mean(1, keepdim=True).expand(-1, channels, -1, -1)
+            picture = run(picture, mask, origin)
+        return self.stretch.inverse(picture.mean(1, keepdim=True) if gray else picture)
 
 
 class _Lock:
@@ -297,6 +315,7 @@ def restore_frame(
     header: Header,
     errors: NDArray | None = None,
     luminance_only: bool = False,
+    crush: Crush | None = None,
 ) -> None:
     """Restore every plane of an image into ``sink``, with a model of any kind.
 
@@ -308,10 +327,12 @@ def restore_frame(
         its stars, too.
     luminance_only : bool
         Whether the luminance of a colour image alone is restored.
+    crush : Crush, optional
+        The workflow of two passes over the image reduced.
     """
     model, widths = job.model, list[float]()
     if isinstance(model, ExternalModel):
-        model = _fit(model, frame, luminance_only=luminance_only)
+        model = _fit(model, frame, luminance_only=luminance_only, crush=crush)
         job = replace(job, model=model, advice=(_ADVICE,))
         frame = frame.with_typical_psf()
         planes = 1 if model.planes > 1 else len(frame.usable)
@@ -328,7 +349,9 @@ def restore_frame(
         _note(header, model, widths)
 
 
-def _fit(model: ExternalModel, frame: Frame, *, luminance_only: bool) -> DisplayModel:
+def _fit(
+    model: ExternalModel, frame: Frame, *, luminance_only: bool, crush: Crush | None
+) -> DisplayModel:
     """Fit a network to an image: the curve, and how many planes it gets at once.
 
     Raises
@@ -351,6 +374,7 @@ def _fit(model: ExternalModel, frame: Frame, *, luminance_only: bool) -> Display
         planes=3 if luminance_only or (colours and planes == (3, 3)) else 1,
         locked=model.spec.task != "remove-stars",
         luminance_only=luminance_only,
+        crush=crush,
     )
 
 

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 import astro_sr_plugin as asr
-from astro_sr_plugin.exceptions import AstroSRWarning, ModelError, UnchangedWarning
+from astro_sr_plugin.exceptions import AstroSRWarning, InputError, ModelError, UnchangedWarning
 from astro_sr_plugin.models.external.model import ExternalModel
 from astro_sr_plugin.models.filters import make_moffat_psf
 from astro_sr_plugin.models.spec import ModelSpec
@@ -256,3 +256,27 @@ def test_blocks_of_a_larger_image_keep_the_light(image):
     result = quiet(asr.super_resolve, image, model=network)
     smooth = [gaussian_filter(a, 4) for a in (block_reduce(result, 2, np.mean), image)]
     assert np.abs(smooth[0] - smooth[1]).max() < 0.01 * smooth[1].max()
+
+
+def test_the_workflow_crush_keeps_the_light_in_tiles_of_any_size(image):
+    network = external(Convolutions(1), scale=2, halo=2)
+    options = {"model": network, "workflow": "crush:0.5,0.7"}
+    whole, tiled = (
+        quiet(asr.super_resolve, image, runtime=asr.Runtime(tile_size=size), **options)
+        for size in (512, 50)
+    )
+    assert np.abs(whole - tiled).max() < 1e-6 * np.abs(whole).max() + 1e-3 * NOISE
+    assert np.allclose(aperture(whole, 2)[1:] / aperture(image)[1:], 1, atol=0.02)
+    plain = quiet(asr.super_resolve, image, model=network)
+    assert np.abs(whole - plain).max() > 10 * NOISE
+
+
+@pytest.mark.parametrize("workflow", ["crash", "crush:a", "crush:1,2,3", "crush:-1"])
+def test_other_workflows_are_refused(image, workflow):
+    with pytest.raises(InputError, match="workflow"):
+        asr.super_resolve(image, model=external(Convolutions(1), scale=2), workflow=workflow)
+
+
+def test_a_workflow_for_pictures_is_refused_for_other_models(image):
+    with pytest.raises(InputError, match="workflow='crush' is for networks for display images"):
+        asr.super_resolve(image, model="bicubic", workflow="crush")
