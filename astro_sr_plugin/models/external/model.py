@@ -28,7 +28,7 @@ class ExternalModel:
         Task, scale, planes, halo, ``multiple_of``, least size, SHA-256 of the file.
     module : torch.nn.Module
         The network in evaluation mode on the CPU, float32: (B, C, H, W) to (B, C', s H, s W).
-        Heights and widths have to be multiples of ``spec.multiple_of``.
+        Heights and widths have to be multiples of `size_multiple`.
     parameters : int
         How many weights it has.
     value_range : tuple of float
@@ -36,6 +36,8 @@ class ExternalModel:
     window : int
         Side in input pixels of the windows of its attention, 1 without; tiles have to start at
         multiples of it.
+    size_multiple : int
+        Heights and widths that ``module`` takes are multiples of this; a call pads and crops.
     notes : tuple of str
         What the user should know, one sentence each.
 
@@ -57,6 +59,7 @@ class ExternalModel:
     parameters: int
     value_range: tuple[float, float] = (0.0, 1.0)
     window: int = 1
+    size_multiple: int = 1
     notes: tuple[str, ...] = ()
 
     def __call__(self, batch: Tensor) -> Tensor:
@@ -78,7 +81,7 @@ class ExternalModel:
         """
         self._check(batch)
         with torch.inference_mode():
-            return _run(self.module, batch, self.spec)
+            return self._run(self.module, batch)
 
     def _check(self, batch: Tensor) -> None:
         planes, least = self.spec.channels_in, self.spec.min_size
@@ -88,6 +91,14 @@ class ExternalModel:
                 f"allowed is (images, {planes}, height, width) of at least {least} pixels"
             )
             raise InputError(msg)
+
+    def _run(self, module: nn.Module, batch: Tensor) -> Tensor:
+        """Mirror the lower and the right edge up to the size that the network takes, and crop."""
+        height, width = batch.shape[-2:]
+        lower, right = -height % self.size_multiple, -width % self.size_multiple
+        padded = F.pad(batch, (0, right, 0, lower), mode="reflect") if lower or right else batch
+        result: Tensor = module(padded)
+        return result[..., : height * self.spec.scale, : width * self.spec.scale]
 
     def halo(self, conditions: Conditions | None = None) -> int:
         """Input pixels around a tile on which its output depends; the same for every image."""
@@ -108,17 +119,8 @@ class ExternalModel:
                 torch.device(device).type, torch.bfloat16, enabled=dtype == "bfloat16"
             )
             with autocast:
-                result = _run(module, observed, self.spec).float()
+                result = self._run(module, observed).float()
             rows, columns = result.shape[-2] - border, result.shape[-1] - border
             return result[..., border:rows, border:columns]
 
         return restore
-
-
-def _run(module: nn.Module, batch: Tensor, spec: ModelSpec) -> Tensor:
-    """Mirror the lower and the right edge up to the size that the network takes, and crop."""
-    height, width = batch.shape[-2:]
-    lower, right = -height % spec.multiple_of, -width % spec.multiple_of
-    padded = F.pad(batch, (0, right, 0, lower), mode="reflect") if lower or right else batch
-    result: Tensor = module(padded)
-    return result[..., : height * spec.scale, : width * spec.scale]

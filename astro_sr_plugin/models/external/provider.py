@@ -18,6 +18,7 @@ from astro_sr_plugin.models.external.dense import find_next, find_rrdb
 from astro_sr_plugin.models.external.files import PICKLED, read_folder, read_state, unreadable
 from astro_sr_plugin.models.external.layout import Config, Layout, State
 from astro_sr_plugin.models.external.model import ExternalModel
+from astro_sr_plugin.models.external.onnx_network import load_onnx
 from astro_sr_plugin.models.external.windowed import find_swin2sr
 from astro_sr_plugin.models.spec import Entry, ModelSpec, refuse_condition
 
@@ -28,6 +29,9 @@ _LAYOUTS = (
     *(find_srcnn, find_dncnn, find_swin2sr),
 )
 """What recognises a network by its weights, in this order."""
+
+_ONNX = ".onnx"
+"""Ending of ONNX files."""
 
 _SHOWN_NAMES = 6
 """Names of weights that the error about an unknown network shows."""
@@ -42,7 +46,7 @@ class ExternalNetworks:
 
     def detect(self, path: Path) -> bool:
         """Return whether a path is a folder, or has the ending of a file of weights."""
-        return path.is_dir() or path.suffix.lower() in (*PICKLED, ".safetensors")
+        return path.is_dir() or path.suffix.lower() in (*PICKLED, ".safetensors", _ONNX)
 
     def load(self, path: Path, condition: Path | None = None) -> list[Entry]:
         """Return the models of a file: one, or one for each scale that it serves for.
@@ -59,6 +63,9 @@ class ExternalNetworks:
         ModelError
             If the file is damaged, holds code, or is of an unknown network.
         """
+        if path.suffix.lower() == _ONNX:
+            refuse_condition(condition, "an ONNX file")
+            return load_onnx(path)
         file, config = read_folder(path) if path.is_dir() else (path, {})
         layouts = _recognise(path, read_state(file), config)
         if condition is not None and layouts[0].steer is not None:
@@ -121,5 +128,6 @@ def _build(path: Path, layout: Layout, spec: ModelSpec) -> ExternalModel:
         module=module,
         parameters=sum(p.numel() for p in module.parameters()),
         window=layout.window,
+        size_multiple=layout.multiple_of,
         notes=layout.notes,
     )
