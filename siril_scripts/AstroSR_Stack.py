@@ -26,7 +26,7 @@ OPTIONS = (
     Text("flat", "Flats", help="folder or file of flats"),
     Text("bias", "Biases", help="folder or file of biases"),
     Text("library", "Library", help="folder with calibration frames of all kinds"),
-    Choice("reject", "Rejection", "noise", "how outliers are rejected", choices=METHODS),
+    Choice("rejection", "Rejection", "noise", "how outliers are rejected", choices=METHODS),
     Number("drizzle", "Drizzle", None, "pixels per pixel of the frames, 1 to 4", 1.0, 4.0),
 )
 

@@ -32,7 +32,7 @@ def add_commands(commands: Commands) -> None:
         examples="  astro-sr stack lights/ -o stack.fits\n"
         "  astro-sr stack lights/ -o stack.fits --library calibration/ --plan\n"
         "  astro-sr stack lights/ -o stack.fits --dark darks/ --flat flats/ --bias biases/\n"
-        "  astro-sr stack lights/ -o stack.fits --reject winsorized --limits 3 3 --resume",
+        "  astro-sr stack lights/ -o stack.fits --rejection winsorized --limits 3 3 --resume",
     )
     parser.add_argument("frames", metavar="FRAMES", nargs="+", help="lights of one filter")
     _add_files(parser)
@@ -90,7 +90,7 @@ def _add_combination(parser: argparse.ArgumentParser) -> None:
         "--no-align", action="store_true", help="take the frames as registered already"
     )
     group.add_argument(
-        "--reject",
+        "--rejection",
         default="noise",
         metavar="METHOD",
         help="rejection of outliers: noise, sigma, winsorized, mad, linearfit, gesd, percentile, "
@@ -231,7 +231,7 @@ def _choices(args: argparse.Namespace, frames: list[Path]) -> dict[str, Any]:
         "align": not args.no_align,
         "reference": reference,
         "combine": args.combine,
-        "reject": args.reject,
+        "rejection": args.rejection,
         "limits": None if args.limits is None else tuple(args.limits),
         "weights": args.weights,
         "normalise": args.normalise,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from astro_sr_plugin.data.cfa import find_mosaic
+from astro_sr_plugin.data.cfa import ColorFilterArray, find_mosaic
 from astro_sr_plugin.data.debayer import interpolate_colour
 from astro_sr_plugin.data.nddata import Unpacked
 from astro_sr_plugin.measurement.sky.background import measure_background
@@ -39,19 +39,24 @@ class DetectionPlane(NamedTuple):
     filters: NDArray[np.str_] | None = None
 
 
-def make_detection_plane(parts: Unpacked) -> DetectionPlane:
+def make_detection_plane(
+    parts: Unpacked, cfa: ColorFilterArray | None | Literal["unknown"] = "unknown"
+) -> DetectionPlane:
     """Make the plane on which the stars of an image are found.
 
     Parameters
     ----------
     parts : Unpacked
         A plane as it is; a colour image by the mean of its planes; a mosaic by its super-pixels.
+    cfa : ColorFilterArray or None, optional
+        Filters of a mosaic, None where it is none; by default the image says it.
     """
     data, mask = parts.data, parts.mask
     if data.ndim == 3:
         merged = None if mask is None else np.asarray(mask.any(axis=0))
         return DetectionPlane(data.mean(axis=0, dtype=np.float32), merged)
-    cfa = find_mosaic(parts.meta, data)
+    if cfa == "unknown":
+        cfa = find_mosaic(parts.meta, data)
     if cfa is None:
         return DetectionPlane(data, mask)
     filters = cfa.filters if cfa.is_rgb else np.array([["", ""], ["", ""]])

@@ -117,7 +117,7 @@ class StackSettings:
         Variance of the noise of a pixel after resampling over that before.
     neighbours : ndarray, shape (frames, planes)
         Correlation of the noise of neighbouring pixels after it.
-    combine, reject, limits, kernel
+    combine, rejection, limits, kernel
         As in `stack`.
     columns : int
         Columns of a band that are combined at a time.
@@ -130,7 +130,7 @@ class StackSettings:
     factors: NDArray[np.float64]
     neighbours: NDArray[np.float64]
     combine: Combination = "mean"
-    reject: Method = "noise"
+    rejection: Method = "noise"
     limits: tuple[float, float] | None = None
     kernel: str = "bspline"
     columns: int = 512
@@ -259,7 +259,7 @@ def noise_factors(
 
 def margin_of(lights: list[Light], settings: StackSettings) -> int:
     """Return the number of rows beside a band that what is rejected in it depends on."""
-    if settings.reject != "noise":
+    if settings.rejection != "noise":
         return 0
     size, spread = star_sizes(widths_of(lights))
     return size + spread + _GROWTH
@@ -329,19 +329,19 @@ def _combine_plane(
     variance = base.astype(np.float32)
     tolerance = median = None
     gains = [light.gain for light in lights]
-    if settings.reject == "noise" or all(gains):
+    if settings.rejection == "noise" or all(gains):
         centre, count = median = sorted_median(values)
         above = np.nan_to_num(centre - np.float32(settings.level[plane]))
         if all(gains):
             per_unit = scales * area * factors / np.array(gains, dtype=float)
             photons = np.maximum(above, 0) * per_unit[:, None, None].astype(np.float32)
             variance = variance + photons
-        if settings.reject == "noise":
+        if settings.rejection == "noise":
             shares = star_shares(widths_of(lights), settings.cfa, settings.planes)[:, plane]
             tolerance = _tolerance(above, count, base, widths_of(lights), shares)
     low, high = reject(
         values,
-        settings.reject,
+        settings.rejection,
         settings.limits,
         sigma=np.sqrt(variance),
         tolerance=tolerance,

@@ -84,7 +84,7 @@ def stack(
     align: bool = True,
     reference: int | None = None,
     combine: Combination = "mean",
-    reject: Method = "noise",
+    rejection: Method = "noise",
     limits: tuple[float, float] | None = None,
     weights: WeightMode = "snr",
     normalise: NormalisationMode = "photometric",
@@ -120,7 +120,7 @@ def stack(
         Number of the frame whose grid is kept; chosen by sharpness, stars and place by default.
     combine : {"mean", "median"}
         The mean is weighted.
-    reject : str
+    rejection : str
         ``"noise"`` compares with the known noise of each frame, and allows for the seeing in the
         light of stars. ``"sigma" "winsorized" "mad" "linearfit" "gesd"`` estimate the scatter from
         the values of a pixel; ``"percentile" "minmax" "none"``.
@@ -192,8 +192,8 @@ def stack(
         align,
         reference,
         combine,
-        reject,
-        check_limits(reject, limits),
+        rejection,
+        check_limits(rejection, limits),
         weights,
         normalise,
         kernel,

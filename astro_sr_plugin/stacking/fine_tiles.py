@@ -97,7 +97,7 @@ def _solve_tile(
     equations = Equations(tile.design, tile.data, tile.weight * tile.accepted, tile.shape)
     laplacian = make_laplacian(tile.shape)
     first = equations.solve(laplacian, strength.first, equations.right, equations.start())
-    if problem.settings.reject != "none":
+    if problem.settings.rejection != "none":
         agreeing = _agreeing(tile, first)
         equations = equations.reweighted(tile.weight * agreeing)
     penalty = strength.weights(curvature_of(laplacian, first, tile.shape))

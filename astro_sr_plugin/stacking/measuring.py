@@ -187,9 +187,14 @@ def measure_frame(
         msg = "it has no noise that can be measured"
         raise InputError(msg)
     parts = unpack(CCDData(values, unit="adu", mask=~usable, meta=frame.meta))
-    seen = make_detection_plane(parts)
+    seen = make_detection_plane(parts, cfa)
     light, side = seen.data, seen.side
-    if light is not parts.data:
+    if cfa is not None:
+        data, unusable = check_plane(light)
+        background = measure_background(data, mask=unusable)
+        shares = np.array([np.mean(cfa.filters == colour) for colour in "RGB"])
+        sigma = float(np.sqrt(np.sum(shares * noise**2))) / side
+    elif light is not parts.data:
         background, sigma = _measure_sky(light)
     stars = list_stars(parts, plane=seen, background=background)
     fwhm = float(stars.meta.get("fwhm", np.nan)) if len(stars) else np.nan

@@ -33,7 +33,7 @@ class StackOptions:
     align: bool
     reference: int | None
     combine: Combination
-    reject: Method
+    rejection: Method
     limits: tuple[float, float]
     weights: WeightMode
     normalise: NormalisationMode

@@ -111,13 +111,13 @@ def check_limits(method: str, limits: tuple[float, float] | None) -> tuple[float
     InputError
         If the method is unknown, or the limits are no two numbers that it can use.
     """
-    check_choice("reject", method, METHODS)
+    check_choice("rejection", method, METHODS)
     if limits is None:
         return DEFAULT_LIMITS[method]
     low, high = (float(value) for value in limits)
     most = 1.0 if method in ("gesd", "percentile") else np.inf
     if not (0 <= low <= most and 0 <= high <= most):
-        msg = f"limits={low:g},{high:g} cannot be used by reject={method!r}; allowed are numbers"
+        msg = f"limits={low:g},{high:g} cannot be used by rejection={method!r}; allowed are numbers"
         raise InputError(f"{msg} from 0" + (" to 1" if most == 1 else ""))
     return low, high
 
@@ -170,7 +170,7 @@ def reject(
         return nothing, nothing
     if method == "noise":
         if sigma is None:
-            msg = "reject='noise' needs sigma, the noise of the values"
+            msg = "rejection='noise' needs sigma, the noise of the values"
             raise InputError(msg)
         median = median or sorted_median(values)
         return _reject_by_noise(values, low, high, sigma, tolerance, median, grow)

@@ -162,7 +162,7 @@ def make_header(
     correlation : NoiseCorrelation
         Of the noise of the stack.
     methods : mapping
-        Parameters of the stack, for HISTORY; ``reject`` and ``normalise`` become keywords too.
+        Parameters of the stack, for HISTORY; ``rejection`` and ``normalise`` become keywords too.
     scale : float
         Pixels of the stack per pixel of the frames.
 
@@ -188,7 +188,7 @@ def make_header(
             header["LIVETIME"] = (sum(one.livetime or 0 for one in headers), "[s] sum of exposures")
         _store_times(header, headers)
         header["REFFRAME"] = (os.path.basename(reference)[:68], "frame whose grid is kept")
-        header["REJMETH"] = (str(methods["reject"]), "rejection of outliers")
+        header["REJMETH"] = (str(methods["rejection"]), "rejection of outliers")
         header["NORMMETH"] = (str(methods["normalise"]), "normalisation of the frames")
         if "drizzle" in methods:
             header["DRIZSCAL"] = (scale, "pixels per pixel of the frames along an axis")

@@ -135,7 +135,7 @@ def read_samples(
         if light.gain is not None:
             variance += np.maximum(expected - model.level, 0) * gain / light.gain
         accepted = valid
-        if settings.reject != "none":
+        if settings.rejection != "none":
             accepted = valid & ~_outliers(data - expected, np.sqrt(variance), tolerance, settings)
         found.append(Samples(x, y, data, variance, valid, accepted))
     return found
@@ -158,7 +158,7 @@ def _outliers(
     settings: StackSettings,
 ) -> NDArray[np.bool_]:
     low, high = DEFAULT_LIMITS["noise"]
-    if settings.reject == "noise" and settings.limits is not None:
+    if settings.rejection == "noise" and settings.limits is not None:
         low, high = settings.limits
     size = (np.abs(np.nan_to_num(deviation)) - tolerance) / sigma
     below = deviation < 0

@@ -234,7 +234,7 @@ class StackSteps:
             np.ones((len(lights), series.planes)),
             np.zeros((len(lights), series.planes)),
             options.combine,
-            options.reject,
+            options.rejection,
             options.limits,
             options.kernel,
         )
@@ -317,7 +317,7 @@ class StackSteps:
         methods: dict[str, Any] = {
             "frames": len(used),
             "combine": options.combine,
-            "reject": options.reject,
+            "rejection": options.rejection,
             "limits": list(options.limits),
             "weights": options.weights,
             "normalise": options.normalise,

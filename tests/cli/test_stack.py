@@ -61,7 +61,7 @@ def test_the_plan_is_shown_and_nothing_is_written(night: Path, capsys) -> None:
         (["{lights}"], "-o OUTPUT is missing"),
         (["{lights}", "-o", "{out}", "--flat", "{lights}", "--dark", "{biass}"], "no dark frame"),
         (["{lights}", "-o", "{out}", "--library", "{out}"], "is no folder"),
-        (["{lights}", "-o", "{out}", "--reject", "best"], "--reject"),
+        (["{lights}", "-o", "{out}", "--rejection", "best"], "--rejection"),
         (["{lights}", "-o", "{out}", "--reference", "x.fits"], "--reference"),
         (["{lights}/light_0.fits", "-o", "{out}", "--no-align"], "two frames or more"),
         (["{lights}", "-o", "{night}/none/stack.fits"], "does not exist"),

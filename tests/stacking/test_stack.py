@@ -266,7 +266,7 @@ def test_the_header_says_what_the_stack_is(field, tmp_path: Path) -> None:
         ({"weights": "best"}, "allowed are snr"),
         ({"normalise": "yes"}, "allowed are photometric"),
         ({"kernel": "cubic"}, "allowed are"),
-        ({"reject": "all"}, "allowed are noise"),
+        ({"rejection": "all"}, "allowed are noise"),
         ({"memory": "lots"}, "amounts such as 4GB"),
         ({"memory": "1MB"}, "from 100MB on"),
         ({"reference": 9}, "reference=9 is not one of the 2 frames"),
