@@ -31,8 +31,11 @@ class SceneConfig:
     galaxy_probability, nebula_probability, trail_probability, dark_probability : float
         How often a scene holds galaxies, nebulosity, satellite trails, and clouds that are darker
         than the sky.
-    nebula_level, dark_level : tuple of float
-        Least and greatest amplitude of nebulosity and of dark clouds in sky sigma (log-uniform).
+    glow_probability : float
+        How often a scene holds smooth light, such as the glow of an amplifier or of a horizon.
+    nebula_level, dark_level, glow_level : tuple of float
+        Least and greatest amplitude of nebulosity, of dark clouds and of smooth light in sky sigma
+        (log-uniform).
     textures : tuple of Tensor
         Pictures, each at least ``size * OVERSAMPLE`` a side, used for four nebulae of ten.
     """
@@ -45,8 +48,10 @@ class SceneConfig:
     nebula_probability: float = 0.35
     trail_probability: float = 0.02
     dark_probability: float = 0.08
+    glow_probability: float = 0.0
     nebula_level: tuple[float, float] = (1.0, 150.0)
     dark_level: tuple[float, float] = (0.5, 40.0)
+    glow_level: tuple[float, float] = (1.0, 300.0)
     textures: tuple[Tensor, ...] = field(default=(), compare=False, repr=False)
 
 
@@ -202,6 +207,15 @@ def _dark_cloud(config: SceneConfig, rng: torch.Generator) -> Tensor:
     return -depth * torch.sigmoid(steepness * (base - threshold))
 
 
+def _glow(config: SceneConfig, rng: torch.Generator) -> Tensor:
+    """Draw smooth light: brightest at one place, falling off exponentially, periodic."""
+    grid = fine_coordinates(config.size * OVERSAMPLE, rng.device) / config.size
+    level = float(_log_uniform(rng, *config.glow_level))
+    place, fall = _uniform(rng, 0, 1, 2), _log_uniform(rng, 1.0, 12.0, 2)
+    wave = [0.5 - 0.5 * torch.cos(2 * math.pi * (grid - at)) for at in place]
+    return level * torch.exp(-fall[0] * wave[0][:, None] - fall[1] * wave[1][None, :])
+
+
 def _trail(config: SceneConfig, rng: torch.Generator) -> Tensor:
     n = config.size * OVERSAMPLE
     grid = fine_coordinates(n, rng.device)
@@ -240,6 +254,7 @@ def make_scene(config: SceneConfig, rng: torch.Generator) -> Tensor:
         (config.nebula_probability, _nebula),
         (config.trail_probability, _trail),
         (config.dark_probability, _dark_cloud),
+        (config.glow_probability, _glow),
     ):
         if _chance(rng, probability):
             extended += draw(config, rng)
