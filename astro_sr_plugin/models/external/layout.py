@@ -47,10 +47,12 @@ class Layout:
         Input pixels around a pixel on which its result depends.
     build : callable
         Makes the module, with arbitrary weights.
-    state : dict
-        The weights under the names of that module.
+    state : dict or None
+        The weights under the names of that module; None where it has them already.
     multiple_of : int
         Heights and widths that it takes are multiples of this many pixels.
+    min_size : int
+        Least height and width that it takes.
     window : int
         Side in input pixels of the windows of its attention, which are fixed to the grid; 1
         without attention.
@@ -69,8 +71,9 @@ class Layout:
     channels_out: int
     halo: int
     build: Callable[[], nn.Module]
-    state: State
+    state: State | None
     multiple_of: int = 1
+    min_size: int = 1
     window: int = 1
     tiling: Tiling = "exact"
     notes: tuple[str, ...] = ()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from textwrap import shorten
 
 import torch
 
@@ -19,6 +21,7 @@ from astro_sr_plugin.models.external.files import PICKLED, read_folder, read_sta
 from astro_sr_plugin.models.external.layout import Config, Layout, State
 from astro_sr_plugin.models.external.model import ExternalModel
 from astro_sr_plugin.models.external.onnx_network import load_onnx
+from astro_sr_plugin.models.external.other_architectures import find_with_spandrel
 from astro_sr_plugin.models.external.windowed import find_swin2sr
 from astro_sr_plugin.models.spec import Entry, ModelSpec, refuse_condition
 
@@ -32,6 +35,9 @@ _LAYOUTS = (
 
 _ONNX = ".onnx"
 """Ending of ONNX files."""
+
+_LONGEST_REASON = 300
+"""Characters of the list of weights that do not fit."""
 
 _SHOWN_NAMES = 6
 """Names of weights that the error about an unknown network shows."""
@@ -87,10 +93,15 @@ def _recognise(path: Path, state: State, config: Config) -> list[Layout]:
                 return layouts
     except ValueError as error:
         raise unreadable(path, str(error)) from error
+    if layouts := find_with_spandrel(path, state):
+        return layouts
     names = sorted(state)
     shown = ", ".join(f"{n} {tuple(state[n].shape)}" for n in names[:_SHOWN_NAMES])
     more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
-    raise unreadable(path, f"its network is not known; it has the weights {shown}{more}")
+    reason = f"its network is not known; it has the weights {shown}{more}"
+    if find_spec("spandrel") is None:
+        reason += "; pip install 'astro_sr_plugin[models]' for more architectures"
+    raise unreadable(path, reason)
 
 
 def _describe(path: Path, layout: Layout, digest: str) -> ModelSpec:
@@ -105,7 +116,7 @@ def _describe(path: Path, layout: Layout, digest: str) -> ModelSpec:
         channels_out=layout.channels_out,
         domain="unit",
         needs_psf=False,
-        min_size=layout.multiple_of,
+        min_size=max(layout.min_size, layout.multiple_of),
         halo=halo,
         tiling=layout.tiling,
         multiple_of=layout.multiple_of,
@@ -115,13 +126,16 @@ def _describe(path: Path, layout: Layout, digest: str) -> ModelSpec:
 
 
 def _build(path: Path, layout: Layout, spec: ModelSpec) -> ExternalModel:
-    with torch.device("meta"):
+    if layout.state is None:
         module = layout.build()
-    try:
-        module.load_state_dict(layout.state, strict=True, assign=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise unreadable(path, f"it is not a whole {layout.architecture}: {reason}") from error
+    else:
+        with torch.device("meta"):
+            module = layout.build()
+        try:
+            module.load_state_dict(layout.state, strict=True, assign=True)
+        except RuntimeError as error:
+            reason = shorten(" ".join(str(error).split()[5:]), _LONGEST_REASON)
+            raise unreadable(path, f"it is not a whole {layout.architecture}: {reason}") from error
     module.eval().requires_grad_(False)
     return ExternalModel(
         spec=spec,

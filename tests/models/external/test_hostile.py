@@ -244,7 +244,7 @@ def test_networks_beyond_any_that_is_known_are_refused(tmp_path):
 def test_a_network_that_lacks_a_weight_or_has_one_more_is_refused(tmp_path):
     state = DnCNN(width=4).state_dict()
     del state["model.32.bias"]
-    with pytest.raises(asr.ModelError, match="network is not known"):
+    with pytest.raises(asr.ModelError, match="its network"):
         asr.load_model(saved(tmp_path, state))
     state = RRDBNet(width=4, growth=4, blocks=1).state_dict()
     del state["conv_hr.bias"]
