@@ -87,6 +87,13 @@ def _add_combination(parser: argparse.ArgumentParser) -> None:
         help="the frame whose grid is kept (default: chosen by its stars)",
     )
     group.add_argument(
+        "--frame",
+        default="reference",
+        metavar="PIXELS",
+        help="pixels of the stack: reference, union (all that any frame covers) or intersection "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
         "--no-align", action="store_true", help="take the frames as registered already"
     )
     group.add_argument(
@@ -230,6 +237,7 @@ def _choices(args: argparse.Namespace, frames: list[Path]) -> dict[str, Any]:
     return {
         "align": not args.no_align,
         "reference": reference,
+        "frame": args.frame,
         "combine": args.combine,
         "rejection": args.rejection,
         "limits": None if args.limits is None else tuple(args.limits),

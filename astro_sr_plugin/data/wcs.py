@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from astropy.io.fits import HDUList, Header, ImageHDU, PrimaryHDU
-from astropy.wcs import WCS
+from astropy.wcs import WCS, Sip
 
 from astro_sr_plugin.data.formats.header import INVALID_WCS_KEYWORD, quiet, without
 from astro_sr_plugin.data.keywords import read_number
@@ -111,6 +111,43 @@ def scale_wcs(wcs: WCS | None, scale: float) -> WCS | None:
             sides = wcs.pixel_shape[: wcs.naxis]
             result.pixel_shape = tuple(round(n * scale) for n in sides)
     return result
+
+
+def crop_wcs(wcs: WCS | None, y: int, x: int, shape: tuple[int, int]) -> WCS | None:
+    """Give the WCS of a part of an image, which may go beyond it.
+
+    Parameters
+    ----------
+    wcs : astropy.wcs.WCS or None
+        WCS of the image; left as it is.
+    y, x : int
+        Row and column that the part begins with.
+    shape : (int, int)
+        Its shape (ny, nx).
+    """
+    if wcs is None:
+        return None
+    cropped = wcs.deepcopy()
+    axes = cropped.wcs.naxis
+    offset = np.zeros(axes)
+    offset[:2] = x, y
+    cropped.wcs.crpix = cropped.wcs.crpix - offset
+    if cropped.sip is not None:
+        old = cropped.sip
+        cropped.sip = Sip(old.a, old.b, old.ap, old.bp, old.crpix - offset[:2])
+    if axes == 2:
+        cropped.pixel_shape = shape[::-1]
+    return cropped
+
+
+def crop_wcs_header(header: Header, y: int, x: int) -> Header:
+    """Rewrite the reference pixels of a header for a part that begins at a row and a column."""
+    header = header.copy()
+    for keyword in [key for key in header if re.fullmatch(r"CRPIX[12][A-Z]?", key)]:
+        value = read_number(header, keyword)
+        if value is not None:
+            header[keyword] = value - (x if keyword[5] == "1" else y)
+    return header
 
 
 def _check(scale: float) -> None:

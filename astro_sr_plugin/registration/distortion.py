@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -37,6 +37,10 @@ class Distortion:
     coefficients: NDArray[np.float64]
     centre: tuple[float, float]
     radius: float
+
+    def moved(self, x: int, y: int) -> Distortion:
+        """Give the same in coordinates that begin at a place of the reference."""
+        return replace(self, centre=(self.centre[0] - x, self.centre[1] - y))
 
     def at(self, x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Evaluate the displacements in x and y in pixels."""

@@ -6,7 +6,7 @@ leaves. It is as smooth as makes it predict each star best from the others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -59,6 +59,12 @@ class ThinPlate:
     weights: Array
     centre: tuple[float, float]
     radius: float
+
+    def moved(self, x: int, y: int) -> ThinPlate:
+        """Give the same in coordinates that begin at a place of the reference."""
+        polynomial = None if self.polynomial is None else self.polynomial.moved(x, y)
+        centre = self.centre[0] - x, self.centre[1] - y
+        return replace(self, polynomial=polynomial, centre=centre)
 
     def at(self, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
         """Evaluate the displacements in x and y in pixels."""

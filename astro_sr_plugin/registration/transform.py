@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from astropy.wcs import WCS
@@ -111,6 +111,24 @@ class Transform:
     def identity(cls, shape: tuple[int, int]) -> Transform:
         """Make the transform of the reference itself, of shape (ny, nx)."""
         return cls("shift", np.eye(3), shape, shape)
+
+    def within(self, y: int, x: int, shape: tuple[int, int]) -> Transform:
+        """Make the transform to a part of the grid of the reference, which may go beyond it.
+
+        Parameters
+        ----------
+        y, x : int
+            Row and column of the reference that the part begins with.
+        shape : (int, int)
+            Its shape (ny, nx).
+        """
+        moved = np.array([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]])
+        return replace(
+            self,
+            matrix=self.matrix @ moved,
+            reference_shape=shape,
+            distortion=None if self.distortion is None else self.distortion.moved(x, y),
+        )
 
     def to_image(self, x: ArrayLike, y: ArrayLike) -> Points:
         """Find where points of the reference lie in the image.

@@ -18,6 +18,7 @@ from astro_sr_plugin.stacking.combination import Combination, Combined, combine_
 from astro_sr_plugin.stacking.masters import Masters
 from astro_sr_plugin.stacking.measuring import read_calibrated
 from astro_sr_plugin.stacking.normalisation import Normalisation
+from astro_sr_plugin.stacking.output_frame import Box
 from astro_sr_plugin.stacking.rejection import Method, reject, sorted_median
 from astro_sr_plugin.stacking.star_light import find_stars, star_shares, star_sizes
 
@@ -121,6 +122,10 @@ class StackSettings:
         As in `stack`.
     columns : int
         Columns of a band that are combined at a time.
+    box : Box or None
+        Pixels of the stack on the grid of the reference; None for those of the reference itself.
+    reference_shape : tuple of int or None
+        Shape (ny, nx) of the reference where it is not that of the stack.
     """
 
     shape: tuple[int, int]
@@ -134,6 +139,15 @@ class StackSettings:
     limits: tuple[float, float] | None = None
     kernel: str = "bspline"
     columns: int = 512
+    box: Box | None = None
+    reference_shape: tuple[int, int] | None = None
+
+    def offset_at(self, light: Light, plane: int, x: NDArray, y: NDArray) -> NDArray[np.float32]:
+        """Evaluate what is added to a colour of a frame at places of the stack."""
+        shape = self.reference_shape or self.shape
+        if self.box is not None:
+            x, y = x + self.box.x, y + self.box.y
+        return light.normalisation.offset_at(plane, x, y, shape)
 
 
 def iter_bands(height: int, rows: int) -> Iterator[tuple[int, int]]:
@@ -296,7 +310,8 @@ def _on_reference(
         )
         result[number] = np.where(moved.mask, np.float32(np.nan), moved.data)
         result[number] *= scale
-        result[number] += light.normalisation.offset(number, rows, settings.shape)
+        y, x = np.arange(*rows)[:, None], np.arange(settings.shape[1])
+        result[number] += settings.offset_at(light, number, x, y)
     return result
 
 

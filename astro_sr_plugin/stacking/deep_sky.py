@@ -17,6 +17,7 @@ from astro_sr_plugin.stacking.combination import Combination
 from astro_sr_plugin.stacking.drizzling import DrizzleKernel, Drizzling
 from astro_sr_plugin.stacking.normalisation import NormalisationMode, WeightMode
 from astro_sr_plugin.stacking.options import DEFAULT_MEMORY, StackOptions, read_memory
+from astro_sr_plugin.stacking.output_frame import OutputFrame
 from astro_sr_plugin.stacking.rejection import Method, check_limits
 from astro_sr_plugin.stacking.result import StackResult
 from astro_sr_plugin.stacking.series import (
@@ -83,6 +84,7 @@ def stack(
     library: Iterable[FrameImage] = (),
     align: bool = True,
     reference: int | None = None,
+    frame: OutputFrame = "reference",
     combine: Combination = "mean",
     rejection: Method = "noise",
     limits: tuple[float, float] | None = None,
@@ -118,6 +120,9 @@ def stack(
         Register the frames by their stars; False takes them as aligned.
     reference : int, optional
         Number of the frame whose grid is kept; chosen by sharpness, stars and place by default.
+    frame : {"reference", "union", "intersection"}
+        Pixels of the result on that grid: those of the reference, all that any frame covers (a
+        mosaic of fields that overlap), or a rectangle that all frames cover.
     combine : {"mean", "median"}
         The mean is weighted.
     rejection : str
@@ -201,6 +206,7 @@ def stack(
         read_memory(memory),
         None if drizzle is None else Drizzling(drizzle, pixfrac, drizzle_kernel),
         None if super_resolve is None else check_scale(super_resolve),
+        frame,
     )
     given = CalibrationFrames(list(bias), list(dark), list(flat), list(library))
     images = list(frames)

@@ -77,24 +77,25 @@ class Normalisation:
     offsets : ndarray, shape (n, 6)
         For each colour the coefficients of 1, x, y, x^2, xy, y^2 of what is added then, where x and
         y run from -1 to 1 over the reference.
+    reach : ((float, float), (float, float))
+        Least and largest x and y in pixels of the reference near which the skies were compared.
     """
 
     scale: float
     error: float
     n_stars: int
     offsets: NDArray[np.float64]
-
-    def offset(
-        self, plane: int, rows: tuple[int, int], shape: tuple[int, int]
-    ) -> NDArray[np.float32]:
-        """Evaluate what is added to a colour on rows of the reference, of shape (ny, nx)."""
-        return self.offset_at(plane, np.arange(shape[1])[None], np.arange(*rows)[:, None], shape)
+    reach: tuple[tuple[float, float], tuple[float, float]] = ((-np.inf, np.inf), (-np.inf, np.inf))
 
     def offset_at(
         self, plane: int, x: NDArray, y: NDArray, shape: tuple[int, int]
     ) -> NDArray[np.float32]:
-        """Evaluate what is added to a colour at places of the reference, of shape (ny, nx)."""
-        terms = _terms(x, y, shape)
+        """Evaluate what is added to a colour at places of the reference, of shape (ny, nx).
+
+        Far from where the skies were compared it is that at the nearest of these places.
+        """
+        (left, right), (bottom, top) = self.reach
+        terms = _terms(np.clip(x, left, right), np.clip(y, bottom, top), shape)
         added = sum(c * term for c, term in zip(self.offsets[plane], terms, strict=True))
         return np.asarray(added, np.float32)
 
@@ -138,7 +139,7 @@ def find_normalisation(
         for plane in range(planes):
             pair = frame.sky[plane], reference.sky[plane]
             offsets[plane] = _sky_difference(*pair, transform, scale)
-    return Normalisation(scale, error, count, offsets)
+    return Normalisation(scale, error, count, offsets, _reach(transform))
 
 
 def find_weights(
@@ -265,19 +266,11 @@ def _sky_difference(
 ) -> NDArray[np.float64]:
     """Fit what has to be added to a scaled frame so that its sky is that of the reference."""
     ny, nx = transform.reference_shape
-    y, x = (
-        places.ravel()
-        for places in np.meshgrid(
-            np.linspace(0, ny - 1, _NODES), np.linspace(0, nx - 1, _NODES), indexing="ij"
-        )
-    )
+    x, y = _shared_nodes(transform)
     u, v = transform.to_image(x, y)
-    rows, columns = transform.shape
-    inside = (u >= 0) & (u <= columns - 1) & (v >= 0) & (v <= rows - 1)
     result = np.zeros(6)
-    if not inside.any():
+    if not x.size:
         return result
-    x, y, u, v = (places[inside] for places in (x, y, u, v))
     level = _level(own, u, v) * scale * transform.area(x, y)
     difference = _level(other, x, y) - level
     degree = next((d for d, least in _LEAST_NODES.items() if difference.size >= least), 0)
@@ -294,6 +287,32 @@ def _sky_difference(
         kept = new
     result[:terms] = found
     return result
+
+
+def _shared_nodes(transform: Transform) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Places x and y in the reference, on a grid, that the frame covers."""
+    ny, nx = transform.reference_shape
+    grid = np.meshgrid(
+        np.linspace(0, ny - 1, _NODES), np.linspace(0, nx - 1, _NODES), indexing="ij"
+    )
+    y, x = (places.ravel() for places in grid)
+    u, v = transform.to_image(x, y)
+    rows, columns = transform.shape
+    inside = (u >= 0) & (u <= columns - 1) & (v >= 0) & (v <= rows - 1)
+    return x[inside], y[inside]
+
+
+def _reach(transform: Transform) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Least and largest x and y of the area in which skies are compared, and of its rim."""
+    places = _shared_nodes(transform)
+    if not places[0].size:
+        return (-np.inf, np.inf), (-np.inf, np.inf)
+    steps = [(n - 1) / (_NODES - 1) for n in transform.reference_shape[::-1]]
+    x, y = (
+        (float(p.min() - step), float(p.max() + step))
+        for p, step in zip(places, steps, strict=True)
+    )
+    return x, y
 
 
 def _level(sky: Sky, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:

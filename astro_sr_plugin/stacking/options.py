@@ -15,6 +15,7 @@ from astro_sr_plugin.stacking.normalisation import (
     NormalisationMode,
     WeightMode,
 )
+from astro_sr_plugin.stacking.output_frame import OUTPUT_FRAMES, OutputFrame
 from astro_sr_plugin.stacking.rejection import Method
 
 __all__ = ["DEFAULT_MEMORY", "StackOptions", "read_memory"]
@@ -42,10 +43,12 @@ class StackOptions:
     memory: int
     drizzling: Drizzling | None
     super_resolution: int | None
+    frame: OutputFrame = "reference"
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
             ("combine", self.combine, COMBINATIONS),
+            ("frame", self.frame, OUTPUT_FRAMES),
             ("weights", self.weights, WEIGHTS),
             ("normalise", self.normalise, NORMALISATIONS),
         ):

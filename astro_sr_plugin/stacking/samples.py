@@ -126,7 +126,7 @@ def read_samples(
     for plane, model in enumerate(models):
         own = values if values.ndim == 2 else values[plane]
         data = own * np.float32(gain)
-        data += light.normalisation.offset_at(plane, x, y, settings.shape)
+        data += settings.offset_at(light, plane, x, y)
         valid = np.isfinite(data) & known
         if settings.cfa is not None:
             valid &= filter_mask(settings.cfa, plane, rows, (left, right))

@@ -12,7 +12,12 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.table import Table
 
 from astro_sr_plugin.data.frames import FrameSequence
-from astro_sr_plugin.data.wcs import scale_wcs, scale_wcs_header
+from astro_sr_plugin.data.wcs import (
+    crop_wcs,
+    crop_wcs_header,
+    scale_wcs,
+    scale_wcs_header,
+)
 from astro_sr_plugin.exceptions import AstroSRError, InputError, UnchangedWarning, warn
 from astro_sr_plugin.measurement.sky.gain import read_gain
 from astro_sr_plugin.registration.transform import Transform
@@ -43,6 +48,7 @@ from astro_sr_plugin.stacking.normalisation import (
     find_weights,
 )
 from astro_sr_plugin.stacking.options import StackOptions
+from astro_sr_plugin.stacking.output_frame import Box, find_box
 from astro_sr_plugin.stacking.result import StackResult, make_header
 from astro_sr_plugin.stacking.series import StackPlan
 from astro_sr_plugin.stacking.super_resolution import (
@@ -111,7 +117,7 @@ class StackSteps:
             correlation = drizzled_correlation(lights, settings, self.options.drizzling, planes)
         elif self.options.super_resolution is not None:
             planes, correlation = self._super_resolve(lights, settings, planes, workers)
-        return self._finish(used, measured, found, lights, planes, correlation)
+        return self._finish(used, measured, found, lights, planes, correlation, settings.box)
 
     def _step(self) -> None:
         self.done += 1
@@ -240,7 +246,32 @@ class StackSteps:
         )
         found_noise = [noise_factors(light, settings) for light in lights]
         factors, neighbours = (np.array(one) for one in zip(*found_noise, strict=True))
-        return lights, replace(settings, factors=factors, neighbours=neighbours)
+        settings = replace(settings, factors=factors, neighbours=neighbours)
+        return self._choose_pixels(lights, settings)
+
+    def _choose_pixels(
+        self, lights: list[Light], settings: StackSettings
+    ) -> tuple[list[Light], StackSettings]:
+        """Take the pixels of the stack that are asked for."""
+        if self.options.frame == "reference":
+            return lights, settings
+        box = find_box([light.transform for light in lights], self.options.frame)
+        size = box.ny * box.nx * settings.planes * _RESULT_BYTES
+        if not size:
+            msg = "frame='intersection' leaves nothing: no pixel is in all of the frames"
+            raise InputError(msg)
+        if size > self.options.memory // 2:
+            msg = (
+                f"frame='union' takes {box.nx} x {box.ny} pixels, and memory for "
+                f"{2 * size / 1e9:.2g} GB; raise memory={self.options.memory / 1e9:.2g}GB"
+            )
+            raise InputError(msg)
+        moved = [
+            replace(light, transform=light.transform.within(box.y, box.x, box.shape))
+            for light in lights
+        ]
+        own = replace(settings, shape=box.shape, box=box, reference_shape=settings.shape)
+        return moved, own
 
     def _combine(
         self, lights: list[Light], settings: StackSettings, workers: Workers
@@ -303,6 +334,7 @@ class StackSteps:
         lights: list[Light],
         planes: list[Combined],
         correlation: NoiseCorrelation,
+        box: Box | None,
     ) -> StackResult:
         series, options = self.series, self.options
         parts = {
@@ -325,6 +357,10 @@ class StackSteps:
         }
         drizzling = options.drizzling
         wcs, meta, scale = reference.wcs, reference.meta, 1.0
+        if box is not None:
+            wcs = crop_wcs(wcs, box.y, box.x, box.shape)
+            meta = crop_wcs_header(meta, box.y, box.x)
+            methods["frame"] = options.frame
         if drizzling is not None:
             scale = drizzling.scale
             methods |= {"drizzle": scale, "pixfrac": drizzling.pixfrac}
@@ -332,7 +368,7 @@ class StackSteps:
         elif options.super_resolution is not None:
             scale = float(options.super_resolution)
             methods["super_resolve"] = options.super_resolution
-        if planes[0].data.shape != series.shape:
+        if scale != 1:
             wcs = scale_wcs(wcs, scale)
             meta = scale_wcs_header(meta, scale, shape=planes[0].data.shape)
         header = make_header(
