@@ -20,6 +20,7 @@ from astro_sr_plugin.models.external.dense import find_next, find_rrdb
 from astro_sr_plugin.models.external.files import PICKLED, read_folder, read_state, unreadable
 from astro_sr_plugin.models.external.layout import Config, Layout, State
 from astro_sr_plugin.models.external.model import ExternalModel
+from astro_sr_plugin.models.external.ncnn import read_ncnn
 from astro_sr_plugin.models.external.onnx_network import load_onnx
 from astro_sr_plugin.models.external.other_architectures import find_with_spandrel
 from astro_sr_plugin.models.external.windowed import find_swin2sr
@@ -35,6 +36,9 @@ _LAYOUTS = (
 
 _ONNX = ".onnx"
 """Ending of ONNX files."""
+
+_NCNN = ".param"
+"""Ending of the files of ncnn that list the layers; the weights lie beside them in ``.bin``."""
 
 _LONGEST_REASON = 300
 """Characters of the list of weights that do not fit."""
@@ -52,7 +56,10 @@ class ExternalNetworks:
 
     def detect(self, path: Path) -> bool:
         """Return whether a path is a folder, or has the ending of a file of weights."""
-        return path.is_dir() or path.suffix.lower() in (*PICKLED, ".safetensors", _ONNX)
+        return path.is_dir() or path.suffix.lower() in (
+            *(*PICKLED, ".safetensors"),
+            *(_ONNX, _NCNN),
+        )
 
     def load(self, path: Path, condition: Path | None = None) -> list[Entry]:
         """Return the models of a file: one, or one for each scale that it serves for.
@@ -73,12 +80,14 @@ class ExternalNetworks:
             refuse_condition(condition, "an ONNX file")
             return load_onnx(path)
         file, config = read_folder(path) if path.is_dir() else (path, {})
-        layouts = _recognise(path, read_state(file), config)
+        listed = file.with_suffix(_NCNN).is_file() and file.suffix.lower() in (_NCNN, ".bin")
+        state = read_ncnn(file) if listed else read_state(file)
+        layouts = _recognise(path, state, config)
         if condition is not None and layouts[0].steer is not None:
             layouts = [layouts[0].steer(condition)]
         else:
             refuse_condition(condition, layouts[0].architecture)
-        digest = file_digest(file)
+        digest = file_digest(file.with_suffix(".bin") if listed else file)
         entries = []
         for layout in layouts:
             spec = _describe(path, layout, digest)
