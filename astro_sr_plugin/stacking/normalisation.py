@@ -43,6 +43,8 @@ _NODES = 12
 """Places along each axis of the reference at which the skies are compared."""
 _LEAST_NODES = {2: 24, 1: 8}
 """Number of places that a polynomial of this degree needs."""
+_MOST_SHARED = 0.6
+"""Part of the reference that a frame covers at least to tell curvature beyond it."""
 _APART = 0.5
 """Distance in FWHM, and one pixel at least, within which two stars are one."""
 _APERTURE = 2.5
@@ -92,11 +94,20 @@ class Normalisation:
     ) -> NDArray[np.float32]:
         """Evaluate what is added to a colour at places of the reference, of shape (ny, nx).
 
-        Far from where the skies were compared it is that at the nearest of these places.
+        Far from where the skies were compared it goes on linearly.
         """
         (left, right), (bottom, top) = self.reach
-        terms = _terms(np.clip(x, left, right), np.clip(y, bottom, top), shape)
-        added = sum(c * term for c, term in zip(self.offsets[plane], terms, strict=True))
+        near_x, near_y = np.clip(x, left, right), np.clip(y, bottom, top)
+        terms = _terms(near_x, near_y, shape)
+        coefficients = self.offsets[plane]
+        added = sum(c * term for c, term in zip(coefficients, terms, strict=True))
+        beyond_x, beyond_y = x - near_x, y - near_y
+        if np.any(beyond_x) or np.any(beyond_y):
+            _, of_x, of_y, of_xx, of_xy, of_yy = coefficients
+            _, s, t, *_ = terms
+            along_x = (of_x + 2 * of_xx * s + of_xy * t) * 2 / max(shape[1] - 1, 1)
+            along_y = (of_y + of_xy * s + 2 * of_yy * t) * 2 / max(shape[0] - 1, 1)
+            added = added + along_x * beyond_x + along_y * beyond_y
         return np.asarray(added, np.float32)
 
 
@@ -106,6 +117,7 @@ def find_normalisation(
     transform: Transform,
     *,
     mode: NormalisationMode = "photometric",
+    beyond: bool = False,
     exposures: tuple[float | None, float | None] = (None, None),
 ) -> Normalisation:
     """Find how a frame is normalised.
@@ -118,6 +130,9 @@ def find_normalisation(
         From the frame to the reference.
     mode : {"photometric", "additive", "none"}
         ``"additive"`` leaves the scale at 1.
+    beyond : bool
+        Whether the frame is used beyond the reference, where curvature that is seen in a small part
+        of it would lead astray.
     exposures : tuple of float or None
         Exposure times of the frame and of the reference in seconds, which give the scale where the
         frames have fewer than three stars in common.
@@ -138,7 +153,7 @@ def find_normalisation(
     if mode != "none":
         for plane in range(planes):
             pair = frame.sky[plane], reference.sky[plane]
-            offsets[plane] = _sky_difference(*pair, transform, scale)
+            offsets[plane] = _sky_difference(*pair, transform, scale, beyond)
     return Normalisation(scale, error, count, offsets, _reach(transform))
 
 
@@ -262,7 +277,7 @@ def _column(table: object, name: str) -> NDArray[np.float64]:
 
 
 def _sky_difference(
-    own: Sky, other: Sky, transform: Transform, scale: float
+    own: Sky, other: Sky, transform: Transform, scale: float, beyond: bool
 ) -> NDArray[np.float64]:
     """Fit what has to be added to a scaled frame so that its sky is that of the reference."""
     ny, nx = transform.reference_shape
@@ -274,6 +289,8 @@ def _sky_difference(
     level = _level(own, u, v) * scale * transform.area(x, y)
     difference = _level(other, x, y) - level
     degree = next((d for d, least in _LEAST_NODES.items() if difference.size >= least), 0)
+    if beyond and difference.size < _MOST_SHARED * _NODES**2:
+        degree = min(degree, 1)
     terms = (1, 3, 6)[degree]
     basis = np.column_stack(np.broadcast_arrays(*_terms(x, y, (ny, nx))))[:, :terms]
     kept = np.ones(difference.size, bool)

@@ -209,6 +209,7 @@ class StackSteps:
                 target,
                 found.transforms[number],
                 mode=options.normalise,
+                beyond=options.frame == "union",
                 exposures=exposures,
             )
         weights = find_weights(
