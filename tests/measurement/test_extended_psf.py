@@ -102,6 +102,17 @@ def test_few_stars_tell_nothing_of_the_halo():
     assert plane.empirical_psf.extended is None
 
 
+def test_ten_stars_are_enough_for_a_strong_halo():
+    star = (
+        galsim.Moffat(beta=3.2, fwhm=FWHM) * 0.75 + galsim.Exponential(half_light_radius=7) * 0.25
+    )
+    _, image = measure(make_field(star, seed=4, faint=8, bright=2))
+    assert image is not None
+    truth = draw(star, 32, 32, 65)
+    for radius in (5, 10, 20):
+        assert light_within(image, radius) == pytest.approx(light_within(truth, radius), abs=0.04)
+
+
 def test_a_nebula_is_no_halo():
     rng = np.random.default_rng(4)
     cloud = gaussian_filter(rng.normal(size=(SIDE, SIDE)), 10, mode="wrap")
