@@ -33,8 +33,11 @@ _SEARCH_SIDE = 400
 """Pixels of the longer side of the planes that are correlated."""
 PITCH = 16
 """Pixels between alignment points."""
-_WINDOW = 12.0
-"""Standard deviation of the window around a point, in pixels: about that of a box of 56 pixels."""
+_WINDOW = 16.0
+"""Standard deviation of the window around a point, in pixels: about that of a box of 56 pixels. Where
+a warp changes over 30 pixels, 12 is as good with little noise, and worse with much."""
+_FINE = (1,)
+"""Binomial filter of the smallest structures: shifts of noisy frames come out better with them."""
 _WINDOW_REACH = 3.0
 """Standard deviations at which the window ends."""
 _LARGEST_LOCAL = 8.0
@@ -45,6 +48,8 @@ _LEAST_GAIN = 0.2
 """Gain of a point over that of the whole frame, below which it has no shift."""
 _WHOLE_STEPS = 2
 """Steps of the shift of the whole frame at each scale."""
+_COARSE_STEPS = 2
+"""Steps of the field at half of the finest scale, before one at that scale."""
 _LARGEST_STEP, _LARGEST_LOCAL_STEP = 2.0, 1.5
 """Pixels of the scale that such a step, and one of the field, may have."""
 _LEAST_ENERGY = 0.01
@@ -96,7 +101,11 @@ class Reference:
         self._box = _find_structure(bands * weight)
         part = cut(own, *self._box)
         self._levels = [
-            _Level(band_pass(binned(part, factor)), binned(cut(weight, *self._box), factor), factor)
+            _Level(
+                band_pass(binned(part, factor), _FINE),
+                binned(cut(weight, *self._box), factor),
+                factor,
+            )
             for factor in (2, 1)
         ]
         small = binned(own, self._coarse)
@@ -136,8 +145,8 @@ class Reference:
         columns, rows = round(dx), round(dy)
         dx, dy = dx - columns, dy - rows
         part = cut(own, top + rows, left + columns, shape)
-        fine = band_pass(part)
-        coarse = band_pass(binned(part, 2))
+        fine = band_pass(part, _FINE)
+        coarse = band_pass(binned(part, 2), _FINE)
         correlation = gain = 0.0
         for level, bands in ((self._levels[0], coarse), (self._levels[1], fine)):
             scale = level.factor
@@ -148,7 +157,7 @@ class Reference:
         if not points or not gain > 0:
             return whole
         local = np.zeros((2, *self._levels[1].nodes), np.float32)
-        for level, bands in ((self._levels[0], coarse), (self._levels[1], fine)):
+        for level, bands in (*[(self._levels[0], coarse)] * _COARSE_STEPS, (self._levels[1], fine)):
             local += level.local(bands, dx, dy, local, gain)
             np.clip(local, -_LARGEST_LOCAL, _LARGEST_LOCAL, out=local)
         field = np.zeros((2, *self.nodes), np.float32)

@@ -85,10 +85,22 @@ def _mirrored(length: int, reach: int) -> NDArray[np.intp]:
     return np.minimum(index, 2 * length - 1 - index)
 
 
-def band_pass(plane: Plane) -> Plane:
-    """Return the structures of about 4 to 12 pixels: the difference of two smoothed planes."""
-    fine = smooth(plane, _FINE)
-    return fine - smooth(fine, _COARSE)
+def band_pass(plane: Plane, fine: tuple[int, ...] = _FINE) -> Plane:
+    """Return the structures of about 4 to 12 pixels: the difference of two smoothed planes.
+
+    Parameters
+    ----------
+    plane : ndarray of float32, shape (ny, nx)
+        Luminance.
+    fine : tuple of int
+        Binomial filters of the smallest structures, as in `smooth`.
+
+    Returns
+    -------
+    ndarray of float32, shape (ny, nx)
+    """
+    smoothed = smooth(plane, fine)
+    return smoothed - smooth(smoothed, _COARSE)
 
 
 def binned(plane: Plane, factor: int) -> Plane:
