@@ -83,6 +83,6 @@ def amplify_layers(
     for layer, gain, limit, factor in zip(layers, gains, nsigma, _LAYER_NOISE, strict=False):
         power = np.square(layer)
         floor = np.square(limit * factor * np.asarray(noise))
-        share = np.clip(1 - floor / np.maximum(power, np.finfo(power.dtype).tiny), 0, None)
+        share = 1 - floor / np.maximum(np.maximum(power, floor), np.finfo(power.dtype).tiny)
         result = result + layer * (1 + (gain - 1) * share)
     return result
