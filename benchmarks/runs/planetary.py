@@ -338,14 +338,16 @@ def compare_real(path: Path) -> dict[str, tuple[float, float, float]]:
     result = asr.stack_planetary(video)
     best = int(result.reference)
     _, frame = next(video.frames([best]))
-    mean = sum(luminance(one) for _, one in video.frames()) / len(video)
+    mean = np.zeros(video.shape[-2:])
+    for _, one in video.frames():
+        mean += luminance(one) / len(video)
     stack = luminance(np.nan_to_num(result.image.data))
     disc_x, disc_y, radius = (result.table[f"disc_{name}"][best] for name in ("x", "y", "radius"))
     inside = None
     if np.isfinite(radius):
         y, x = np.ogrid[: stack.shape[0], : stack.shape[1]]
         inside = np.hypot(x - disc_x, y - disc_y) < 0.8 * radius
-    images = {"best frame": luminance(frame), "mean": mean, "stack": stack}
+    images: dict[str, NDArray] = {"best frame": luminance(frame), "mean": mean, "stack": stack}
     rows = {name: measure_sharpened(plane, inside, 1.0) for name, plane in images.items()}
     noise = rows["best frame"][1]
     return {

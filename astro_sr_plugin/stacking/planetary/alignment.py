@@ -34,8 +34,8 @@ _SEARCH_SIDE = 400
 PITCH = 16
 """Pixels between alignment points."""
 _WINDOW = 16.0
-"""Standard deviation of the window around a point, in pixels: about that of a box of 56 pixels. If a
-warp changes over 30 pixels, 12 is as good with little noise, and worse with much."""
+"""Standard deviation of the window around a point, in pixels: about that of a box of 56 pixels. If
+a warp changes over 30 pixels, 12 is as good with little noise, and worse with much."""
 _FINE = (1,)
 """Binomial filter of the smallest structures: shifts of noisy frames come out better with them."""
 _WINDOW_REACH = 3.0

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astro_sr_plugin.constants import MEDIAN_VARIANCE
+from astro_sr_plugin.data.output import write_errors
 from astro_sr_plugin.stacking.planetary.frames import AlignedFrame
 
 __all__ = [
@@ -72,20 +73,24 @@ class Sums:
         self, frame: AlignedFrame, weight: float, valid: NDArray[np.bool_] | None = None
     ) -> None:
         """Add a frame; `valid` in the shape of its planes leaves values out."""
+        share = (frame.covered * np.float32(weight)).astype(np.float32)
+        shares = np.broadcast_to(share, frame.planes.shape)
+        self.add_planes(frame.planes, shares if valid is None else shares * valid)
+
+    def add_planes(self, planes: NDArray[np.float32], shares: NDArray[np.float32]) -> None:
+        """Add finite planes with a weight of each value, both of shape (n, ny, nx)."""
         if self._origin is None:
             # Squares of differences from any frame lose no digits.
-            self._origin = frame.planes
-        share = (frame.covered * np.float32(weight)).astype(np.float32)
-        values = frame.planes - self._origin
-        for k, plane in enumerate(values):
-            own = share if valid is None else share * valid[k]
+            self._origin = planes
+        values = planes - self._origin
+        for k, (plane, own) in enumerate(zip(values, shares, strict=True)):
             product = own * plane
             self._weighted[k] += product
             product *= plane
             self._squares[k] += product
             self._weights[k] += own
             self._square_weights[k] += own * own
-        self._count += frame.covered
+        self._count += (shares > 0).any(axis=0)
 
     def result(self) -> Combined:
         """Return mean and standard error."""
@@ -136,7 +141,7 @@ def clipped_mean(
 
 
 def median_of(
-    frames: Iterator[tuple[AlignedFrame, float]], number: int, scratch: Path | None = None
+    frames: Iterator[tuple[AlignedFrame, float]], scratch: Path | None = None
 ) -> Combined:
     """Take the median of frames, which wait on the disk.
 
@@ -144,33 +149,35 @@ def median_of(
     ----------
     frames : iterator of (AlignedFrame, float)
         The frames; their weights do not count.
-    number : int
-        Of the frames at most.
     scratch : Path, optional
         Folder for the temporary file of 4 bytes per value.
 
     Returns
     -------
     Combined
+
+    Raises
+    ------
+    OutputError
+        If there is no room for it.
     """
-    with tempfile.TemporaryFile(dir=scratch) as file:
-        stored: Any = None
-        count = None
+    folder = Path(tempfile.gettempdir() if scratch is None else scratch)
+    with write_errors(folder), tempfile.TemporaryFile(dir=folder) as file:
+        shape: tuple[int, ...] = ()
+        count = np.zeros(0, np.int32)
         used = 0
         for frame, _ in frames:
-            if stored is None:
-                shape = (number, *frame.planes.shape)
-                stored = np.memmap(file, np.float32, "w+", shape=shape)
-                count = np.zeros(frame.covered.shape, np.int32)
-            assert count is not None
-            stored[used] = np.where(frame.covered, frame.planes, np.float32(np.nan))
+            if used == 0:
+                shape, count = frame.planes.shape, np.zeros(frame.covered.shape, np.int32)
+            # Written and not mapped, so that a full disk is an error and not a crash.
+            file.write(np.where(frame.covered, frame.planes, np.float32(np.nan)).tobytes())
             count += frame.covered
             used += 1
-        assert stored is not None
-        assert count is not None
+        file.flush()
+        stored: Any = np.memmap(file, np.float32, "r", shape=(used, *shape))
         data, error = np.zeros(stored.shape[1:]), np.full(stored.shape[1:], np.nan)
         for first in range(0, data.shape[1], _ROWS):
-            band = np.array(stored[:used, :, first : first + _ROWS])
+            band = np.array(stored[:, :, first : first + _ROWS])
             some = np.isfinite(band).any(axis=0)
             band[:, ~some] = 0
             data[:, first : first + _ROWS] = np.nanmedian(band, axis=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,8 +11,9 @@ from astro_sr_plugin.data.cfa import ColorFilterArray
 from astro_sr_plugin.data.video.source import Video
 from astro_sr_plugin.stacking.drizzle_package import FAR_AWAY, load_drizzle
 from astro_sr_plugin.stacking.planetary.alignment import Shift
-from astro_sr_plugin.stacking.planetary.combining import Combined
+from astro_sr_plugin.stacking.planetary.combining import Combined, Sums
 from astro_sr_plugin.stacking.planetary.frames import FrameAligner
+from astro_sr_plugin.stacking.planetary.survey import Progress
 
 __all__ = ["SCALES", "drizzle_video"]
 
@@ -25,7 +28,11 @@ _KERNEL = "turbo"
 
 
 def drizzle_video(
-    aligner: FrameAligner, video: Video, chosen: dict[int, float], scale: float
+    aligner: FrameAligner,
+    video: Video,
+    chosen: dict[int, float],
+    scale: float,
+    progress: Progress | None = None,
 ) -> Combined:
     """Drizzle frames.
 
@@ -39,11 +46,13 @@ def drizzle_video(
         Weights of the frames by their numbers.
     scale : float
         Pixels of the stack per pixel of a frame.
+    progress : callable, optional
+        Called with the frames done and their number.
 
     Returns
     -------
     Combined
-        Surface brightness is kept. There is no error.
+        Surface brightness is kept. Neighbouring pixels of the fine grid share their noise.
 
     Raises
     ------
@@ -54,36 +63,40 @@ def drizzle_video(
     ny, nx = video.shape[-2:]
     shape = (round(ny * scale), round(nx * scale))
     planes = 3 if len(video.shape) == 3 or video.pattern else 1
-    outputs = [
-        resample.Drizzle(kernel=_KERNEL, out_shape=shape, fillval="NaN", disable_ctx=True)
-        for _ in range(planes)
-    ]
     filters = _filters(video.pattern, (ny, nx))
-    count = np.zeros(shape, np.int32)
-    for number, frame, shift in aligner.raw_frames(list(chosen)):
+    pixfrac = _PIXFRAC if filters is None else _BAYER_PIXFRAC
+    sums = Sums((planes, *shape))
+    for done, (number, frame, shift) in enumerate(aligner.raw_frames(list(chosen)), start=1):
+        if progress is not None:
+            progress(done, len(chosen))
         if not aligner.agrees(number, shift.correlation):
             continue
         places = _places(aligner, number, shift, scale)
-        gain = aligner.gain(number)
-        before = outputs[0].out_wht.copy()
-        for plane, output in enumerate(outputs):
+        gain = np.float32(aligner.gain(number))
+        dropped = np.zeros((planes, *shape), np.float32)
+        weights = np.zeros_like(dropped)
+        for plane in range(planes):
             values = (frame[plane] if frame.ndim == 3 else frame).astype(np.float32) * gain
             usable = np.isfinite(values)
             if filters is not None:
                 usable &= filters == "RGB"[plane]
+            # Each frame by itself: the scatter of the frames gives the error.
+            output = resample.Drizzle(
+                kernel=_KERNEL, out_shape=shape, fillval="0", disable_ctx=True
+            )
             output.add_image(
                 np.where(usable, values, 0).astype(np.float32),
                 1.0,
                 places,
                 weight_map=(usable * chosen[number]).astype(np.float32),
-                pixfrac=_PIXFRAC if filters is None else _BAYER_PIXFRAC,
+                pixfrac=pixfrac,
                 pixel_scale_ratio=1 / scale,
             )
-        count += outputs[0].out_wht > before
-    data = np.stack([np.asarray(output.out_img, np.float64) for output in outputs])
-    holes = ~np.isfinite(data).all(axis=0)
-    count[holes] = 0
-    return Combined(data, np.full(data.shape, np.nan), count)
+            dropped[plane], weights[plane] = output.out_img, output.out_wht
+        sums.add_planes(dropped, weights)
+    result = sums.result()
+    holes = np.isnan(result.error).any(axis=0)
+    return replace(result, count=np.where(holes, 0, result.count))
 
 
 def _places(aligner: FrameAligner, number: int, shift: Shift, scale: float) -> NDArray[np.float64]:

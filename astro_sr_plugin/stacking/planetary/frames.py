@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ __all__ = ["AlignedFrame", "FrameAligner"]
 
 _LARGEST_SCALING = 1.5
 """Ratio of brightness or radius that is still brought to that of the others."""
+_FIELD_BYTES = 2**26
+"""Memory of the fields that are kept for a second use; further ones are measured again."""
 _INVERSIONS = 2
 """Steps by which the field is turned around; each makes the error smaller by its gradient."""
 
@@ -89,6 +91,7 @@ class FrameAligner:
         radii = [record.disc.radius for record in usable if record.disc.found]
         self._radius = max(radii) if scale_to_largest and radii else None
         self._shifts: dict[int, Shift] = {}
+        self._known: dict[int, Shift] = {}
         self.least_correlation = 0.0
         self.reference: Reference | None = None
 
@@ -161,7 +164,7 @@ class FrameAligner:
         yield from map_in_order(measure, self._video.frames(numbers), self._jobs)
 
     def shift_of(self, number: int, frame: NDArray, *, points: bool) -> Shift:
-        """Measure the shift of a frame, once."""
+        """Measure the shift of a frame, once as long as the fields need little memory."""
         assert self.reference is not None
         if number not in self._shifts:
             plane = luminance(frame, self._video.pattern)
@@ -174,7 +177,11 @@ class FrameAligner:
             else:
                 both = self._home.disc.found and self._records[number].disc.found
                 near = self._by_disc(number) if both else None
-            self._shifts[number] = self.reference.find_shift(plane, points=points, near=near)
+            shift = self.reference.find_shift(plane, points=points, near=near)
+            self._known[number] = replace(shift, field=None)
+            if shift.field is not None and len(self._shifts) * shift.field.nbytes > _FIELD_BYTES:
+                return shift
+            self._shifts[number] = shift
         return self._shifts[number]
 
     def places(self, number: int, shift: Shift) -> tuple[Plane, Plane]:
@@ -203,8 +210,8 @@ class FrameAligner:
         return number == self.home or correlation >= self.least_correlation
 
     def known_shift(self, number: int) -> Shift:
-        """Return the shift of a frame that was aligned before."""
-        return self._shifts[number]
+        """Return the shift, without the field, of a frame that was aligned before."""
+        return self._known[number]
 
     def zoom(self, number: int) -> float:
         """Return the radius of the largest disc over that of a frame; 1 where it is not used."""

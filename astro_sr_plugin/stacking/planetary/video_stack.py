@@ -193,7 +193,8 @@ def stack_planetary(
     if drizzle == 1:
         combined, scale = work.combine(chosen, combine, scratch, progress), 1.0
     else:
-        combined, scale = drizzle_video(work.aligner, video, chosen, drizzle), drizzle
+        half = None if progress is None else _half_of(progress, 1, len(video))
+        combined, scale = drizzle_video(work.aligner, video, chosen, drizzle, half), drizzle
         work.note_shifts(chosen)
     image = work.image(combined, scale, {"keep": keep, "weights": weights, "combine": combine})
     table = make_table(work.records, video.times)
@@ -321,7 +322,7 @@ class VideoStack:
         half = None if progress is None else _half_of(progress, 1, len(self.video))
         if how == "median":
             folder = None if scratch is None else Path(scratch)
-            combined = median_of(self.aligned(chosen, half), len(chosen), folder)
+            combined = median_of(self.aligned(chosen, half), folder)
         else:
             colours = 3 if len(self.video.shape) == 3 or self.video.pattern else 1
             sums = Sums((colours, *self.video.shape[-2:]))
@@ -341,6 +342,8 @@ class VideoStack:
         data = combined.data.astype(np.float32)
         error = combined.error.astype(np.float32)
         data[:, empty] = np.nan
+        # One frame has no scatter.
+        error[:, combined.count < 2] = np.nan
         if len(data) == 1:
             data, error = data[0], error[0]
         header = self._header(scale, parameters)

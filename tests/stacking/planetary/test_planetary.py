@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy.stats import spearmanr
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.cli import main
-from astro_sr_plugin.exceptions import AstroSRWarning, InputError
+from astro_sr_plugin.exceptions import AstroSRWarning, InputError, OutputError
 from astro_sr_plugin.stacking.planetary.alignment import Reference
 
 from .conftest import SIZE, Simulated, draw_planet
@@ -83,12 +84,35 @@ def test_results_do_not_depend_on_the_number_of_threads(jupiter: Simulated) -> N
 def test_outliers_are_left_out(jupiter: Simulated, tmp_path: Path, combine: str) -> None:
     frames = jupiter.frames[:16].copy()
     frames[3, 60, :] = 255
-    clean = asr.stack_planetary(jupiter.frames[:16], weights="none").image.data
-    struck = asr.stack_planetary(frames, weights="none", combine=combine, scratch=tmp_path)
-    plain = asr.stack_planetary(frames, weights="none").image.data
-    assert np.nanmax(np.abs(plain - clean)[INNER]) > 8
-    assert np.nanmax(np.abs(struck.image.data - clean)[INNER]) < 8
+    effects = []
+    for how in ("mean", combine):
+        struck, clean = (
+            asr.stack_planetary(video, weights="none", combine=how, scratch=tmp_path).image.data
+            for video in (frames, jupiter.frames[:16])
+        )
+        effects.append(np.abs(struck - clean)[52:68, 20:-20].max(axis=0).mean())
+    assert effects[1] < 0.7 * effects[0]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_leaves_no_file(tmp_path: Path, jupiter: Simulated) -> None:
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, old[1]))
+    try:
+        with pytest.raises(OutputError, match="not enough room"):
+            asr.stack_planetary(jupiter.frames[:8], combine="median", scratch=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fields_that_are_measured_again_are_the_same(
+    jupiter: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = asr.stack_planetary(jupiter.frames[:12], combine="sigma")
+    monkeypatch.setattr("astro_sr_plugin.stacking.planetary.frames._FIELD_BYTES", 0)
+    again = asr.stack_planetary(jupiter.frames[:12], combine="sigma")
+    np.testing.assert_array_equal(again.table["shift_x"], kept.table["shift_x"])
 
 
 def test_the_noise_of_the_stack_is_known() -> None:
@@ -123,6 +147,9 @@ def test_drizzle_keeps_surface_brightness(jupiter: Simulated) -> None:
     assert double.image.shape == (2 * SIZE, 2 * SIZE)
     binned = double.image.data.reshape(SIZE, 2, SIZE, 2).mean((1, 3))
     np.testing.assert_allclose(binned[INNER], single.image.data[INNER], atol=6)
+    sky = np.s_[4:40, 4:40]
+    scatter = double.image.data[sky].std()
+    assert np.median(double.image.uncertainty.array[sky]) == pytest.approx(scatter, rel=0.15)
 
 
 def test_frames_whose_planet_is_cut_off_or_gone_are_left_out(jupiter: Simulated) -> None:
@@ -218,6 +245,7 @@ def test_videos_without_a_usable_frame() -> None:
 def test_one_frame_is_its_own_stack(jupiter: Simulated) -> None:
     with pytest.warns(AstroSRWarning, match="one usable frame"):
         result = asr.stack_planetary(jupiter.frames[:1])
+    assert result.image.uncertainty is None
     np.testing.assert_allclose(result.image.data[INNER], jupiter.frames[0][INNER], atol=1)
 
 
