@@ -33,25 +33,39 @@ def add_commands(commands: Commands) -> None:
         actions,
         "show",
         _show,
-        usage="models show NAME",
+        usage="models show NAME|FILE",
         summary="Show all that is known of one model.",
-        examples="  astro-sr models show NAME --json",
+        examples="  astro-sr models show NAME --json\n  astro-sr models show RealESRGAN_x4plus.pth",
     )
-    show.add_argument("name", metavar="NAME", help="a name of 'astro-sr models list'")
+    show.add_argument(
+        "name", metavar="NAME|FILE", help="a name of 'astro-sr models list', or a weights file"
+    )
     add_reporting_options(every)
     add_reporting_options(show)
     export = add_command(
         actions,
         "export",
         _export,
-        usage="models export FOLDER -o FOLDER",
-        summary="Write the network of a trained run as weights and card, for --model.",
+        usage="models export FOLDER -o FOLDER | NAME --onnx FILE",
+        summary="Write the network of a trained run as weights and card, or one as an ONNX file.",
         examples="  astro-sr models export runs/mine -o .\n"
-        "  astro-sr denoise stack.fits -o clean.fits --model mine.safetensors",
+        "  astro-sr denoise stack.fits -o clean.fits --model mine.safetensors\n"
+        "  astro-sr models export denoise-fast --onnx denoise.onnx",
     )
-    export.add_argument("run_folder", metavar="FOLDER", type=Path, help="what train --out made")
     export.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="an existing folder"
+        "source",
+        metavar="FOLDER|NAME",
+        help="what train --out made; with --onnx a name of 'astro-sr models list', or a weights "
+        "file of this project",
+    )
+    target = export.add_mutually_exclusive_group(required=True)
+    target.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="an existing folder")
+    target.add_argument(
+        "--onnx",
+        type=Path,
+        metavar="FILE",
+        help="write the network for images of any size, with its card in the metadata (needs pip "
+        "install 'astro_sr_plugin[onnx]')",
     )
     export.add_argument("--overwrite", action="store_true", help="replace existing files")
     add_reporting_options(export)
@@ -66,30 +80,51 @@ def _list(args: argparse.Namespace, console: Console) -> None:
     for spec in specs:
         scale = f"x{spec.scale}" if spec.scale > 1 else ""
         console.say(
-            f"{spec.name:<{width}}  {spec.task:<13}  {scale:<3} {spec.description}".rstrip()
+            f"{spec.name:<{width}}  {spec.task:<13}  {scale:<3} {spec.license:<12}  "
+            f"{spec.description}".rstrip()
         )
 
 
 def _show(args: argparse.Namespace, console: Console) -> None:
-    specs = [dataclasses.asdict(spec) for spec in _find(args.name)]
+    specs = _describe(args.name)
     console.record(name=args.name, models=specs)
     console.say("\n\n".join("\n".join(_table(fields)) for fields in specs))
 
 
 def _export(args: argparse.Namespace, console: Console) -> None:
+    if args.onnx is not None:
+        from astro_sr_plugin.models.wiener_unet.export import export_onnx
+
+        check_place(args.onnx, overwrite=args.overwrite)
+        file = export_onnx(asr.load_model(args.source), args.onnx)
+        console.record(model=args.source, output=file)
+        console.say(f"{file}: the network of {args.source}")
+        return
     from astro_sr_plugin.training.config import read_config
 
-    config = read_config(args.run_folder / "config.toml")
+    folder = Path(args.source)
+    config = read_config(folder / "config.toml")
     check_folder(args.output)
     target = args.output / f"{config.name}.safetensors"
     for path in (target, target.with_suffix(".toml")):
         check_place(path, overwrite=args.overwrite)
     from astro_sr_plugin.training.evaluate import evaluate_patches, export_model
 
-    figures = evaluate_patches(config, args.run_folder)
-    path = export_model(config, args.run_folder, args.output, figures=figures)
-    console.record(run=args.run_folder, output=path, **figures)
+    figures = evaluate_patches(config, folder)
+    path = export_model(config, folder, args.output, figures=figures)
+    console.record(run=folder, output=path, **figures)
     console.say(f"{path}: weights of {config.name}, with the card beside them")
+
+
+def _describe(name: str) -> list[dict[str, Any]]:
+    """Return the fields of the models of a name, or of the model of a file."""
+    if not Path(name).is_file():
+        return [dataclasses.asdict(spec) for spec in _find(name)]
+    model = asr.load_model(name)
+    more = {}
+    if isinstance(model, asr.ExternalModel):
+        more = {"parameters": model.parameters, "value_range": model.value_range}
+    return [dataclasses.asdict(model.spec) | more]
 
 
 def _find(name: str) -> list[Any]:

@@ -275,10 +275,10 @@ class WienerUNet(nn.Module):
             low, high = max(0, first - 1), min(height, last + 1)
             mixed = self.tail(x[..., low:high, :])[..., first - low : last - low, :]
             own = estimates[..., 2 * first : 2 * last, :]
-            pieces.append(_by_strips(self._mix, own, mixed))
+            pieces.append(_by_strips(self.mix, own, mixed))
         return torch.cat(pieces, dim=-2)
 
-    def _mix(self, estimates: Tensor, x: Tensor) -> Tensor:
+    def mix(self, estimates: Tensor, x: Tensor) -> Tensor:
         """Turn the last features into weights and correction, and mix."""
         count = self.estimates
         x = functional.pixel_shuffle(x.float(), 2).unflatten(1, (2 * count + 2, -1))
