@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 import torch
-from astro_sr_plugin.cli import main
 
 import astro_sr_plugin as asr
+from astro_sr_plugin.cli import main
 from astro_sr_plugin.exceptions import ModelError
 from astro_sr_plugin.models.spec import ModelSpec
 from astro_sr_plugin.models.wiener_unet.export import INPUTS, ExportForm, export_onnx
