@@ -22,9 +22,13 @@ import astro_sr_plugin as asr
 from astro_sr_plugin.cli import main
 from astro_sr_plugin.data.keywords import read_number
 from astro_sr_plugin.exceptions import AstroSRWarning
+from astro_sr_plugin.models.spec import Model
 from benchmarks.fuzz.case import Case
 
-__all__ = ["TooSlow", "assert_same_pixels", "bounded", "check_command", "check_file", "check_verbs"]
+__all__ = [
+    *("TooSlow", "assert_same_pixels", "bounded"),
+    *("check_command", "check_file", "check_model", "check_verbs"),
+]
 
 _SECONDS = 20.0
 _BYTES = 2 * 2**30
@@ -129,6 +133,32 @@ def check_file(case: Case, path: Path) -> CCDData | None:
     assert image.mask is None or np.shape(image.mask) == image.data.shape
     assert image.uncertainty is None or image.uncertainty.array.shape == image.data.shape
     return image
+
+
+def check_model(case: Case, path: Path) -> Model | None:
+    """Load a file of weights: an error of the package, or a model.
+
+    Parameters
+    ----------
+    case : Case
+        The file.
+    path : Path
+        Where to put it.
+
+    Returns
+    -------
+    Model or None
+        The model; None where it was refused.
+    """
+    path.write_bytes(case.content)
+    with _only_own_warnings():
+        try:
+            return asr.load_model(path)
+        except asr.AstroSRError as error:
+            text = str(error)
+            assert text.strip(), "the message is empty"
+            assert "\n" not in text, f"the message has more than one line: {text}"
+            return None
 
 
 def check_verbs(image: CCDData) -> None:

@@ -1,4 +1,4 @@
-"""Odd, damaged and rare image files, made at random: the file of each finding is kept."""
+"""Odd, damaged and rare files, made at random: the file of each finding is kept."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from benchmarks.fuzz.case import Case
 from benchmarks.fuzz.fits_files import fits_files
-from benchmarks.fuzz.properties import bounded, check_command, check_file, check_verbs
+from benchmarks.fuzz.properties import bounded, check_command, check_file, check_model, check_verbs
 from benchmarks.fuzz.round_trips import RoundTrip, check_round_trip, round_trips
 from benchmarks.fuzz.tiff_files import tiff_files
+from benchmarks.fuzz.weight_files import weight_files
 from benchmarks.fuzz.xisf_files import xisf_files
 
 _STRATEGIES = {
@@ -28,6 +29,7 @@ _STRATEGIES = {
     "tiff": tiff_files,
     "xisf": xisf_files,
     "round_trip": round_trips,
+    "weights": weight_files,
 }
 # Examples between two changes of the kind of file.
 _CHUNK = 150
@@ -121,6 +123,10 @@ def _checker(
         count = tally[kind]
         try:
             with bounded():
+                if kind == "weights":
+                    model = check_model(case, folder / f"case{case.suffix}")
+                    tally[f"{kind} {'refused' if model is None else 'read'}"] += 1
+                    return
                 if isinstance(case, RoundTrip):
                     image = check_round_trip(case, folder)
                 else:
