@@ -85,7 +85,6 @@ def _onnx() -> bytes:
     )
     graph = helper.make_graph(nodes, "net", [taken], [returned], [kernel])
     opsets = [helper.make_opsetid("", 17)]
-    content: bytes = helper.make_model(
-        graph, opset_imports=opsets, ir_version=8
-    ).SerializeToString()
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    content: bytes = model.SerializeToString()
     return content

@@ -8,6 +8,7 @@ file of 2 kB can declare a tensor of a terabyte.
 from __future__ import annotations
 
 import json
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -150,7 +151,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_pickled(path: Path) -> object:
     zipped = _check_archive(path)
     try:
-        with torch.serialization.safe_globals(_NUMPY_SCALARS):
+        with torch.serialization.safe_globals(_NUMPY_SCALARS), warnings.catch_warnings():
+            # What PyTorch says of odd pickles is about its own ways, or leads to an error.
+            warnings.simplefilter("ignore")
             # Mapped, so that data beyond the end of a record cannot be reached.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:  # noqa: BLE001 - a damaged pickle can raise anything

@@ -138,8 +138,9 @@ def load_onnx(path: Path) -> list[Entry]:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 4
+        # The fallback would print to the standard output, where results may go.
         session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
+            str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
         model = _describe(path, graph, _Session(session, graph))
     except ModelError:
