@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 
 __all__ = [
@@ -25,16 +27,22 @@ __all__ = [
     "AstroSRWarning",
     "ImageReadError",
     "InputError",
+    "KeptWarning",
     "ModelError",
     "OutOfMemoryError",
     "OutputError",
     "UnchangedWarning",
     "check_choice",
+    "keep_warnings",
     "warn",
 ]
 
 
 _PACKAGE = __name__.partition(".")[0]
+KeptWarning = tuple[str, "type[AstroSRWarning]"]
+"""Text and category of a warning."""
+_KEPT: ContextVar[list[KeptWarning] | None] = ContextVar("kept_warnings", default=None)
+"""Where warnings of this thread are kept instead of given."""
 
 
 class AstroSRError(Exception):
@@ -151,8 +159,23 @@ def check_choice(name: str, value: object, allowed: Iterable[str]) -> None:
 
 def warn(text: str, category: type[AstroSRWarning] = AstroSRWarning) -> None:
     """Warn the user, on behalf of the line outside of the package that called it."""
+    kept = _KEPT.get()
+    if kept is not None:
+        kept.append((text, category))
+        return
     level = 1
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back
     warnings.warn(text, category, stacklevel=level)
+
+
+@contextmanager
+def keep_warnings() -> Iterator[list[KeptWarning]]:
+    """Keep what `warn` is called with, in this thread, so that another process can give it."""
+    kept: list[KeptWarning] = []
+    token = _KEPT.set(kept)
+    try:
+        yield kept
+    finally:
+        _KEPT.reset(token)

@@ -8,6 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
+from astro_sr_plugin.exceptions import KeptWarning, keep_warnings, warn
 from astro_sr_plugin.scheduler import open_client
 from astro_sr_plugin.stacking.threads import count_threads, map_in_order
 
@@ -109,8 +110,15 @@ class Workers:
                 running[future] = item
                 finished.add(future)
             future = next(finished)
-            yield running.pop(future), future.result()
+            result, warnings = future.result()
+            for text, category in warnings:
+                warn(text, category)
+            yield running.pop(future), result
 
 
-def _call(function: Callable[..., Any], job: tuple[Any, ...], item: Any) -> Any:
-    return function(*job, item)
+def _call(
+    function: Callable[..., Any], job: tuple[Any, ...], item: Any
+) -> tuple[Any, list[KeptWarning]]:
+    """Call a function on a worker, whose warnings nobody would see."""
+    with keep_warnings() as kept:
+        return function(*job, item), kept

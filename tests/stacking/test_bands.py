@@ -13,7 +13,7 @@ from astropy.io import fits
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.data.frames import FrameSequence
-from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.exceptions import InputError, UnchangedWarning, warn
 from astro_sr_plugin.registration.transform import Transform
 from astro_sr_plugin.stacking.bands import (
     Light,
@@ -118,13 +118,20 @@ def test_frames_travel_as_the_names_of_their_files(write) -> None:
     )
 
 
-def test_a_dask_scheduler_gives_the_same_bytes(write) -> None:
+def complain(text: str, number: int) -> int:
+    warn(f"{text} {number}", UnchangedWarning)
+    return number
+
+
+def test_a_dask_scheduler_gives_the_same_bytes_and_warnings(write) -> None:
     distributed = pytest.importorskip("distributed")
     paths = write(3, (90, 100))
     with distributed.Client(
         processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None
     ) as client:
         remote = asr.stack(paths, align=False, scheduler=client)
+        with pytest.warns(UnchangedWarning, match="item 7"), Workers(1, client) as workers:
+            assert list(workers.run(complain, ("item",), [7])) == [(7, 7)]
     local = asr.stack(paths, align=False, jobs=1)
     np.testing.assert_array_equal(remote.image.data, local.image.data)
     np.testing.assert_array_equal(remote.image.uncertainty.array, local.image.uncertainty.array)
