@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from astro_sr_plugin.data.output import finish, make_folder, part_of, write_errors
 from astro_sr_plugin.measurement.sky.background import Background
 from astro_sr_plugin.stacking.combination import Combined
+from astro_sr_plugin.stacking.fine_samples import Block
 from astro_sr_plugin.stacking.measuring import FrameMeasurement, Sky
 
 __all__ = ["Checkpoints", "identify"]
@@ -125,13 +126,25 @@ class Checkpoints:
         arrays = self._load(f"band_{rows[0]:06d}")
         if arrays is None or int(arrays["last"]) != rows[1]:
             return None
-        planes = [arrays[name] for name in Combined._fields]
-        return [Combined(*values) for values in zip(*planes, strict=True)]
+        return _planes_of(arrays)
 
     def save_band(self, rows: tuple[int, int], planes: list[Combined]) -> None:
         """Keep the planes of a band."""
-        stacked = {name: np.stack([getattr(p, name) for p in planes]) for name in Combined._fields}
-        self._save(f"band_{rows[0]:06d}", last=rows[1], **stacked)
+        self._save(f"band_{rows[0]:06d}", last=rows[1], **_stacked(planes))
+
+    def load_block(self, block: Block) -> tuple[list[Combined], list[tuple[float, float]]] | None:
+        """Return a block of a super-resolved image as it was solved, or None if it is not there."""
+        arrays = self._load(f"block_{block[0]:06d}_{block[2]:06d}")
+        if arrays is None or tuple(arrays["block"].tolist()) != block:
+            return None
+        return _planes_of(arrays), [(float(a), float(b)) for a, b in arrays["noises"]]
+
+    def save_block(
+        self, block: Block, planes: list[Combined], noises: list[tuple[float, float]]
+    ) -> None:
+        """Keep a block of a super-resolved image."""
+        name = f"block_{block[0]:06d}_{block[2]:06d}"
+        self._save(name, block=block, noises=noises, **_stacked(planes))
 
     def _load(self, name: str) -> dict[str, NDArray[Any]] | None:
         path = self.folder / f"{name}.npz"
@@ -140,7 +153,7 @@ class Checkpoints:
         with np.load(path, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}
 
-    def _save(self, name: str, **arrays: Any) -> None:
+    def _save(self, name: str, /, **arrays: Any) -> None:
         path = self.folder / f"{name}.npz"
         part = part_of(path)
         try:
@@ -150,6 +163,15 @@ class Checkpoints:
                 finish(part, path)
         finally:
             part.unlink(missing_ok=True)
+
+
+def _stacked(planes: list[Combined]) -> dict[str, NDArray[Any]]:
+    return {name: np.stack([getattr(p, name) for p in planes]) for name in Combined._fields}
+
+
+def _planes_of(arrays: Mapping[str, NDArray[Any]]) -> list[Combined]:
+    planes = [arrays[name] for name in Combined._fields]
+    return [Combined(*values) for values in zip(*planes, strict=True)]
 
 
 def _plain(value: Any) -> Any:

@@ -325,7 +325,9 @@ class StackSteps:
 
         ny, nx = settings.shape
         memory = self.options.memory - ny * nx * settings.planes * _RESULT_BYTES * (1 + scale**2)
-        return super_resolve_frames(lights, settings, planes, scale, workers, memory, progress)
+        return super_resolve_frames(
+            lights, settings, planes, scale, workers, memory, progress, self.checkpoints
+        )
 
     def _finish(
         self,

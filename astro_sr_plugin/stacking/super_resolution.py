@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from scipy.ndimage import map_coordinates, spline_filter
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.registration.transform import Transform
 from astro_sr_plugin.stacking.bands import Light, StackSettings
+from astro_sr_plugin.stacking.checkpoints import Checkpoints
 from astro_sr_plugin.stacking.combination import Combined
 from astro_sr_plugin.stacking.correlation import NoiseCorrelation
 from astro_sr_plugin.stacking.fine_samples import Problem, plan_blocks
@@ -96,6 +98,7 @@ def super_resolve_frames(
     workers: Workers,
     memory: int,
     progress: Callable[[int], Callable[[], None]],
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[list[Combined], NoiseCorrelation]:
     """Solve for the fine image.
 
@@ -115,6 +118,8 @@ def super_resolve_frames(
         Bytes for all blocks that are worked on at once.
     progress : callable
         Takes the number of steps, and gives what is called after each.
+    checkpoints : Checkpoints, optional
+        Where finished blocks are kept.
 
     Returns
     -------
@@ -132,10 +137,15 @@ def super_resolve_frames(
     finished = progress(len(blocks))
     result = [_enlarged_counts(found, scale) for found in stack]
     at_once = max(1, memory // problem.block_bytes())
-    noises = []
-    for block, (planes, found) in workers.run(
-        solve_block, (problem, strengths), blocks, at_once=at_once
-    ):
+    kept = {}
+    if checkpoints is not None:
+        kept = {b: k for b in blocks if (k := checkpoints.load_block(b)) is not None}
+    todo = [block for block in blocks if block not in kept]
+    noises: list[tuple[float, float]] = []
+    solved = workers.run(solve_block, (problem, strengths), todo, at_once=at_once)
+    for block, (planes, found) in chain(kept.items(), solved):
+        if checkpoints is not None and block not in kept:
+            checkpoints.save_block(block, planes, found)
         part = np.s_[block[0] : block[1], block[2] : block[3]]
         for target, own in zip(result, planes, strict=True):
             for name in ("data", "variance", "used"):

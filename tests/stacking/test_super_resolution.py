@@ -121,6 +121,32 @@ def test_tiles_do_not_change_the_result(monkeypatch) -> None:
     assert np.median(ratio) == pytest.approx(1, abs=0.05)
 
 
+def test_an_interrupted_run_goes_on_with_the_blocks_it_has(monkeypatch, tmp_path) -> None:
+    given = [Strength(3e-4, 0.1, 100.0)]
+    monkeypatch.setattr(super_resolution, "choose_strengths", lambda problem: given)
+    for module in (fine_samples, fine_tiles):
+        monkeypatch.setattr(module, "TILE", 56)
+    kept, frames = tmp_path / "kept", make_frames(4, size=56)
+    whole = asr.super_resolve_stack(frames, reference=0, jobs=1).image
+
+    def interrupt(done: int, total: int) -> None:
+        if list(kept.glob("block_*.npz")):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        asr.super_resolve_stack(frames, reference=0, jobs=1, resume=kept, progress=interrupt)
+    solved = []
+    solve = super_resolution.solve_block
+    monkeypatch.setattr(
+        super_resolution, "solve_block", lambda *job: solved.append(job[-1]) or solve(*job)
+    )
+    again = asr.super_resolve_stack(frames, reference=0, jobs=1, resume=kept).image
+    assert len(solved) == 1
+    np.testing.assert_array_equal(again.data, whole.data)
+    assert again.meta["NOISCORR"] == whole.meta["NOISCORR"]
+    assert not kept.exists()
+
+
 def test_outliers_and_pixels_without_value_are_left_out(truth) -> None:
     frames = make_frames(12)
     rng = np.random.default_rng(2)
