@@ -121,13 +121,8 @@ def test_tiles_do_not_change_the_result(monkeypatch) -> None:
     assert np.median(ratio) == pytest.approx(1, abs=0.05)
 
 
-def test_an_interrupted_run_goes_on_with_the_blocks_it_has(monkeypatch, tmp_path) -> None:
-    given = [Strength(3e-4, 0.1, 100.0)]
-    monkeypatch.setattr(super_resolution, "choose_strengths", lambda problem: given)
-    for module in (fine_samples, fine_tiles):
-        monkeypatch.setattr(module, "TILE", 56)
-    kept, frames = tmp_path / "kept", make_frames(4, size=56)
-    whole = asr.super_resolve_stack(frames, reference=0, jobs=1).image
+def test_an_interrupted_run_goes_on_with_the_blocks_it_has(result, monkeypatch, tmp_path) -> None:
+    kept, frames = tmp_path / "kept", make_frames(12)
 
     def interrupt(done: int, total: int) -> None:
         if list(kept.glob("block_*.npz")):
@@ -142,8 +137,8 @@ def test_an_interrupted_run_goes_on_with_the_blocks_it_has(monkeypatch, tmp_path
     )
     again = asr.super_resolve_stack(frames, reference=0, jobs=1, resume=kept).image
     assert len(solved) == 1
-    np.testing.assert_array_equal(again.data, whole.data)
-    assert again.meta["NOISCORR"] == whole.meta["NOISCORR"]
+    np.testing.assert_array_equal(again.data, result.image.data)
+    assert again.meta["NOISCORR"] == result.image.meta["NOISCORR"]
     assert not kept.exists()
 
 
