@@ -20,15 +20,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from astro_sr_plugin.exceptions import ModelError
-from astro_sr_plugin.models.external.layout import Config, State
+from astro_sr_plugin.models.external.layout import MOST_WEIGHTS, Config, State
 
 __all__ = ["PICKLED", "read_folder", "read_state", "unreadable"]
 
 PICKLED = (".pth", ".pt", ".tar", ".bin", ".ckpt")
 """Endings of files that ``torch.save`` writes; ``.tar`` is that of ``.pth.tar``."""
-
-_MOST_WEIGHTS = 200_000_000
-"""Weights of a network; the largest that is published for images like these has 170 million."""
 
 _MOST_TENSORS = 20_000
 """Tensors in a file; a network of 170 million weights has 2,000, a checkpoint three times that."""
@@ -208,8 +205,8 @@ def _first_line(error: Exception) -> str:
 def _check_sizes(path: Path, sizes: list[int]) -> None:
     if len(sizes) > _MOST_TENSORS:
         raise unreadable(path, f"it has {len(sizes)} tensors; allowed are up to {_MOST_TENSORS}")
-    if sum(sizes) > _MOST_WEIGHTS:
-        raise unreadable(path, f"it has {sum(sizes)} weights; allowed are up to {_MOST_WEIGHTS}")
+    if sum(sizes) > MOST_WEIGHTS:
+        raise unreadable(path, f"it has {sum(sizes)} weights; allowed are up to {MOST_WEIGHTS}")
 
 
 def _find_weights(content: object) -> Mapping[Any, Tensor]:
@@ -250,10 +247,10 @@ def _clean(weights: Mapping[Any, Tensor]) -> State:
             msg = f"a tensor of it has the name {name!r}, which is no text"
             raise ValueError(msg)  # noqa: TRY004
         _check_tensor(name, tensor)
-    if len(weights) > _MOST_TENSORS or sum(t.numel() for t in weights.values()) > _MOST_WEIGHTS:
+    if len(weights) > _MOST_TENSORS or sum(t.numel() for t in weights.values()) > MOST_WEIGHTS:
         msg = (
             f"it has {sum(t.numel() for t in weights.values())} weights in {len(weights)} tensors; "
-            f"allowed are up to {_MOST_WEIGHTS} in {_MOST_TENSORS}"
+            f"allowed are up to {MOST_WEIGHTS} in {_MOST_TENSORS}"
         )
         raise ValueError(msg)
     state = {name: _plain(tensor) for name, tensor in weights.items()}

@@ -11,13 +11,16 @@ from torch import Tensor, nn
 
 from astro_sr_plugin.models.spec import Tiling
 
-__all__ = ["Config", "Layout", "State", "check_width", "count_blocks", "shape_of"]
+__all__ = ["MOST_WEIGHTS", "Config", "Layout", "State", "check_width", "count_blocks", "shape_of"]
 
 State = dict[str, Tensor]
 """Weights by name."""
 
 Config = Mapping[str, Any]
 """The ``config.json`` of a directory of Hugging Face; empty for other files."""
+
+MOST_WEIGHTS = 200_000_000
+"""Weights of a network; the largest that is published for images like these has 170 million."""
 
 _MOST_CHANNELS = 512
 """Channels of a layer; the widest network that is published for images like these has 256."""

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from astro_sr_plugin.models.external.layout import MOST_WEIGHTS
+
 __all__ = ["OnnxGraph", "read_graph"]
 
 _MOST_BYTES = 2 << 30
 """Size of the file in bytes: the limit of the format."""
-
-_MOST_WEIGHTS = 200_000_000
-"""Weights of a network, as for files of PyTorch."""
 
 _DOMAINS = ("", "ai.onnx")
 """Where standard operators come from."""
@@ -97,8 +96,8 @@ def read_graph(path: Path) -> OnnxGraph:
     for tensor in tensors:
         _check_location(path, tensor)
     parameters = sum(math.prod(t.dims) for t in graph.initializer)
-    if any(dim < 0 for t in tensors for dim in t.dims) or parameters > _MOST_WEIGHTS:
-        msg = f"it declares {parameters} weights; allowed are up to {_MOST_WEIGHTS}"
+    if any(dim < 0 for t in tensors for dim in t.dims) or parameters > MOST_WEIGHTS:
+        msg = f"it declares {parameters} weights; allowed are up to {MOST_WEIGHTS}"
         raise ValueError(msg)
     names = {t.name for t in graph.initializer}
     inputs = [i for i in graph.input if i.name not in names]
