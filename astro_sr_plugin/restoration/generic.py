@@ -75,6 +75,8 @@ _SOURCE = 5.0
 """Signal-to-noise ratio through that Gaussian from which light belongs to a source."""
 _ADVICE = "the network was not made for such images: take another, or one of the list of models"
 """What to do about a result that does not agree with its input."""
+_WIDEST = 1.3
+"""FWHM of the result over that of the input above which what was measured were no stars."""
 _SHARPER = 0.95
 """FWHM of the result over that of the input below which the network sharpens."""
 
@@ -409,9 +411,14 @@ def _measure_target(
     """
     pixels = np.asarray(result, dtype=np.float32)
     psf = MeasuredPlane(PlanePixels(pixels, find_unusable(pixels)), name="result").psf
-    if not psf.known:
+    moffat = psf.moffat
+    if (
+        not psf.known
+        or moffat.confidence == "low"
+        or moffat.fwhm > _WIDEST * scale * conditions.fwhm
+    ):
         return None
-    widths.append(psf.moffat.fwhm)
+    widths.append(moffat.fwhm)
     return psf.moffat.fwhm if psf.moffat.fwhm < _SHARPER * scale * conditions.fwhm else None
 
 
