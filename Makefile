@@ -15,7 +15,8 @@ SIRIL_ROOT  ?= $(CACHE)/siril-root
 bin   := $(VENV)/bin
 # Python compiles what it imports; of most files nothing is ever imported.
 pip   := $(bin)/python -m pip install --quiet --disable-pip-version-check --no-compile
-# A worker for each core, and one thread for each worker. Tests of a file share what they restore.
+# A worker for each core, and one thread for each worker. Tests of a file, and of a group in e2e,
+# share what they restore.
 pytest := OMP_NUM_THREADS=1 $(bin)/python -m pytest --numprocesses auto
 venv  := $(VENV)/.made
 base  := $(VENV)/.installed
@@ -49,7 +50,7 @@ e2e-siril: $(dev)
 	@tests/e2e/siril_root.sh make $(SIRIL_ROOT); code=$$?; \
 	if [ $$code = 77 ]; then echo "SKIPPED: the end-to-end tests with Siril" >&2; \
 	elif [ $$code != 0 ]; then exit $$code; \
-	else SIRIL_ROOT=$(abspath $(SIRIL_ROOT)) $(pytest) --dist loadfile tests/e2e; fi
+	else SIRIL_ROOT=$(abspath $(SIRIL_ROOT)) $(pytest) --dist loadgroup tests/e2e; fi
 
 bench: $(dev)
 	for run in speed memory quality blank coverage limits colour hard_cases star_removal ablations; \

@@ -14,10 +14,10 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 import astro_sr_plugin as asr
 from tests.e2e.conftest import SIZE, STARS, Siril, make_pixels, write
 
+# The windows are tested with colour in 16 bit, failures with mono in 32.
 KINDS = {
-    "mono, float, solved": {"colours": 1, "bits": 32, "solved": True},
-    "colour, 16 bit, solved": {"colours": 3, "bits": 16, "solved": True},
-    "colour, float": {"colours": 3, "bits": 32, "solved": False},
+    "colour, float, solved": {"colours": 3, "bits": 32, "solved": True},
+    "mono, 16 bit": {"colours": 1, "bits": 16, "solved": False},
 }
 
 
@@ -37,7 +37,13 @@ class Night:
         return hdu.data, hdu.header
 
 
-@pytest.fixture(scope="module", params=KINDS, ids=[kind.replace(", ", "-") for kind in KINDS])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(kind, id=kind.replace(", ", "-"), marks=pytest.mark.xdist_group(kind))
+        for kind in KINDS
+    ],
+)
 def night(request: pytest.FixtureRequest, siril: Siril) -> Night:
     """Run every script on one kind of image, in one Siril."""
     kind = KINDS[request.param]

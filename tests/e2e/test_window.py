@@ -42,6 +42,7 @@ def denoised(siril: Siril) -> dict[str, Any]:
     return drive(siril, "Denoise", "window")
 
 
+@pytest.mark.xdist_group("denoised")
 def test_preview_and_cancel_leave_the_image_alone(denoised: dict[str, Any]) -> None:
     assert denoised["busy"] == [True, False]
     assert denoised["preview"].startswith("denoise: ")
@@ -51,6 +52,7 @@ def test_preview_and_cancel_leave_the_image_alone(denoised: dict[str, Any]) -> N
     assert denoised["unchanged by cancel"]
 
 
+@pytest.mark.xdist_group("denoised")
 def test_apply_gives_the_result_of_the_package(siril: Siril, denoised: dict[str, Any]) -> None:
     pixels = siril.image("window").data.astype(np.float32) / np.float32(65535)
     strength = denoised["remembered"]["strength"]
@@ -69,6 +71,7 @@ def test_apply_gives_the_result_of_the_package(siril: Siril, denoised: dict[str,
     assert saved.meta["MYKEY"] == 3.25
 
 
+@pytest.mark.xdist_group("denoised")
 def test_undo_brings_back_pixels_and_header(denoised: dict[str, Any]) -> None:
     assert denoised["undone"] == "Undone"
     assert denoised["dtype"] == denoised["undone dtype"] == "uint16"
@@ -122,6 +125,7 @@ def test_other_windows_open_and_work(siril: Siril, script: str) -> None:
         assert seen["undone equal"]
 
 
+@pytest.mark.xdist_group("denoised")
 def test_the_pictures_show_something(denoised: dict[str, Any]) -> None:
     folder: Path = denoised["pictures"]
     for what in ("opened", "preview", "applied", "undone"):
