@@ -1,6 +1,6 @@
 """When the workflow "crush" helps: stars of several widths, with little and with much noise.
 
-A network of ``--model`` enlarges the same stars directly and by the workflow; bicubic stands beside.
+A network of ``--model`` enlarges the same stars directly and by the workflow; bicubic beside it.
 """
 
 from __future__ import annotations
