@@ -81,7 +81,7 @@ def main(options: argparse.Namespace) -> int:
         options.out,
         "super_resolution",
         title="Super-resolution of many frames",
-        made=made_with([]),
+        made=made_with([] if options.no_networks else ["denoise", "super-resolve"]),
         sections=[
             f"Gain in dB, {options.size} x {options.size} pixels, scale 2.",
             figures_table(rows, gains),
