@@ -85,6 +85,6 @@ def check_not_input(path: Path, inputs: list[Path], option: str = "output") -> N
         If it is.
     """
     for source in inputs:
-        if path.exists() and path.samefile(source):
+        if path.exists() and source.exists() and path.samefile(source):
             msg = f"{option} {str(path)!r} is an input; inputs are never changed"
             raise OutputError(msg)
