@@ -271,5 +271,7 @@ def test_the_command_writes_stack_copy_and_table(
     assert np.nanstd(sharp[INNER]) > np.nanstd(plain[INNER])
     assert main(words) == 2
     assert "exists already" in capsys.readouterr().err
-    assert main(["planetary", str(tmp_path / "no.ser"), "-o", str(tmp_path / "a.fits")]) == 2
-    assert "no such file" in capsys.readouterr().err
+    for name in ("a.fits", output.name):
+        command = ["planetary", str(tmp_path / "no.ser"), "-o", str(tmp_path / name), "--overwrite"]
+        assert main(command) == 2
+        assert "no such file" in capsys.readouterr().err
