@@ -116,3 +116,20 @@ def test_an_interrupted_run_resumes(night: Path, monkeypatch, capsys) -> None:
     assert output.exists()
     assert not kept.exists()
     assert broken.read_bytes() == content
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(night: Path, capsys) -> None:
+    """A bound on the size of files stands for the disk."""
+    resource = pytest.importorskip("resource")
+    output = night / "stack.fits"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        code = main(["stack", str(night / "lights"), "-o", str(output), "--no-align"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line.lower()]
+    assert code == 2
+    assert len(lines) == 1
+    assert "stack.fits" in lines[0]
+    assert sorted(path.name for path in night.iterdir()) == ["biass", "darks", "lights"]
