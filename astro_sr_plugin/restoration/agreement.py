@@ -48,6 +48,8 @@ _BRIGHT = 50.0
 """Signal-to-noise ratio of the sources whose magnitudes are compared."""
 _LEAST_RADIUS = 3.0
 """Least radius in FWHM of the place that is mixed; at most, the wings of the star reach so far."""
+_LARGEST_RADIUS = 12.0
+"""Greatest radius in FWHM of the place that is mixed, where a dark ring is wider than the wings."""
 _INNER = (slice(REACH, -REACH), slice(REACH, -REACH))
 """The pixels of a piece without its margin."""
 
@@ -235,21 +237,18 @@ class _Comparison:
         ny, nx = marked.shape
         found = []
         for number, place in enumerate(find_objects(regions), start=1):
-            rows, columns = np.nonzero(regions[place] == number)
-            row, column = (
-                round(float(np.mean(places))) + axis.start
-                for places, axis in zip((rows, columns), place, strict=True)
+            rows, columns = (
+                places + axis.start
+                for places, axis in zip(np.nonzero(regions[place] == number), place, strict=True)
             )
+            row, column = round(float(rows.mean())), round(float(columns.mean()))
             if not (REACH <= row < ny - REACH and REACH <= column < nx - REACH):
                 continue
             top, left = max(0, row - reach), max(0, column - reach)
             around = self.observed[top : row + reach + 1, left : column + reach + 1]
             peak = np.unravel_index(int(np.argmax(around)), around.shape)
-            found.append(
-                (
-                    float(top + peak[0]),
-                    float(left + peak[1]),
-                    _wing_radius(float(around.max()), self.conditions),
-                )
-            )
+            y, x = float(top + peak[0]), float(left + peak[1])
+            extent = float(np.hypot(rows - y, columns - x).max()) + self._fwhm
+            wings = _wing_radius(float(around.max()), self.conditions)
+            found.append((y, x, max(wings, min(extent, _LARGEST_RADIUS * self._fwhm))))
         return found

@@ -256,7 +256,8 @@ def settle_contradictions(
             if _mix(contradictions, piece, estimate, result, scale, errors)
         ]
         agreement |= look(changed)
-    return Verdict.of(len(circles), list(agreement.values()))
+    places = len({circle[:2] for circle in circles})
+    return Verdict.of(places, list(agreement.values()))
 
 
 def _mix(
