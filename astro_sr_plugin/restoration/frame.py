@@ -27,10 +27,27 @@ from astro_sr_plugin.restoration.guard import AGREES_KEYWORD, GUARD_KEYWORD, is_
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 from astro_sr_plugin.restoration.psf import PSFLike, normalise_planes
 
-__all__ = ["Frame", "choose_model", "choose_runtime", "open_frame"]
+__all__ = [
+    "FLUX_KEYWORDS",
+    "STRETCH_KEYWORD",
+    "Frame",
+    "choose_model",
+    "choose_runtime",
+    "open_frame",
+]
 
 _log = logging.getLogger(__name__)
 
+
+FLUX_KEYWORDS = ("ASRFLUXB", "ASRFLUXA")
+"""Keywords of the change of the light of the sources by a network for display images, in per cent:
+as the network left it, and in the result."""
+STRETCH_KEYWORD = "ASRSTRK"
+"""Keyword of the factor of the stretch for such a network."""
+_STRETCH_HISTORY = (
+    "stretch for the network: 0.2 + ASRSTRK asinh(light / 10), light in noise",
+    "sigma above the sky; undone by its inverse",
+)
 
 _SMOOTH = 0.78
 """Correlation of the noise of neighbours beyond that of stacks and drizzled images: of 172 real
@@ -144,7 +161,7 @@ class Frame:
         if is_guarded(spec) and not parameters.get("luminance_only"):
             header[GUARD_KEYWORD] = (0, "places with a safer estimate")
             header[AGREES_KEYWORD] = (True, "the result agrees with its input")
-        return add_keywords(
+        header = add_keywords(
             header,
             scale=spec.scale,
             task=spec.task,
@@ -156,6 +173,16 @@ class Frame:
             noise=max(plane.image_sigma for plane in self.usable),
             parameters=parameters,
         )
+        for keyword in (*FLUX_KEYWORDS, STRETCH_KEYWORD):
+            header.remove(keyword, ignore_missing=True, remove_all=True)
+        if spec.domain == "unit":
+            # A file is begun before the values are known, and a card more would not fit in.
+            header[FLUX_KEYWORDS[0]] = (0.0, "[%] change of light by the network")
+            header[FLUX_KEYWORDS[1]] = (0.0, "[%] change of light in the result")
+            header[STRETCH_KEYWORD] = (0.0, "factor of the stretch for the network")
+            for line in _STRETCH_HISTORY:
+                header.add_history(line)
+        return header
 
 
 def open_frame(

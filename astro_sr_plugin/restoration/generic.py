@@ -33,7 +33,7 @@ from astro_sr_plugin.models.spec import Conditions, ModelSpec, RestoreTile
 from astro_sr_plugin.restoration.conditions import make_conditions
 from astro_sr_plugin.restoration.crush import Crush, crush_picture
 from astro_sr_plugin.restoration.duration import warn_of_duration
-from astro_sr_plugin.restoration.frame import Frame
+from astro_sr_plugin.restoration.frame import FLUX_KEYWORDS, STRETCH_KEYWORD, Frame
 from astro_sr_plugin.restoration.guard import note_verdicts
 from astro_sr_plugin.restoration.luminance import restore_luminance
 from astro_sr_plugin.restoration.pipeline import (
@@ -46,11 +46,7 @@ from astro_sr_plugin.restoration.pipeline import (
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 from astro_sr_plugin.tasks import TASKS
 
-__all__ = ["DisplayModel", "DisplayStretch", "FLUX_KEYWORDS", "restore_frame"]
-
-FLUX_KEYWORDS = ("ASRFLUXB", "ASRFLUXA")
-"""Keywords of the change of the light of the sources by a network for display images, in per cent:
-as the network left it, and in the result."""
+__all__ = ["DisplayModel", "DisplayStretch", "restore_frame"]
 
 _SKY = 0.2
 """Level of the sky in the picture that a network gets: between 0.1 and 0.6 such networks bend the
@@ -100,30 +96,31 @@ class DisplayStretch:
     white: float = 1.0
 
     @property
-    def _slope(self) -> float:
+    def slope(self) -> float:
+        """Factor of the asinh."""
         return (_WHITE - _SKY) / math.asinh(self.brightest / _SOFTENING)
 
     @property
     def darkest(self) -> float:
         """Light that comes to black."""
-        return -_SOFTENING * math.sinh(_SKY / self._slope)
+        return -_SOFTENING * math.sinh(_SKY / self.slope)
 
     @property
     def lightest(self) -> float:
         """Light that comes to white."""
-        return _SOFTENING * math.sinh((1 - _SKY) / self._slope)
+        return _SOFTENING * math.sinh((1 - _SKY) / self.slope)
 
     def __call__(self, light: Tensor) -> Tensor:
         """Stretch light in noise sigma."""
-        level = _SKY + self._slope * torch.asinh(light / _SOFTENING)
+        level = _SKY + self.slope * torch.asinh(light / _SOFTENING)
         return self.black + (self.white - self.black) * level
 
     def inverse(self, values: Tensor) -> Tensor:
         """Return light in noise sigma; above white and below black, where no input is, linearly."""
         level = (values - self.black) / (self.white - self.black)
         inside = level.clamp(0.0, 1.0)
-        angle = (inside - _SKY) / self._slope
-        slope = _SOFTENING * torch.cosh(angle) / self._slope
+        angle = (inside - _SKY) / self.slope
+        slope = _SOFTENING * torch.cosh(angle) / self.slope
         return _SOFTENING * torch.sinh(angle) + slope * (level - inside)
 
 
@@ -424,19 +421,13 @@ def _measure_target(
 
 def _note(header: Header, model: DisplayModel, widths: Sequence[float]) -> None:
     """Write to the header how the image was stretched, and what the network did to its light."""
-    stretch = model.stretch
-    header.add_history(
-        f"stretch for the network: {_SKY:g} + asinh(light / {_SOFTENING:g}) * {stretch._slope:.6g},"
-    )
-    header.add_history("light in noise sigma above the sky; values undone by its inverse")
-    for keyword, light, text in zip(
-        FLUX_KEYWORDS, model.light, ("as the network left it", "of the result"), strict=True
-    ):
+    header[STRETCH_KEYWORD] = float(f"{model.stretch.slope:.6g}")
+    for keyword, light in zip(FLUX_KEYWORDS, model.light, strict=True):
         change = light.change()
         if math.isfinite(change):
-            header[keyword] = (round(change, 2), f"[%] change of light of sources {text}")
-    if widths:
-        header["ASRFWHMO"] = (round(max(widths), 4), header.comments["ASRFWHMO"])
+            header[keyword] = round(change, 2)
+    if widths and "ASRFWHMO" in header:
+        header["ASRFWHMO"] = round(max(widths), 4)
 
 
 def _brightest(plane: NormalisedPlane) -> float:

@@ -280,3 +280,13 @@ def test_other_workflows_are_refused(image, workflow):
 def test_a_workflow_for_pictures_is_refused_for_other_models(image):
     with pytest.raises(InputError, match="workflow='crush' is for networks for display images"):
         asr.super_resolve(image, model="bicubic", workflow="crush")
+
+
+def test_a_result_may_go_to_a_file(image, tmp_path):
+    network = external(Convolutions(1), scale=2, halo=2)
+    result = quiet(asr.super_resolve, CCDData(image, unit="adu"), model=network)
+    quiet(asr.super_resolve, CCDData(image, unit="adu"), model=network, out=tmp_path / "a.fits")
+    read = asr.read_image(tmp_path / "a.fits")
+    assert np.array_equal(read.data, result.data.astype(read.data.dtype))
+    for keyword in ("ASRFLUXB", "ASRFLUXA", "ASRSTRK"):
+        assert read.header[keyword] == result.header[keyword] != 0
