@@ -13,6 +13,7 @@ from astro_sr_plugin.exceptions import ModelError
 from astro_sr_plugin.models.checkpoint import load_errors
 from astro_sr_plugin.models.classical.interpolated import InterpolatedModel
 from astro_sr_plugin.models.classical.provider import ClassicalModels
+from astro_sr_plugin.models.external.model import ExternalModel
 from astro_sr_plugin.models.external.provider import ExternalNetworks
 from astro_sr_plugin.models.spec import Entry, Model, ModelSpec, Provider, refuse_condition
 from astro_sr_plugin.models.wiener_unet.network import NetworkModel
@@ -117,7 +118,14 @@ def load_model(
     if task is not None:
         _check_runnable(fitting[0].spec)
     _log.info("model %s for %s", fitting[0].spec.name, fitting[0].spec.task)
-    return fitting[0].load()
+    loaded = fitting[0].load()
+    if task is not None and loaded.spec.domain == "unit" and not isinstance(loaded, ExternalModel):
+        msg = (
+            f"model={loaded.spec.name!r} has the domain 'unit'; the verbs run such a model as an "
+            "ExternalModel alone"
+        )
+        raise ModelError(msg)
+    return loaded
 
 
 def _check_runnable(spec: ModelSpec) -> None:

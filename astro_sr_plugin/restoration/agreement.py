@@ -36,6 +36,9 @@ _LIGHT = 0.1
 _DARK_NOISE, _DARK_LIGHT = 1.5, 0.01
 """Depth below the sky of the input that makes a dark ring: in noise sigma of a pixel, as the mean
 of 3 x 3 pixels, and as a fraction of the light that the input has there."""
+_DARK_PART = 0.2
+"""Greatest depth of a dark ring below the sky, as a part of the peak of its star; what is deeper is
+a dark cloud."""
 _BOX = 3
 """Side in input pixels of the box whose mean is looked at for dark rings."""
 _RING = 4.0
@@ -183,8 +186,13 @@ class _Comparison:
         around it. Saturated and hot pixels are left out.
         """
         found = []
-        for marked, reach in ((self._misfit(), _STAR), (self._dark(), _RING)):
-            found += self._sources(marked & ~self._near_bad, int(np.ceil(reach * self._fwhm)))
+        dark, depth = self._dark()
+        for marked, reach, least in (
+            (self._misfit(), _STAR, np.zeros_like(depth)),
+            (dark, _RING, depth / _DARK_PART),
+        ):
+            reach = int(np.ceil(reach * self._fwhm))
+            found += self._sources(marked & ~self._near_bad, reach, least)
         return found
 
     def sky(self) -> tuple[float, int]:
@@ -219,8 +227,8 @@ class _Comparison:
         # A dark cloud that is less deep than in the input shows no light that is not there.
         return np.asarray(wrong & ((residual > 0) | (observed - residual > 0)))
 
-    def _dark(self) -> NDArray[np.bool_]:
-        """Mark what is darker than the sky of the input and its noise allow."""
+    def _dark(self) -> tuple[NDArray[np.bool_], NDArray[np.floating]]:
+        """Mark what is darker than the sky of the input and its noise allow; its depth."""
         scale = self.shown.shape[0] // self.observed.shape[0]
         shown = self.shown
         if scale > 1:
@@ -229,10 +237,16 @@ class _Comparison:
         observed = uniform_filter(self.observed, _BOX)
         darkest = np.minimum(minimum_filter(observed, _BOX), 0.0)
         allowed = darkest - _DARK_NOISE - _DARK_LIGHT * np.maximum(observed, 0.0)
-        return np.asarray(uniform_filter(shown, _BOX) < allowed)
+        level = uniform_filter(shown, _BOX)
+        return level < allowed, np.maximum(-level, 0.0)
 
-    def _sources(self, marked: NDArray[np.bool_], reach: int) -> list[Circle]:
-        """Return the brightest place around each marked area inside of the margin."""
+    def _sources(
+        self, marked: NDArray[np.bool_], reach: int, least: NDArray[np.floating]
+    ) -> list[Circle]:
+        """Return the brightest place around each marked area inside of the margin.
+
+        Only places at least as bright as ``least`` anywhere in the area.
+        """
         regions, _ = label(marked)
         ny, nx = marked.shape
         found = []
@@ -249,6 +263,8 @@ class _Comparison:
             peak = np.unravel_index(int(np.argmax(around)), around.shape)
             y, x = float(top + peak[0]), float(left + peak[1])
             extent = float(np.hypot(rows - y, columns - x).max()) + self._fwhm
+            if around.max() < least[rows, columns].max():
+                continue
             wings = _wing_radius(float(around.max()), self.conditions)
             found.append((y, x, max(wings, min(extent, _LARGEST_RADIUS * self._fwhm))))
         return found
