@@ -16,7 +16,9 @@ __all__ = [
     "WIENER_STRENGTHS",
     "Filters",
     "apply_spectra",
+    "filter_axes",
     "filter_spectra",
+    "gaussian_axis",
     "gaussian_kernel",
     "make_moffat_psf",
     "make_wiener_filters",
@@ -213,6 +215,21 @@ def gaussian_kernel(fwhm: float, radius: int, device: str = "cpu") -> Tensor:
     axis = torch.exp(-0.5 * (place / sigma) ** 2)
     image = axis[:, None] * axis[None, :]
     return image / image.sum()
+
+
+def gaussian_axis(sigma: float, radius: int) -> Tensor:
+    """Point-sampled Gaussian of sum 1 along one axis, shape ``(2 * radius + 1,)``."""
+    place = torch.arange(-radius, radius + 1, dtype=torch.float32)
+    axis = torch.exp(-0.5 * (place / sigma) ** 2)
+    return axis / axis.sum()
+
+
+def filter_axes(image: Tensor, axis: Tensor) -> Tensor:
+    """Filter rows and columns of images ``(B, C, H, W)``, which loses the radius at every side."""
+    planes = image.flatten(0, 1)[:, None]
+    for kernel in (axis[None, None, :, None], axis[None, None, None, :]):
+        planes = functional.conv2d(planes, kernel)
+    return planes[:, 0].unflatten(0, image.shape[:2])
 
 
 def without_border(image: Tensor, border: int) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.models.filters import filter_axes, gaussian_axis
 
 __all__ = ["Crush", "crush_picture", "read_workflow"]
 
@@ -112,12 +113,6 @@ def crush_picture(light: Tensor, crush: Crush, scale: int, origin: tuple[int, in
     field = torch.randn(small.shape[1], _PERIOD, _PERIOD, generator=generator)
     added = field[:, places[0]][:, :, places[1]].to(small)
     small = small + crush.noise * added
-    border = crush.radius
-    if border == 0:
+    if crush.radius == 0:
         return small
-    taps = torch.exp(-0.5 * (torch.arange(-border, border + 1.0) / crush.blur) ** 2).to(small)
-    taps = taps / taps.sum()
-    planes = small.flatten(0, 1)[:, None]
-    for kernel in (taps[None, None, :, None], taps[None, None, None, :]):
-        planes = functional.conv2d(planes, kernel)
-    return planes.unflatten(0, small.shape[:2])[:, :, 0]
+    return filter_axes(small, gaussian_axis(crush.blur, crush.radius).to(small))

@@ -23,13 +23,13 @@ from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.measurement.sky.pixels import describe_fill
 from astro_sr_plugin.models.registry import ModelLike, default_model, load_model, with_errors
 from astro_sr_plugin.models.spec import Model, ModelSpec
+from astro_sr_plugin.restoration.display_stretch import STRETCH_HISTORY, STRETCH_KEYWORD
 from astro_sr_plugin.restoration.guard import AGREES_KEYWORD, GUARD_KEYWORD, is_guarded
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 from astro_sr_plugin.restoration.psf import PSFLike, normalise_planes
 
 __all__ = [
     "FLUX_KEYWORDS",
-    "STRETCH_KEYWORD",
     "Frame",
     "choose_model",
     "choose_runtime",
@@ -42,12 +42,6 @@ _log = logging.getLogger(__name__)
 FLUX_KEYWORDS = ("ASRFLUXB", "ASRFLUXA")
 """Keywords of the change of the light of the sources by a network for display images, in per cent:
 as the network left it, and in the result."""
-STRETCH_KEYWORD = "ASRSTRK"
-"""Keyword of the factor of the stretch for such a network."""
-_STRETCH_HISTORY = (
-    "stretch for the network: 0.2 + ASRSTRK asinh(light / 10), light in noise",
-    "sigma above the sky; undone by its inverse",
-)
 
 _SMOOTH = 0.78
 """Correlation of the noise of neighbours beyond that of stacks and drizzled images: of 172 real
@@ -180,7 +174,7 @@ class Frame:
             header[FLUX_KEYWORDS[0]] = (0.0, "[%] change of light by the network")
             header[FLUX_KEYWORDS[1]] = (0.0, "[%] change of light in the result")
             header[STRETCH_KEYWORD] = (0.0, "factor of the stretch for the network")
-            for line in _STRETCH_HISTORY:
+            for line in STRETCH_HISTORY:
                 header.add_history(line)
         return header
 

@@ -19,7 +19,6 @@ import torch
 from astropy.io.fits import Header
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from astro_sr_plugin.data.strips import release
 from astro_sr_plugin.exceptions import ModelError
@@ -32,11 +31,14 @@ from astro_sr_plugin.models.filters import without_border
 from astro_sr_plugin.models.spec import Conditions, ModelSpec, RestoreTile
 from astro_sr_plugin.restoration.conditions import make_conditions
 from astro_sr_plugin.restoration.crush import Crush, crush_picture
+from astro_sr_plugin.restoration.display_stretch import STRETCH_KEYWORD, DisplayStretch
 from astro_sr_plugin.restoration.duration import warn_of_duration
-from astro_sr_plugin.restoration.frame import FLUX_KEYWORDS, STRETCH_KEYWORD, Frame
+from astro_sr_plugin.restoration.frame import FLUX_KEYWORDS, Frame
 from astro_sr_plugin.restoration.guard import note_verdicts
+from astro_sr_plugin.restoration.light_lock import LightLock
 from astro_sr_plugin.restoration.luminance import restore_luminance
 from astro_sr_plugin.restoration.pipeline import (
+    SHARPER,
     Job,
     restore_plane,
     restore_planes,
@@ -46,82 +48,17 @@ from astro_sr_plugin.restoration.pipeline import (
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 from astro_sr_plugin.tasks import TASKS
 
-__all__ = ["DisplayModel", "DisplayStretch", "restore_frame"]
+__all__ = ["DisplayModel", "restore_frame"]
 
-_SKY = 0.2
-"""Level of the sky in the picture that a network gets: between 0.1 and 0.6 such networks bend the
-tones by less than 0.005, below they crush or lift them."""
-_WHITE = 0.85
-"""Level of the brightest pixel in that picture; from 0.9 on networks bend the tones again."""
-_SOFTENING = 10.0
-"""Noise sigmas up to which the stretch is linear."""
 _LEAST_RANGE = 100.0
 """Least brightness in noise sigma that takes the level of white: an image of the sky alone would
 otherwise show nothing but its noise."""
-_LOCK_SIGMA = 0.47
-"""Standard deviation of the Gaussian that result and input are compared through, over the FWHM of
-the stars."""
-_LOCK_RANGE = (1.5, 4.0)
-"""Least and greatest standard deviation of that Gaussian in input pixels."""
-_LOCK_FLOOR = 3.0
-"""Light in noise sigma below which the ratio of the light of input and result goes to 1."""
-_LOCK_REACH = 3.5
-"""Standard deviations after which the Gaussian ends."""
 _SOURCE = 5.0
 """Signal-to-noise ratio through that Gaussian from which light belongs to a source."""
 _ADVICE = "the network was not made for such images: take another, or one of the list of models"
 """What to do about a result that does not agree with its input."""
 _WIDEST = 1.3
 """FWHM of the result over that of the input above which what was measured were no stars."""
-_SHARPER = 0.95
-"""FWHM of the result over that of the input below which the network sharpens."""
-
-
-@dataclass(frozen=True)
-class DisplayStretch:
-    """An asinh curve from noise sigma to the values that a network knows, with its inverse.
-
-    The sky, 0, comes to 0.2 and ``brightest`` to 0.85 of the range; nothing is clipped.
-
-    Attributes
-    ----------
-    brightest : float
-        Brightest pixel of the image in noise sigma.
-    black, white : float
-        Values of black and white of the pictures that the network was trained on.
-    """
-
-    brightest: float
-    black: float = 0.0
-    white: float = 1.0
-
-    @property
-    def slope(self) -> float:
-        """Factor of the asinh."""
-        return (_WHITE - _SKY) / math.asinh(self.brightest / _SOFTENING)
-
-    @property
-    def darkest(self) -> float:
-        """Light that comes to black."""
-        return -_SOFTENING * math.sinh(_SKY / self.slope)
-
-    @property
-    def lightest(self) -> float:
-        """Light that comes to white."""
-        return _SOFTENING * math.sinh((1 - _SKY) / self.slope)
-
-    def __call__(self, light: Tensor) -> Tensor:
-        """Stretch light in noise sigma."""
-        level = _SKY + self.slope * torch.asinh(light / _SOFTENING)
-        return self.black + (self.white - self.black) * level
-
-    def inverse(self, values: Tensor) -> Tensor:
-        """Return light in noise sigma; above white and below black, where no input is, linearly."""
-        level = (values - self.black) / (self.white - self.black)
-        inside = level.clamp(0.0, 1.0)
-        angle = (inside - _SKY) / self.slope
-        slope = _SOFTENING * torch.cosh(angle) / self.slope
-        return _SOFTENING * torch.sinh(angle) + slope * (level - inside)
 
 
 @dataclass
@@ -200,14 +137,14 @@ class DisplayModel:
         # Each step looks through the Gaussian, and interpolates between pixels; the luminance has
         # steps of its own.
         steps = 4 if self.luminance_only else 2
-        return steps * (_radius(_lock_sigma(conditions)) + 1)
+        return steps * (LightLock.reach(conditions.fwhm) + 1)
 
     def prepare(self, conditions: Conditions, device: str, dtype: str) -> RestoreTile:
         """Return the function that restores tiles of one image."""
         run = self.inner.prepare(conditions, device, dtype)
         scale, stretch = self.spec.scale, self.stretch
         spare = self.halo(conditions) - self._border
-        lock = _Lock(_lock_sigma(conditions), scale, device)
+        lock = LightLock(conditions.fwhm, scale, device)
 
         def restore(observed: Tensor, mask: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
             inside = observed.clamp(stretch.darkest, stretch.lightest)
@@ -245,65 +182,6 @@ class DisplayModel:
                 picture = picture.mean(1, keepdim=True).expand(-1, channels, -1, -1)
             picture = run(picture, mask, origin)
         return self.stretch.inverse(picture.mean(1, keepdim=True) if gray else picture)
-
-
-class _Lock:
-    """Gives a result the light of its input at scales above the width of the stars.
-
-    First by a ratio, which keeps the shape of stars that a network made too bright or too faint;
-    what is left, of faint light and of the sky, is added.
-    """
-
-    def __init__(self, sigma: float, scale: int, device: str) -> None:
-        radius = _radius(sigma)
-        taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1.0) / sigma) ** 2)
-        self._taps = (taps / taps.sum()).to(device)
-        self._radius, self._scale = radius, scale
-        self.noise = float((self._taps**2).sum())
-        """Noise of a smoothed image whose pixels have the independent noise 1."""
-
-    def smooth(self, image: Tensor) -> Tensor:
-        """Smooth an image; near its edges the result is not used."""
-        r = self._radius
-        padded = functional.pad(image, (r, r, r, r), mode="replicate").flatten(0, 1)[:, None]
-        for taps in (self._taps[None, None, :, None], self._taps[None, None, None, :]):
-            padded = functional.conv2d(padded, taps)
-        return padded.view_as(image)
-
-    def __call__(self, given: Tensor, result: Tensor) -> Tensor:
-        """Return the result with the light of ``given``."""
-        wanted = self.smooth(given)
-        ratio = (wanted.clamp_min(0) + _LOCK_FLOOR) / (
-            self.smooth(self.binned(result)).clamp_min(0) + _LOCK_FLOOR
-        )
-        result = result * self._finer(ratio)
-        return result + self._finer(wanted - self.smooth(self.binned(result)))
-
-    def share_out(self, given: Tensor, luminance: Tensor, result: Tensor) -> Tensor:
-        """Return the planes of an image with the detail of a better luminance.
-
-        Each takes its part of the light, as the input has it at scales above the width of the
-        stars; beside that it is interpolated.
-        """
-        if self._scale > 1:
-            finer = [
-                functional.interpolate(image, scale_factor=self._scale, mode="bicubic")
-                for image in (given, luminance)
-            ]
-        else:
-            finer = [given, luminance]
-        parts = (self.smooth(image).clamp_min(0) + _LOCK_FLOOR for image in (given, luminance))
-        share = torch.div(*parts)
-        return finer[0] + self._finer(share) * (self(luminance, result) - finer[1])
-
-    def binned(self, image: Tensor) -> Tensor:
-        """Average a result to the pixels of the input."""
-        return functional.avg_pool2d(image, self._scale) if self._scale > 1 else image
-
-    def _finer(self, image: Tensor) -> Tensor:
-        if self._scale == 1:
-            return image
-        return functional.interpolate(image, scale_factor=self._scale, mode="bilinear")
 
 
 def restore_frame(
@@ -416,7 +294,7 @@ def _measure_target(
     ):
         return None
     widths.append(moffat.fwhm)
-    return psf.moffat.fwhm if psf.moffat.fwhm < _SHARPER * scale * conditions.fwhm else None
+    return psf.moffat.fwhm if psf.moffat.fwhm < SHARPER * scale * conditions.fwhm else None
 
 
 def _note(header: Header, model: DisplayModel, widths: Sequence[float]) -> None:
@@ -439,14 +317,6 @@ def _brightest(plane: NormalisedPlane) -> float:
         highest = max(highest, float(finite.max(initial=0.0)))
         release(plane.plane)
     return highest
-
-
-def _lock_sigma(conditions: Conditions) -> float:
-    return min(max(_LOCK_SIGMA * conditions.fwhm, _LOCK_RANGE[0]), _LOCK_RANGE[1])
-
-
-def _radius(sigma: float) -> int:
-    return math.ceil(_LOCK_REACH * sigma)
 
 
 def _enlarge(image: Tensor, scale: int) -> Tensor:

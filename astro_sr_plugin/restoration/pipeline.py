@@ -26,9 +26,17 @@ from astro_sr_plugin.restoration.guard import (
 )
 from astro_sr_plugin.restoration.plane import ROWS, NormalisedPlane, enlarge, finer_level
 
-__all__ = ["FindTarget", "Job", "restore_plane", "restore_planes", "row_blocks", "stored_strips"]
+__all__ = [
+    "SHARPER",
+    "FindTarget",
+    "Job",
+    "restore_plane",
+    "restore_planes",
+    "row_blocks",
+    "stored_strips",
+]
 
-_SHARPER = 0.95
+SHARPER = 0.95
 """FWHM of the result over that of the input below which a model sharpens."""
 
 Strips = Iterable[tuple[int, NDArray[np.float32]]]
@@ -198,7 +206,7 @@ def _predict(
     strips: Strips | None,
 ) -> NormalisedPlane:
     """Fill ``sink`` with the result in noise sigma; return the plane as the model saw it."""
-    sharpens = conditions.target_fwhm < _SHARPER * job.scale * conditions.fwhm
+    sharpens = conditions.target_fwhm < SHARPER * job.scale * conditions.fwhm
     stars = sharpens and math.isfinite(source.saturation)
     seen = source.with_cores(conditions, stars=stars)
     if strips is None:

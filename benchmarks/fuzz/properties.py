@@ -97,6 +97,13 @@ def _only_own_warnings() -> Iterator[None]:
         assert own, f"warning of {place}: {warning.message}"
 
 
+def _check_message(error: asr.AstroSRError) -> None:
+    """Require one line of text."""
+    text = str(error)
+    assert text.strip(), "the message is empty"
+    assert "\n" not in text, f"the message has more than one line: {text}"
+
+
 def check_file(case: Case, path: Path) -> CCDData | None:
     """Read a file: an error of the package, or the right pixels.
 
@@ -117,10 +124,8 @@ def check_file(case: Case, path: Path) -> CCDData | None:
         try:
             image = asr.read_image(path, hdu=case.hdu)
         except asr.AstroSRError as error:
-            text = str(error)
-            assert text.strip(), "the message is empty"
-            assert "\n" not in text, f"the message has more than one line: {text}"
-            assert not case.valid, f"a valid file was refused: {text}"
+            _check_message(error)
+            assert not case.valid, f"a valid file was refused: {error}"
             return None
     truth = case.pixels
     if truth is None and case.comparable and case.suffix.startswith(".fits"):
@@ -155,9 +160,7 @@ def check_model(case: Case, path: Path) -> Model | None:
         try:
             return asr.load_model(path)
         except asr.AstroSRError as error:
-            text = str(error)
-            assert text.strip(), "the message is empty"
-            assert "\n" not in text, f"the message has more than one line: {text}"
+            _check_message(error)
             return None
 
 

@@ -16,8 +16,8 @@ from astro_sr_plugin.exceptions import AstroSRWarning, InputError, ModelError, U
 from astro_sr_plugin.models.external.model import ExternalModel
 from astro_sr_plugin.models.filters import make_moffat_psf
 from astro_sr_plugin.models.spec import ModelSpec
+from astro_sr_plugin.restoration.display_stretch import DisplayStretch
 from astro_sr_plugin.restoration.duration import warn_of_duration
-from astro_sr_plugin.restoration.generic import DisplayStretch
 
 SKY, NOISE, FWHM, BETA = 300.0, 5.0, 3.2, 3.5
 STARS = ((30, 28, 4e3), (28, 80, 4e4), (78, 30, 4e5), (74, 78, 1.5e4))

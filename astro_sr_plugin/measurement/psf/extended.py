@@ -6,7 +6,7 @@ import numpy as np
 
 from astro_sr_plugin.measurement.psf.diffraction import measure_spikes
 from astro_sr_plugin.measurement.psf.empirical import EmpiricalPSF, ExtendedPart
-from astro_sr_plugin.measurement.psf.halo import FEWEST_FOR_HALO, measure_halo, scale_seeing
+from astro_sr_plugin.measurement.psf.halo import measure_halo, scale_seeing
 from astro_sr_plugin.measurement.psf.residuals import StarResidual, subtract_stars
 from astro_sr_plugin.measurement.sky.windows import cut_window, spread_windows
 from astro_sr_plugin.measurement.sources.candidates import CandidateFinder, Candidates
@@ -18,9 +18,8 @@ _WINDOW, _WINDOW_COUNT = 1024, 4
 """Side in pixels, and largest number, of the windows in which stars are looked for."""
 _LARGEST_FWHM = 12.0
 """FWHM in pixels above which a stamp holds too little beside the core."""
-_LEAST_FLUX, _BRIGHT = 500.0, 15000.0
-"""Flux in noise sigma of a pixel from which a star counts for a halo ring by ring, unless they are
-too few, and for spikes."""
+_BRIGHT = 15000.0
+"""Flux in noise sigma of a pixel from which a star counts for spikes."""
 _LEAST_LIGHT = 0.008
 """Flux beside the core, relative to that of the star, below which it is neglected."""
 
@@ -66,11 +65,10 @@ def measure_extended_part(
         saturated = values >= full
         values = (values - finder.background.level_at(*window)) / np.float32(sigma)
         stars += subtract_stars(values, bad, saturated, core, window, places)
-    bright = [star for star in stars if star.flux > _LEAST_FLUX]
-    halo, beyond = measure_halo(bright if len(bright) >= FEWEST_FOR_HALO else stars, psf)
+    halo, beyond = measure_halo(stars, psf)
     if not halo.any():
         halo, beyond = scale_seeing(stars, psf)
-    excess = halo + measure_spikes([s for s in bright if s.flux > _BRIGHT], halo, psf)
+    excess = halo + measure_spikes([star for star in stars if star.flux > _BRIGHT], halo, psf)
     if np.abs(excess).sum() < _LEAST_LIGHT:
         return None
     return ExtendedPart(excess, beyond)

@@ -22,14 +22,16 @@ from astro_sr_plugin.measurement.psf.residuals import (
 )
 from astro_sr_plugin.measurement.psf.seeing import kolmogorov_stamp
 
-__all__ = ["FEWEST_FOR_HALO", "measure_halo", "scale_seeing"]
+__all__ = ["measure_halo", "scale_seeing"]
 
 _FEWEST_RINGS = 3
 """Smallest number of rings in which a star is compared with the halo of turbulence."""
 _LEAST_CHI2 = 25.0
 """Chi-squared of all rings together from which a halo is significant (5 sigma)."""
-FEWEST_FOR_HALO = 8
+_FEWEST_FOR_HALO = 8
 """Smallest number of stars for a halo ring by ring."""
+_BRIGHT = 500.0
+"""Flux in noise sigma of a pixel from which a star counts for it, unless these are too few."""
 _CONTRADICTION = 2.5
 """Difference of a halo with and without the brightest star, in units of the error of the latter,
 from which that star has a neighbour or a galaxy."""
@@ -65,7 +67,10 @@ def measure_halo(
     Returns its image and its flux beyond the stamp; zero if it is not significant.
     """
     radius = DISTANCE
-    if len(stars) < FEWEST_FOR_HALO:
+    bright = [star for star in stars if star.flux > _BRIGHT]
+    if len(bright) >= _FEWEST_FOR_HALO:
+        stars = bright
+    if len(stars) < _FEWEST_FOR_HALO:
         return np.zeros_like(radius), 0.0
     flux = np.array([star.flux for star in stars])
     places, levels, chi2, excesses = [0.0], [0.0], [], []
