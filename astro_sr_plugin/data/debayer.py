@@ -13,7 +13,7 @@ from scipy.ndimage import convolve
 from astro_sr_plugin.data.cfa import CFA_KEYWORDS, ColorFilterArray, find_cfa, parse_pattern
 from astro_sr_plugin.data.nddata import HDUChoice, Image, Unpacked, repack, unpack
 from astro_sr_plugin.data.signatures import image_function
-from astro_sr_plugin.data.wcs import scale_wcs, scale_wcs_header
+from astro_sr_plugin.data.wcs import crop_wcs_header, scale_wcs, scale_wcs_header
 from astro_sr_plugin.exceptions import InputError, check_choice, warn
 
 __all__ = ["METHODS", "debayer", "interpolate_colour", "interpolate_colours"]
@@ -134,10 +134,7 @@ def _superpixel(parts: Unpacked, cfa: ColorFilterArray) -> CCDData | NDArray:
             wcs.pixel_shape = (nx, ny)
     meta = _header(parts.meta, "superpixel", cfa)
     if isinstance(meta, Header):
-        for keyword, start in (("CRPIX1", left), ("CRPIX2", top)):
-            if start and isinstance(meta.get(keyword), int | float):
-                meta[keyword] -= start
-        meta = scale_wcs_header(meta, 1 / side, shape=data.shape)
+        meta = scale_wcs_header(crop_wcs_header(meta, top, left), 1 / side, shape=data.shape)
     return repack(parts, data, mask=mask, wcs=wcs, meta=meta)
 
 

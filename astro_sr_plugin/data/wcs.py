@@ -18,7 +18,7 @@ from astro_sr_plugin.data.keywords import read_number
 from astro_sr_plugin.data.wcs_keywords import LOOKUP_KEYWORDS, WCS_KEYWORDS
 from astro_sr_plugin.exceptions import InputError, warn
 
-__all__ = ["scale_wcs", "scale_wcs_header"]
+__all__ = ["crop_wcs", "crop_wcs_header", "scale_wcs", "scale_wcs_header"]
 
 _POLYNOMIAL = re.compile(r"(?:A|B|AP|BP)_(\d+)_(\d+)")
 _MATRIX = re.compile(r"(CD|PC)(\d+)_([12])([A-Z]?)")

@@ -158,6 +158,7 @@ def list_stars(
     gain = read_gain(parts.meta)
     field = _Field(pixels, background, nsigma, gain)
     found, side = _find(field), plane.side
+    level = background.level * pixels.unit
     if plane.filters is not None:
         if field.sharp > len(found["x"]) or not field.fwhm > _LEAST_SAMPLED:
             # Small stars merge in super-pixels, and look like hot pixels there.
@@ -175,7 +176,7 @@ def list_stars(
         chosen,
         parts,
         side,
-        background.level * pixels.unit,
+        level,
         field.sigma * pixels.unit,
         field.fwhm,
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from astropy.table import Table
@@ -20,6 +20,11 @@ from astro_sr_plugin.stacking.fine_samples import Block
 from astro_sr_plugin.stacking.measuring import FrameMeasurement, Sky
 
 __all__ = ["Checkpoints", "identify"]
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+Solved = tuple[list[Combined], list[tuple[float, float]]]
+"""Planes of a block, and the noise of its tiles."""
 
 _IDENTITY = "identity.json"
 _MESHES = ("mesh", "rms_mesh", "y_nodes", "x_nodes")
@@ -132,17 +137,35 @@ class Checkpoints:
         """Keep the planes of a band."""
         self._save(f"band_{rows[0]:06d}", last=rows[1], **_stacked(planes))
 
-    def load_block(self, block: Block) -> tuple[list[Combined], list[tuple[float, float]]] | None:
+    def resumed(
+        self,
+        items: Sequence[Item],
+        load: Callable[[Item], Found | None],
+        save: Callable[[Item, Found], None],
+        run: Callable[[Sequence[Item]], Iterable[tuple[Item, Found]]],
+    ) -> Iterator[tuple[Item, Found]]:
+        """Yield items with what is kept of them, then the others, which are kept too."""
+        todo = []
+        for item in items:
+            found = load(item)
+            if found is None:
+                todo.append(item)
+            else:
+                yield item, found
+        for item, new in run(todo):
+            save(item, new)
+            yield item, new
+
+    def load_block(self, block: Block) -> Solved | None:
         """Return a block of a super-resolved image as it was solved, or None if it is not there."""
         arrays = self._load(f"block_{block[0]:06d}_{block[2]:06d}")
         if arrays is None or tuple(arrays["block"].tolist()) != block:
             return None
         return _planes_of(arrays), [(float(a), float(b)) for a, b in arrays["noises"]]
 
-    def save_block(
-        self, block: Block, planes: list[Combined], noises: list[tuple[float, float]]
-    ) -> None:
+    def save_block(self, block: Block, solved: Solved) -> None:
         """Keep a block of a super-resolved image."""
+        planes, noises = solved
         name = f"block_{block[0]:06d}_{block[2]:06d}"
         self._save(name, block=block, noises=noises, **_stacked(planes))
 

@@ -118,9 +118,8 @@ def read_block(problem: Problem, block: Block) -> list[list[FineSamples]]:
     result: list[list[FineSamples]] = [[] for _ in problem.models]
     all_shares = star_shares(widths_of(lights), problem.settings.cfa, problem.settings.planes)
     # The stack of undersampled frames is far from them in the cores of stars.
-    all_shares = np.stack(
-        [np.full_like(all_shares[..., 0], _CORES), _CORES + all_shares[..., 1]], axis=-1
-    )
+    all_shares[..., 0] = 0
+    all_shares += _CORES
     for number, (light, shares) in enumerate(zip(lights, all_shares, strict=True)):
         u, v = light.transform.to_image(*grid)
         ny, nx = light.frame.shape[-2:]

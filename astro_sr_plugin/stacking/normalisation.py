@@ -150,11 +150,12 @@ def find_normalisation(
         if not count and own and other:
             scale = other / own
     offsets = np.zeros((planes, 6))
-    if mode != "none":
+    shared = _shared_places(transform)
+    if mode != "none" and shared.size:
         for plane in range(planes):
             pair = frame.sky[plane], reference.sky[plane]
-            offsets[plane] = _sky_difference(*pair, transform, scale, beyond)
-    return Normalisation(scale, error, count, offsets, _reach(transform))
+            offsets[plane] = _sky_difference(*pair, transform, shared, scale, beyond)
+    return Normalisation(scale, error, count, offsets, _reach(shared, transform.reference_shape))
 
 
 def find_weights(
@@ -277,22 +278,24 @@ def _column(table: object, name: str) -> NDArray[np.float64]:
 
 
 def _sky_difference(
-    own: Sky, other: Sky, transform: Transform, scale: float, beyond: bool
+    own: Sky,
+    other: Sky,
+    transform: Transform,
+    shared: NDArray[np.float64],
+    scale: float,
+    beyond: bool,
 ) -> NDArray[np.float64]:
     """Fit what has to be added to a scaled frame so that its sky is that of the reference."""
-    ny, nx = transform.reference_shape
-    x, y = _shared_nodes(transform)
-    u, v = transform.to_image(x, y)
+    x, y, u, v = shared
     result = np.zeros(6)
-    if not x.size:
-        return result
     level = _level(own, u, v) * scale * transform.area(x, y)
     difference = _level(other, x, y) - level
     degree = next((d for d, least in _LEAST_NODES.items() if difference.size >= least), 0)
     if beyond and difference.size < _MOST_SHARED * _NODES**2:
         degree = min(degree, 1)
     terms = (1, 3, 6)[degree]
-    basis = np.column_stack(np.broadcast_arrays(*_terms(x, y, (ny, nx))))[:, :terms]
+    every = _terms(x, y, transform.reference_shape)
+    basis = np.column_stack(np.broadcast_arrays(*every))[:, :terms]
     kept = np.ones(difference.size, bool)
     for _ in range(_ROUNDS):
         found = np.linalg.lstsq(basis[kept], difference[kept], rcond=None)[0]
@@ -306,8 +309,8 @@ def _sky_difference(
     return result
 
 
-def _shared_nodes(transform: Transform) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Places x and y in the reference, on a grid, that the frame covers."""
+def _shared_places(transform: Transform) -> NDArray[np.float64]:
+    """Places on a grid that the frame covers: x, y in the reference, x, y in the frame."""
     ny, nx = transform.reference_shape
     grid = np.meshgrid(
         np.linspace(0, ny - 1, _NODES), np.linspace(0, nx - 1, _NODES), indexing="ij"
@@ -316,18 +319,19 @@ def _shared_nodes(transform: Transform) -> tuple[NDArray[np.float64], NDArray[np
     u, v = transform.to_image(x, y)
     rows, columns = transform.shape
     inside = (u >= 0) & (u <= columns - 1) & (v >= 0) & (v <= rows - 1)
-    return x[inside], y[inside]
+    return np.stack([x, y, u, v])[:, inside]
 
 
-def _reach(transform: Transform) -> tuple[tuple[float, float], tuple[float, float]]:
+def _reach(
+    shared: NDArray[np.float64], shape: tuple[int, int]
+) -> tuple[tuple[float, float], tuple[float, float]]:
     """Least and largest x and y of the area in which skies are compared, and of its rim."""
-    places = _shared_nodes(transform)
-    if not places[0].size:
+    if not shared.size:
         return (-np.inf, np.inf), (-np.inf, np.inf)
-    steps = [(n - 1) / (_NODES - 1) for n in transform.reference_shape[::-1]]
+    steps = [(n - 1) / (_NODES - 1) for n in shape[::-1]]
     x, y = (
         (float(p.min() - step), float(p.max() + step))
-        for p, step in zip(places, steps, strict=True)
+        for p, step in zip(shared[:2], steps, strict=True)
     )
     return x, y
 

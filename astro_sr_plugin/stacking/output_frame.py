@@ -42,21 +42,16 @@ def find_box(transforms: Sequence[Transform], frame: OutputFrame) -> Box:
     ----------
     transforms : sequence of Transform
         Of the frames, all to one reference.
-    frame : {"reference", "union", "intersection"}
-        The pixels of the reference, all that any frame covers, or the largest rectangle of those
-        that all of them cover, as far as it is found by taking off sides.
+    frame : {"union", "intersection"}
+        All that any frame covers, or the largest rectangle of those that all of them cover, as far
+        as it is found by taking off sides.
 
     Returns
     -------
     Box
         In pixels of the reference; empty if no pixel is shared.
     """
-    ny, nx = transforms[0].reference_shape
-    if frame == "union":
-        return _around(transforms)
-    if frame == "intersection":
-        return _within(transforms)
-    return Box(0, 0, ny, nx)
+    return _around(transforms) if frame == "union" else _within(transforms)
 
 
 def _around(transforms: Sequence[Transform]) -> Box:

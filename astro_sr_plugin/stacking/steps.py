@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -289,17 +290,12 @@ class StackSteps:
             self.total += len(lights)
         kinds = (np.float32, np.float32, np.uint16, np.uint16, np.uint16)
         whole = [Combined(*(np.empty((ny, nx), kind) for kind in kinds)) for _ in range(planes)]
-        kept = {}
-        if self.checkpoints is not None:
-            kept = {b: p for b in bands if (p := self.checkpoints.load_band(b)) is not None}
-        todo = [band for band in bands if band not in kept]
-        results = workers.run(combine_band, (lights, settings), todo, at_once=at_once)
-        for band, found in kept.items():
-            _insert(whole, band, found)
-            self._step()
+        run = partial(workers.run, combine_band, (lights, settings), at_once=at_once)
+        kept = self.checkpoints
+        results = (
+            run(bands) if kept is None else kept.resumed(bands, kept.load_band, kept.save_band, run)
+        )
         for band, found in results:
-            if self.checkpoints is not None:
-                self.checkpoints.save_band(band, found)
             _insert(whole, band, found)
             self._step()
         return whole

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import chain
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,15 +137,13 @@ def super_resolve_frames(
     finished = progress(len(blocks))
     result = [_enlarged_counts(found, scale) for found in stack]
     at_once = max(1, memory // problem.block_bytes())
-    kept = {}
-    if checkpoints is not None:
-        kept = {b: k for b in blocks if (k := checkpoints.load_block(b)) is not None}
-    todo = [block for block in blocks if block not in kept]
+    run = partial(workers.run, solve_block, (problem, strengths), at_once=at_once)
+    kept = checkpoints
+    solved = (
+        run(blocks) if kept is None else kept.resumed(blocks, kept.load_block, kept.save_block, run)
+    )
     noises: list[tuple[float, float]] = []
-    solved = workers.run(solve_block, (problem, strengths), todo, at_once=at_once)
-    for block, (planes, found) in chain(kept.items(), solved):
-        if checkpoints is not None and block not in kept:
-            checkpoints.save_block(block, planes, found)
+    for block, (planes, found) in solved:
         part = np.s_[block[0] : block[1], block[2] : block[3]]
         for target, own in zip(result, planes, strict=True):
             for name in ("data", "variance", "used"):

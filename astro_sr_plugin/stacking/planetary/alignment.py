@@ -15,6 +15,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.ndimage import map_coordinates
 
 from astro_sr_plugin.stacking.planetary.filters import Plane, band_pass, binned
@@ -100,11 +101,13 @@ class Reference:
         bands = band_pass(own)
         self._box = _find_structure(bands * weight)
         part = cut(own, *self._box)
+        counts = _count_points(part.shape)
         self._levels = [
             _Level(
                 band_pass(binned(part, factor), _FINE),
                 binned(cut(weight, *self._box), factor),
                 factor,
+                counts,
             )
             for factor in (2, 1)
         ]
@@ -114,8 +117,8 @@ class Reference:
     @property
     def nodes(self) -> tuple[int, int]:
         """Number of alignment points along y and x."""
-        ny, nx = (-(-side // PITCH) + 1 + 2 * _PAD for side in self._shape)
-        return ny, nx
+        rows, columns = _count_points(self._shape)
+        return rows + 2 * _PAD, columns + 2 * _PAD
 
     def find_shift(
         self, plane: Plane, *, points: bool = True, near: tuple[float, float] | None = None
@@ -184,8 +187,6 @@ class Reference:
 
         Planets, whose shift follows from the disc, do without.
         """
-        from scipy.fft import next_fast_len, rfft2
-
         ny, nx = (next_fast_len(side, real=True) for side in self._pattern.shape)
         return (ny, nx), np.conj(rfft2(self._pattern, (ny, nx)))
 
@@ -211,8 +212,6 @@ class Reference:
 
     def _correlate(self, plane: Plane) -> tuple[float, float]:
         """Find the shift at the maximum of the cross-correlation, to about a pixel."""
-        from scipy.fft import irfft2, rfft2
-
         shape, transform = self._transform
         bands = band_pass(binned(plane, self._coarse))
         bands[:2] = bands[-2:] = 0
@@ -230,8 +229,8 @@ class Reference:
 class _Level:
     """The band-passed reference at one scale, and the sums of the fit that do not change."""
 
-    def __init__(self, bands: Plane, weight: Plane, factor: int) -> None:
-        self.factor = factor
+    def __init__(self, bands: Plane, weight: Plane, factor: int, counts: tuple[int, int]) -> None:
+        self.factor, self._counts = factor, counts
         self._pitch = PITCH // factor
         # Sampling smooths frames; the reference is smoothed in the same way.
         bands = smooth_spline(bands)
@@ -244,7 +243,6 @@ class _Level:
         self._weight = weight
         self._weighted = [term * weight for term in terms]
         self._cells = [self._in_cells(term) for term in self._weighted]
-        counts = self._cells[0].shape[0], self._cells[0].shape[2]
         self.nodes = (counts[0] + 2 * _PAD, counts[1] + 2 * _PAD)
         self._windows = [_window(count) for count in counts]
         whole = np.array([[np.sum(a * b, dtype=float) for b in terms] for a in self._weighted])
@@ -266,7 +264,7 @@ class _Level:
         The points lie on every `pitch`-th pixel, from the first one on.
         """
         pitch, half = self._pitch, self._pitch // 2
-        rows, columns = (-(-side // pitch) + 1 for side in plane.shape)
+        rows, columns = self._counts
         padded = np.zeros((rows * pitch, columns * pitch), np.float32)
         part = plane[: padded.shape[0] - half, : padded.shape[1] - half]
         padded[half : half + part.shape[0], half : half + part.shape[1]] = part
@@ -337,6 +335,12 @@ def _interpolated(nodes: NDArray[np.float32], shape: tuple[int, ...], pitch: int
         both = first + between * step
         values = both.reshape(-1, both.shape[-1]) if axis == 0 else both.reshape(len(both), -1)
     return values[: shape[0], : shape[1]]
+
+
+def _count_points(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return the number of alignment points along y and x that a plane needs."""
+    rows, columns = (-(-side // PITCH) + 1 for side in shape)
+    return rows, columns
 
 
 def _window(count: int) -> NDArray[np.float64]:

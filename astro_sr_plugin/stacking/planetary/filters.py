@@ -66,7 +66,7 @@ def smooth(plane: Plane, steps: tuple[int, ...] = (1, 1)) -> Plane:
     """
     ny, nx = plane.shape
     reach = sum(steps)
-    padded = plane.take(_mirrored(ny, reach), axis=0).take(_mirrored(nx, reach), axis=1)
+    padded = np.pad(plane, reach, mode="symmetric")
     width = padded.shape[1]
     # Sums of the flat array are fast; what runs from one row into the next is in the margin.
     flat = padded.ravel()
@@ -77,12 +77,6 @@ def smooth(plane: Plane, steps: tuple[int, ...] = (1, 1)) -> Plane:
                 flat = flat[:-stride] + flat[stride:]
     rows = as_strided(flat, (ny, nx), (width * flat.itemsize, flat.itemsize))
     return rows * np.float32(_WEIGHT ** len(steps))
-
-
-def _mirrored(length: int, reach: int) -> NDArray[np.intp]:
-    """Return indices along an axis that is continued beyond its ends by its mirror image."""
-    index = np.arange(-reach, length + reach) % (2 * length)
-    return np.minimum(index, 2 * length - 1 - index)
 
 
 def band_pass(plane: Plane, fine: tuple[int, ...] = _FINE) -> Plane:

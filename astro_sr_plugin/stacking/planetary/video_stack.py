@@ -193,7 +193,7 @@ def stack_planetary(
     if drizzle == 1:
         combined, scale = work.combine(chosen, combine, scratch, progress), 1.0
     else:
-        half = None if progress is None else _half_of(progress, 1, len(video))
+        half = _half_of(progress, 1, len(video))
         combined, scale = drizzle_video(work.aligner, video, chosen, drizzle, half), drizzle
         work.note_shifts(chosen)
     image = work.image(combined, scale, {"keep": keep, "weights": weights, "combine": combine})
@@ -235,7 +235,7 @@ class VideoStack:
 
     def look(self, progress: Progress | None = None) -> None:
         """Measure every frame, and make the reference of the best ones."""
-        half = None if progress is None else _half_of(progress, 0, len(self.video))
+        half = _half_of(progress, 0, len(self.video))
         self.records = survey(self.video, jobs=self._jobs, progress=half)
         best = select_frames(self.records, None)
         if not best:
@@ -319,7 +319,7 @@ class VideoStack:
         progress: Progress | None = None,
     ) -> Combined:
         """Combine frames on the grid of the reference."""
-        half = None if progress is None else _half_of(progress, 1, len(self.video))
+        half = _half_of(progress, 1, len(self.video))
         if how == "median":
             folder = None if scratch is None else Path(scratch)
             combined = median_of(self.aligned(chosen, half), folder)
@@ -387,8 +387,10 @@ class VideoStack:
         return header
 
 
-def _half_of(progress: Progress, half: int, frames: int) -> Progress:
+def _half_of(progress: Progress | None, half: int, frames: int) -> Progress | None:
     """Report the progress of one half of the work, in units of the frames of the video."""
+    if progress is None:
+        return None
 
     def report(done: int, total: int) -> None:
         progress(half * frames + done * frames // total, 2 * frames)
