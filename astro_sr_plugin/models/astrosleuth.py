@@ -151,8 +151,7 @@ class AstroSleuthNext(RRDBNet):
     def run_body(self, image: Tensor) -> Tensor:
         """Run the trunk, with the condition if there is one."""
         if self.condition is None:
-            result: Tensor = self.body(image)
-            return result
+            return super().run_body(image)
         code = F.leaky_relu(self.l1(self.condition.to(image.device)), _SLOPE)
         for block in self.body:
             image = block(image, code, self.strength)

@@ -48,9 +48,9 @@ from astro_sr_plugin.restoration.pipeline import (
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 from astro_sr_plugin.tasks import TASKS
 
-__all__ = ["DisplayModel", "restore_frame"]
+__all__ = ["LEAST_RANGE", "DisplayModel", "restore_frame"]
 
-_LEAST_RANGE = 100.0
+LEAST_RANGE = 100.0
 """Least brightness in noise sigma that takes the level of white: an image of the sky alone would
 otherwise show nothing but its noise."""
 _SOURCE = 5.0
@@ -244,10 +244,10 @@ def _fit(
         )
         raise ModelError(msg)
     colours = len(frame.planes) == 3 == len(frame.usable)
-    brightest = max((_brightest(plane) for plane in frame.usable), default=_LEAST_RANGE)
+    brightest = max((_brightest(plane) for plane in frame.usable), default=LEAST_RANGE)
     return DisplayModel(
         model,
-        DisplayStretch(max(brightest, _LEAST_RANGE), *model.value_range),
+        DisplayStretch(max(brightest, LEAST_RANGE), *model.value_range),
         planes=3 if luminance_only or (colours and planes == (3, 3)) else 1,
         locked=model.spec.task != "remove-stars",
         luminance_only=luminance_only,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import astro_sr_plugin as asr
 from astro_sr_plugin import AstroSRWarning, ExternalModel
 from astro_sr_plugin.restoration.display_stretch import DisplayStretch
+from astro_sr_plugin.restoration.generic import LEAST_RANGE
 from benchmarks.peers.verbs import VERBS
 from benchmarks.truth.scene import Scene
 
@@ -22,8 +23,6 @@ __all__ = ["as_usual", "by_the_verbs", "load_networks", "run_picture"]
 _SCALE = 2
 """Output pixels per input pixel at which networks that enlarge are compared: those of scale 4 are
 averaged over 2 x 2 pixels."""
-_LEAST_RANGE = 100.0
-"""Least brightness in noise sigma that the stretch takes for white, as in the verbs."""
 
 
 def load_networks(paths: list[str]) -> dict[str, ExternalModel]:
@@ -67,7 +66,7 @@ def run_picture(
 
 def _between_stretches(light: NDArray[np.float64], model: ExternalModel) -> NDArray[np.float64]:
     """Stretch light in noise sigma, run the network on the whole, and undo the stretch."""
-    stretch = DisplayStretch(max(float(light.max()), _LEAST_RANGE), *model.value_range)
+    stretch = DisplayStretch(max(float(light.max()), LEAST_RANGE), *model.value_range)
     planes = torch.from_numpy(light.astype(np.float32)).reshape(1, -1, *light.shape[-2:])
     picture = stretch(planes)
     channels = model.spec.channels_in

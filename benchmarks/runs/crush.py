@@ -69,12 +69,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Run all cases, and write the report."""
-    scale = asr.load_model(options.model).spec.scale
+    model = asr.load_model(options.model)
+    scale = model.spec.scale
     methods: dict[str, dict[str, Any]] = {
         "bicubic": {"model": "bicubic"},
-        "direct": {"model": options.model},
-        "crush": {"model": options.model, "workflow": "crush"},
-        "crush, no noise or blur": {"model": options.model, "workflow": "crush:0,0"},
+        "direct": {"model": model},
+        "crush": {"model": model, "workflow": "crush"},
+        "crush, no noise or blur": {"model": model, "workflow": "crush:0,0"},
     }
     rows = []
     for fwhm in _FWHM:

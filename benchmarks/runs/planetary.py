@@ -366,7 +366,7 @@ def compare_real(path: Path) -> dict[str, tuple[float, float, float]]:
     rows = {name: measure_sharpened(plane, inside, 1.0) for name, plane in images.items()}
     noise = rows["best frame"][1]
     return {
-        name: (*rows[name], sharpen_to_noise(plane, inside, noise)[0])
+        name: (*rows[name], sharpen_to_noise(plane, inside, noise))
         for name, plane in images.items()
     }
 
@@ -388,10 +388,8 @@ def measure_sharpened(
     return float(np.sqrt(quality)), float(noise / brightness)
 
 
-def sharpen_to_noise(
-    plane: NDArray, inside: NDArray[np.bool_] | None, noise: float
-) -> tuple[float, float]:
-    """Return structures and noise after the sharpening that gives this noise."""
+def sharpen_to_noise(plane: NDArray, inside: NDArray[np.bool_] | None, noise: float) -> float:
+    """Return structures after the sharpening that gives this noise."""
     low, high = 0.0, LARGEST_POWER
     for _ in range(HALVINGS):
         middle = (low + high) / 2
@@ -399,4 +397,4 @@ def sharpen_to_noise(
             low = middle
         else:
             high = middle
-    return measure_sharpened(plane, inside, low)
+    return measure_sharpened(plane, inside, low)[0]

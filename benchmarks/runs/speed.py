@@ -154,13 +154,18 @@ def run_speed(
 
 def _references(torch: Any, side: int, threads: int) -> dict[str, Callable[[], None]]:
     """Return each reference network on its input, in the quickest layout and tile."""
+    from astro_sr_plugin.models.astrosleuth import AstroSleuthFast
+    from astro_sr_plugin.models.srvgg import SRVGG
     from benchmarks.figures.results import say
-    from benchmarks.peers.reference_networks import BilinearFast, CompactSRVGG, infer
+    from benchmarks.peers.reference_networks import infer
 
     torch.manual_seed(0)
     image = torch.rand(1, 3, side, side)
     runs: dict[str, Callable[[], None]] = {}
-    for name, kind in (("srvgg-32x64-x4", CompactSRVGG), ("bilinear-fast-x4", BilinearFast)):
+    for name, kind in (
+        ("srvgg-32x64-x4", partial(SRVGG, convolutions=32)),
+        ("bilinear-fast-x4", AstroSleuthFast),
+    ):
         choices = []
         for channels_last in (False, True):
             network: Any = kind().eval()

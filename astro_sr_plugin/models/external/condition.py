@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from astro_sr_plugin.exceptions import ModelError
 from astro_sr_plugin.models.astrosleuth import CONDITION_LENGTH
+from astro_sr_plugin.models.external.files import read_json
 
 __all__ = ["read_condition"]
 
@@ -21,9 +21,6 @@ _SLIDERS = ("stars", "detail", "spikes")
 
 _STRONGEST = 5.0
 """Largest strength that AstroSleuth offers."""
-
-_MOST_BYTES = 1 << 20
-"""Size of the file in bytes: four vectors as text are 50 kB."""
 
 
 def read_condition(path: Path) -> tuple[Tensor, float]:
@@ -48,16 +45,15 @@ def read_condition(path: Path) -> tuple[Tensor, float]:
         If the file cannot be read, or a number is out of its range.
     """
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise _bad(path, f"it is larger than {_MOST_BYTES >> 20} MiB")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise _bad(path, str(error) or type(error).__name__) from error
-    if not isinstance(content, dict) or not isinstance(content.get("amounts", {}), dict):
-        raise _bad(path, "it is no JSON object with vectors by name")
+        content = read_json(path)
+    except (OSError, ValueError) as error:
+        raise _bad(path, str(error)) from error
+    amounts = content.get("amounts", {})
+    if not isinstance(amounts, dict):
+        raise _bad(path, "amounts is no JSON object")
     vector = _vector(path, content, "average")
     for name in _SLIDERS:
-        amount = _number(path, content.get("amounts", {}), name, 0.0, (-1.0, 1.0))
+        amount = _number(path, amounts, name, 0.0, (-1.0, 1.0))
         if amount:
             vector = vector + np.float32(amount) * _vector(path, content, name)
     strength = _number(path, content, "strength", 1.0, (0.0, _STRONGEST))

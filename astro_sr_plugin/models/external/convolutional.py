@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from functools import partial
 from itertools import permutations
-
-from torch import nn
 
 from astro_sr_plugin.models.astrosleuth import AstroSleuthFast
 from astro_sr_plugin.models.dncnn import DnCNN
@@ -17,6 +16,7 @@ from astro_sr_plugin.models.external.layout import (
     State,
     check_width,
     count_blocks,
+    halo_of,
     shape_of,
 )
 from astro_sr_plugin.models.srcnn import SRCNN
@@ -72,6 +72,7 @@ def find_srcnn(state: State, name: str, config: Config) -> list[Layout]:
         else "SRCNN does not store the scale for which it was trained; x2 is assumed unless "
         "another is asked for."
     )
+    builds = {scale: partial(SRCNN, sides, (a, b), c, scale) for scale in scales}
     return [
         Layout(
             architecture=f"SRCNN {'-'.join(map(str, sides))}",
@@ -79,12 +80,12 @@ def find_srcnn(state: State, name: str, config: Config) -> list[Layout]:
             scale=scale,
             channels_in=c,
             channels_out=c,
-            halo=SRCNN(sides, (1, 1), 1, scale).halo,
-            build=lambda scale=scale: SRCNN(sides, (a, b), c, scale),  # type: ignore[misc]
+            halo=halo_of(build),
+            build=build,
             state=renamed,
             notes=(note,),
         )
-        for scale in scales
+        for scale, build in builds.items()
     ]
 
 
@@ -126,11 +127,9 @@ def find_dncnn(state: State, name: str, config: Config) -> list[Layout]:
     if channels not in (1, 3) or shapes != wanted:
         return []
     check_width(width)
-
-    def build() -> nn.Module:
-        return DnCNN(depth, width, channels)
-
-    return [Layout(f"DnCNN-{depth}", "denoise", 1, channels, channels, depth, build, state)]
+    build = partial(DnCNN, depth, width, channels)
+    halo = halo_of(build)
+    return [Layout(f"DnCNN-{depth}", "denoise", 1, channels, channels, halo, build, state)]
 
 
 def find_srvgg(state: State, name: str, config: Config) -> list[Layout]:
@@ -151,6 +150,7 @@ def find_srvgg(state: State, name: str, config: Config) -> list[Layout]:
         raise ValueError(msg)
     check_width(width, last)
     convolutions = (layers - 3) // 2
+    build = partial(SRVGG, channels, width, convolutions, scale)
     return [
         Layout(
             architecture=f"SRVGG-{convolutions}",
@@ -158,8 +158,8 @@ def find_srvgg(state: State, name: str, config: Config) -> list[Layout]:
             scale=scale,
             channels_in=channels,
             channels_out=channels,
-            halo=convolutions + 2,
-            build=lambda: SRVGG(channels, width, convolutions, scale),
+            halo=halo_of(build),
+            build=build,
             state=state,
         )
     ]
@@ -177,6 +177,7 @@ def find_fast(state: State, name: str, config: Config) -> list[Layout]:
     width, channels = shape_of(state, "body.0.weight")[:2]
     narrow = shape_of(state, "conv_up1.weight")[0]
     check_width(width, narrow)
+    build = partial(AstroSleuthFast, channels, width, layers // 2, narrow)
     return [
         Layout(
             architecture="AstroSleuth FAST",
@@ -184,8 +185,8 @@ def find_fast(state: State, name: str, config: Config) -> list[Layout]:
             scale=4,
             channels_in=channels,
             channels_out=channels,
-            halo=layers // 2 + 2,
-            build=lambda: AstroSleuthFast(channels, width, layers // 2, narrow),
+            halo=halo_of(build),
+            build=build,
             state=state,
         )
     ]

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-
-import torch
 
 from astro_sr_plugin.models.astrosleuth import AstroSleuthNext
 from astro_sr_plugin.models.external.condition import read_condition
@@ -18,6 +15,7 @@ from astro_sr_plugin.models.external.layout import (
     State,
     check_width,
     count_blocks,
+    halo_of,
     shape_of,
 )
 from astro_sr_plugin.models.rrdb import RRDBNet
@@ -69,7 +67,7 @@ def find_rrdb(state: State, name: str, config: Config) -> list[Layout]:
             scale=scale,
             channels_in=returned,
             channels_out=returned,
-            halo=_halo(build),
+            halo=halo_of(build),
             build=build,
             state=state,
             multiple_of=fold,
@@ -93,7 +91,7 @@ def find_next(state: State, name: str, config: Config) -> list[Layout]:
         scale=4,
         channels_in=3,
         channels_out=3,
-        halo=_halo(build),
+        halo=halo_of(build),
         build=build,
         state=state,
         notes=(_NOTE_NEXT,),
@@ -114,11 +112,6 @@ def _measure_trunk(state: State) -> tuple[int, int, int]:
     growth = shape_of(state, "body.0.rdb1.conv1.weight")[0]
     check_width(width, growth)
     return blocks, width, growth
-
-
-def _halo(build: Callable[[], RRDBNet]) -> int:
-    with torch.device("meta"):
-        return build().halo
 
 
 def _rename(state: State) -> State:

@@ -22,7 +22,7 @@ from torch import Tensor
 from astro_sr_plugin.exceptions import ModelError
 from astro_sr_plugin.models.external.layout import MOST_WEIGHTS, Config, State
 
-__all__ = ["PICKLED", "read_folder", "read_state", "unreadable"]
+__all__ = ["PICKLED", "first_line", "read_folder", "read_state", "unreadable"]
 
 PICKLED = (".pth", ".pt", ".tar", ".bin", ".ckpt")
 """Endings of files that ``torch.save`` writes; ``.tar`` is that of ``.pth.tar``."""
@@ -36,8 +36,8 @@ _MOST_BYTES = 4 << 30
 _MOST_PICKLE = 16 << 20
 """Size in bytes of the pickled names and shapes; a checkpoint of 20,000 tensors needs 4 MB."""
 
-_MOST_CONFIG = 1 << 20
-"""Size of a ``config.json`` in bytes; published ones have some kB."""
+_MOST_JSON = 1 << 20
+"""Size of a JSON file in bytes; four vectors as text are 50 kB."""
 
 _FOLDER_FILES = ("model.safetensors", "pytorch_model.bin")
 """Names of the weights in a folder of Hugging Face, in the order in which they are looked for."""
@@ -92,14 +92,30 @@ def read_folder(folder: Path) -> tuple[Path, Config]:
     if not config.is_file():
         return file, {}
     try:
-        if config.stat().st_size > _MOST_CONFIG:
-            raise unreadable(folder, f"its config.json is larger than {_MOST_CONFIG >> 20} MiB")
-        content = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise unreadable(folder, f"its config.json is damaged ({_first_line(error)})") from error
+        return file, read_json(config)
+    except (OSError, ValueError) as error:
+        raise unreadable(folder, f"its config.json is damaged ({first_line(error)})") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of moderate size.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the file cannot be read, is too large, or is no JSON object.
+    """
+    if path.stat().st_size > _MOST_JSON:
+        msg = f"it is larger than {_MOST_JSON >> 20} MiB"
+        raise ValueError(msg)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError(first_line(error)) from error
     if not isinstance(content, dict):
-        raise unreadable(folder, "its config.json is no JSON object")
-    return file, content
+        msg = "it is no JSON object"
+        raise ValueError(msg)  # noqa: TRY004
+    return content
 
 
 def read_state(path: Path) -> State:
@@ -139,10 +155,10 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as stream:
             names = list(stream.keys())
             shapes = {name: stream.get_slice(name).get_shape() for name in names}
-            _check_sizes(path, [int(np.prod(shape, dtype=object)) for shape in shapes.values()])
+            _check_sizes([int(np.prod(shape, dtype=object)) for shape in shapes.values()])
             return {name: stream.get_tensor(name) for name in names}
     except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise unreadable(path, _first_line(error)) from error
+        raise unreadable(path, first_line(error)) from error
 
 
 def _read_pickled(path: Path) -> object:
@@ -165,7 +181,7 @@ def _check_archive(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise unreadable(path, f"it is damaged ({_first_line(error)})") from error
+        raise unreadable(path, f"it is damaged ({first_line(error)})") from error
     names = [record.filename for record in records]
     inner = {name.partition("/")[2] for name in names}
     if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
@@ -195,18 +211,22 @@ def _explain(error: Exception) -> str:
         return "it is a TorchScript program, and programs in files are not run"
     if "pickle protocol" in text or "magic number" in text:
         return "it is damaged, or torch.save did not write it"
-    return f"it is damaged ({_first_line(error)})"
+    return f"it is damaged ({first_line(error)})"
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return what an error says first."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _check_sizes(path: Path, sizes: list[int]) -> None:
-    if len(sizes) > _MOST_TENSORS:
-        raise unreadable(path, f"it has {len(sizes)} tensors; allowed are up to {_MOST_TENSORS}")
-    if sum(sizes) > MOST_WEIGHTS:
-        raise unreadable(path, f"it has {sum(sizes)} weights; allowed are up to {MOST_WEIGHTS}")
+def _check_sizes(sizes: list[int]) -> None:
+    """Raise `ValueError` where there are too many tensors or weights."""
+    if len(sizes) > _MOST_TENSORS or sum(sizes) > MOST_WEIGHTS:
+        msg = (
+            f"it has {sum(sizes)} weights in {len(sizes)} tensors; "
+            f"allowed are up to {MOST_WEIGHTS} in {_MOST_TENSORS}"
+        )
+        raise ValueError(msg)
 
 
 def _find_weights(content: object) -> Mapping[Any, Tensor]:
@@ -247,12 +267,7 @@ def _clean(weights: Mapping[Any, Tensor]) -> State:
             msg = f"a tensor of it has the name {name!r}, which is no text"
             raise ValueError(msg)  # noqa: TRY004
         _check_tensor(name, tensor)
-    if len(weights) > _MOST_TENSORS or sum(t.numel() for t in weights.values()) > MOST_WEIGHTS:
-        msg = (
-            f"it has {sum(t.numel() for t in weights.values())} weights in {len(weights)} tensors; "
-            f"allowed are up to {MOST_WEIGHTS} in {_MOST_TENSORS}"
-        )
-        raise ValueError(msg)
+    _check_sizes([tensor.numel() for tensor in weights.values()])
     state = {name: _plain(tensor) for name, tensor in weights.items()}
     for name, tensor in state.items():
         if not torch.isfinite(tensor).all():

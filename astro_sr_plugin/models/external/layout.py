@@ -7,11 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from astro_sr_plugin.models.spec import Tiling
 
-__all__ = ["MOST_WEIGHTS", "Config", "Layout", "State", "check_width", "count_blocks", "shape_of"]
+__all__ = [
+    "MOST_WEIGHTS",
+    "Config",
+    "Layout",
+    "State",
+    "check_width",
+    "count_blocks",
+    "halo_of",
+    "shape_of",
+]
 
 State = dict[str, Tensor]
 """Weights by name."""
@@ -132,3 +142,10 @@ def count_blocks(names: Iterable[str], prefix: str, per_block: int = 1) -> int:
         msg = f"of its parts {prefix}0, {prefix}1 ... some are missing"
         raise ValueError(msg)
     return len(found)
+
+
+def halo_of(build: Callable[[], Any]) -> int:
+    """Return how far a network looks, which is built without weights for it."""
+    with torch.device("meta"):
+        halo: int = build().halo
+    return halo

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.models.filters import without_border
 from astro_sr_plugin.models.spec import Conditions, ModelSpec, RestoreTile
 
 __all__ = ["ExternalModel"]
@@ -119,8 +120,6 @@ class ExternalModel:
                 torch.device(device).type, torch.bfloat16, enabled=dtype == "bfloat16"
             )
             with autocast:
-                result = self._run(module, observed).float()
-            rows, columns = result.shape[-2] - border, result.shape[-1] - border
-            return result[..., border:rows, border:columns]
+                return without_border(self._run(module, observed).float(), border)
 
         return restore

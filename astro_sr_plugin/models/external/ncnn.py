@@ -144,20 +144,17 @@ def _take_tagged(data: memoryview, count: int) -> tuple[Tensor, memoryview]:
     if tag != _HALF:
         msg = "its weights are quantised; allowed are float32 and float16"
         raise ValueError(msg)
-    size = 2 * count
-    if len(data) < 4 + size:
-        msg = "the file of weights is shorter than its layers need"
-        raise ValueError(msg)
-    values = np.frombuffer(data[4 : 4 + size], dtype="<f2").astype(np.float32)
-    return torch.from_numpy(values), data[4 + size + size % 4 :]
+    return _take(data[4:], count, "<f2")
 
 
-def _take(data: memoryview, count: int) -> tuple[Tensor, memoryview]:
-    if len(data) < 4 * count:
+def _take(data: memoryview, count: int, kind: str = "<f4") -> tuple[Tensor, memoryview]:
+    """Take numbers off the front of the data; what is left starts at a multiple of 4 bytes."""
+    size = count * np.dtype(kind).itemsize
+    if len(data) < size:
         msg = "the file of weights is shorter than its layers need"
         raise ValueError(msg)
-    values = np.frombuffer(data[: 4 * count], dtype="<f4").astype(np.float32)
-    return torch.from_numpy(values), data[4 * count :]
+    values = np.frombuffer(data[:size], dtype=kind).astype(np.float32)
+    return torch.from_numpy(values), data[size + -size % 4 :]
 
 
 def _name(layers: _Layers) -> State:

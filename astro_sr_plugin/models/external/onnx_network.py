@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from astro_sr_plugin.exceptions import ModelError
 from astro_sr_plugin.models.checkpoint import file_digest
-from astro_sr_plugin.models.external.files import unreadable
+from astro_sr_plugin.models.external.files import first_line, unreadable
 from astro_sr_plugin.models.external.model import ExternalModel
 from astro_sr_plugin.models.external.onnx_graph import OnnxGraph, read_graph
 from astro_sr_plugin.models.spec import Entry, ModelSpec, Tiling
@@ -146,8 +146,7 @@ def load_onnx(path: Path) -> list[Entry]:
     except ModelError:
         raise
     except Exception as error:  # noqa: BLE001 - ONNX Runtime has a class for each kind of error
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise unreadable(path, reason) from error
+        raise unreadable(path, first_line(error)) from error
     return [Entry(model.spec, lambda: model)]
 
 
@@ -161,8 +160,7 @@ def _describe(path: Path, graph: OnnxGraph, network: nn.Module) -> ExternalModel
     if noted.get("domain", "unit") != "unit":
         msg = f"it works on images of domain {noted['domain']!r}; allowed are display images"
         raise ValueError(msg)
-    reach = _noted_number(noted, "halo", None)
-    halo = reach if reach is not None else graph.reach
+    halo = _noted_number(noted, "halo", graph.reach)
     tiling: Tiling = "exact"
     notes: tuple[str, ...] = ()
     if halo is None:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from astro_sr_plugin.models.external.files import unreadable
+from astro_sr_plugin.models.external.files import first_line, unreadable
 from astro_sr_plugin.models.external.layout import Layout, State
 
 __all__ = ["find_with_spandrel"]
@@ -65,8 +65,8 @@ def find_with_spandrel(path: Path, state: State) -> list[Layout]:
     except spandrel.UnsupportedModelError:
         return []
     except Exception as error:  # noqa: BLE001 - built from what a file says, anything may fail
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise unreadable(path, f"spandrel cannot build its network: {reason}") from error
+        reason = f"spandrel cannot build its network: {first_line(error)}"
+        raise unreadable(path, reason) from error
     name = found.architecture.name
     sizes = found.size_requirements
     if not isinstance(found, spandrel.ImageModelDescriptor) or sizes.square:
