@@ -55,6 +55,7 @@ from astro_sr_plugin.stacking.series import StackPlan
 from astro_sr_plugin.stacking.super_resolution import (
     enlarge_stack,
     reason_against,
+    reason_against_finer_pixels,
     super_resolve_frames,
 )
 from astro_sr_plugin.stacking.workers import Workers
@@ -114,6 +115,10 @@ class StackSteps:
         planes = self._combine(lights, settings, workers)
         correlation = interpolated_correlation(lights, settings)
         if self.options.drizzling is not None:
+            scale = self.options.drizzling.scale
+            reason = reason_against_finer_pixels(lights, settings) if scale > 1 else ""
+            if reason:
+                warn(f"drizzle={scale:g} shows no finer detail than the plain stack: {reason}")
             planes = drizzle_frames(lights, settings, planes, self.options.drizzling, self._step)
             correlation = drizzled_correlation(lights, settings, self.options.drizzling, planes)
         elif self.options.super_resolution is not None:

@@ -23,7 +23,14 @@ from astro_sr_plugin.stacking.psf_differences import measure_light, psf_differen
 from astro_sr_plugin.stacking.samples import StackModel
 from astro_sr_plugin.stacking.workers import Workers
 
-__all__ = ["SCALES", "check_scale", "enlarge_stack", "reason_against", "super_resolve_frames"]
+__all__ = [
+    "SCALES",
+    "check_scale",
+    "enlarge_stack",
+    "reason_against",
+    "reason_against_finer_pixels",
+    "super_resolve_frames",
+]
 
 SCALES = (2, 3)
 """Fine pixels per pixel along each axis that can be asked for."""
@@ -70,10 +77,15 @@ def reason_against(lights: list[Light], settings: StackSettings, scale: int) -> 
     scale : int
         Fine pixels per pixel along each axis.
     """
-    mosaic = settings.cfa is not None
-    least = scale**2 * (2 if mosaic else 1)
+    least = scale**2 * (1 if settings.cfa is None else 2)
     if len(lights) < least:
         return f"there are {len(lights)} frames, and a scale of {scale} takes {least}"
+    return reason_against_finer_pixels(lights, settings)
+
+
+def reason_against_finer_pixels(lights: list[Light], settings: StackSettings) -> str:
+    """Say why finer pixels show nothing more, however many frames there are; empty if they may."""
+    mosaic = settings.cfa is not None
     width, sampled = sharp_fwhm(lights), _SAMPLED_MOSAIC if mosaic else _SAMPLED
     if width >= sampled:
         return f"stars have a FWHM of {width:.1f} pixels, and {sampled:g} are well sampled"

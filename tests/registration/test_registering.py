@@ -56,6 +56,18 @@ def test_clusters_of_hot_pixels_do_not_hold_the_frame(expose):
     assert asr.find_transform(frames[1], frames[0]).shift == pytest.approx((-9.3, 4.1), abs=0.05)
 
 
+@pytest.mark.parametrize(
+    ("stars", "text"), [(0, "shows 0 stars; 5 are needed"), (200, "better than chance")]
+)
+def test_the_same_hot_pixels_do_not_make_one_field_of_two(expose, stars, text):
+    frames = [expose(sky=sky, seed=sky, stars=stars).image for sky in (1, 9)]
+    y, x = np.random.default_rng(4).integers(10, 290, (2, 80))
+    for image in frames:
+        image[y, x] += 5000
+    with pytest.raises(asr.InputError, match=text):
+        asr.find_transform(*frames)
+
+
 def test_borders_without_data_and_other_byte_orders(expose):
     reference, frame = expose(seed=1), expose(MOVES[1], seed=2)
     image = frame.image.astype(">f4")

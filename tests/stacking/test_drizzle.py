@@ -9,7 +9,7 @@ from astropy.nddata import CCDData
 from astropy.wcs import WCS
 
 import astro_sr_plugin as asr
-from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.exceptions import AstroSRWarning, InputError
 from astro_sr_plugin.measurement.sky.noise import measure_noise
 
 pytest.importorskip("drizzle")
@@ -56,7 +56,8 @@ def test_stars_near_the_edges_keep_their_flux(field, aperture_flux) -> None:
     clean = full.render(fwhm=2.2) + SKY
     rng = np.random.default_rng(1)
     frames = [clean + rng.normal(0, 0.5, clean.shape) for _ in range(3)]
-    result = asr.stack(frames, align=False, drizzle=2, pixfrac=1.0)
+    with pytest.warns(AstroSRWarning, match=r"no finer detail.* not dithered"):
+        result = asr.stack(frames, align=False, drizzle=2, pixfrac=1.0)
     found = aperture_flux(result.image.data, 2 * x + 0.5, 2 * y + 0.5, 12) / 4
     np.testing.assert_allclose(found, aperture_flux(clean, x, y, 6), rtol=0.001)
 
@@ -67,7 +68,8 @@ def test_the_noise_of_large_areas_is_predicted(field) -> None:
     shifts = [(0.5 * (k % 4), 0.5 * (k // 4)) for k in range(16)]
     shifts = [tuple(np.array(s) + rng.uniform(0, 0.5, 2)) for s in shifts]
     frames = [few.render(shift=shift) + SKY + rng.normal(0, 5, field.shape) for shift in shifts]
-    result = asr.stack(frames, reference=0, drizzle=2, pixfrac=0.7, normalise="none")
+    with pytest.warns(AstroSRWarning, match="no finer detail.* well sampled"):
+        result = asr.stack(frames, reference=0, drizzle=2, pixfrac=0.7, normalise="none")
     inside = result.image.data[16:-16, 16:-16] - SKY
     light = np.kron(few.render(shift=shifts[0]), np.ones((2, 2)))[16:-16, 16:-16]
     residual = np.where(light < 0.05, inside, np.nan)
@@ -104,16 +106,25 @@ def test_outliers_are_left_out_in_the_pixels_of_the_frames(field) -> None:
     assert np.abs(result.data - clean.data)[faint].max() < 6 * np.nanmean(clean.uncertainty.array)
 
 
-def test_colours_of_a_mosaic_stay_apart(field) -> None:
+@pytest.mark.parametrize(
+    ("cards", "height"),
+    [
+        ({"BAYERPAT": "RGGB"}, 110),
+        ({"BAYERPAT": "GBRG", "ROWORDER": "BOTTOM-UP"}, 110),
+        ({"BAYERPAT": "RGGB", "ROWORDER": "BOTTOM-UP"}, 109),
+    ],
+)
+def test_colours_of_a_mosaic_stay_apart(field, cards: dict, height: int) -> None:
+    """The first pixel is red, which the header says in several ways."""
     frames = []
     for frame in dithered(field, 12, noise=5):
-        raw = frame.astype(np.float32)
+        raw = frame[:height, :120].astype(np.float32)
         raw[::2, 1::2] += 60
         raw[1::2, ::2] += 60
         raw[::2, ::2] += 500
-        frames.append(CCDData(raw, unit="adu", meta=Header({"BAYERPAT": "RGGB"})))
+        frames.append(CCDData(raw, unit="adu", meta=Header(cards)))
     result = asr.stack(frames, reference=0, drizzle=2, pixfrac=1)
-    assert result.image.shape == (3, 400, 440)
+    assert result.image.shape == (3, 2 * height, 240)
     inside = result.image.data[:, 20:-20, 20:-20]
     assert np.isfinite(inside).mean() > 0.99
     red, green, blue = np.nanmedian(inside, axis=(1, 2))
@@ -132,7 +143,8 @@ def test_world_coordinates_are_those_of_the_finer_grid(field) -> None:
         CCDData(frame, unit="adu", wcs=wcs, meta=wcs.to_header())
         for frame in dithered(field, 1, noise=5) * 3
     ]
-    result = asr.stack(frames, align=False, drizzle=2).image
+    with pytest.warns(AstroSRWarning, match="not dithered"):
+        result = asr.stack(frames, align=False, drizzle=2).image
     here = result.wcs.pixel_to_world_values(2 * 30 + 0.5, 2 * 40 + 0.5)
     np.testing.assert_allclose(here, wcs.pixel_to_world_values(30, 40), atol=1e-9)
 

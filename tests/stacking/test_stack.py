@@ -220,6 +220,33 @@ def test_gradients_leave_no_step_where_coverage_changes(field) -> None:
         assert abs(step) < 0.3 * NOISE
 
 
+def test_a_nebula_does_not_change_the_scale_of_a_frame(field) -> None:
+    """Nor do borders without light: the scale is that of the stars."""
+    v, u = np.mgrid[:200, :220]
+    nebula = 600 * np.exp(-((u - 90) ** 2 + (v - 110) ** 2) / (2 * 45**2))
+    scales, skies = (1.0, 0.6, 1.3), (0.0, 400.0, -50.0)
+    still: dict = {"shift": [(0.0, 0.0)] * 3, "angle": [0.0] * 3}
+    frames = make_frames(field, 3, scale=scales, noise=3.0, **still)
+    for frame, scale, sky in zip(frames, scales, skies, strict=True):
+        frame += scale * nebula + sky
+    frames[1][:, :15] = 0
+    result = asr.stack(frames, align=False, reference=0)
+    np.testing.assert_allclose(np.asarray(result.table["scale"]) * scales, 1, atol=0.01)
+    empty = (field.render() < 1) & (result.n_used == 3)
+    light = result.image.data[empty] - SKY
+    slope = np.sum(light * nebula[empty]) / np.sum(nebula[empty] ** 2)
+    assert slope == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize(("weights", "power"), [("snr", 2), ("noise", 0), ("fwhm", 2)])
+def test_the_widest_frame_keeps_its_weight(field, weights: str, power: int) -> None:
+    frames = make_frames(field, 3, fwhm=[2.5, 3.0, 5.0], shift=[(0.0, 0.0)] * 3, angle=[0.0] * 3)
+    table = asr.stack(frames, align=False, weights=weights).table
+    found = table["weight"] / table["weight"][0]
+    np.testing.assert_allclose(found, (table["fwhm"][0] / table["fwhm"]) ** power, rtol=0.05)
+    assert found.min() > 0.2
+
+
 def test_the_result_does_not_depend_on_bands_threads_or_workers(field, tmp_path: Path) -> None:
     paths = []
     for k, frame in enumerate(make_frames(field, 3)):
