@@ -83,7 +83,7 @@ def load_model(
     scale : int, optional
         What scale it has to have.
     condition : path, optional
-        Vectors of a conditioned network.
+        Vectors of a conditioned network, with the path of its file.
 
     Returns
     -------
@@ -94,8 +94,8 @@ def load_model(
     Raises
     ------
     ModelError
-        If there is no such model, it is for another task or scale, its file is damaged, or it
-        declares what the verbs cannot run.
+        If there is no such model, it is for another task or scale, its file is damaged, it
+        declares what the verbs cannot run, or ``condition`` is of no use for it.
 
     Examples
     --------
@@ -179,6 +179,12 @@ def with_errors(model: Model) -> Model:
 def _find(model: object, task: str | None, condition: Path | None) -> tuple[str, list[Entry]]:
     """Return how the user calls a model, and what it can stand for."""
     if isinstance(model, Model):
+        if condition is not None:
+            msg = (
+                f"condition={str(condition)!r} comes too late: model {model.spec.name!r} is loaded "
+                "already; give the path of its file together with the vectors"
+            )
+            raise ModelError(msg)
         return model.spec.name, [Entry(model.spec, lambda: model)]
     if not isinstance(model, str | os.PathLike):
         msg = (

@@ -126,6 +126,9 @@ def test_vectors_are_for_conditioned_networks_only():
     for name in (FILES / "dncnn_25.pth", "denoise-fast"):
         with pytest.raises(asr.ModelError, match=r"condition='v.txt' is of no use"):
             asr.load_model(name, condition="v.txt")
+    loaded = asr.load_model(FILES / "dncnn_25.pth")
+    with pytest.raises(asr.ModelError, match=r"condition='v.txt' comes too late: .* loaded already"):
+        asr.load_model(loaded, condition="v.txt")
 
 
 def esrgan(name):
