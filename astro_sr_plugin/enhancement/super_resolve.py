@@ -82,7 +82,8 @@ def super_resolve(
         arrays the result is then a CCDData. NaN where a pixel of the input was NaN or masked.
     luminance_only : bool
         Whether the model restores the luminance of a colour image alone, whose light is then shared
-        out in the colours of the input. Refused for other images, and with ``uncertainty``.
+        out in the colours of the input. Refused for other images, and with ``uncertainty``. A model
+        that keeps the PSF, such as ``"bicubic"``, adds no detail to share out: it gets every plane.
     workflow : Crush or str, optional
         ``"crush"`` or ``"crush:NOISE,BLUR"``: a network for display images sees the image reduced
         by its scale, with noise and blur added, and runs twice; for wide stars and coarse noise.

@@ -203,7 +203,8 @@ def restore_frame(
         a network for display images takes the change of the light of its sources, and the width of
         its stars, too.
     luminance_only : bool
-        Whether the luminance of a colour image alone is restored.
+        Whether the luminance of a colour image alone is restored. A model that keeps the PSF, such
+        as bicubic interpolation, adds no detail that could be shared out: it gets every plane.
     crush : Crush, optional
         The workflow of two passes over the image reduced.
     """
@@ -218,7 +219,7 @@ def restore_frame(
             job = replace(job, find_target=partial(_measure_target, job.scale, widths))
     if isinstance(model, DisplayModel) and model.planes > 1:
         _restore_colours(frame, job, sink, header)
-    elif luminance_only:
+    elif luminance_only and job.target_fwhm is not None:
         restore_luminance(frame, job, sink)
     else:
         restore_planes(frame, job, sink, header=header, errors=errors)

@@ -62,11 +62,12 @@ def restore_luminance(frame: Frame, job: Job, sink: NDArray) -> None:
     Parameters
     ----------
     frame, job, sink
-        As for `~astro_sr_plugin.restoration.pipeline.restore_planes`.
+        As for `~astro_sr_plugin.restoration.pipeline.restore_planes`; the job has a target PSF.
     """
-    if job.target_fwhm is None:
-        frame = frame.with_typical_psf()
-    target = frame.fwhm * job.scale if job.target_fwhm is None else job.target_fwhm
+    target = job.target_fwhm
+    if target is None:
+        msg = "the luminance alone needs a target PSF"
+        raise ValueError(msg)
     for source in frame.planes:
         if not source.usable:
             msg = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,8 @@ class Case:
         Values that the header must have.
     comparable : bool
         Whether another reader gives the same pixels if `pixels` are unknown.
+    beside : mapping of str to bytes
+        Files that belong to it, of the same name, by their endings.
     """
 
     suffix: str
@@ -63,6 +66,13 @@ class Case:
     valid: bool = False
     keywords: Mapping[str, Any] = field(default_factory=dict)
     comparable: bool = True
+    beside: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+    def write(self, path: Path) -> None:
+        """Write the file, and those that belong to it."""
+        path.write_bytes(self.content)
+        for suffix, content in self.beside.items():
+            path.with_suffix(suffix).write_bytes(content)
 
 
 def image_shapes() -> st.SearchStrategy[tuple[int, ...]]:

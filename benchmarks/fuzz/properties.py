@@ -14,6 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 import numpy as np
+import torch
 from astropy.io import fits
 from astropy.nddata import CCDData
 from numpy.typing import NDArray
@@ -26,12 +27,14 @@ from astro_sr_plugin.models.spec import Model
 from benchmarks.fuzz.case import Case
 
 __all__ = [
-    *("TooSlow", "assert_same_pixels", "bounded"),
+    *("WEIGHT_BYTES", "TooSlow", "assert_same_pixels", "bounded"),
     *("check_command", "check_file", "check_model", "check_verbs"),
 ]
 
 _SECONDS = 20.0
 _BYTES = 2 * 2**30
+#: Bytes that reading a file of weights of some kilobytes may take.
+WEIGHT_BYTES = 10**9
 _IMAGES = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
 
 
@@ -40,8 +43,13 @@ class TooSlow(BaseException):
 
 
 @contextlib.contextmanager
-def bounded() -> Iterator[None]:
-    """Limit processor time to 20 s and the growth of the address space to 2 GiB.
+def bounded(growth: int = _BYTES) -> Iterator[None]:
+    """Limit processor time to 20 s and the growth of the address space.
+
+    Parameters
+    ----------
+    growth : int
+        Bytes that it may grow by, 2 GiB by default.
 
     Yields
     ------
@@ -59,7 +67,7 @@ def bounded() -> Iterator[None]:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     before = resource.getrlimit(resource.RLIMIT_AS)
     handler = signal.signal(signal.SIGVTALRM, stop)
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + _BYTES, before[1]))
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + growth, before[1]))
     signal.setitimer(signal.ITIMER_VIRTUAL, _SECONDS)
     try:
         yield
@@ -142,7 +150,7 @@ def check_file(case: Case, path: Path) -> CCDData | None:
 
 
 def check_model(case: Case, path: Path) -> Model | None:
-    """Load a file of weights: an error of the package, or a model.
+    """Load a file of weights: an error of the package, or a model that runs.
 
     Parameters
     ----------
@@ -156,13 +164,19 @@ def check_model(case: Case, path: Path) -> Model | None:
     Model or None
         The model; None where it was refused.
     """
-    path.write_bytes(case.content)
+    case.write(path)
     with _only_own_warnings():
         try:
-            return asr.load_model(path)
+            model = asr.load_model(path)
         except asr.AstroSRError as error:
             _check_message(error)
             return None
+    if isinstance(model, asr.ExternalModel):
+        spec, side = model.spec, max(model.spec.min_size, model.size_multiple) + 2
+        result = model(torch.rand(1, spec.channels_in, side, side + 1))
+        wanted = (1, spec.channels_out, spec.scale * side, spec.scale * (side + 1))
+        assert result.shape == wanted, f"the result has shape {tuple(result.shape)}, not {wanted}"
+    return model
 
 
 def check_verbs(image: CCDData) -> None:

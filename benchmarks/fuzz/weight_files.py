@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -11,10 +12,13 @@ import torch
 from hypothesis import strategies as st
 from safetensors.torch import save
 
+from astro_sr_plugin.models.astrosleuth import AstroSleuthFast
 from astro_sr_plugin.models.rrdb import RRDBNet
 from astro_sr_plugin.models.srcnn import SRCNN
+from astro_sr_plugin.models.srvgg import SRVGG
 from astro_sr_plugin.models.swin2sr import Swin2SR
 from benchmarks.fuzz.case import Case, Draw, damaged, truncated
+from benchmarks.fuzz.ncnn_files import make_ncnn
 
 __all__ = ["weight_files"]
 
@@ -33,32 +37,39 @@ def weight_files(draw: Draw) -> Case:
     Case
         No case of pixels; what reading gives is a model or an error.
     """
-    suffix, note, content = draw(st.sampled_from(_sound_files()))
-    case = Case(suffix, content, note)
+    case: Case = draw(st.sampled_from(_sound_files()))
     if draw(st.integers(0, _CUT_EVERY - 1)) == 0:
         return draw(truncated(case))
-    content, how = draw(damaged(content, _HEAD))
-    return Case(suffix, content, f"{note}; {how}")
+    content, how = draw(damaged(case.content, _HEAD))
+    return replace(case, content=content, note=f"{case.note}; {how}")
 
 
 @lru_cache(maxsize=1)
-def _sound_files() -> list[tuple[str, str, bytes]]:
-    """Return small files that can be read: ending, note, content."""
+def _sound_files() -> list[Case]:
+    """Return small files that can be read."""
     small = SRCNN((9, 1, 5), (4, 4)).state_dict()
-    dense = RRDBNet(width=2, growth=2, blocks=1).state_dict()
+    dense = RRDBNet(width=2, growth=2, blocks=1)
     swin = Swin2SR(width=4, depths=(1,), heads=(1,), window=4).state_dict()
     checkpoint = {"state_dict": small, "best": np.float64(3.0), "epoch": 2}
     files = [
-        (".pth", "SRCNN", _saved(small)),
-        (".pth", "SRCNN, old format", _saved(small, old=True)),
-        (".pth", "checkpoint", _saved(checkpoint)),
-        (".pth", "checkpoint, old format", _saved(checkpoint, old=True)),
-        (".pth", "RRDB", _saved(dense)),
-        (".pth", "Swin2SR", _saved(swin)),
-        (".safetensors", "SRCNN", save(small)),
-        (".safetensors", "RRDB", save(dense)),
+        Case(".pth", _saved(small), "SRCNN"),
+        Case(".pth", _saved(small, old=True), "SRCNN, old format"),
+        Case(".pth", _saved(checkpoint), "checkpoint"),
+        Case(".pth", _saved(checkpoint, old=True), "checkpoint, old format"),
+        Case(".pth", _saved(dense.state_dict()), "RRDB"),
+        Case(".pth", _saved(swin), "Swin2SR"),
+        Case(".safetensors", save(small), "SRCNN"),
+        Case(".safetensors", save(dense.state_dict()), "RRDB"),
     ]
-    return files + ([(".onnx", "convolution", _onnx())] if _has_onnx() else [])
+    for note, net, other in (
+        ("RRDB", dense, "Interp Up 1 1 a b 0=1"),
+        ("SRVGG", SRVGG(width=3, convolutions=2, scale=2), "PixelShuffle P 1 1 a b 0=2"),
+        ("FAST", AstroSleuthFast(width=3, convolutions=3, narrow=2), "Interp Up 1 1 a b 0=2"),
+    ):
+        param, binary = make_ncnn(net, [other], half=net is dense)
+        files.append(Case(".param", param, f"layers of {note}", beside={".bin": binary}))
+        files.append(Case(".bin", binary, f"weights of {note}", beside={".param": param}))
+    return files + ([Case(".onnx", _onnx(), "convolution")] if _has_onnx() else [])
 
 
 def _saved(content: object, *, old: bool = False) -> bytes:

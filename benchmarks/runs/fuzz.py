@@ -18,7 +18,14 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from benchmarks.fuzz.case import Case
 from benchmarks.fuzz.fits_files import fits_files
-from benchmarks.fuzz.properties import bounded, check_command, check_file, check_model, check_verbs
+from benchmarks.fuzz.properties import (
+    WEIGHT_BYTES,
+    bounded,
+    check_command,
+    check_file,
+    check_model,
+    check_verbs,
+)
 from benchmarks.fuzz.round_trips import RoundTrip, check_round_trip, round_trips
 from benchmarks.fuzz.tiff_files import tiff_files
 from benchmarks.fuzz.weight_files import weight_files
@@ -122,11 +129,12 @@ def _checker(
         tally[kind] += 1
         count = tally[kind]
         try:
-            with bounded():
-                if kind == "weights":
+            if kind == "weights":
+                with bounded(WEIGHT_BYTES):
                     model = check_model(case, folder / f"case{case.suffix}")
-                    tally[f"{kind} {'refused' if model is None else 'read'}"] += 1
-                    return
+                tally[f"{kind} {'refused' if model is None else 'read'}"] += 1
+                return
+            with bounded():
                 if isinstance(case, RoundTrip):
                     image = check_round_trip(case, folder)
                 else:
@@ -163,6 +171,8 @@ def _keep(
             file.write(f"{name}\n")
         return
     (out / f"{name}{suffix}").write_bytes(content)
+    for other, beside in (case.beside if isinstance(case, Case) else {}).items():
+        (out / f"{name}{other}").write_bytes(beside)
     text = "".join(traceback.format_exception(error))
     report.write_text(f"{case!r}\n\n{text}")
 

@@ -220,6 +220,29 @@ def test_luminance_alone():
         assert np.allclose(aperture(plane, 2)[1:] / aperture(data[0])[1:], gain, rtol=0.05)
 
 
+@pytest.mark.parametrize("scale", [2, 4])
+def test_interpolation_keeps_the_light_of_every_plane(scale):
+    gains = np.array([1.0, 0.5, 0.25])
+    data = make_image(tuple(gains))
+    options = {"scale": scale, "model": "bicubic"}
+    result = quiet(asr.super_resolve, data, luminance_only=True, **options)
+    for plane, gain in zip(result, gains, strict=True):
+        flux = gain * np.array([star[2] for star in STARS])
+        assert np.allclose(aperture(plane, scale)[1:], flux[1:], rtol=0.03)
+    assert np.array_equal(result, quiet(asr.super_resolve, data, **options))
+
+
+def test_flux_does_not_depend_on_the_scale():
+    data = make_image((1.0, 0.5, 0.25))
+    small, large = (
+        quiet(asr.super_resolve, data, scale=scale, model="wiener", luminance_only=True)
+        for scale in (2, 4)
+    )
+    for planes in zip(small, large, strict=True):
+        light = [aperture(plane, scale)[1:] for plane, scale in zip(planes, (2, 4), strict=True)]
+        assert np.allclose(light[0] / light[1], 1, atol=0.005)
+
+
 def test_stars_that_a_network_removes_are_not_put_back(image):
     network = external(Curve(lambda x: x.clamp_max(0.25)), task="remove-stars")
     starless, stars = asr.remove_stars(image, psf=(FWHM, BETA), model=network)

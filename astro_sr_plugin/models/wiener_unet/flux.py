@@ -136,8 +136,9 @@ def _reconvolution_kernel(psf: Tensor, target_fwhm: float, scale: int, aperture:
     fx = torch.fft.rfftfreq(_GRID, device=psf.device)[None, :]
     sigma = target_fwhm / FWHM_PER_SIGMA
     target = torch.exp(-2 * math.pi**2 * sigma**2 * (fy**2 + fx**2))
-    if scale == 2:
-        target = target * torch.cos(math.pi * fy / 2) * torch.cos(math.pi * fx / 2)
+    # A pixel of the input is the mean of the output pixels on it.
+    for frequency in (fy, fx):
+        target = target * torch.sinc(frequency) / torch.sinc(frequency / scale)
     ratio = spectra[0] * spectra[1] * target / (target**2 + _MIN_POWER)
     kernel = torch.fft.fftshift(torch.fft.irfft2(ratio, s=(_GRID, _GRID)))
     c, r = _GRID // 2, FILTER_RADIUS

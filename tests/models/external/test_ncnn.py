@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-
-import numpy as np
 import pytest
 import torch
 
@@ -12,8 +9,8 @@ import astro_sr_plugin as asr
 from astro_sr_plugin.models.astrosleuth import AstroSleuthFast
 from astro_sr_plugin.models.rrdb import RRDBNet
 from astro_sr_plugin.models.srvgg import SRVGG
+from benchmarks.fuzz.ncnn_files import make_ncnn
 
-HALF = struct.pack("<I", 0x01306B47)
 NETWORKS = {
     "RRDB-1": (lambda: RRDBNet(width=5, growth=3, blocks=1), ["Interp Up 1 1 a b 0=1"]),
     "SRVGG-2": (lambda: SRVGG(width=5, convolutions=2, scale=2), ["PixelShuffle P 1 1 a b 0=2"]),
@@ -26,24 +23,9 @@ NETWORKS = {
 
 def write(folder, net, others, *, half=False):
     """Write a network as ncnn does, and return the path of the list of layers."""
-    lines, data = ["7767517", "1 1", "Input data 0 1 data", *others], b""
-    state = net.state_dict()
-    for name, tensor in state.items():
-        values = tensor.numpy()
-        if name.endswith("bias"):
-            continue
-        if values.ndim == 1:
-            lines.append(f"PReLU {name} 1 1 a b 0={values.size}")
-            data += values.tobytes()
-            continue
-        given, _, height, width = values.shape
-        sizes = f"0={given} 1={width} 11={height} 4=1 5=1 6={values.size}"
-        lines.append(f"Convolution {name} 1 1 a b {sizes}")
-        raw = values.astype(np.float16).tobytes() if half else values.tobytes()
-        data += (HALF if half else bytes(4)) + raw + bytes(-len(raw) % 4)
-        data += state[name.replace("weight", "bias")].numpy().tobytes()
-    (folder / "net.bin").write_bytes(data)
-    (folder / "net.param").write_text("\n".join(lines) + "\n")
+    param, binary = make_ncnn(net, others, half=half)
+    (folder / "net.bin").write_bytes(binary)
+    (folder / "net.param").write_bytes(param)
     return folder / "net.param"
 
 

@@ -127,7 +127,7 @@ def test_vectors_are_for_conditioned_networks_only():
         with pytest.raises(asr.ModelError, match=r"condition='v.txt' is of no use"):
             asr.load_model(name, condition="v.txt")
     loaded = asr.load_model(FILES / "dncnn_25.pth")
-    with pytest.raises(asr.ModelError, match=r"condition='v.txt' comes too late: .* loaded already"):
+    with pytest.raises(asr.ModelError, match=r"condition='v.txt' comes too late"):
         asr.load_model(loaded, condition="v.txt")
 
 
