@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.cli.options import Commands, add_command, add_reporting_options
+from astro_sr_plugin.cli.training import refuse_useless
 from astro_sr_plugin.data.output import check_folder, check_place
 
 if TYPE_CHECKING:
@@ -67,6 +68,12 @@ def add_commands(commands: Commands) -> None:
         help="write the network for images of any size, with its card in the metadata (needs pip "
         "install 'astro_sr_plugin[onnx]')",
     )
+    export.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="FOLDER",
+        help="pictures that a network for display images was trained on, whom the card credits",
+    )
     export.add_argument("--overwrite", action="store_true", help="replace existing files")
     add_reporting_options(export)
 
@@ -100,7 +107,7 @@ def _export(args: argparse.Namespace, console: Console) -> None:
         console.record(model=args.source, output=file)
         console.say(f"{file}: the network of {args.source}")
         return
-    from astro_sr_plugin.training.config import read_config
+    from astro_sr_plugin.training.config import TrainConfig, read_config
 
     folder = Path(args.source)
     config = read_config(folder / "config.toml")
@@ -108,10 +115,22 @@ def _export(args: argparse.Namespace, console: Console) -> None:
     target = args.output / f"{config.name}.safetensors"
     for path in (target, target.with_suffix(".toml")):
         check_place(path, overwrite=args.overwrite)
-    from astro_sr_plugin.training.evaluate import evaluate_patches, export_model
+    refuse_useless(args, published=not isinstance(config, TrainConfig))
+    if isinstance(config, TrainConfig):
+        from astro_sr_plugin.training.evaluate import evaluate_patches, export_model
 
-    figures = evaluate_patches(config, folder)
-    path = export_model(config, folder, args.output, figures=figures)
+        figures = evaluate_patches(config, folder)
+        path = export_model(config, folder, args.output, figures=figures)
+    else:
+        from astro_sr_plugin.training.pictures.evaluate import (
+            evaluate_pictures,
+            export_picture_model,
+        )
+
+        figures = evaluate_pictures(config, folder, pictures=args.pictures)
+        path = export_picture_model(
+            config, folder, args.output, pictures=args.pictures, figures=figures
+        )
     console.record(run=folder, output=path, **figures)
     console.say(f"{path}: weights of {config.name}, with the card beside them")
 

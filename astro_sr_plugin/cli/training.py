@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from astro_sr_plugin.simulation import Observation
     from astro_sr_plugin.training.config import TrainConfig
 
-__all__ = ["add_commands"]
+__all__ = ["add_commands", "refuse_useless"]
 
 _ERROR_STEPS = 1200
 """Default number of steps of a network of uncertainties: those of the shipped ones."""
@@ -38,6 +37,7 @@ def add_commands(commands: Commands) -> None:
         examples="  astro-sr train deconvolve.toml --out runs/deconvolve\n"
         "  astro-sr train deconvolve.toml --out runs/deconvolve --resume --device cuda\n"
         "  astro-sr train mine.toml --out runs/mine --init runs/deconvolve/checkpoint.pt\n"
+        "  astro-sr train srcnn_x2.toml --pictures pictures --init srcnn.pth --out runs/srcnn\n"
         "  astro-sr train deconvolve.toml --uncertainty-of deconvolve-fast --out runs/errors",
     )
     parser.add_argument("config", metavar="CONFIG.toml", type=Path, help="the settings of the run")
@@ -49,6 +49,19 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--seconds", type=float, help="stop, resumably, after this time")
     parser.add_argument(
         "--init", type=Path, metavar="FILE", help="start from the checkpoint or weights of another"
+    )
+    parser.add_argument(
+        "--freeze",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="parameters that keep their values, such as 'conv1.*'",
+    )
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="FOLDER",
+        help="pictures with manifest.csv, for settings with a 'network' of another project",
     )
     parser.add_argument(
         "--textures", type=Path, metavar="FOLDER", help="pictures that serve as nebulae"
@@ -78,13 +91,21 @@ def add_commands(commands: Commands) -> None:
         "evaluate",
         _evaluate,
         usage="evaluate FOLDER",
-        summary="Measure the network of a run on simulated images that it never saw.",
+        summary="Measure the network of a run on images that it never saw.",
         details="The error is that of asinh(x / 3 sigma), in dB, for the network and for the\n"
-        "Wiener filter that it starts from.",
-        examples="  astro-sr evaluate runs/deconvolve --patches 256",
+        "Wiener filter that it starts from; of networks for display images PSNR and SSIM, beside\n"
+        "those of their input.",
+        examples="  astro-sr evaluate runs/deconvolve --patches 256\n"
+        "  astro-sr evaluate runs/srcnn --pictures pictures",
     )
     parser.add_argument("run_folder", metavar="FOLDER", type=Path, help="what train --out made")
     parser.add_argument("--patches", type=int, default=64, help="how many (default: 64)")
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="FOLDER",
+        help="pictures of a run with a 'network', of which those for validation are taken",
+    )
     parser.add_argument(
         "--psfs", type=Path, metavar="FOLDER", help="FITS images of measured PSFs that take part"
     )
@@ -121,49 +142,75 @@ def add_commands(commands: Commands) -> None:
 
 
 def _train(args: argparse.Namespace, console: Console) -> None:
-    from astro_sr_plugin.training.config import read_config
+    from astro_sr_plugin.training.config import TrainConfig, read_config
 
     config = read_config(args.config)
     if args.steps is not None:
-        config = dataclasses.replace(config, steps=_positive("--steps", args.steps))
+        config = config.with_steps(_positive("--steps", args.steps))
+    refuse_useless(args, published=not isinstance(config, TrainConfig))
     make_folder(args.out)
     used = any(args.out.glob("checkpoint*")) or any(args.out.glob("errors.pt"))
     if used and not args.resume:
         msg = f"output folder {str(args.out)!r} holds a run already; give --resume to go on with it"
         raise OutputError(msg)
     if args.uncertainty_of is not None:
+        assert isinstance(config, TrainConfig)
         _train_errors(args, config, console)
         return
-    from astro_sr_plugin.training.trainer import train
-
-    device = _device(args.device)
-
     progress = console.progress("steps")
     last: dict[str, float] = {}
 
     def log(entry: dict[str, float]) -> None:
         last.update(entry)
         if progress is not None:
-            progress(int(entry["step"]), config.steps)
+            progress(int(entry["step"]), config.total_steps)
 
+    common = {
+        "resume": args.resume,
+        "device": _device(args.device),
+        "seconds": args.seconds,
+        "init": args.init,
+        "freeze": args.freeze,
+        "save_every": _positive("--save-every", args.save_every),
+        "log": log,
+    }
     start = time.perf_counter()
-    checkpoint = train(
-        config,
-        args.out,
-        resume=args.resume,
-        device=device,
-        seconds=args.seconds,
-        init=args.init,
-        textures=args.textures,
-        optics=args.optics,
-        psfs=args.psfs,
-        save_every=_positive("--save-every", args.save_every),
-        log=log,
-    )
+    if isinstance(config, TrainConfig):
+        from astro_sr_plugin.training.trainer import train
+
+        extra = {"textures": args.textures, "optics": args.optics, "psfs": args.psfs}
+        checkpoint = train(config, args.out, **extra, **common)
+    else:
+        from astro_sr_plugin.training.pictures.trainer import train_pictures
+
+        checkpoint = train_pictures(config, args.out, pictures=args.pictures, **common)
     seconds = time.perf_counter() - start
     console.record(config=args.config, checkpoint=checkpoint, **last, seconds=round(seconds, 3))
     figures = ", ".join(f"{name.replace('_', ' ')} {value:.6g}" for name, value in last.items())
     console.say(f"{checkpoint}: {figures or 'nothing left to do'}, {seconds:.1f} s")
+
+
+def refuse_useless(args: argparse.Namespace, *, published: bool) -> None:
+    """Refuse options that the kind of a run has no use for.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+        Options of the command.
+    published : bool
+        Whether the run trains a published architecture, for display images.
+
+    Raises
+    ------
+    InputError
+        Names the first of them.
+    """
+    useless = ("uncertainty_of", "textures", "optics", "psfs") if published else ("pictures",)
+    for name in useless:
+        if getattr(args, name, None) is not None:
+            kind = "with" if published else "without"
+            msg = f"--{name.replace('_', '-')} is of no use for settings {kind} a 'network'"
+            raise InputError(msg)
 
 
 def _train_errors(args: argparse.Namespace, config: TrainConfig, console: Console) -> None:
@@ -201,21 +248,31 @@ def _train_errors(args: argparse.Namespace, config: TrainConfig, console: Consol
 
 
 def _evaluate(args: argparse.Namespace, console: Console) -> None:
-    from astro_sr_plugin.training.config import read_config
+    from astro_sr_plugin.training.config import TrainConfig, read_config
 
     patches = _positive("--patches", args.patches)
     config = read_config(args.run_folder / "config.toml")
-    from astro_sr_plugin.training.evaluate import evaluate_patches
-
     device = _device(args.device)
+    refuse_useless(args, published=not isinstance(config, TrainConfig))
     start = time.perf_counter()
-    figures = evaluate_patches(
-        config, args.run_folder, patches=patches, device=device, psfs=args.psfs
-    )
+    if isinstance(config, TrainConfig):
+        from astro_sr_plugin.training.evaluate import evaluate_patches
+
+        figures = evaluate_patches(
+            config, args.run_folder, patches=patches, device=device, psfs=args.psfs
+        )
+    else:
+        from astro_sr_plugin.training.pictures.evaluate import evaluate_pictures
+
+        figures = evaluate_pictures(
+            config, args.run_folder, pictures=args.pictures, patches=patches, device=device
+        )
     seconds = time.perf_counter() - start
     console.record(run=args.run_folder, patches=patches, **figures, seconds=round(seconds, 3))
     for name, value in figures.items():
-        console.say(f"{name.removesuffix('_db')}: {value:.2f} dB")
+        title = name.removesuffix("_db").replace("_", " ")
+        figure = f"{value:.2f} dB" if name.endswith("_db") else f"{value:.4g}"
+        console.say(f"{title}: {figure}")
 
 
 def _device(name: str) -> str:

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from astro_sr_plugin.exceptions import ModelError
+from astro_sr_plugin.models.architectures import ARCHITECTURES
+from astro_sr_plugin.models.external.model import ExternalModel
 from astro_sr_plugin.models.spec import ModelSpec
 from astro_sr_plugin.models.wiener_unet.error_net import ErrorNet
 from astro_sr_plugin.models.wiener_unet.network import NetworkModel
@@ -23,6 +26,7 @@ from astro_sr_plugin.models.wiener_unet.unet import WienerUNet
 from astro_sr_plugin.tasks import TASKS
 
 __all__ = [
+    "declaration",
     "file_digest",
     "load_errors",
     "load_network",
@@ -33,10 +37,12 @@ __all__ = [
 
 _DECLARED = ("name", "task", "description", "architecture", "scale", "halo", "license")
 """Fields that every card and every weights file has."""
-_OPTIONAL = (
+_SHAPE = (
     *("channels_in", "channels_out", "domain", "needs_psf", "tiling", "min_size", "stochastic"),
-    *("multiple_of", "finest_target", "default", "has_errors", "options", "figures", "variants"),
+    *("multiple_of", "finest_target"),
 )
+"""Fields that a card and a weights file may have; their defaults are those of `ModelSpec`."""
+_OPTIONAL = (*_SHAPE, "default", "has_errors", "options", "figures", "variants")
 """Fields that a card may have; their defaults are those of `ModelSpec`."""
 
 
@@ -67,14 +73,17 @@ def read_card(path: Path) -> ModelSpec:
         raise ModelError(msg) from error
 
 
-def _declaration(spec: ModelSpec) -> dict[str, Any]:
+def declaration(spec: ModelSpec) -> dict[str, Any]:
+    """Return what a weights file says of its network: all that follows from the architecture."""
     declared: dict[str, Any] = {key: getattr(spec, key) for key in _DECLARED}
+    usual = {field.name: field.default for field in fields(ModelSpec)}
+    declared |= {key: getattr(spec, key) for key in _SHAPE if getattr(spec, key) != usual[key]}
     return declared | {"fwhm_range": list(spec.fwhm_range), "options": spec.options}
 
 
-def save_network(net: WienerUNet, spec: ModelSpec, path: Path) -> str:
+def save_network(net: nn.Module, spec: ModelSpec, path: Path) -> str:
     """Write the weights in float16, with the declaration inside, and return their SHA-256."""
-    return _write(net, {"astro_sr": json.dumps(_declaration(spec))}, path)
+    return _write(net, {"astro_sr": json.dumps(declaration(spec))}, path)
 
 
 def _write(net: nn.Module, metadata: dict[str, str], path: Path) -> str:
@@ -92,8 +101,8 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         return stream.metadata() or {}, tensors
 
 
-def load_network(path: Path, spec: ModelSpec | None = None) -> NetworkModel:
-    """Load a network.
+def load_network(path: Path, spec: ModelSpec | None = None) -> NetworkModel | ExternalModel:
+    """Load a network of this project, or a published architecture that it trained.
 
     Parameters
     ----------
@@ -123,7 +132,7 @@ def load_network(path: Path, spec: ModelSpec | None = None) -> NetworkModel:
         if spec is None:
             declared["fwhm_range"] = tuple(declared["fwhm_range"])
             spec = ModelSpec(**declared, sha256=digest)
-        net = WienerUNet(scale=spec.scale, outputs=TASKS[spec.task].outputs, **spec.options)
+        net = _build(spec)
         net.load_state_dict(tensors)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -134,7 +143,21 @@ def load_network(path: Path, spec: ModelSpec | None = None) -> NetworkModel:
         if not torch.isfinite(parameter).all():
             msg = f"weights file {str(path)!r} is damaged: it holds values that are not finite"
             raise ModelError(msg)
-    return NetworkModel(spec, net)
+    if isinstance(net, WienerUNet):
+        return NetworkModel(spec, net)
+    return ExternalModel(
+        spec,
+        net,
+        parameters=sum(parameter.numel() for parameter in net.parameters()),
+        window=getattr(net, "window", 1),
+        size_multiple=spec.multiple_of,
+    )
+
+
+def _build(spec: ModelSpec) -> nn.Module:
+    if spec.architecture in ARCHITECTURES:
+        return ARCHITECTURES[spec.architecture](scale=spec.scale, **spec.options)
+    return WienerUNet(scale=spec.scale, outputs=TASKS[spec.task].outputs, **spec.options)
 
 
 def save_errors(net: ErrorNet, of: ModelSpec, path: Path) -> str:

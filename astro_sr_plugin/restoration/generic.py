@@ -26,12 +26,12 @@ from astro_sr_plugin.inference.predictor import Predictor
 from astro_sr_plugin.measurement.plane import MeasuredPlane
 from astro_sr_plugin.measurement.sky.pixels import PlanePixels
 from astro_sr_plugin.measurement.sky.unusable import find_unusable
+from astro_sr_plugin.models.display_stretch import STRETCH_KEYWORD, DisplayStretch
 from astro_sr_plugin.models.external.model import ExternalModel
 from astro_sr_plugin.models.filters import without_border
 from astro_sr_plugin.models.spec import Conditions, ModelSpec, RestoreTile
 from astro_sr_plugin.restoration.conditions import make_conditions
 from astro_sr_plugin.restoration.crush import Crush, crush_picture
-from astro_sr_plugin.restoration.display_stretch import STRETCH_KEYWORD, DisplayStretch
 from astro_sr_plugin.restoration.duration import warn_of_duration
 from astro_sr_plugin.restoration.frame import FLUX_KEYWORDS, Frame
 from astro_sr_plugin.restoration.guard import note_verdicts

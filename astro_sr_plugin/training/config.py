@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from astro_sr_plugin.simulation.observe import ObservationConfig
 from astro_sr_plugin.simulation.pupils import OpticsConfig
 from astro_sr_plugin.simulation.scene import SceneConfig
 from astro_sr_plugin.tasks import TASKS
+from astro_sr_plugin.training.loop import Pace
+from astro_sr_plugin.training.pictures.config import PictureConfig
 
 __all__ = ["TrainConfig", "read_config", "write_config"]
 
@@ -85,6 +87,19 @@ class TrainConfig:
         """Images that the network makes of one input."""
         return TASKS[self.task].outputs
 
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.steps
+
+    def with_steps(self, steps: int) -> TrainConfig:
+        """Return the run with another length."""
+        return replace(self, steps=steps)
+
+    def pace(self) -> Pace:
+        """Return the only stage of the run."""
+        return Pace(self.steps, self.learning_rate, self.final_learning_rate, self.warmup)
+
     def scene_config(self) -> SceneConfig:
         """Return the configuration of the skies."""
         return SceneConfig(**_tuples(self.scene))
@@ -102,17 +117,17 @@ def _tuples(table: dict[str, Any]) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
 
 
-def read_config(path: str | Path) -> TrainConfig:
+def read_config(path: str | Path) -> TrainConfig | PictureConfig:
     """Read a run from a TOML file.
 
     Parameters
     ----------
     path : str or Path
-        The file.
+        The file; with a ``network`` it is that of a published architecture.
 
     Returns
     -------
-    TrainConfig
+    TrainConfig or PictureConfig
 
     Raises
     ------
@@ -125,16 +140,20 @@ def read_config(path: str | Path) -> TrainConfig:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         msg = f"config {str(path)!r} cannot be read: {error}"
         raise InputError(msg) from error
-    known = {f.name for f in fields(TrainConfig)}
+    kind = PictureConfig if "network" in table else TrainConfig
+    known = {f.name for f in fields(kind)}
     unknown = sorted(set(table) - known)
     if unknown:
         msg = f"config {str(path)!r} has unknown keys {unknown}; known are {sorted(known)}"
         raise InputError(msg)
     try:
-        config = TrainConfig(**table)
-        config.scene_config()
-        config.observation_config()
-        config.optics_config()
+        config = kind(**table)
+        if isinstance(config, TrainConfig):
+            config.scene_config()
+            config.observation_config()
+            config.optics_config()
+        else:
+            config.build()
     except TypeError as error:
         msg = f"config {str(path)!r} is incomplete or has an unknown key: {error}"
         raise InputError(msg) from error
@@ -146,6 +165,8 @@ def _toml_value(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml_key(k)} = {_toml_value(v)}" for k, v in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml_value(v) for v in value) + "]"
     return repr(value)
@@ -166,6 +187,6 @@ def _toml_key(key: str) -> str:
     return key if key.replace("_", "").replace("-", "").isalnum() else _toml_value(key)
 
 
-def write_config(config: TrainConfig, path: str | Path) -> None:
+def write_config(config: TrainConfig | PictureConfig, path: str | Path) -> None:
     """Write a run to a TOML file that `read_config` reads."""
     Path(path).write_text(to_toml(asdict(config)), encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import secrets
@@ -29,6 +28,7 @@ from astro_sr_plugin.models.wiener_unet.network import NetworkModel, encode_plan
 from astro_sr_plugin.simulation import ObservationConfig, SceneConfig, make_scene, observe
 from astro_sr_plugin.tasks import TASKS
 from astro_sr_plugin.training.config import TrainConfig, to_toml
+from astro_sr_plugin.training.log import RunLog
 from astro_sr_plugin.training.optics import observation_with_bank
 
 __all__ = ["QUANTILES", "quantile_loss", "train_errors"]
@@ -50,6 +50,8 @@ _SMALL = 1e-4
 """Noise sigma added to errors and deviations before their logarithm."""
 _BINS = 4000
 """Pixels of a level of brightness: at most of one patch, at least in all for a factor."""
+_LOGGED = 25
+"""Steps between two lines of the log."""
 _CHECKPOINT = "errors.pt"
 _HELD_OUT = (123_456_789, 987_654_321)
 """What is added to the seed for the skies that calibrate, and for those that measure."""
@@ -217,7 +219,7 @@ def train_errors(
     command : str
         What the card says of how to train it again.
     log : callable, optional
-        Receives a dict with ``step`` and ``loss``.
+        Receives each line of the log as a dict.
 
     Returns
     -------
@@ -251,6 +253,7 @@ def train_errors(
     seen, unseen = (observation_with_bank(config, out, validation=part) for part in (False, True))
     examples = _Examples(model, scenes, seen, config.seed * 7_000_003 + step, device)
     crops = torch.Generator().manual_seed(config.seed + step)
+    record = RunLog(out, steps, log)
     pool: list[_Example] = []
     while step < steps:
         if seconds is not None and time.monotonic() - begun > seconds:
@@ -269,12 +272,9 @@ def train_errors(
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         step += 1
-        if step % 25 == 0 or step == steps:
-            entry = {"step": step, "loss": round(float(loss.detach()), 5)}
-            with (out / "log.jsonl").open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(entry) + "\n")
-            if log is not None:
-                log(entry)
+        record.add(float(loss.detach()), _BATCH)
+        if step % _LOGGED == 0 or step == steps:
+            record.write(step, optimizer.param_groups[0]["lr"])
         if step % save_every == 0:
             _save(net, optimizer, step, path)
     _save(net, optimizer, step, path)

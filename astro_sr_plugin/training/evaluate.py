@@ -15,9 +15,11 @@ from astro_sr_plugin.models.filters import FILTER_RADIUS
 from astro_sr_plugin.models.spec import ModelSpec
 from astro_sr_plugin.models.wiener_unet.unet import WienerUNet
 from astro_sr_plugin.simulation import make_scene, observe
-from astro_sr_plugin.training.config import TrainConfig, to_toml
+from astro_sr_plugin.training.card import write_card
+from astro_sr_plugin.training.config import TrainConfig
+from astro_sr_plugin.training.loop import CHECKPOINT
 from astro_sr_plugin.training.optics import observation_with_bank
-from astro_sr_plugin.training.trainer import CHECKPOINT, load_checkpoint, restore_batch
+from astro_sr_plugin.training.trainer import load_checkpoint, restore_batch
 
 __all__ = ["evaluate_patches", "export_model", "halo_of"]
 
@@ -149,26 +151,13 @@ def export_model(
     path = folder / f"{config.name}.safetensors"
     spec = replace(spec, sha256=save_network(state.mean, spec, path))
     seen = state.step * config.batch_size
-    card: dict[str, Any] = {
-        "name": spec.name,
-        "task": spec.task,
-        "description": spec.description,
-        "architecture": spec.architecture,
-        "scale": spec.scale,
-        "halo": spec.halo,
-        "fwhm_range": list(spec.fwhm_range),
-        "license": spec.license,
-        "sha256": spec.sha256,
-        "options": options,
-        "training": {
-            "command": command or f"astro-sr train {config.name}.toml --out {run.name}",
-            "data": data,
-            "hardware": hardware,
-            "seed": config.seed,
-            "steps": state.step,
-            "patches": seen,
-        },
-        "figures": dict(figures or {}),
+    training = {
+        "command": command or f"astro-sr train {config.name}.toml --out {run.name}",
+        "data": data,
+        "hardware": hardware,
+        "seed": config.seed,
+        "steps": state.step,
+        "patches": seen,
     }
-    path.with_suffix(".toml").write_text(to_toml(card), encoding="utf-8")
+    write_card(spec, path.with_suffix(".toml"), training=training, figures=figures or {})
     return path

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import astro_sr_plugin as asr
 from astro_sr_plugin import AstroSRWarning, ExternalModel
-from astro_sr_plugin.restoration.display_stretch import DisplayStretch
+from astro_sr_plugin.models.display_stretch import DisplayStretch
 from astro_sr_plugin.restoration.generic import LEAST_RANGE
 from benchmarks.peers.verbs import VERBS
 from benchmarks.truth.scene import Scene

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.exceptions import AstroSRWarning, InputError, ModelError, UnchangedWarning
+from astro_sr_plugin.models.display_stretch import DisplayStretch
 from astro_sr_plugin.models.external.model import ExternalModel
 from astro_sr_plugin.models.filters import make_moffat_psf
 from astro_sr_plugin.models.spec import ModelSpec
-from astro_sr_plugin.restoration.display_stretch import DisplayStretch
 from astro_sr_plugin.restoration.duration import warn_of_duration
 
 SKY, NOISE, FWHM, BETA = 300.0, 5.0, 3.2, 3.5

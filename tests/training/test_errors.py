@@ -1,7 +1,5 @@
 """Training of the networks that estimate an uncertainty."""
 
-import json
-
 import pytest
 import torch
 
@@ -11,6 +9,7 @@ from astro_sr_plugin.models.registry import load_model
 from astro_sr_plugin.models.wiener_unet.provider import ERRORS, WEIGHTS
 from astro_sr_plugin.training.config import TrainConfig
 from astro_sr_plugin.training.errors import quantile_loss, train_errors
+from astro_sr_plugin.training.log import read_log
 
 
 def test_the_loss_is_least_at_the_standard_deviation():
@@ -53,8 +52,7 @@ def test_training_resumes_and_writes_weights_with_their_card(tmp_path):
         model, config, tmp_path, steps=2, calibration_patches=1, command="again", log=seen.append
     )
     assert seen[-1]["step"] == 2
-    lines = (tmp_path / "log.jsonl").read_text().splitlines()
-    assert json.loads(lines[-1])["step"] == 2
+    assert read_log(tmp_path / "log.csv")[-1]["step"] == 2
     assert load_errors(weights, model.spec).scale == 1
     card = weights.with_suffix(".toml").read_text()
     assert model.spec.sha256 in card

@@ -1,4 +1,4 @@
-"""A network from a user's file, ready to run."""
+"""A network for display images, ready to run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ __all__ = ["ExternalModel"]
 
 @dataclass(frozen=True, eq=False)
 class ExternalModel:
-    """A network from a user's file; it works on display images, not on linear data.
+    """A network that works on display images, not on linear data.
+
+    It comes from a user's file, or is a published architecture that this project trained.
 
     It is a `Model` of ``spec.domain == "unit"``: what surrounds it has to stretch the image to
     ``value_range`` and back. It never clips.

@@ -16,13 +16,9 @@ from astro_sr_plugin.models.external.layout import (
     count_blocks,
     shape_of,
 )
-from astro_sr_plugin.models.swin2sr import Head, Swin2SR
+from astro_sr_plugin.models.swin2sr import HALO, Head, Swin2SR
 
 __all__ = ["find_swin2sr"]
-
-_HALO = 64
-"""Input pixels around a tile. Attention reaches further; beyond, the published networks change by
-less than 1e-3 of the range of the values."""
 
 _WINDOW = 8
 """Side of the windows where the file does not say: that of all published networks."""
@@ -117,7 +113,7 @@ def find_swin2sr(state: State, name: str, config: Config) -> list[Layout]:
             scale=scale,
             channels_in=channels,
             channels_out=channels,
-            halo=max(_HALO, window),
+            halo=max(HALO, window),
             build=build,
             state={key: t for key, t in state.items() if not key.endswith(_BUFFERS)},
             multiple_of=window,

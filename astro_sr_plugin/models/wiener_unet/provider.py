@@ -9,9 +9,10 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from astro_sr_plugin.exceptions import ModelError
 from astro_sr_plugin.models.checkpoint import load_network, read_card
 from astro_sr_plugin.models.classical.interpolated import InterpolatedModel, describe_doubled
-from astro_sr_plugin.models.spec import Entry, ModelSpec, refuse_condition
+from astro_sr_plugin.models.spec import Entry, Model, ModelSpec, refuse_condition
 from astro_sr_plugin.models.wiener_unet.network import NetworkModel
 from astro_sr_plugin.models.wiener_unet.self_ensemble import ORIENTATIONS
 from astro_sr_plugin.tasks import TASKS
@@ -67,7 +68,7 @@ class HouseNetworks:
         card = path.with_suffix(".toml")
         model = load_network(path, read_card(card) if card.is_file() else None)
         entries = [Entry(model.spec, lambda: model)]
-        if _can_be_doubled(model.spec):
+        if isinstance(model, NetworkModel) and _can_be_doubled(model.spec):
             entries.append(_doubled(entries[0], f"{model.spec.name}-doubled"))
         return entries
 
@@ -103,10 +104,16 @@ def _doubled(entry: Entry, name: str) -> Entry:
     return Entry(spec, lambda: InterpolatedModel(entry.load(), name))
 
 
-def _load(weights: Path, errors: Path) -> NetworkModel:
+def _load(weights: Path, errors: Path) -> Model:
     model = load_network(weights, read_card(weights.with_suffix(".toml")))
-    return replace(model, errors_path=errors if errors.is_file() else None)
+    if isinstance(model, NetworkModel) and errors.is_file():
+        return replace(model, errors_path=errors)
+    return model
 
 
-def _load_averaged(weights: Path, errors: Path, spec: ModelSpec) -> NetworkModel:
-    return replace(_load(weights, errors), spec=spec, orientations=ORIENTATIONS)
+def _load_averaged(weights: Path, errors: Path, spec: ModelSpec) -> Model:
+    model = _load(weights, errors)
+    if not isinstance(model, NetworkModel):
+        msg = f"model {spec.name!r} is no network that could be averaged over orientations"
+        raise ModelError(msg)
+    return replace(model, spec=spec, orientations=ORIENTATIONS)

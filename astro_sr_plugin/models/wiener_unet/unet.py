@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ __all__ = [
     "at_level",
     "encode_conditions",
 ]
+
+Net = TypeVar("Net", bound=nn.Module)
 
 CONDITIONS = 5
 """Numbers per image that condition the network."""
@@ -301,7 +304,7 @@ class WienerUNet(nn.Module):
         return net.requires_grad_(False)
 
 
-def as_channels_last(net: WienerUNet) -> WienerUNet:
+def as_channels_last(net: Net) -> Net:
     """Lay the kernels out as convolutions on CPUs and tensor cores want them; in place."""
     for parameter in net.parameters():
         if parameter.ndim == 4:

@@ -1,0 +1,63 @@
+"""The published architectures by name: what a card or the settings of a training run call them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from astro_sr_plugin.models.spec import ModelSpec
+from astro_sr_plugin.models.srcnn import SRCNN
+from astro_sr_plugin.models.swin2sr import Swin2SR
+
+__all__ = ["ARCHITECTURES", "describe_published"]
+
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"SRCNN": SRCNN, "Swin2SR": Swin2SR}
+"""Networks for display images, which take and return (B, channels, H, W)."""
+
+
+def describe_published(
+    architecture: str,
+    net: nn.Module,
+    *,
+    name: str,
+    task: str,
+    description: str,
+    scale: int,
+    channels: int,
+    options: dict[str, Any],
+) -> ModelSpec:
+    """Return the declaration of a published architecture that was trained.
+
+    Parameters
+    ----------
+    architecture : str
+        One of `ARCHITECTURES`.
+    net : torch.nn.Module
+        The network, whose halo and windows are asked for.
+    name, task, description : str
+        As in `ModelSpec`.
+    scale, channels : int
+        Output pixels per input pixel, and planes that it takes and returns.
+    options : dict
+        Arguments of the architecture, without the scale.
+    """
+    window = int(getattr(net, "window", 1))
+    halo = int(net.halo)  # type: ignore[arg-type]
+    return ModelSpec(
+        name=name,
+        task=task,
+        description=description,
+        architecture=architecture,
+        scale=scale,
+        channels_in=channels,
+        channels_out=channels,
+        domain="unit",
+        needs_psf=False,
+        tiling="exact" if window == 1 else "overlap",
+        min_size=window,
+        halo=-(-halo // window) * window,
+        multiple_of=window,
+        options=options,
+    )

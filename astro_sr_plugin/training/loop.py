@@ -1,0 +1,331 @@
+"""What all training runs share: stages, precision, running mean, log, and files to go on from."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.training.log import RunLog
+
+__all__ = [
+    "CHECKPOINT",
+    "Pace",
+    "Precision",
+    "TrainState",
+    "autocast",
+    "fresh_state",
+    "has_bfloat16",
+    "load_state",
+    "optimise",
+    "recompute",
+    "save_state",
+    "start_from",
+]
+
+CHECKPOINT = "checkpoint.pt"
+"""Name of the file that a run goes on from."""
+_DECAY = 1e-4
+"""Weight decay of AdamW: a tenth of PyTorch's default, as restoration does not overfit here."""
+_MOST_GRADIENT = 1.0
+"""Norm to which gradients are limited, so that a rare patch does not throw a run back."""
+_LOGGED = 50
+"""Steps between two lines of the log."""
+_MEAN_START = 20
+"""Steps over which the running mean forgets the random start, whatever its decay."""
+
+Net = TypeVar("Net", bound=nn.Module)
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """A stage of a run.
+
+    Attributes
+    ----------
+    steps : int
+        Its length.
+    learning_rate, final_learning_rate : float
+        Ends of the cosine schedule of AdamW.
+    warmup : int
+        Steps of linear warm-up.
+    freeze : tuple of str
+        Names of parameters that do not change in it, with ``*`` for any characters.
+    """
+
+    steps: int
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-6
+    warmup: int = 100
+    freeze: tuple[str, ...] = ()
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate at a step of the stage."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        half = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        return self.final_learning_rate + half * (self.learning_rate - self.final_learning_rate)
+
+
+@dataclass
+class TrainState(Generic[Net]):
+    """What a run needs to go on: network, running mean, optimiser, step.
+
+    Attributes
+    ----------
+    net, mean : torch.nn.Module
+        The network, and the running mean of its weights, which is what is used.
+    optimizer : torch.optim.Optimizer
+        AdamW over all parameters.
+    step : int
+        Steps done, of all stages together.
+    others : dict of torch.nn.Module
+        Networks that are trained beside it and not used afterwards, each with its optimiser, such
+        as a discriminator.
+    """
+
+    net: Net
+    mean: Net
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    others: dict[str, tuple[nn.Module, torch.optim.Optimizer]] = field(default_factory=dict)
+
+    def update_mean(self, decay: float) -> None:
+        """Move the running mean towards the network."""
+        decay = min(decay, self.step / (self.step + _MEAN_START))
+        with torch.no_grad():
+            for kept, new in zip(self.mean.parameters(), self.net.parameters(), strict=True):
+                kept.lerp_(new, 1 - decay)
+
+
+def fresh_state(build: Callable[[], Net], learning_rate: float, device: str) -> TrainState[Net]:
+    """Return the state of a run that has not begun."""
+    net, mean = build().to(device), build().to(device)
+    mean.load_state_dict(net.state_dict())
+    mean.requires_grad_(False)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=_DECAY)
+    return TrainState(net, mean, optimizer)
+
+
+def load_state(state: TrainState[Net], path: Path, device: str) -> None:
+    """Bring a fresh state to that of a checkpoint; a missing file changes nothing."""
+    if not path.exists():
+        return
+    saved = torch.load(path, map_location=device, weights_only=True)
+    state.net.load_state_dict(saved["net"])
+    state.mean.load_state_dict(saved["mean"])
+    state.optimizer.load_state_dict(saved["optimizer"])
+    for name, (net, optimizer) in state.others.items():
+        net.load_state_dict(saved["others"][name]["net"])
+        optimizer.load_state_dict(saved["others"][name]["optimizer"])
+    state.step = int(saved["step"])
+
+
+def save_state(state: TrainState[Net], config: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint; the old one stands until the new one is complete."""
+    part = path.with_name(path.name + ".part")
+    saved: dict[str, Any] = {
+        "net": state.net.state_dict(),
+        "mean": state.mean.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "step": state.step,
+        "config": dict(config),
+    }
+    if state.others:
+        saved["others"] = {
+            name: {"net": net.state_dict(), "optimizer": optimizer.state_dict()}
+            for name, (net, optimizer) in state.others.items()
+        }
+    torch.save(saved, part)
+    os.replace(part, path)
+
+
+def start_from(state: TrainState[Net], init: str | Path) -> None:
+    """Copy every tensor whose name and shape agree from a checkpoint or a weights file.
+
+    Raises
+    ------
+    InputError
+        If the file does not exist, or nothing in it agrees.
+    """
+    path = Path(init)
+    if not path.exists():
+        msg = (
+            f"init {str(path)!r} does not exist; give the {CHECKPOINT} of another run, or the "
+            "weights file of a model"
+        )
+        raise InputError(msg)
+    other, own = _weights_of(path), state.net.state_dict()
+    fitting = {k: v for k, v in other.items() if k in own and own[k].shape == v.shape}
+    if not fitting:
+        msg = f"init {str(path)!r} is of another network: none of its weights fits by name and size"
+        raise InputError(msg)
+    state.net.load_state_dict(own | fitting)
+    state.mean.load_state_dict(state.net.state_dict())
+
+
+def _weights_of(path: Path) -> dict[str, Tensor]:
+    if path.name == CHECKPOINT:
+        weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["mean"]
+        return weights
+    from astro_sr_plugin.models.external.model import ExternalModel
+    from astro_sr_plugin.models.registry import load_model
+    from astro_sr_plugin.models.wiener_unet.network import NetworkModel
+
+    model = load_model(path)
+    if isinstance(model, ExternalModel):
+        return model.module.state_dict()
+    if isinstance(model, NetworkModel):
+        return model.net.state_dict()
+    msg = f"init {str(path)!r} holds no network that could be trained"
+    raise InputError(msg)
+
+
+def has_bfloat16(device: str) -> bool:
+    """Return whether the device computes in bfloat16; emulated, it is many times slower."""
+    if device == "cpu":
+        # There is no public question for it, and none at all before torch 2.6.
+        asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+        return asked is not None and bool(asked())
+    return device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def autocast(device: str, precision: Precision) -> torch.autocast:
+    """Return the context in which a network is run; ``"auto"`` is bfloat16 where it is fast."""
+    if precision not in get_args(Precision):
+        allowed = ", ".join(get_args(Precision))
+        msg = f"precision={precision!r} is not known; allowed are {allowed}"
+        raise InputError(msg)
+    if precision == "auto":
+        precision = "bfloat16" if has_bfloat16(device) else "float32"
+    kind = torch.float16 if precision == "float16" else torch.bfloat16
+    return torch.autocast(torch.device(device).type, kind, enabled=precision != "float32")
+
+
+def recompute(net: nn.Module) -> None:
+    """Keep no inner results of the parts of a network: they are computed again for the gradients.
+
+    The parts are those of its lists of modules. This takes a third more time and much less memory.
+    """
+    for part in [p for m in net.modules() if isinstance(m, nn.ModuleList) for p in m]:
+        run = part.forward
+
+        def again(*given: Any, run: Callable[..., Any] = run) -> Any:
+            return checkpoint(run, *given, use_reentrant=False)
+
+        part.forward = again  # type: ignore[method-assign]
+
+
+def _freeze(net: nn.Module, patterns: Sequence[str]) -> None:
+    names = [name for name, _ in net.named_parameters()]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            msg = f"freeze={pattern!r} fits no parameter; there are {', '.join(names)}"
+            raise InputError(msg)
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(not any(fnmatchcase(name, pattern) for pattern in patterns))
+
+
+def optimise(
+    state: TrainState[Net],
+    stages: Sequence[Pace],
+    loss_of: Callable[[int], Tensor],
+    out: Path,
+    *,
+    config: Mapping[str, Any],
+    patches: int,
+    accumulate: int = 1,
+    ema: float = 0.998,
+    half: bool = False,
+    seconds: float | None = None,
+    save_every: int = 500,
+    log: Callable[[dict[str, float]], None] | None = None,
+) -> Path:
+    """Run the stages of a training from where its state stands, and keep its files.
+
+    Parameters
+    ----------
+    state : TrainState
+        Changed in place.
+    stages : sequence of Pace
+        In their order; the optimiser begins anew with each.
+    loss_of : callable
+        Draws a batch, runs the network and returns its loss; gets the number of the stage.
+    out : Path
+        An existing folder for the checkpoint and the log.
+    config : mapping
+        Kept in the checkpoint.
+    patches : int
+        Patches in one batch, for the speed in the log.
+    accumulate : int
+        Batches whose gradients make one step.
+    ema : float
+        Decay of the running mean of the weights.
+    half : bool
+        Whether the network runs in float16, whose small gradients have to be scaled.
+    seconds : float, optional
+        Stop (resumably) after so many seconds.
+    save_every : int
+        Steps between checkpoints.
+    log : callable, optional
+        Receives each entry of the log.
+
+    Returns
+    -------
+    Path
+        The checkpoint.
+    """
+    path = out / CHECKPOINT
+    begun = time.monotonic()
+    record = RunLog(out, sum(stage.steps for stage in stages), log)
+    device = next(state.net.parameters()).device.type
+    scaler = torch.amp.GradScaler(device, enabled=half)
+    first = 0
+    for number, stage in enumerate(stages):
+        last = first + stage.steps
+        if state.step >= last:
+            first = last
+            continue
+        _freeze(state.net, stage.freeze)
+        if state.step == first and number > 0:
+            state.optimizer.state.clear()
+        trained = [p for p in state.net.parameters() if p.requires_grad]
+        while state.step < last:
+            if seconds is not None and time.monotonic() - begun > seconds:
+                save_state(state, config, path)
+                return path
+            rate = stage.rate(state.step - first)
+            for group in state.optimizer.param_groups:
+                group["lr"] = rate
+            state.optimizer.zero_grad()
+            total = 0.0
+            for _ in range(accumulate):
+                loss = loss_of(number) / accumulate
+                scaler.scale(loss).backward()
+                total += float(loss.detach())
+            scaler.unscale_(state.optimizer)
+            nn.utils.clip_grad_norm_(trained, _MOST_GRADIENT)
+            scaler.step(state.optimizer)
+            scaler.update()
+            state.step += 1
+            state.update_mean(ema)
+            record.add(total, patches * accumulate)
+            if state.step % _LOGGED == 0 or state.step == last:
+                record.write(state.step, rate)
+            if state.step % save_every == 0:
+                save_state(state, config, path)
+        first = last
+    save_state(state, config, path)
+    return path

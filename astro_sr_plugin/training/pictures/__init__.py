@@ -1,0 +1,1 @@
+"""Training of networks for display images: published architectures, on stretched planes."""

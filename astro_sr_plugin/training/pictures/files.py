@@ -1,0 +1,126 @@
+"""Pictures of the sky for training: read with their credits, and split by object."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from astro_sr_plugin.exceptions import InputError
+
+__all__ = ["MANIFEST", "Picture", "list_credits", "read_pictures"]
+
+MANIFEST = "manifest.csv"
+"""Name of the list of the pictures in their folder."""
+_COLUMNS = ("file", "object", "credit", "license")
+"""Columns that the list has to have."""
+_HELD_OUT = 4
+"""One object of so many is kept for validation."""
+_LINEAR = 0.04045
+"""Tone of sRGB (IEC 61966-2-1) up to which the tone curve is a straight line."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture as light.
+
+    Attributes
+    ----------
+    light : Tensor
+        Red, green and blue light, shape (3, H, W), float32; the darkest 2 % of the tones are at 0,
+        the mean of the planes reaches 1 at its 98th percentile.
+    object : str
+        What it shows; pictures of one object are never in both parts of the split.
+    credit, license : str
+        Whom to name, and under what terms it may be used.
+    """
+
+    light: Tensor
+    object: str
+    credit: str
+    license: str
+
+
+def read_pictures(folder: str | Path, *, validation: bool = False) -> list[Picture]:
+    """Read the pictures of a folder, for training or for validation.
+
+    The tone curve of sRGB is taken back. Pictures of a palette (of 256 colours, say) are halved, so
+    that its steps average out.
+
+    Parameters
+    ----------
+    folder : path
+        Holds the pictures and ``manifest.csv``, a table with the columns ``file``, ``object``,
+        ``credit`` and ``license``. One object of four is kept for validation.
+    validation : bool
+        Which of the two parts is read.
+
+    Raises
+    ------
+    InputError
+        If there is no such table, it lacks a column, a picture cannot be read, or there is none for
+        this part.
+    """
+    folder = Path(folder)
+    pictures = [
+        Picture(_read_light(folder / row["file"]), row["object"], row["credit"], row["license"])
+        for row in _read_manifest(folder)
+        if _is_held_out(row["object"]) == validation
+    ]
+    if not pictures:
+        part = "validation" if validation else "training"
+        msg = f"pictures folder {str(folder)!r} holds no picture for {part}"
+        raise InputError(msg)
+    return pictures
+
+
+def list_credits(pictures: Iterable[Picture]) -> str:
+    """Return whom a network owes its pictures to, as one line."""
+    return "; ".join(sorted({f"{picture.credit} ({picture.license})" for picture in pictures}))
+
+
+def _is_held_out(name: str) -> bool:
+    """Return whether an object is for validation: always the same, whatever else is there."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) % _HELD_OUT == 0
+
+
+def _read_manifest(folder: Path) -> list[dict[str, str]]:
+    path = folder / MANIFEST
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        msg = f"list of pictures {str(path)!r} cannot be read: {error}"
+        raise InputError(msg) from error
+    if not rows or any(not row.get(column) for row in rows for column in _COLUMNS):
+        msg = f"list of pictures {str(path)!r} needs the columns {', '.join(_COLUMNS)}, all filled"
+        raise InputError(msg)
+    return rows
+
+
+def _read_light(path: Path) -> Tensor:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            few_colours = picture.mode == "P"
+            # By way of RGBA, as Pillow wants it for palettes with transparent entries.
+            tones = np.asarray(picture.convert("RGBA").convert("RGB"), dtype=np.float32) / 255
+    except OSError as error:
+        msg = f"picture {str(path)!r} cannot be read: {error}"
+        raise InputError(msg) from error
+    light = np.where(tones <= _LINEAR, tones / 12.92, ((tones + 0.055) / 1.055) ** 2.4)
+    planes = torch.from_numpy(light.astype(np.float32)).permute(2, 0, 1).contiguous()
+    if few_colours:
+        planes = F.avg_pool2d(planes, 2)
+    dark = torch.from_numpy(np.percentile(planes.numpy(), 2, axis=(1, 2)).astype(np.float32))
+    planes = (planes - dark[:, None, None]).clamp_min(0)
+    bright = float(np.percentile(planes.mean(0).numpy(), 98))
+    return planes / bright if bright > 0 else planes
