@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from astro_sr_plugin.data.strips import release
-from astro_sr_plugin.exceptions import ModelError
+from astro_sr_plugin.exceptions import ModelError, UnchangedWarning, warn
 from astro_sr_plugin.inference.predictor import Predictor
 from astro_sr_plugin.measurement.plane import MeasuredPlane
 from astro_sr_plugin.measurement.sky.pixels import PlanePixels
@@ -35,7 +35,7 @@ from astro_sr_plugin.restoration.crush import Crush, crush_picture
 from astro_sr_plugin.restoration.duration import warn_of_duration
 from astro_sr_plugin.restoration.frame import FLUX_KEYWORDS, Frame
 from astro_sr_plugin.restoration.guard import note_verdicts
-from astro_sr_plugin.restoration.light_lock import LightLock
+from astro_sr_plugin.restoration.light_lock import STEPS, LightLock
 from astro_sr_plugin.restoration.luminance import restore_luminance
 from astro_sr_plugin.restoration.pipeline import (
     SHARPER,
@@ -55,6 +55,10 @@ LEAST_RANGE = 100.0
 otherwise show nothing but its noise."""
 _SOURCE = 5.0
 """Signal-to-noise ratio through that Gaussian from which light belongs to a source."""
+_LIGHT_CHANGE = 0.02
+"""Part of the light of the sources whose change the user is warned of."""
+_LIGHT_ERRORS = 3.0
+"""Standard deviations of the noise of that light below which a change may be one of noise."""
 _ADVICE = "the network was not made for such images: take another, or one of the list of models"
 """What to do about a result that does not agree with its input."""
 _WIDEST = 1.3
@@ -63,19 +67,26 @@ _WIDEST = 1.3
 
 @dataclass
 class _Light:
-    """Light of the sources in the input, and in what the network made of it."""
+    """Light of the sources in the input, and in what the network made of it, in noise sigma."""
 
     given: float = 0.0
     returned: float = 0.0
+    pixels: int = 0
 
     def add(self, given: Tensor, returned: Tensor, where: Tensor) -> None:
         """Add the light of some pixels."""
         self.given += float(given[where].double().sum())
         self.returned += float(returned[where].double().sum())
+        self.pixels += int(where.sum())
 
     def change(self) -> float:
         """Change in per cent; NaN if there is no source."""
         return 100.0 * (self.returned / self.given - 1.0) if self.given > 0 else math.nan
+
+    def is_changed(self) -> bool:
+        """Whether it changed by more than the user expects, and than noise may change it."""
+        difference = abs(self.returned - self.given)
+        return difference > max(_LIGHT_CHANGE * self.given, _LIGHT_ERRORS * math.sqrt(self.pixels))
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +147,7 @@ class DisplayModel:
     def _lock_reach(self, conditions: Conditions) -> int:
         # Each step looks through the Gaussian, and interpolates between pixels; the luminance has
         # steps of its own.
-        steps = 4 if self.luminance_only else 2
+        steps = 2 * STEPS if self.luminance_only else STEPS
         return steps * (LightLock.reach(conditions.fwhm) + 1)
 
     def prepare(self, conditions: Conditions, device: str, dtype: str) -> RestoreTile:
@@ -158,7 +169,7 @@ class DisplayModel:
             if self.luminance_only:
                 result = lock.share_out(inside, given, result)
             held = lock(inside, result) if self.locked else result
-            bright = lock.smooth(inside) > _SOURCE * lock.noise
+            bright = lock.around(lock.smooth(inside) > _SOURCE * lock.noise)
             bright = without_border(bright & (without_border(mask, border) >= 0), spare)
             for light, image in zip(self.light, (result, held), strict=True):
                 returned = without_border(lock.binned(image), spare)
@@ -305,6 +316,12 @@ def _note(header: Header, model: DisplayModel, widths: Sequence[float]) -> None:
         change = light.change()
         if math.isfinite(change):
             header[keyword] = round(change, 2)
+    if model.locked and model.light[1].is_changed():
+        warn(
+            f"{model.spec.name} changed the light of the sources by "
+            f"{model.light[1].change():+.0f} %, though it was held to that of the input: {_ADVICE}",
+            UnchangedWarning,
+        )
     if widths and "ASRFWHMO" in header:
         header["ASRFWHMO"] = round(max(widths), 4)
 

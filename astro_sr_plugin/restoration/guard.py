@@ -72,14 +72,17 @@ class Verdict(NamedTuple):
     magnitude : float
         Median difference of the magnitudes of bright sources, result less input, in mag, beyond its
         own error; 0 if there are too few.
+    as_recorded : bool
+        Whether the safer estimate is the input as recorded, with its noise.
     """
 
     places: int
     residual: float
     magnitude: float
+    as_recorded: bool = False
 
     @classmethod
-    def of(cls, places: int, parts: Sequence[Agreement]) -> Verdict:
+    def of(cls, places: int, parts: Sequence[Agreement], *, as_recorded: bool) -> Verdict:
         """Sum up the pieces of a plane."""
         total, count = (sum(part.sky[k] for part in parts) for k in (0, 1))
         stars = np.concatenate([part.stars for part in parts])
@@ -89,7 +92,8 @@ class Verdict(NamedTuple):
             error = MEDIAN_ERROR * mad_std(differences) / math.sqrt(len(stars))
             median = float(np.median(differences))
             magnitude = math.copysign(max(abs(median) - error, 0.0), median)
-        return cls(places, math.sqrt(total / count) if count else math.nan, magnitude)
+        residual = math.sqrt(total / count) if count else math.nan
+        return cls(places, residual, magnitude, as_recorded)
 
     @property
     def fault(self) -> str:
@@ -175,9 +179,11 @@ def note_verdicts(header: Header, verdicts: Sequence[Verdict], advice: str = _AD
     texts = []
     if count:
         places = "one place" if count == 1 else f"{count} places"
+        recorded = all(verdict.as_recorded for verdict in verdicts if verdict.places)
+        safer = "the input as recorded, with its noise," if recorded else "a safer estimate"
         texts.append(
-            f"at {places} the result did not agree with the input once it was blurred again, and a "
-            "safer estimate stands there"
+            f"at {places} the result did not agree with the input once it was blurred again, and "
+            f"{safer} stands there"
         )
     if fault:
         texts.append(f"the result does not agree with the input: {fault}; {advice}")
@@ -232,9 +238,10 @@ def settle_contradictions(
             return dict(zip(pieces, threads.map(held, pieces), strict=True))
 
     margin = min(REACH, math.ceil(_MARGIN * conditions.fwhm))
+    as_recorded = as_recorded or target_fwhm is None or conditions.fwhm < _NARROW
 
     def estimate(piece: Piece) -> NDArray[np.float32]:
-        if as_recorded or target_fwhm is None or conditions.fwhm < _NARROW:
+        if as_recorded or target_fwhm is None:
             return _on_finer_pixels(source, piece, scale)
         y0, y1, x0, x1 = piece
         values, _ = source.read(y0 - margin, y1 + margin, x0 - margin, x1 + margin)
@@ -257,7 +264,7 @@ def settle_contradictions(
         ]
         agreement |= look(changed)
     places = len({circle[:2] for circle in circles})
-    return Verdict.of(places, list(agreement.values()))
+    return Verdict.of(places, list(agreement.values()), as_recorded=as_recorded)
 
 
 def _mix(
