@@ -11,7 +11,10 @@ from skimage import data
 
 from astro_sr_plugin.metrics import invented_and_completeness, star_peak_threshold
 
-__all__ = ["FAILURES", "PROBES", "failure_figures", "make_failure", "make_probe", "probe_figures"]
+__all__ = [
+    *("FAILURES", "PROBES", "failure_figures", "make_failure", "make_probe"),
+    *("probe_figures", "seam_figures"),
+]
 
 Array = NDArray[np.float64]
 
@@ -22,7 +25,7 @@ _SPAN = 2000.0
 _SECOND = 0.1
 """Peak over that of the star from which a maximum beside it counts as a second star."""
 
-FAILURES = ("big star", "spikes", "gray ramp")
+FAILURES = ("big star", "spikes", "gray ramp", "seams")
 """Images on which networks trained on pictures are known to fail."""
 PROBES = ("flat", "noise", "camera", "astronaut", "coffee")
 """Images without stars: two of the sky alone, and photographs that scikit-image has."""
@@ -48,6 +51,12 @@ def make_failure(kind: str, side: int, seed: int = 1) -> tuple[Array, Array]:
         y, x = np.abs(np.indices((side, side)) - (side - 1) / 2)
         spikes = np.exp(-0.5 * (np.minimum(x, y) / 1.2) ** 2) / (1 + np.maximum(x, y) / 6)
         clean = SKY + 20000.0 * small + 600.0 * spikes
+    elif kind == "seams":
+        # A nebula across the edges of the tiles, with stars on it.
+        clean = SKY + _star(side, 60.0, 300.0)
+        rng = np.random.default_rng(7)
+        for top, left in rng.integers(-side // 2 + 4, side // 2 - 4, (24, 2)):
+            clean += np.roll(small, (top, left), (0, 1)) * rng.uniform(100.0, 3000.0)
     else:
         ramp = np.linspace(0.0, 400.0, side) * np.ones((side, 1))
         clean = np.broadcast_to(SKY + ramp, (3, side, side)).copy()
@@ -85,6 +94,14 @@ def failure_figures(kind: str, clean: Array, result: Array) -> dict[str, float]:
     block = round(16 * scale)
     means = rows[:, : rows.shape[1] // block * block].reshape(3, -1, block).mean(axis=2)
     return {"colour": float(np.ptp(means, axis=0).max() / 400.0)}
+
+
+def seam_figures(tiles: Array, whole: Array) -> dict[str, float]:
+    """Return the largest difference of a result in tiles to that of the whole image, in sigma.
+
+    Both are the middle of the image: networks differ at its edges.
+    """
+    return {"seams": float(np.abs(tiles - whole).max() / SIGMA)}
 
 
 def make_probe(kind: str, side: int) -> tuple[Array, Array]:

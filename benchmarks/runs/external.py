@@ -33,12 +33,19 @@ from benchmarks.figures.external import (
     make_failure,
     make_probe,
     probe_figures,
+    seam_figures,
 )
 from benchmarks.figures.pictures import save_greys
 from benchmarks.figures.results import made_with, say, write_results
 from benchmarks.figures.tables import figures_table
 from benchmarks.peers.bench import Bench
-from benchmarks.peers.external import as_usual, by_the_verbs, load_networks, run_picture
+from benchmarks.peers.external import (
+    as_usual,
+    by_the_verbs,
+    load_networks,
+    run_in_tiles,
+    run_picture,
+)
 from benchmarks.peers.verbs import VERBS, enhance
 from benchmarks.truth.optics import OPTICS, make_optics_scene
 from benchmarks.truth.scene import SCALES, TASKS, Scene
@@ -63,8 +70,10 @@ _FAILURES = {
     "maxima": ("stars in the place of one", ".0f"),
     "broken": ("scatter along spikes", ".3f"),
     "colour": ("colour of a gray ramp", ".2%"),
+    "seams": ("tiles less the whole (sigma)", ".2g"),
 }
 _SPAN = 7.0  # of asinh(I / 3 sigma) in the pictures
+_TILE = 64  # side of the tiles whose seams are looked for, in pixels
 
 Row = dict[str, Any]
 Array = NDArray[np.float64]
@@ -133,11 +142,14 @@ def _run_scene(scene: Scene, task: str, networks: dict[str, Any], bench: Bench) 
     return rows
 
 
-def _methods(networks: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Return (label, function of an image) for images that have no truth and no stars."""
+def _methods(networks: dict[str, Any], tile: int | None = None) -> list[tuple[str, Any]]:
+    """Return (label, function of an image) for images that have no truth and no stars.
+
+    ``tile`` is the side of the tiles in which they run; None runs on the whole image.
+    """
 
     def verb(task: str, **options: Any) -> Any:
-        given = {"psf": (FWHM, 3.0)} | options
+        given = {"psf": (FWHM, 3.0), "runtime": asr.Runtime(tile_size=tile or 512)} | options
         if task != "denoise" and "model" not in options:
             given["target_fwhm"] = FWHM * SCALES[task] / 2
 
@@ -152,7 +164,13 @@ def _methods(networks: dict[str, Any]) -> list[tuple[str, Any]]:
     found = [(f"ours, {task}", verb(task)) for task in TASKS]
     found.append(("bicubic", verb("super-resolve", model="bicubic")))
     for name, model in networks.items():
-        found.append((f"{name} as usual", lambda image, m=model: run_picture(image, SKY, SIGMA, m)))
+
+        def usual(image: Array, model: Any = model) -> Array:
+            if tile is None:
+                return run_picture(image, SKY, SIGMA, model)
+            return run_in_tiles(image, SKY, SIGMA, model, tile)
+
+        found.append((f"{name} as usual", usual))
         scale = {"scale": model.spec.scale} if model.spec.scale > 1 else {}
         found.append((f"{name} here", verb(model.spec.task, model=model, **scale)))
     return found
@@ -165,6 +183,9 @@ def _failures(networks: dict[str, Any], options: argparse.Namespace) -> list[Row
         rows.append({"method": label})
     for kind in FAILURES:
         image, clean = make_failure(kind, 128)
+        if kind == "seams":
+            _seams(image, rows, methods, networks, options.out / "crops")
+            continue
         shown = [("observed", (image - SKY) / SIGMA)]
         for row, (label, run) in zip(rows, methods, strict=True):
             result = run(image)
@@ -176,6 +197,34 @@ def _failures(networks: dict[str, Any], options: argparse.Namespace) -> list[Row
             path.parent.mkdir(parents=True, exist_ok=True)
             save_greys(shown, path, span=_SPAN)
     return rows
+
+
+def _seams(
+    image: Array,
+    rows: list[Row],
+    methods: Sequence[tuple[str, Any]],
+    networks: dict[str, Any],
+    folder: Path,
+) -> None:
+    """Compare results in tiles with those of the whole, and draw both and their difference."""
+    tiled = _methods(networks, _TILE)
+    for row, (label, whole), (_, in_tiles) in zip(rows, methods, tiled, strict=True):
+        results = [_middle(run(image)) for run in (whole, in_tiles)]
+        row |= seam_figures(results[1], results[0])
+        shown = [
+            (f"{label}, whole", (results[0] - SKY) / SIGMA),
+            (f"in tiles of {_TILE} pixels", (results[1] - SKY) / SIGMA),
+            ("difference", (results[1] - results[0]) / SIGMA),
+        ]
+        name = label.replace(",", "").replace(" ", "-")
+        save_greys(shown, folder / f"external-seams-{name}.png", span=_SPAN)
+        say("seams", label, row["seams"])
+
+
+def _middle(image: Array) -> Array:
+    """Return the half of an image, along both axes, around its centre, where four tiles meet."""
+    rows, columns = (slice(n // 4, n - n // 4) for n in image.shape)
+    return image[rows, columns]
 
 
 def _probes(networks: dict[str, Any], options: argparse.Namespace) -> list[Row]:
