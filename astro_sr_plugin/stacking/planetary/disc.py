@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates, sobel
+from scipy.ndimage import sobel
 
 from astro_sr_plugin.stacking.planetary.filters import Plane, binned, quantile, smooth
 from astro_sr_plugin.stacking.planetary.sampling import Places
@@ -40,6 +40,8 @@ _REACH = 0.35
 """Part of the radius by which the edge may differ from the first circle."""
 _LEAST_REACH = 6.0
 """The same in pixels, for small discs."""
+_WIDTHS = 1.5
+"""The same in widths of the limb, for blurred discs after the first pass."""
 _WEAK_EDGE = 0.5
 """Gradient of an edge over the 90th percentile of all, below which it is not the limb."""
 _FEWEST_RAYS = 0.25
@@ -52,18 +54,25 @@ _LARGEST_RADIUS = 3.0
 """Radius over the longer side of the frame."""
 _LEAST_CONTRAST = 3.0
 """Brightness inside of the limb over that outside of it, above the darkest part of the frame."""
+_LEAST_GAP, _GAP = 3.0, 0.1
+"""Least distance from the limb at which the inside and the sky are compared: pixels, and part of
+the radius; the width of a blurred limb where it is more."""
 _FULL_LIMB = 0.85
-"""Part of the radii that has to show the limb before an oblateness is measured."""
+"""Part of the radii that shows the limb of a disc without a terminator."""
+_LARGEST_GAP = 45.0
+"""Degrees between radii that show the limb, above which no oblateness is measured."""
+_FEWEST_EDGES = 8
+"""Places of the limb that a fit needs."""
 _SAME_RADIUS = 0.1
 """Part of the radius by which the discs of a video may differ."""
 _MARGIN = 12
 """Pixels of sky around a disc that take part."""
-_CLIP = 3.0
-"""Edges that deviate by more standard deviations are left out."""
+_CLIP, _LEAST_CLIP = 3.0, 0.05
+"""Edges that deviate by more standard deviations, and more pixels, are left out."""
 _SPARSE = 4
 """Every so manieth row and column gives the darkest part of the frame."""
-_ROUNDS, _GEOMETRIC_STEPS = 5, 2
-"""Times that edges are left out, and steps of the fit in each."""
+_STEPS, _FREE_STEPS = 10, 2
+"""Steps of a fit, and those before edges are left out."""
 _TINY = 1e-12
 """Part of the trace that is added to the diagonal of a fit, for edges in one direction alone."""
 _PASSES = 3
@@ -153,28 +162,32 @@ def _refine(
     plane: Plane, circle: tuple[float, float, float], like: Disc | None, passes: int
 ) -> Disc:
     """Measure the limb near a circle, and judge whether it is one."""
-    x, y, radius = circle
-    shape = plane.shape
-    smoothed = smooth(plane, (1, 1, 2))
     shape_of = (like.oblateness, np.deg2rad(like.angle)) if like is not None else (0.0, 0.0)
-    edges = None
+    smoothed = smooth(plane, (1, 1, 2))
+    width = 0.0
     for number in range(passes):
-        reach = max(_LEAST_REACH, _REACH * radius / (number + 1))
+        reach = _REACH * circle[2]
+        if number > 0:
+            reach = min(reach, max(reach / (number + 1), _WIDTHS * width))
         every = 1 if number == passes - 1 else _FIRST_RAYS
-        edges = _measure_edges(smoothed, x, y, radius, reach, shape_of, every)
-        if edges is None:
+        limb = _measure_limb(smoothed, circle, max(_LEAST_REACH, reach), shape_of, every)
+        if limb is None:
             return Disc(reason="no disc is seen")
-        x, y, radius, scatter, coverage = _fit(edges, shape_of)
-    limit = max(shape)
-    if not _SMALLEST_RADIUS <= radius <= _LARGEST_RADIUS * limit or coverage < _FEWEST_RAYS:
+        width = limb.width
+        circle, scatter, used = _fit(limb, circle, shape_of)
+    x, y, radius = circle
+    coverage = float(np.count_nonzero(used)) / limb.rays
+    if not _SMALLEST_RADIUS <= radius <= _LARGEST_RADIUS * max(plane.shape):
+        return Disc(reason="no disc is seen")
+    if coverage < _FEWEST_RAYS:
         return Disc(reason="no disc is seen")
     if scatter > max(1.0, _LARGEST_SCATTER * radius):
         return Disc(reason="the limb is no circle")
-    if not _is_bright(smoothed, x, y, radius):
+    if not _is_bright(smoothed, circle, width):
         return Disc(reason="no disc is seen before a dark sky")
-    disc = Disc(x, y, radius, shape_of[0], np.rad2deg(shape_of[1]), coverage)
-    if like is None and coverage >= _FULL_LIMB and edges is not None:
-        return _with_oblateness(disc, edges)
+    disc = Disc(x, y, radius, shape_of[0], float(np.rad2deg(shape_of[1])), coverage)
+    if like is None and _is_whole(limb, used):
+        return _with_oblateness(disc, limb)
     return disc
 
 
@@ -221,42 +234,65 @@ def _search(plane: Plane) -> tuple[float, float, float] | None:
     return float(cx[best]), float(cy[best]), float(t[best])
 
 
-def _measure_edges(
+@dataclass(frozen=True)
+class _Limb:
+    """Places of the limb.
+
+    Attributes
+    ----------
+    x, y : ndarray
+        In pixels.
+    angles : ndarray
+        Of their radii, ascending, in radians.
+    rays : int
+        Number of radii that were looked at.
+    width : float
+        Median of the full width of the gradient at half of its maximum, in pixels.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    angles: NDArray[np.float64]
+    rays: int
+    width: float
+
+
+def _measure_limb(
     plane: Plane,
-    x: float,
-    y: float,
-    radius: float,
+    circle: tuple[float, float, float],
     reach: float,
     shape_of: tuple[float, float],
     every: int = 1,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], int] | None:
-    """Measure the limb along radii; returns x and y of the edges, and the number of radii."""
+) -> _Limb | None:
+    """Measure the limb along radii, up to a distance from the circle; None if it is not seen."""
+    x, y, radius = circle
     angles = np.arange(0, _RAYS, every) * (2 * np.pi / _RAYS)
-    expected = radius * _radius_of_ellipse(angles, shape_of)
-    r = np.arange(-reach, reach + _STEP / 2, _STEP)
-    distance = np.maximum(expected[:, None] + r, 0)
-    cos, sin = np.cos(angles)[:, None], np.sin(angles)[:, None]
-    px, py = (np.asarray(p, np.float32) for p in (x + distance * cos, y + distance * sin))
+    cos, sin = np.cos(angles), np.sin(angles)
+    expected = radius * _radius_of_ellipse(cos, sin, shape_of)
+    r = np.arange(-reach, reach + _STEP / 2, _STEP, dtype=np.float32)
+    distance = np.maximum(expected.astype(np.float32)[:, None] + r, 0)
+    px = np.float32(x) + distance * cos.astype(np.float32)[:, None]
+    py = np.float32(y) + distance * sin.astype(np.float32)[:, None]
     ny, nx = plane.shape
     inside = (px > 1) & (py > 1) & (px < nx - 2) & (py < ny - 2)
     values = Places(px, py, (ny, nx), linear=True).sample(plane)
     slope = values[:, :-2] - values[:, 2:]
-    slope[~(inside[:, :-2] & inside[:, 2:])] = 0
-    slope[distance[:, 1:-1] <= 0] = 0
+    slope *= inside[:, :-2] & inside[:, 2:] & (distance[:, 1:-1] > 0)
     peak = slope.argmax(axis=1)
-    height = slope.max(axis=1)
+    rays = np.arange(len(angles))
+    height = slope[rays, peak]
     seen = height > 0
-    if seen.sum() < 8:
+    if np.count_nonzero(seen) < _FEWEST_EDGES:
         return None
-    usable = seen & (height > _WEAK_EDGE * quantile(height[seen], 0.9))
     half = height[:, None] / 2
-    column = np.arange(slope.shape[1])
+    column = np.arange(slope.shape[1], dtype=np.int16)
     below = slope < half
-    right = np.where(below & (column > peak[:, None]), column, slope.shape[1]).min(axis=1)
-    left = np.where(below & (column < peak[:, None]), column, -1).max(axis=1)
-    usable &= (left >= 0) & (right < slope.shape[1])
-    rays = np.flatnonzero(usable)
-    if len(rays) < 8:
+    beyond = column > peak[:, None]
+    right = np.where(below & beyond, column, slope.shape[1]).min(axis=1)
+    left = np.where(below & ~beyond, column, -1).max(axis=1)
+    usable = seen & (height > _WEAK_EDGE * quantile(height[seen], 0.9))
+    rays = np.flatnonzero(usable & (left >= 0) & (right < slope.shape[1]))
+    if len(rays) < _FEWEST_EDGES:
         return None
     low, high, level = left[rays], right[rays], half[rays, 0]
     rise = slope[rays, low + 1] - slope[rays, low]
@@ -265,105 +301,102 @@ def _measure_edges(
     last = high - (level - slope[rays, high]) / fall
     # The middle of both half maxima. The shading of a phase widens the inner side by amounts that
     # change along the limb: there the outer half maximum gives the shape, and the middle the size.
-    width = last - first
-    if len(rays) < _FULL_LIMB * len(angles):
-        width = np.median(width)
-    place = expected[rays] + r[0] + _STEP * (1 + last - width / 2)
-    return x + place * np.cos(angles[rays]), y + place * np.sin(angles[rays]), len(angles)
+    widths = last - first
+    width = float(np.median(widths))
+    inner = widths if len(rays) >= _FULL_LIMB * len(angles) else width
+    place = expected[rays] + r[0] + _STEP * (1 + last - inner / 2)
+    return _Limb(
+        x + place * cos[rays], y + place * sin[rays], angles[rays], len(angles), _STEP * width
+    )
+
+
+def _is_whole(limb: _Limb, used: NDArray[np.bool_]) -> bool:
+    """Whether the limb is seen all around, without a gap as a terminator leaves it."""
+    angles = limb.angles[used]
+    gaps = np.diff(angles, append=angles[0] + 2 * np.pi)
+    return float(gaps.max()) < np.deg2rad(_LARGEST_GAP)
 
 
 def _radius_of_ellipse(
-    angles: NDArray[np.floating], shape_of: tuple[float, float]
+    cos: NDArray[np.float64], sin: NDArray[np.float64], shape_of: tuple[float, float]
 ) -> NDArray[np.float64]:
-    """Return the radius of an ellipse over its longer half axis."""
+    """Return the radius of an ellipse over its longer half axis, in directions."""
     oblateness, angle = shape_of
+    if oblateness == 0:
+        return np.ones_like(cos)
     ratio = 1 - oblateness
-    result: NDArray[np.float64] = ratio / np.hypot(
-        ratio * np.cos(angles - angle), np.sin(angles - angle)
-    )
+    along = cos * np.cos(angle) + sin * np.sin(angle)
+    across = sin * np.cos(angle) - cos * np.sin(angle)
+    result: NDArray[np.float64] = ratio / np.hypot(ratio * along, across)
     return result
 
 
 def _fit(
-    edges: tuple[NDArray[np.float64], NDArray[np.float64], int], shape_of: tuple[float, float]
-) -> tuple[float, float, float, float, float]:
-    """Fit a circle, or an ellipse of known shape: x, y, radius, scatter, coverage."""
+    limb: _Limb, circle: tuple[float, float, float], shape_of: tuple[float, float]
+) -> tuple[tuple[float, float, float], float, NDArray[np.bool_]]:
+    """Fit a circle, or an ellipse of known shape: the circle, the scatter, the edges on it."""
     oblateness, angle = shape_of
     cos, sin = np.cos(angle), np.sin(angle)
-    # About the mean of the edges the equations are well conditioned.
-    origin_x, origin_y = edges[0].mean(), edges[1].mean()
-    dx, dy = edges[0] - origin_x, edges[1] - origin_y
+    x, y, radius = circle
+    dx, dy = limb.x - x, limb.y - y
     u = dx * cos + dy * sin
     v = (dy * cos - dx * sin) / (1 - oblateness)
-    # Kasa's circle to start with, then geometric steps.
-    terms = np.stack([u, v, np.ones_like(u)])
-    p, q, c = _solved(terms, u**2 + v**2)
-    a, b = p / 2, q / 2
-    radius, scatter = float(np.sqrt(max(c + a**2 + b**2, 0))), 0.0
     used = np.ones(len(u), bool)
-    for _ in range(_ROUNDS):
-        for _ in range(_GEOMETRIC_STEPS):
-            du, dv = u[used] - a, v[used] - b
-            distance = np.hypot(du, dv)
-            terms = np.stack([du / distance, dv / distance, np.ones_like(du)])
-            step = _solved(terms, distance - radius)
-            a, b, radius = a + step[0], b + step[1], radius + step[2]
-        residual = np.hypot(u - a, v - b) - radius
-        scatter = float(np.sqrt(np.mean(residual[used] ** 2)))
-        kept = np.abs(residual) < max(_CLIP * scatter, 0.05)
-        if kept.sum() < 8 or np.array_equal(kept, used):
-            break
-        used = kept
+    a = b = scatter = 0.0
+    for number in range(_STEPS):
+        du, dv = u - a, v - b
+        distance = np.hypot(du, dv)
+        residual = distance - radius
+        scatter = float(np.sqrt(np.mean(np.square(residual[used]))))
+        if number >= _FREE_STEPS:
+            kept = np.abs(residual) < max(_CLIP * scatter, _LEAST_CLIP)
+            if np.count_nonzero(kept) < _FEWEST_EDGES:
+                break
+            settled = number > _FREE_STEPS and np.array_equal(kept, used)
+            used = kept
+            if settled:
+                break
+        terms = np.stack([du / distance, dv / distance, np.ones_like(du)])
+        weighted = terms * used
+        square = weighted @ terms.T
+        square += _TINY * np.trace(square) * np.eye(3)
+        step = np.linalg.solve(square, weighted @ residual)
+        a, b, radius = a + float(step[0]), b + float(step[1]), radius + float(step[2])
     b *= 1 - oblateness
-    x, y = origin_x + a * cos - b * sin, origin_y + a * sin + b * cos
-    return (float(x), float(y), float(radius), scatter, used.sum() / edges[2])
+    return (x + a * cos - b * sin, y + a * sin + b * cos, radius), scatter, used
 
 
-def _solved(terms: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fit values by terms, shape (k, n), in least squares."""
-    square = np.einsum("in,jn->ij", terms, terms)
-    damping = _TINY * np.trace(square) * np.eye(len(terms))
-    return np.asarray(np.linalg.solve(square + damping, np.einsum("in,n->i", terms, values)))
-
-
-def _is_bright(plane: Plane, x: float, y: float, radius: float) -> bool:
+def _is_bright(plane: Plane, circle: tuple[float, float, float], width: float) -> bool:
     """Whether some of the inside of the limb is brighter than the sky outside of it."""
-    angles = np.arange(_RAYS) * (2 * np.pi / _RAYS)
-    gap = max(3.0, 0.1 * radius)
+    x, y, radius = circle
+    angles = np.arange(0, _RAYS, _FIRST_RAYS) * (2 * np.pi / _RAYS)
+    cos, sin = np.cos(angles), np.sin(angles)
+    gap = max(_LEAST_GAP, _GAP * radius, width)
     floor = quantile(plane[::_SPARSE, ::_SPARSE], 0.01)
+    ny, nx = plane.shape
     levels = []
-    for distance in (radius - gap, radius + gap):
-        px, py = x + distance * np.cos(angles), y + distance * np.sin(angles)
-        seen = (px >= 0) & (py >= 0) & (px <= plane.shape[1] - 1) & (py <= plane.shape[0] - 1)
+    for distance in (max(radius - gap, radius / 2), radius + gap):
+        columns = np.rint(x + distance * cos).astype(int)
+        rows = np.rint(y + distance * sin).astype(int)
+        seen = (columns >= 0) & (rows >= 0) & (columns < nx) & (rows < ny)
         if not seen.any():
             return True
-        values = map_coordinates(plane, [py[seen], px[seen]], order=0) - floor
-        levels.append(quantile(values, 0.75))
+        levels.append(quantile(plane[rows[seen], columns[seen]] - floor, 0.75))
     return levels[0] > _LEAST_CONTRAST * max(levels[1], 0)
 
 
-def _with_oblateness(
-    disc: Disc, edges: tuple[NDArray[np.float64], NDArray[np.float64], int]
-) -> Disc:
+def _with_oblateness(disc: Disc, limb: _Limb) -> Disc:
     """Fit an ellipse to the whole limb: its radius is a sum of cosines of twice the angle."""
-    dx, dy = edges[0] - disc.x, edges[1] - disc.y
+    dx, dy = limb.x - disc.x, limb.y - disc.y
     angle, distance = np.arctan2(dy, dx), np.hypot(dx, dy)
     used = np.ones(len(angle), bool)
-    terms = np.stack(
-        [
-            np.ones_like(angle),
-            np.cos(angle),
-            np.sin(angle),
-            np.cos(2 * angle),
-            np.sin(2 * angle),
-        ],
-        axis=1,
-    )
+    waves = [wave(k * angle) for k in (1, 2) for wave in (np.cos, np.sin)]
+    terms = np.stack([np.ones_like(angle), *waves], axis=1)
     found = np.zeros(5)
     for _ in range(4):
         found = np.linalg.lstsq(terms[used], distance[used], rcond=None)[0]
         residual = distance - terms @ found
-        used = np.abs(residual) <= max(_CLIP * residual[used].std(), 0.05)
+        used = np.abs(residual) <= max(_CLIP * residual[used].std(), _LEAST_CLIP)
     size = float(np.hypot(found[3], found[4]))
     radius = float(found[0]) + size
     return Disc(
