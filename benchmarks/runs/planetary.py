@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import subprocess
 import sys
@@ -241,6 +242,8 @@ def stack_video(
     best = video.frames[int(np.argmin(video.blur))]
     rows["best frame"] = (*score(best, video.truth), 0.0, 0.0)
     rows["plain mean"] = (*score(video.frames.mean(0), video.truth), 0.0, 0.0)
+    # Byte code is kept, as in an installed program.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.ser"
         write_ser(path, video.frames)
@@ -256,6 +259,7 @@ def stack_video(
                 [str(word) for word in (*command, "-o", output, "--overwrite", *words)],
                 check=True,
                 capture_output=True,
+                env=environment,
             )
             seconds = time.perf_counter() - start
             image = asr.read_image(output).data

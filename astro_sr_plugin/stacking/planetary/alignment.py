@@ -15,7 +15,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.ndimage import map_coordinates
 
 from astro_sr_plugin.stacking.planetary.filters import Plane, band_pass, binned
@@ -47,8 +46,10 @@ _STRUCTURE = 0.02
 """Structure of a point over that of the median one with structure, that counts as still."""
 _LEAST_GAIN = 0.2
 """Gain of a point over that of the whole frame, below which it has no shift."""
-_WHOLE_STEPS = 2
-"""Steps of the shift of the whole frame at each scale."""
+_WHOLE_STEPS = 3
+"""Most steps of the shift of the whole frame at each scale."""
+_SETTLED = 0.1
+"""Pixels of the scale; a smaller step is the last one."""
 _COARSE_STEPS = 2
 """Steps of the field at half of the finest scale, before one at that scale."""
 _LARGEST_STEP, _LARGEST_LOCAL_STEP = 2.0, 1.5
@@ -156,6 +157,8 @@ class Reference:
             for _ in range(_WHOLE_STEPS):
                 step, correlation, gain = level.whole(bands, dx / scale, dy / scale)
                 dx, dy = dx + scale * step[0], dy + scale * step[1]
+                if max(abs(step[0]), abs(step[1])) < _SETTLED:
+                    break
         whole = Shift((columns + dx) * self.factor, (rows + dy) * self.factor, correlation)
         if not points or not gain > 0:
             return whole
@@ -187,6 +190,8 @@ class Reference:
 
         Planets, whose shift follows from the disc, do without.
         """
+        from scipy.fft import next_fast_len, rfft2
+
         ny, nx = (next_fast_len(side, real=True) for side in self._pattern.shape)
         return (ny, nx), np.conj(rfft2(self._pattern, (ny, nx)))
 
@@ -212,6 +217,8 @@ class Reference:
 
     def _correlate(self, plane: Plane) -> tuple[float, float]:
         """Find the shift at the maximum of the cross-correlation, to about a pixel."""
+        from scipy.fft import irfft2, rfft2
+
         shape, transform = self._transform
         bands = band_pass(binned(plane, self._coarse))
         bands[:2] = bands[-2:] = 0

@@ -175,8 +175,7 @@ class FrameAligner:
                 plane = Places(x, y, shape, linear=True).sample(plane)
                 near: tuple[float, float] | None = (0.0, 0.0)
             else:
-                both = self._home.disc.found and self._records[number].disc.found
-                near = self._by_disc(number) if both else None
+                near = self.shift_of_disc(number)
             shift = self.reference.find_shift(plane, points=points, near=near)
             self._known[number] = replace(shift, field=None)
             if shift.field is not None and len(self._shifts) * shift.field.nbytes > _FIELD_BYTES:
@@ -229,8 +228,11 @@ class FrameAligner:
         ratio = self.level / record.brightness
         return ratio if 1 / _LARGEST_SCALING < ratio < _LARGEST_SCALING else 1.0
 
-    def _by_disc(self, number: int) -> tuple[float, float]:
+    def shift_of_disc(self, number: int) -> tuple[float, float] | None:
+        """Return by how much the disc of a frame is shifted; None if there is none."""
         disc, home = self._records[number].disc, self._home.disc
+        if not (disc.found and home.found):
+            return None
         return disc.x - home.x, disc.y - home.y
 
     def _zoomed(
@@ -267,8 +269,8 @@ class FrameAligner:
         shape: tuple[int, int] = planes.shape[-2:]  # type: ignore[assignment]
         sampler = Places(*places, shape, linear=self.linear)
         covered = sampler.inside
-        bad = ~np.isfinite(planes).all(axis=0)
-        if bad.any():
+        if not np.isfinite(planes.sum()):
+            bad = ~np.isfinite(planes).all(axis=0)
             covered = covered & (sampler.sample(np.asarray(bad, np.float32)) < 1e-3)
             planes = np.where(bad, np.float32(0), planes)
         gain = np.float32(self.gain(number))

@@ -22,6 +22,9 @@ where it is better before."""
 _LEAST_SHARE, _LEAST_NUMBER = 0.15, 20
 """Frames that a stack with weights is worth at least, in noise: a part of them, and their number.
 Where the quality changes much the exponent is smaller."""
+_NEGLIGIBLE = 0.01
+"""Part of the sum of the weights that the worst frames have together, and are left out for: it
+costs as much signal-to-noise ratio at most, and saves the work for up to half of the frames."""
 _WORST = 1e-6
 """Quality over the best one below which frames count as alike."""
 _STEPS = 30
@@ -82,7 +85,7 @@ def select_frames(records: list[FrameRecord], keep: Keep) -> list[int]:
 
 
 def frame_weights(qualities: NDArray[np.floating], weights: PlanetWeights) -> NDArray[np.float64]:
-    """Return the weights of frames; the largest is 1.
+    """Return the weights of frames; the largest is 1, and those that would not count are 0.
 
     Parameters
     ----------
@@ -106,7 +109,10 @@ def frame_weights(qualities: NDArray[np.floating], weights: PlanetWeights) -> ND
             middle = (low + high) / 2
             low, high = (low, middle) if _worth(np.exp(middle * ratio)) < least else (middle, high)
         high = low
-    return np.exp(high * ratio)
+    found = np.exp(high * ratio)
+    order = np.argsort(found, kind="stable")
+    found[order[np.cumsum(found[order]) < _NEGLIGIBLE * found.sum()]] = 0
+    return found
 
 
 def _worth(weights: NDArray[np.float64]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ class FrameRecord:
         Variance of the structures of 4 to 12 pixels over the square of the brightness, without the
         part of the noise. It is proportional to the square of the contrast that the seeing leaves.
     shift_x, shift_y : float
-        Shift against the reference in pixels; NaN before it is measured.
+        Shift against the reference in pixels: that of the disc until the frame is aligned, or NaN.
     correlation : float
         With the reference.
     weight : float
@@ -146,7 +146,21 @@ def _probe(video: Video) -> tuple[Disc | None, tuple[float, float]]:
         return None, (0.0, 0.0)
     found.sort(key=lambda pair: pair[0].radius)
     disc, centre = found[len(found) // 2]
-    return disc, (centre[0] - disc.x, centre[1] - disc.y)
+    oblateness, angle = _typical_shape([disc for disc, _ in found])
+    offset = centre[0] - disc.x, centre[1] - disc.y
+    return replace(disc, oblateness=oblateness, angle=angle), offset
+
+
+def _typical_shape(discs: list[Disc]) -> tuple[float, float]:
+    """Return the median oblateness and angle of the discs where they were measured."""
+    angles = np.deg2rad([2 * disc.angle for disc in discs])
+    sizes = np.array([disc.oblateness for disc in discs])
+    measured = sizes > 0
+    if not measured.any():
+        return 0.0, 0.0
+    # The angle of an axis counts twice, so that opposite directions are one.
+    x, y = (np.median((sizes * wave(angles))[measured]) for wave in (np.cos, np.sin))
+    return float(np.hypot(x, y)), float(np.rad2deg(np.arctan2(y, x)) / 2)
 
 
 def _centroid(plane: Plane) -> tuple[float, float]:

@@ -38,7 +38,6 @@ from astro_sr_plugin.stacking.planetary.selection import (
     frame_weights,
     select_frames,
 )
-from astro_sr_plugin.stacking.planetary.study import study_counts
 from astro_sr_plugin.stacking.planetary.survey import FrameRecord, Progress, make_table, survey
 
 __all__ = ["PlanetaryResult", "VideoStack", "stack_planetary"]
@@ -199,7 +198,11 @@ def stack_planetary(
     image = work.image(combined, scale, {"keep": keep, "weights": weights, "combine": combine})
     table = make_table(work.records, video.times)
     used = sum(record.weight > 0 for record in work.records)
-    found = study_counts(work.aligner, select_frames(work.records, None)) if study else None
+    found = None
+    if study:
+        from astro_sr_plugin.stacking.planetary.study import study_counts
+
+        found = study_counts(work.aligner, select_frames(work.records, None))
     return PlanetaryResult(image, table, used, work.home, found)
 
 
@@ -253,6 +256,10 @@ class VideoStack:
             scale_to_largest=self._scale_to_largest,
             jobs=self._jobs,
         )
+        for record in self.records:
+            shift = self.aligner.shift_of_disc(record.number)
+            if shift is not None:
+                record.shift_x, record.shift_y = shift
         warn_of_rotation(self.video, self.aligner.home_disc)
         self._make_reference(best)
 
@@ -274,8 +281,10 @@ class VideoStack:
             self.aligner.set_reference(self.aligner.finished(sums.result().data[0]))
             if not self._points:
                 return
-        spread = np.linspace(0, len(best) - 1, min(len(best), _GEOMETRY_FRAMES)).round().astype(int)
-        self.aligner.straighten(sorted(best)[k] for k in spread)
+        counting = list(self.choose(None, "quality"))
+        number = min(len(counting), _GEOMETRY_FRAMES)
+        spread = np.linspace(0, len(counting) - 1, number).round().astype(int)
+        self.aligner.straighten(counting[k] for k in spread)
 
     def choose(self, keep: int | str | None, weights: PlanetWeights) -> dict[int, float]:
         """Return the weights of the frames that are stacked, by their numbers."""
@@ -283,7 +292,7 @@ class VideoStack:
         values = frame_weights(np.array([self.records[n].quality for n in kept]), weights)
         for record in self.records:
             record.weight = 0.0
-        return {n: float(weight) for n, weight in sorted(zip(kept, values, strict=True))}
+        return {n: float(weight) for n, weight in sorted(zip(kept, values, strict=True)) if weight}
 
     def aligned(
         self, chosen: dict[int, float], progress: Progress | None = None
