@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from astro_sr_plugin.constants import FWHM_PER_SIGMA
 from astro_sr_plugin.data.nddata import HDUChoice, Image, MaskLike, Unpacked, unpack
 from astro_sr_plugin.data.signatures import shared_parameters
 from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.measurement.plane import MeasuredPlane
 from astro_sr_plugin.measurement.psf.profiles import StarProfile
+from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.measurement.sky.background import Background, measure_background
 from astro_sr_plugin.measurement.sky.gain import read_gain
 from astro_sr_plugin.measurement.sky.pixels import PlanePixels, open_plane
@@ -82,6 +85,7 @@ def detect_stars(
     nsigma: float = 5.0,
     max_stars: int = 2000,
     mask: MaskLike | None = None,
+    measured: Quality | None = None,
     hdu: HDUChoice = None,
 ) -> Table:
     """List the stars of an image by which it can be registered.
@@ -95,6 +99,9 @@ def detect_stars(
         Detection threshold in standard deviations of the filtered noise, above 0.
     max_stars : int
         Largest number of stars, the brightest first.
+    measured : Quality, optional
+        What `measure` found on this image, to be used again: the sky and the usable pixels of a
+        single plane. Stars of a colour image are found on the mean of its planes.
 
     Returns
     -------
@@ -108,7 +115,7 @@ def detect_stars(
     Raises
     ------
     InputError
-        If the image is unusable, or a number out of its range.
+        If the image is unusable, a number out of its range, or `measured` belongs to another image.
 
     Notes
     -----
@@ -132,7 +139,9 @@ def detect_stars(
         if not value > 0:
             msg = f"{name} is {value}, but it must be above 0"
             raise InputError(msg)
-    return list_stars(unpack(image, mask=mask, hdu=hdu), nsigma=nsigma, max_stars=max_stars)
+    parts = unpack(image, mask=mask if measured is None else None, hdu=hdu)
+    planes = () if measured is None else measured.planes_of(parts, mask)
+    return list_stars(parts, nsigma=nsigma, max_stars=max_stars, measured=planes)
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -143,17 +152,22 @@ def list_stars(
     max_stars: int = 2000,
     plane: DetectionPlane | None = None,
     background: Background | None = None,
+    measured: Sequence[MeasuredPlane] = (),
 ) -> Table:
     """Do the work of `detect_stars` on the parts of an image.
 
-    A caller that has the plane on which stars are found, or has measured its sky, hands them on.
+    A caller that has the plane on which stars are found, or has measured its sky, or the planes of
+    the image, hands them on.
     """
     if plane is None:
         plane = make_detection_plane(parts)
-    pixels = open_plane(plane.data, plane.mask)
+    if len(measured) == 1 and plane.data.shape == measured[0].shape:
+        pixels, background = measured[0].pixels, measured[0].background
+    else:
+        pixels = open_plane(plane.data, plane.mask)
     if pixels.unusable.all():
         return _as_table(_nothing(), parts, plane.side, np.nan, np.nan, np.nan)
-    if background is None or pixels.unit != 1:
+    if background is None or (pixels.unit != 1 and not measured):
         background = measure_background(pixels.data, mask=pixels.unusable)
     gain = read_gain(parts.meta)
     field = _Field(pixels, background, nsigma, gain)

@@ -13,6 +13,7 @@ from astropy.wcs import WCS
 
 from astro_sr_plugin.data.nddata import HDUChoice, Image, unpack
 from astro_sr_plugin.exceptions import AstroSRError, InputError, warn
+from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.registration.detection import list_stars
 from astro_sr_plugin.registration.matching import Match, match_stars
 from astro_sr_plugin.registration.projection import is_celestial
@@ -63,18 +64,21 @@ class Frame:
         return np.nan if self.stars is None else float(self.stars.meta.get("fwhm", np.nan))
 
 
-def open_frame(image: Image | Table, name: str, hdu: HDUChoice) -> Frame:
+def open_frame(
+    image: Image | Table, name: str, hdu: HDUChoice, measured: Quality | None = None
+) -> Frame:
     """Find the stars of an image, unless it is a table of them.
 
     Raises
     ------
     InputError
-        If the image cannot be read or used.
+        If the image cannot be read or used, or is not the one that was measured.
     """
     if isinstance(image, Table):
         return Frame(name, image, None)
     parts = unpack(image, hdu=hdu)
-    return Frame(name, list_stars(parts), parts.wcs)
+    planes = () if measured is None else measured.planes_of(parts)
+    return Frame(name, list_stars(parts, measured=planes), parts.wcs)
 
 
 def hdu_of(image: Image, hdu: HDUChoice) -> HDUChoice:
@@ -82,13 +86,13 @@ def hdu_of(image: Image, hdu: HDUChoice) -> HDUChoice:
     return hdu if isinstance(image, str | os.PathLike) else None
 
 
-def look_at(image: Image, number: int, hdu: HDUChoice) -> Frame:
+def look_at(image: Image, number: int, hdu: HDUChoice, measured: Quality | None = None) -> Frame:
     """Find the stars of a frame; one that cannot be read has a fault."""
     name = f"frame {number}"
     if isinstance(image, str | os.PathLike):
         name = os.path.basename(os.fspath(image))
     try:
-        return open_frame(image, name, hdu_of(image, hdu))
+        return open_frame(image, name, hdu_of(image, hdu), measured)
     except AstroSRError as error:
         return Frame(name, None, None, str(error))
 

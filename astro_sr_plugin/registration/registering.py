@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from astro_sr_plugin.data.nddata import ArrayImage, FileImage, HDUChoice, Image
 from astro_sr_plugin.data.signatures import shared_parameters
 from astro_sr_plugin.exceptions import InputError, warn
+from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.registration.applying import apply_transform, check_resampling
 from astro_sr_plugin.registration.fitting import check_model
 from astro_sr_plugin.registration.frames import (
@@ -183,6 +184,7 @@ def register(
     use_wcs: bool = ...,
     strict: bool = ...,
     kernel: str = ...,
+    measured: Quality | None = ...,
     hdu: HDUChoice = ...,
     progress: Callable[[int, int], None] | None = ...,
 ) -> CCDData: ...
@@ -197,6 +199,7 @@ def register(
     use_wcs: bool = ...,
     strict: bool = ...,
     kernel: str = ...,
+    measured: Quality | None = ...,
     hdu: HDUChoice = ...,
     progress: Callable[[int, int], None] | None = ...,
 ) -> NDArray: ...
@@ -211,6 +214,7 @@ def register(
     use_wcs: bool = ...,
     strict: bool = ...,
     kernel: str = ...,
+    measured: Sequence[Quality | None] | None = ...,
     hdu: HDUChoice = ...,
     progress: Callable[[int, int], None] | None = ...,
 ) -> Registration: ...
@@ -224,6 +228,7 @@ def register(
     use_wcs: bool = True,
     strict: bool = False,
     kernel: str = "bspline",
+    measured: Quality | Sequence[Quality | None] | None = None,
     hdu: HDUChoice = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CCDData | NDArray | Registration:
@@ -243,6 +248,8 @@ def register(
         warning.
     kernel : str
         For a single image, as in `apply_transform`.
+    measured : Quality, or list of Quality or None, optional
+        What `measure` found on the image, or on each of the frames, to be used again.
     hdu : int, str or (str, int), optional
         Which image of files: number, name (``"SCI"``), or name and version.
     progress : callable, optional
@@ -257,7 +264,7 @@ def register(
     ------
     InputError
         If the image, or with `strict` any frame, cannot be registered; if none of several frames
-        can.
+        can; if `measured` belongs to other images.
 
     Examples
     --------
@@ -287,16 +294,28 @@ def register(
         if reference is None or isinstance(reference, int):
             msg = f"reference={reference!r}; a single image needs an image to be registered to"
             raise InputError(msg)
-        return _register_one(frames, reference, settings, kernel, hdu)
-    return _register_all(frames, reference, settings, strict, hdu, progress)
+        if not isinstance(measured, Quality | None):
+            msg = "measured is a list, but frames is a single image: give the Quality of that"
+            raise InputError(msg)
+        return _register_one(frames, reference, settings, kernel, measured, hdu)
+    known = [None] * len(frames) if measured is None else measured
+    if isinstance(known, Quality) or len(known) != len(frames):
+        msg = f"measured has to be a list of {len(frames)}, one Quality or None for each frame"
+        raise InputError(msg)
+    return _register_all(frames, reference, settings, strict, known, hdu, progress)
 
 
 def _register_one(
-    image: Any, reference: Image, settings: dict[str, Any], kernel: str, hdu: HDUChoice
+    image: Any,
+    reference: Image,
+    settings: dict[str, Any],
+    kernel: str,
+    measured: Quality | None,
+    hdu: HDUChoice,
 ) -> CCDData | NDArray:
     own_hdu = hdu_of(image, hdu)
     target = open_frame(reference, "the reference", hdu_of(reference, hdu))
-    found = _transform_of(open_frame(image, "the image", own_hdu), target, settings)
+    found = _transform_of(open_frame(image, "the image", own_hdu, measured), target, settings)
     return apply_transform(image, found, kernel=kernel, wcs=target.wcs, hdu=own_hdu)
 
 
@@ -305,6 +324,7 @@ def _register_all(
     reference: Image | int | None,
     settings: dict[str, Any],
     strict: bool,
+    measured: Sequence[Quality | None],
     hdu: HDUChoice,
     progress: Callable[[int, int], None] | None,
 ) -> Registration:
@@ -317,7 +337,7 @@ def _register_all(
         raise InputError(msg)
     frames = []
     for number, image in enumerate(images):
-        frames.append(look_at(image, number, hdu))
+        frames.append(look_at(image, number, hdu, measured[number]))
         if progress is not None:
             progress(number + 1, len(images))
     if reference is None:

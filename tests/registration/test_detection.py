@@ -7,6 +7,7 @@ import pytest
 from astropy.nddata import CCDData
 from scipy.spatial import KDTree
 
+import astro_sr_plugin as asr
 from astro_sr_plugin import InputError, detect_stars
 from tests.registration.conftest import draw_stars
 
@@ -89,6 +90,38 @@ def test_the_colour_of_a_star_does_not_move_it_in_a_mosaic(colour):
     # All light would draw red stars by 0.4 pixels towards the red pixels.
     assert np.abs(shift).max() < 0.03
     assert stars.meta["shape"] == SHAPE
+
+
+def test_what_was_measured_is_not_measured_again(monkeypatch):
+    y, x = np.mgrid[:120, :140]
+    rng = np.random.default_rng(2)
+    sky = rng.normal(100, 5, x.shape)
+    for a, b in rng.uniform(12, 108, (12, 2)):
+        sky += 900 * np.exp(-((x - a) ** 2 + (y - b) ** 2) / 4)
+    image = sky.astype(np.float32)
+    found, quality = asr.detect_stars(image), asr.measure(image)
+    frames = asr.register([image, np.roll(image, 3, 1)], 1).table
+    with monkeypatch.context() as patch:
+        patch.delattr("astro_sr_plugin.registration.detection.measure_background")
+        again = asr.detect_stars(image, measured=quality)
+        table = asr.register([image, image], 1, measured=[quality, quality]).table
+    assert asr.register(image, image, measured=quality).shape == image.shape
+    assert len(found) == 12
+    assert (found.as_array() == again.as_array()).all()
+    assert table["stars"][0] == frames["stars"][0]
+    mask = x < 70
+    masked = asr.detect_stars(image, measured=asr.measure(image, mask=mask))
+    assert 0 < len(masked) < 12
+    assert (masked.as_array() == asr.detect_stars(image, mask=mask).as_array()).all()
+    colour = np.array([image, image + 9, image])
+    assert len(asr.detect_stars(colour, measured=asr.measure(colour))) == 12
+    for measured, text in (([quality], "a list of 2"), (quality, "a list of 2")):
+        with pytest.raises(InputError, match=text):
+            asr.register([image, image], measured=measured)
+    with pytest.raises(InputError, match="of another image"):
+        asr.detect_stars(image + 1, measured=quality)
+    with pytest.raises(InputError, match="is a list"):
+        asr.register(image, image, measured=[quality])
 
 
 def test_odd_images():
