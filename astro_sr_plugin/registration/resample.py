@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, maximum_filter
 
+from astro_sr_plugin.data.strips import iter_rows
 from astro_sr_plugin.exceptions import check_choice
 from astro_sr_plugin.registration.kernels import KERNELS, WHOLE_PIXELS, Kernel
 from astro_sr_plugin.registration.transform import Transform
 
 __all__ = ["Resampled", "check_kernel", "resample_rows", "rows_needed"]
+
+Array = NDArray[np.float64]
 
 _LINEAR = KERNELS["linear"]
 """The kernel beside saturated pixels."""
@@ -20,6 +24,8 @@ _SWING = 4
 """Distance in pixels out to which kernels swing beside an edge: by 1 % of its height there."""
 _GRID = 32
 """Spacing in pixels of the places that a band's input rows are looked up at."""
+_ROWS = 32
+"""Rows that are made at a time: the numbers of a row of 2000 pixels take 100 kB."""
 _WHOLE = 1e-6
 """Distance in pixels from whole pixels within which these are copied, and no mask grows."""
 
@@ -139,44 +145,125 @@ def resample_rows(
     Unusable pixels take the value of the nearest usable one before, so that they reach no farther
     than the kernel. Saturated pixels do not show in the variance.
     """
-    chosen = check_kernel(kernel)
     y0, y1 = rows
-    columns, (ny, nx) = transform.reference_shape[1], transform.shape
-    y, x = np.arange(y0, y1, dtype=np.float64)[:, None], np.arange(columns, dtype=np.float64)
-    u, v = transform.to_image(x, y)
-    covered = (u >= -0.5) & (u <= nx - 0.5) & (v >= -0.5) & (v <= ny - 0.5)
-    result = np.full(u.shape, np.nan, dtype=np.float32)
-    noise = None if variance is None else np.full(u.shape, np.nan, dtype=np.float32)
-    excluded = ~covered
-    if not strip.size or not covered.any():
-        return Resampled(result, excluded, noise)
-    pixels = np.asarray(strip, dtype=np.float64)
-    missing = ~np.isfinite(pixels)
-    bad = missing if mask is None else missing | mask
-    if bad.all():
-        return Resampled(result, np.ones_like(excluded), noise)
-    # All of the band, unless parts lie beside the image: indexing costs more than interpolating.
-    inside = np.s_[:] if covered.all() else covered
-    places = np.stack([v[inside] - first, u[inside]])
-    area = transform.area(x, y)[inside] if conserve_flux else None
-    if np.abs(places - np.rint(places)).max() < _WHOLE:
-        chosen, places = WHOLE_PIXELS, np.rint(places)
-    filled = _filled(pixels, bad)
-    values = chosen.values(chosen.prepare(filled), places)
-    if saturated is not None and chosen.support > _LINEAR.support and saturated.any():
-        edge = _touched(saturated, places, 2 * _SWING)
-        values[edge] = _LINEAR.values(filled, places[:, edge])
-    result[inside] = values if area is None else values * area
-    if noise is not None:
-        spread = np.asarray(variance, dtype=np.float64)
-        known = _filled(spread, bad | ~np.isfinite(spread))
-        found = np.maximum(chosen.variances(known, places), 0)
-        noise[inside] = found if area is None else found * area**2
-    if bad.any():
-        excluded[inside] |= _touched(bad, places, chosen.support)
-    if missing.any():
-        result[inside] = np.where(_touched(missing, places, chosen.support), np.nan, result[inside])
+    shape = y1 - y0, transform.reference_shape[1]
+    result = np.full(shape, np.nan, dtype=np.float32)
+    noise = None if variance is None else np.full(shape, np.nan, dtype=np.float32)
+    excluded = np.ones(shape, dtype=bool)
+    source = _Source(strip, mask, variance, saturated, _kernel_for(transform, rows, kernel))
+    x = np.arange(shape[1], dtype=np.float64)
+    for low, high in iter_rows(shape[0], _ROWS):
+        y = np.arange(y0 + low, y0 + high, dtype=np.float64)[:, None]
+        u, v = transform.to_image(x, y)
+        inside = _inside(u, v, transform.shape)
+        if inside is None or source.empty:
+            continue
+        places = np.stack([v[inside] - first, u[inside]])
+        area = transform.area(x, y)[inside] if conserve_flux else None
+        part = np.s_[low:high]
+        values = source.values(places)
+        values = values if area is None else values * area
+        spoilt = source.spoilt(places)
+        excluded[part][inside] = False if spoilt is None else spoilt
+        if source.missing.any():
+            values[source.without_value(places, spoilt)] = np.nan
+        result[part][inside] = values
+        if noise is not None:
+            found = source.variances(places)
+            noise[part][inside] = found if area is None else found * area**2
     return Resampled(result, excluded, noise)
+
+
+def _kernel_for(transform: Transform, rows: tuple[int, int], kernel: str) -> Kernel:
+    """Return the kernel; none is needed where pixels fall on pixels."""
+    chosen = check_kernel(kernel)
+    x = np.arange(transform.reference_shape[1], dtype=np.float64)
+    # The first and the last row decide in most cases.
+    for y in (np.array(rows) - (0.0, 1.0), np.arange(*rows, dtype=np.float64)):
+        places = np.stack(transform.to_image(x, y[:, None]))
+        if not np.abs(places - np.rint(places)).max() < _WHOLE:
+            return chosen
+    return WHOLE_PIXELS
+
+
+def _inside(u: Array, v: Array, shape: tuple[int, int]) -> Any:
+    """Index of the places that lie in an image of this shape (ny, nx); None if none does."""
+    ny, nx = shape
+    # Indexing costs more than interpolating: all of them where possible.
+    if u.min() >= -0.5 and u.max() <= nx - 0.5 and v.min() >= -0.5 and v.max() <= ny - 0.5:
+        return np.s_[:]
+    covered = (u >= -0.5) & (u <= nx - 0.5) & (v >= -0.5) & (v <= ny - 0.5)
+    return covered if covered.any() else None
+
+
+class _Source:
+    """A strip of an image, made ready for interpolation when the first value is asked for."""
+
+    def __init__(
+        self,
+        strip: NDArray[Any],
+        mask: NDArray[np.bool_] | None,
+        variance: NDArray[Any] | None,
+        saturated: NDArray[np.bool_] | None,
+        kernel: Kernel,
+    ) -> None:
+        self.kernel = kernel
+        self._pixels = np.asarray(strip, dtype=np.float64)
+        self.missing = ~np.isfinite(self._pixels)
+        self.bad = self.missing if mask is None else self.missing | mask
+        self._variance = variance
+        swings = saturated is not None and kernel.support > _LINEAR.support and saturated.any()
+        self._saturated = saturated if swings else None
+
+    @cached_property
+    def empty(self) -> bool:
+        """Whether no pixel can be used."""
+        return bool(self.bad.all())
+
+    def values(self, places: Array) -> Array:
+        values = self.kernel.values(self._prepared, places)
+        if self._saturated is not None:
+            edge = _look_up(self._near_saturated, places)
+            if edge.any():
+                values[edge] = _LINEAR.values(self._filled, places[:, edge])
+        return values
+
+    def variances(self, places: Array) -> Array:
+        found: Array = np.maximum(self.kernel.variances(self._spread, places), 0)
+        return found
+
+    def spoilt(self, places: Array) -> NDArray[np.bool_] | None:
+        """Say where a bad pixel has part in the value; None if none is bad."""
+        return _look_up(self._near_bad, places) if self.bad.any() else None
+
+    def without_value(self, places: Array, spoilt: Any) -> Any:
+        """Say where a pixel without value has part in it; `spoilt` is what `spoilt` gave."""
+        return spoilt if self.bad is self.missing else _look_up(self._near_missing, places)
+
+    @cached_property
+    def _filled(self) -> Array:
+        return _filled(self._pixels, self.bad)
+
+    @cached_property
+    def _prepared(self) -> Array:
+        return self.kernel.prepare(self._filled)
+
+    @cached_property
+    def _spread(self) -> Array:
+        spread = np.asarray(self._variance, dtype=np.float64)
+        return _filled(spread, self.bad | ~np.isfinite(spread))
+
+    @cached_property
+    def _near_bad(self) -> NDArray[np.bool_]:
+        return _grown(self.bad, self.kernel.support)
+
+    @cached_property
+    def _near_missing(self) -> NDArray[np.bool_]:
+        return _grown(self.missing, self.kernel.support)
+
+    @cached_property
+    def _near_saturated(self) -> NDArray[np.bool_]:
+        return _grown(np.asarray(self._saturated), 2 * _SWING)
 
 
 def _filled(pixels: NDArray[np.float64], bad: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -190,14 +277,23 @@ def _filled(pixels: NDArray[np.float64], bad: NDArray[np.bool_]) -> NDArray[np.f
     return filled
 
 
-def _touched(
-    bad: NDArray[np.bool_], places: NDArray[np.float64], support: int
-) -> NDArray[np.bool_]:
-    """Whether a bad pixel lies among the nearest ones that a value is made of."""
-    if support > 1:
-        # A value between pixels p and p + 1 has half of the support on each side.
-        bad = maximum_filter(bad, size=support, mode="constant", origin=-1)
-    row, column = np.floor(places).astype(np.intp)
-    row, column = row.clip(0, bad.shape[0] - 1), column.clip(0, bad.shape[1] - 1)
-    found: NDArray[np.bool_] = bad[row, column]
+def _grown(bad: NDArray[np.bool_], support: int) -> NDArray[np.bool_]:
+    """Mark the pixels p such that a value between p and p + 1 is made of a bad one.
+
+    It has half of the support on each side.
+    """
+    if support <= 1:
+        return bad
+    found: NDArray[np.bool_] = maximum_filter(bad, size=support, mode="constant", origin=-1)
+    return found
+
+
+def _look_up(marked: NDArray[np.bool_], places: Array) -> NDArray[np.bool_]:
+    """Give what the pixel is at or before each place; those beyond the edges are at them."""
+    (ny, nx), (row, column) = marked.shape, np.floor(places).astype(np.intp)
+    np.clip(row, 0, ny - 1, out=row)
+    np.clip(column, 0, nx - 1, out=column)
+    row *= nx
+    row += column
+    found: NDArray[np.bool_] = marked.ravel().take(row)
     return found

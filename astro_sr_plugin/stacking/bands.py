@@ -12,6 +12,7 @@ from astro_sr_plugin.constants import MEDIAN_VARIANCE
 from astro_sr_plugin.data.cfa import ColorFilterArray
 from astro_sr_plugin.data.debayer import interpolate_colours
 from astro_sr_plugin.data.frames import Frame
+from astro_sr_plugin.data.strips import iter_rows
 from astro_sr_plugin.registration.resample import resample_rows, rows_needed
 from astro_sr_plugin.registration.transform import Transform
 from astro_sr_plugin.stacking.combination import Combination, Combined, combine_values
@@ -53,6 +54,8 @@ _READ_BYTES = 60
 """Bytes for each pixel and colour of the strip of a frame that is being resampled."""
 _FEWEST_ROWS, _MOST_ROWS = 16, 512
 """Rows of a band."""
+_ROWS = 32
+"""Rows that are scaled at a time: they stay in the cache of a processor."""
 _FEWEST_COLUMNS = 64
 """Columns that are combined at a time."""
 _AT_ONCE = 2
@@ -308,10 +311,12 @@ def _on_reference(
             kernel=settings.kernel,
             saturated=saturated,
         )
-        result[number] = np.where(moved.mask, np.float32(np.nan), moved.data)
-        result[number] *= scale
-        y, x = np.arange(*rows)[:, None], np.arange(settings.shape[1])
-        result[number] += settings.offset_at(light, number, x, y)
+        moved.data[moved.mask] = np.nan
+        x = np.arange(settings.shape[1])
+        for low, high in iter_rows(len(moved.data), _ROWS):
+            own = np.multiply(moved.data[low:high], scale, out=result[number, low:high])
+            y = np.arange(rows[0] + low, rows[0] + high)[:, None]
+            own += settings.offset_at(light, number, x, y)
     return result
 
 
