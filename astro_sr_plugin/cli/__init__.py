@@ -7,6 +7,12 @@ needs when it runs, so that ``--help`` and wrong usage answer at once.
 
 from __future__ import annotations
 
-from astro_sr_plugin.cli.program import main
+import os
+
+# Threads of OpenBLAS wait for work at full speed, and take a quarter of the time of a stack.
+# Commands have threads of their own, and PyTorch too. It is read when numpy is loaded.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from astro_sr_plugin.cli.program import main  # noqa: E402
 
 __all__ = ["main"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import ccdproc
 import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData
@@ -69,6 +68,9 @@ class Masters:
         """
         if self.bias is None and self.dark is None and self.flat is None:
             return values
+        # It takes a sixth of the time in which the package is loaded.
+        import ccdproc
+
         rows = slice(first, first + len(values))
         strip = CCDData(values, unit=u.adu)
         if self.bias is not None:

@@ -20,6 +20,7 @@ from astro_sr_plugin.exceptions import AstroSRError, InputError
 from astro_sr_plugin.measurement.sky.background import Background, measure_background
 from astro_sr_plugin.measurement.sky.noise import measure_noise
 from astro_sr_plugin.measurement.sky.saturation import find_saturation
+from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.measurement.sky.windows import check_plane
 from astro_sr_plugin.measurement.sources.hot_pixels import find_hot_pixels
 from astro_sr_plugin.measurement.sources.trails import find_trails
@@ -179,7 +180,7 @@ def measure_frame(
         raise InputError(msg)
     skies, noises = [], []
     for plane, step, y, x in _split(values, cfa):
-        background, sigma = _measure_sky(plane)
+        background, sigma, unusable = _measure_sky(plane)
         skies.append(Sky(background, step, x, y))
         noises.append(sigma)
     noise = np.array(noises)
@@ -190,16 +191,16 @@ def measure_frame(
     seen = make_detection_plane(parts, cfa)
     light, side = seen.data, seen.side
     if cfa is not None:
-        data, unusable = check_plane(light)
-        background = measure_background(data, mask=unusable)
+        _, unusable = check_plane(light)
+        background = measure_background(light, mask=unusable)
         shares = np.array([np.mean(cfa.filters == colour) for colour in "RGB"])
         sigma = float(np.sqrt(np.sum(shares * noise**2))) / side
     elif light is not parts.data:
-        background, sigma = _measure_sky(light)
+        background, sigma, unusable = _measure_sky(light)
     stars = list_stars(parts, plane=seen, background=background)
     fwhm = float(stars.meta.get("fwhm", np.nan)) if len(stars) else np.nan
     _add_photometry(stars, light, side, background, sigma)
-    excluded = _find_trails(light, side, background, fwhm, usable.shape[-2:])
+    excluded = _find_trails(light, unusable, side, background, fwhm, usable.shape[-2:])
     if values.ndim == 2 and cfa is None and fwhm >= _LEAST_FWHM:
         excluded |= _find_sharp(values, background, sigma, fwhm, cosmic_rays)
     ellipticity = float(np.median(stars["ellipticity"])) if len(stars) else np.nan
@@ -222,12 +223,12 @@ def try_frame(
         return str(error)
 
 
-def _measure_sky(plane: NDArray[np.float32]) -> tuple[Background, float]:
-    """Measure the sky of a plane, and the noise of one pixel."""
+def _measure_sky(plane: NDArray[np.float32]) -> tuple[Background, float, UnusablePixels]:
+    """Measure the sky of a plane, and the noise of one pixel; find the pixels without data."""
     data, unusable = check_plane(plane)
     background = measure_background(data, mask=unusable)
     noise = measure_noise(data, mask=unusable, background=background, most_windows=_NOISE_WINDOWS)
-    return background, noise.sigma
+    return background, noise.sigma, unusable
 
 
 def _saturation(values: NDArray[np.float32], skies: list[Sky]) -> float:
@@ -288,6 +289,7 @@ def _add_photometry(
 
 def _find_trails(
     plane: NDArray[np.float32],
+    unusable: UnusablePixels,
     side: int,
     background: Background,
     fwhm: float,
@@ -296,8 +298,7 @@ def _find_trails(
     """Mark the pixels of a frame under trails, which are looked for in its luminance."""
     found = np.zeros(shape, bool)
     width = (fwhm if np.isfinite(fwhm) else _UNKNOWN_FWHM) / side
-    data, unusable = check_plane(plane, ~np.isfinite(plane))
-    for trail in find_trails(data, unusable, background, width):
+    for trail in find_trails(plane, unusable, background, width):
         for first, last in iter_rows(shape[0], _ROWS):
             y, x = np.mgrid[first:last, : shape[1]] - (side - 1) / 2
             found[first:last] |= trail.distance(x / side, y / side) <= _TRAIL_REACH * width
