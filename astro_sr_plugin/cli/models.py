@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["add_commands"]
 
+_DOMAINS = {"noise-sigma": "linear", "unit": "pictures"}
+"""Images that a model works on, in a word: linear ones in units of the noise, or pictures."""
+
 
 def add_commands(commands: Commands) -> None:
     """Add ``models list``, ``models show`` and ``models export``."""
@@ -41,8 +44,19 @@ def add_commands(commands: Commands) -> None:
     show.add_argument(
         "name", metavar="NAME|FILE", help="a name of 'astro-sr models list', or a weights file"
     )
-    add_reporting_options(every)
-    add_reporting_options(show)
+    for parser in (every, show):
+        parser.add_argument(
+            "--speed",
+            action="store_true",
+            help="measure on this machine how many seconds a million pixels take",
+        )
+        parser.add_argument(
+            "--device",
+            default="auto",
+            metavar="auto|cpu|cuda|mps",
+            help="where the speed is measured",
+        )
+        add_reporting_options(parser)
     export = add_command(
         actions,
         "export",
@@ -80,20 +94,40 @@ def add_commands(commands: Commands) -> None:
 
 def _list(args: argparse.Namespace, console: Console) -> None:
     specs = asr.list_models()
-    console.record(models=[dataclasses.asdict(spec) for spec in specs])
+    models = [dataclasses.asdict(spec) for spec in specs]
+    rows: list[tuple[str, ...]]
+    rows = [("NAME", "TASK", "SCALE", "SIZE", "LICENCE", "DOMAIN", "DESCRIPTION")]
+    for spec in specs:
+        scale, domain = f"x{spec.scale}" if spec.scale > 1 else "", _DOMAINS[spec.domain]
+        size = f"{spec.size / 1e6:.1f} MB" if spec.size else ""
+        rows.append(
+            (spec.name, spec.task, scale, size, spec.license, domain, spec.description.rstrip())
+        )
+    if args.speed:
+        speeds = [_speed(args, spec.name, spec) for spec in specs]
+        for model, speed in zip(models, speeds, strict=True):
+            model["seconds_per_mpx"] = speed
+        shown = ["S/MPX", *(f"{speed:.2g}" for speed in speeds)]
+        rows = [(*row[:-1], speed, row[-1]) for row, speed in zip(rows, shown, strict=True)]
+    console.record(models=models)
     if not specs:
         return
-    width = max(len(spec.name) for spec in specs)
-    for spec in specs:
-        scale = f"x{spec.scale}" if spec.scale > 1 else ""
-        console.say(
-            f"{spec.name:<{width}}  {spec.task:<13}  {scale:<3} {spec.license:<12}  "
-            f"{spec.description}".rstrip()
-        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        text = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        console.say(text.rstrip())
+
+
+def _speed(args: argparse.Namespace, name: str, spec: asr.ModelSpec) -> float:
+    """Return the seconds that a model takes for a million pixels on this machine."""
+    from astro_sr_plugin.inference.speed import measure_speed
+
+    model = asr.load_model(name, spec.task, spec.scale)
+    return float(f"{measure_speed(model, asr.Runtime(device=args.device)):.3g}")
 
 
 def _show(args: argparse.Namespace, console: Console) -> None:
-    specs = _describe(args.name)
+    specs = _describe(args)
     console.record(name=args.name, models=specs)
     console.say("\n\n".join("\n".join(_table(fields)) for fields in specs))
 
@@ -135,18 +169,24 @@ def _export(args: argparse.Namespace, console: Console) -> None:
     console.say(f"{path}: weights of {config.name}, with the card beside them")
 
 
-def _describe(name: str) -> list[dict[str, Any]]:
+def _describe(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Return the fields of the models of a name, or of the model of a file."""
-    if not Path(name).is_file():
-        return [dataclasses.asdict(spec) for spec in _find(name)]
-    model = asr.load_model(name)
-    more = {}
-    if isinstance(model, asr.ExternalModel):
-        more = {"parameters": model.parameters, "value_range": model.value_range}
-    return [dataclasses.asdict(model.spec) | more]
+    name, more = args.name, {}
+    if Path(name).exists():
+        model = asr.load_model(name)
+        specs = [model.spec]
+        if isinstance(model, asr.ExternalModel):
+            more = {"parameters": model.parameters, "value_range": model.value_range}
+    else:
+        specs = _find(name)
+    found = [dataclasses.asdict(spec) | more for spec in specs]
+    if args.speed:
+        for fields, spec in zip(found, specs, strict=True):
+            fields["seconds_per_mpx"] = _speed(args, name, spec)
+    return found
 
 
-def _find(name: str) -> list[Any]:
+def _find(name: str) -> list[asr.ModelSpec]:
     """Return the models of a name; a classical method may have one for each of several tasks."""
     from astro_sr_plugin.exceptions import ModelError
 

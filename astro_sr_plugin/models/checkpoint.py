@@ -62,10 +62,13 @@ def read_card(path: Path) -> ModelSpec:
     """
     try:
         card = tomllib.loads(path.read_text(encoding="utf-8"))
+        weights = path.with_suffix(".safetensors")
         return ModelSpec(
             **{key: card[key] for key in _DECLARED},
             fwhm_range=(float(card["fwhm_range"][0]), float(card["fwhm_range"][1])),
             sha256=card["sha256"],
+            size=weights.stat().st_size if weights.is_file() else 0,
+            trained_on=str(card.get("training", {}).get("data", "")),
             **{key: card[key] for key in _OPTIONAL if key in card},
         )
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
@@ -131,7 +134,7 @@ def load_network(path: Path, spec: ModelSpec | None = None) -> NetworkModel | Ex
         declared = json.loads(metadata["astro_sr"])
         if spec is None:
             declared["fwhm_range"] = tuple(declared["fwhm_range"])
-            spec = ModelSpec(**declared, sha256=digest)
+            spec = ModelSpec(**declared, sha256=digest, size=path.stat().st_size)
         net = _build(spec)
         net.load_state_dict(tensors)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:

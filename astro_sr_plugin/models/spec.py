@@ -81,6 +81,10 @@ class ModelSpec:
         SPDX identifier of the licence of the weights.
     sha256 : str
         Digest of the weights file; empty for classical methods.
+    size : int
+        Bytes of the weights file; 0 for classical methods.
+    trained_on : str
+        What it learned from; empty for classical methods.
     options : dict
         Arguments of the architecture.
     figures : dict
@@ -122,6 +126,8 @@ class ModelSpec:
     has_errors: bool = False
     license: str = "BSD-3-Clause"
     sha256: str = ""
+    size: int = 0
+    trained_on: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
     variants: dict[str, str] = field(default_factory=dict)

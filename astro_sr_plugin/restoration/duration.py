@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import time
-
-import torch
-
 from astro_sr_plugin.exceptions import warn
 from astro_sr_plugin.inference.predictor import choose_device
 from astro_sr_plugin.inference.runtime import Runtime
+from astro_sr_plugin.inference.speed import measure_speed
 from astro_sr_plugin.models.external.model import ExternalModel
 
 __all__ = ["warn_of_duration"]
 
-_PROBE = 96
-"""Side in pixels of the picture that the speed is measured on."""
 _WORTH_PROBING = 2e12
 """Weights times pixels from which the speed is measured: about 30 s on one core of 2024."""
 _LONG = 120.0
@@ -45,17 +39,9 @@ def warn_of_duration(
     """
     if model.parameters * pixels * passes < _WORTH_PROBING / 2:
         return None
-    device = choose_device(runtime.device)
-    side = max(_PROBE, 2 * model.spec.halo + 1)
-    side = math.ceil(side / model.spec.multiple_of) * model.spec.multiple_of
-    restore = model.prepare(device=device, dtype=runtime.dtype or "float32")
-    picture = torch.full((1, model.spec.channels_in, side, side), 0.5, device=device)
-    with torch.inference_mode():
-        start = time.perf_counter()
-        # Reading the result waits for the device.
-        restore(picture, picture).cpu()
-        seconds = (time.perf_counter() - start) * pixels * passes / side**2
+    seconds = measure_speed(model, runtime) * pixels * passes / 1e6
     if seconds > _LONG:
+        device = choose_device(runtime.device)
         warn(
             f"{model.spec.name} ({model.parameters:,} weights) takes about {_words(seconds)} for "
             f"this image on {device}: a GPU (device) or a part of the image is faster"

@@ -161,6 +161,9 @@ def test_models(astro_sr: Any) -> None:
     assert len({(model["name"], model["task"], model["scale"]) for model in listed}) == len(names)
     assert {"denoise", "deconvolve", "super-resolve"} <= {model["task"] for model in listed}
     text = astro_sr("models", "list").out
+    assert " ".join(text.split()[:7]) == "NAME TASK SCALE SIZE LICENCE DOMAIN DESCRIPTION"
+    for model in listed:
+        assert (model["size"] > 1e6) == bool(model["sha256"]) == bool(model["trained_on"])
     for name in names:
         assert name in text
         shown = astro_sr("models", "show", name)
@@ -168,6 +171,12 @@ def test_models(astro_sr: Any) -> None:
         assert "license" in shown.out
         record = json.loads(astro_sr("models", "show", name, "--json").out)
         assert record["models"] == [model for model in listed if model["name"] == name]
+
+
+def test_speed_of_a_model_is_measured(astro_sr: Any) -> None:
+    shown = json.loads(astro_sr("models", "show", "bicubic", "--speed", "--json").out)["models"]
+    assert all(0 < model["seconds_per_mpx"] < 100 for model in shown)
+    assert "seconds per mpx: " in astro_sr("models", "show", "wiener", "--speed").out
 
 
 def test_simulate(astro_sr: Any, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from astro_sr_plugin.models.spec import Tiling
 
 __all__ = [
     "MOST_WEIGHTS",
+    "PICTURES",
     "Config",
     "Layout",
     "State",
@@ -31,6 +32,9 @@ Config = Mapping[str, Any]
 
 MOST_WEIGHTS = 200_000_000
 """Weights of a network; the largest that is published for images like these has 170 million."""
+
+PICTURES = "display pictures; the file does not say which"
+"""What networks of other projects learned from."""
 
 _MOST_CHANNELS = 512
 """Channels of a layer; the widest network that is published for images like these has 256."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from astro_sr_plugin.exceptions import ModelError
 from astro_sr_plugin.models.checkpoint import file_digest
 from astro_sr_plugin.models.external.files import first_line, unreadable
+from astro_sr_plugin.models.external.layout import PICTURES
 from astro_sr_plugin.models.external.model import ExternalModel
 from astro_sr_plugin.models.external.onnx_graph import OnnxGraph, read_graph
 from astro_sr_plugin.models.spec import Entry, ModelSpec, Tiling
@@ -195,6 +196,8 @@ def _describe(path: Path, graph: OnnxGraph, network: nn.Module) -> ExternalModel
         multiple_of=math.lcm(window, multiple),
         license=noted.get("license", "not stated"),
         sha256=file_digest(path),
+        size=path.stat().st_size,
+        trained_on=PICTURES,
     )
     return ExternalModel(
         spec, network.eval(), graph.parameters, window=window, size_multiple=multiple, notes=notes

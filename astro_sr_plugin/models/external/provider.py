@@ -18,7 +18,7 @@ from astro_sr_plugin.models.external.convolutional import (
 )
 from astro_sr_plugin.models.external.dense import find_next, find_rrdb
 from astro_sr_plugin.models.external.files import PICKLED, read_folder, read_state, unreadable
-from astro_sr_plugin.models.external.layout import Config, Layout, State
+from astro_sr_plugin.models.external.layout import PICTURES, Config, Layout, State
 from astro_sr_plugin.models.external.model import ExternalModel
 from astro_sr_plugin.models.external.ncnn import read_ncnn
 from astro_sr_plugin.models.external.onnx_network import load_onnx
@@ -87,10 +87,10 @@ class ExternalNetworks:
             layouts = [layouts[0].steer(condition)]
         else:
             refuse_condition(condition, layouts[0].architecture)
-        digest = file_digest(file.with_suffix(".bin") if listed else file)
+        weights = file.with_suffix(".bin") if listed else file
         entries = []
         for layout in layouts:
-            spec = _describe(path, layout, digest)
+            spec = _describe(path, layout, weights)
             entries.append(Entry(spec, partial(_build, path, layout, spec)))
         return entries
 
@@ -113,7 +113,7 @@ def _recognise(path: Path, state: State, config: Config) -> list[Layout]:
     raise unreadable(path, reason)
 
 
-def _describe(path: Path, layout: Layout, digest: str) -> ModelSpec:
+def _describe(path: Path, layout: Layout, weights: Path) -> ModelSpec:
     halo = -(-layout.halo // layout.multiple_of) * layout.multiple_of
     return ModelSpec(
         name=path.stem,
@@ -130,7 +130,9 @@ def _describe(path: Path, layout: Layout, digest: str) -> ModelSpec:
         tiling=layout.tiling,
         multiple_of=layout.multiple_of,
         license="not stated",
-        sha256=digest,
+        sha256=file_digest(weights),
+        size=weights.stat().st_size,
+        trained_on=PICTURES,
     )
 
 
