@@ -121,11 +121,12 @@ def add_commands(commands: Commands) -> None:
 
 def _planetary(args: argparse.Namespace, console: Console) -> None:
     from astro_sr_plugin.data.formats.registry import check_output, name_result
-    from astro_sr_plugin.stacking.planetary.sharpening import parse_method
 
-    method = None if args.sharpen is None else parse_method(args.sharpen)
-    sharp = None
-    if method is not None:
+    method = sharp = None
+    if args.sharpen is not None:
+        from astro_sr_plugin.stacking.planetary.sharpening import parse_method
+
+        method = parse_method(args.sharpen)
         sharp = args.output.with_name(name_result(args.output, "sharp"))
     for path in (args.output, sharp):
         if path is not None:
