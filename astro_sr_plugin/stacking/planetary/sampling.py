@@ -1,6 +1,6 @@
-"""Values of a frame at places between its pixels, by cubic or linear B-splines.
+"""Values of a frame at places between its pixels, by quadratic or linear B-splines.
 
-Cubic B-splines smooth by (1, 4, 1) / 6 along each axis unless the frame is filtered before. The
+Quadratic B-splines smooth by (1, 6, 1) / 8 along each axis unless the frame is filtered before. The
 filter commutes with shifts and with sums over frames, and is applied once to the finished stack
 (`sharpen_spline`) instead of to every frame. Field and frames stay small enough for the cache.
 """
@@ -33,7 +33,7 @@ class Places:
     shape : (int, int)
         Shape of the frame, 4 x 4 at least.
     linear : bool
-        Linear interpolation instead of cubic B-splines.
+        Linear interpolation instead of quadratic B-splines.
     """
 
     def __init__(self, x: Plane, y: Plane, shape: tuple[int, int], *, linear: bool = False) -> None:
@@ -41,20 +41,19 @@ class Places:
         self.linear = linear
         ny, nx = shape
         self.inside = (x >= 0) & (y >= 0) & (x <= nx - 1) & (y <= ny - 1)
-        # Taps are floor and floor + 1, or floor - 1 to floor + 2.
-        before = 0 if linear else 1
-        left = np.clip(np.floor(x), before, nx - 2 - before)
-        top = np.clip(np.floor(y), before, ny - 2 - before)
+        x, y = np.clip(x, 0, nx - 1), np.clip(y, 0, ny - 1)
+        # Taps are floor and floor + 1, or the nearest pixel and those beside it.
+        half = np.float32(0 if linear else 0.5)
+        left = np.minimum(np.floor(x + half), nx - 2 if linear else nx - 1)
+        top = np.minimum(np.floor(y + half), ny - 2 if linear else ny - 1)
         self._u, self._v = x - left, y - top
-        np.clip(self._u, 0, 1, out=self._u)
-        np.clip(self._v, 0, 1, out=self._v)
-        self._start = ((top - before) * nx + (left - before)).astype(np.intp)
-        self._weights = _linear if linear else _cubic
-        self._nx = nx
+        self._weights = _linear if linear else _quadratic
+        self._nx = nx if linear else nx + 2
+        self._start = (top * self._nx + left).astype(np.intp)
 
     def sample(self, plane: Plane) -> Plane:
         """Return the values of a plane of the frame; the nearest ones outside of it."""
-        flat = np.ascontiguousarray(plane).ravel()
+        flat = np.ascontiguousarray(plane if self.linear else _framed(plane)).ravel()
         result = np.empty(self.shape, np.float32)
         rows = max(1, _BAND_PIXELS // self.shape[1])
         for first in range(0, self.shape[0], rows):
@@ -72,15 +71,25 @@ class Places:
         return result
 
 
+def _framed(plane: Plane) -> Plane:
+    """Put a frame of one pixel around a plane, by reflection as `sharpen_spline` assumes it."""
+    ny, nx = plane.shape
+    framed = np.empty((ny + 2, nx + 2), np.float32)
+    framed[1:-1, 1:-1] = plane
+    framed[0, 1:-1], framed[-1, 1:-1] = plane[1], plane[-2]
+    framed[:, 0], framed[:, -1] = framed[:, 2], framed[:, -3]
+    return framed
+
+
 def sample_shifted(plane: Plane, dx: float, dy: float) -> Plane:
-    """Return the values of a plane at x + dx, y + dy, smoothed as cubic B-splines do.
+    """Return the values of a plane at x + dx, y + dy, smoothed as quadratic B-splines do.
 
     One shift for all pixels has one set of weights, and is many times faster than `Places`.
     """
     ny, nx = plane.shape
-    columns, rows = int(np.floor(dx)), int(np.floor(dy))
-    part = cut(plane, rows - 1, columns - 1, (ny + 3, nx + 3))
-    along, across = _cubic(np.float32(dx - columns)), _cubic(np.float32(dy - rows))
+    columns, rows = int(np.floor(dx + 0.5)), int(np.floor(dy + 0.5))
+    part = cut(plane, rows - 1, columns - 1, (ny + 2, nx + 2))
+    along, across = _quadratic(np.float32(dx - columns)), _quadratic(np.float32(dy - rows))
     lines = across[0] * part[:ny]
     for tap, weight in enumerate(across[1:], start=1):
         lines += weight * part[tap : tap + ny]
@@ -101,18 +110,14 @@ def cut(plane: Plane, top: int, left: int, shape: tuple[int, ...]) -> Plane:
     return plane.take(rows, axis=0).take(columns, axis=1)
 
 
-def _cubic(u: Any) -> list[Any]:
-    """Weights of the pixels at -1, 0, 1 and 2 for a place `u` after pixel 0."""
-    v = 1 - u
-    third = np.float32(2 / 3)
-    half, sixth = np.float32(0.5), np.float32(1 / 6)
-    u2, v2 = u * u, v * v
-    return [
-        sixth * v2 * v,
-        third - u2 * (1 - half * u),
-        third - v2 * (1 - half * v),
-        sixth * u2 * u,
-    ]
+def _quadratic(u: Any) -> list[Any]:
+    """Weights of the pixels at -1, 0 and 1 for a place `u` after pixel 0, half a pixel away."""
+    half = np.float32(0.5)
+    square = u * u
+    middle = np.float32(0.75) - square
+    # Their sum is 1 and their first moment u.
+    before = half * (np.float32(0.25) - u + square)
+    return [before, middle, before + u]
 
 
 def _linear(u: Plane) -> list[Plane]:
@@ -120,23 +125,23 @@ def _linear(u: Plane) -> list[Plane]:
 
 
 def smooth_spline(plane: Plane) -> Plane:
-    """Smooth a plane as sampling by cubic B-splines does."""
-    rows = 4 * plane
+    """Smooth a plane as sampling by quadratic B-splines does."""
+    rows = 6 * plane
     rows[1:] += plane[:-1]
     rows[0] += plane[0]
     rows[:-1] += plane[1:]
     rows[-1] += plane[-1]
-    result = 4 * rows
+    result = 6 * rows
     result[:, 1:] += rows[:, :-1]
     result[:, 0] += rows[:, 0]
     result[:, :-1] += rows[:, 1:]
     result[:, -1] += rows[:, -1]
-    result *= np.float32(1 / 36)
+    result *= np.float32(1 / 64)
     return result
 
 
 def sharpen_spline(plane: NDArray[np.floating]) -> Plane:
-    """Undo the smoothing of cubic B-splines.
+    """Undo the smoothing of quadratic B-splines.
 
     Parameters
     ----------
@@ -148,4 +153,4 @@ def sharpen_spline(plane: NDArray[np.floating]) -> Plane:
     ndarray of float32
         The values themselves.
     """
-    return np.asarray(spline_filter(plane, order=3, output=np.float32, mode="mirror"))
+    return np.asarray(spline_filter(plane, order=2, output=np.float32, mode="mirror"))
