@@ -359,7 +359,7 @@ def _window(count: int) -> NDArray[np.float64]:
 
 
 def _find_structure(bands: Plane) -> tuple[int, int, tuple[int, int]]:
-    """Return top, left and shape of the box that holds the structure, in whole cells."""
+    """Return top, left and shape of the box of whole cells that holds the structure."""
     ny, nx = (-(-side // PITCH) * PITCH for side in bands.shape)
     padded = np.zeros((ny, nx), np.float32)
     padded[: bands.shape[0], : bands.shape[1]] = bands
