@@ -20,7 +20,11 @@ from astro_sr_siril import Choice, Number, Text, Verb, flags, run  # noqa: E402
 
 VERSION = "0.1.0"
 
-METHODS = ("noise", "sigma", "winsorized", "mad", "linearfit", "gesd", "minmax", "none")
+METHODS = (
+    *("noise", "sigma", "winsorized", "mad", "linearfit", "gesd", "percentile", "minmax"),
+    "none",
+)
+SHARPER = "pixels per pixel of the frames, 2 or 3, solved for from many dithered frames"
 OPTIONS = (
     Text("dark", "Darks", help="folder or file of darks"),
     Text("flat", "Flats", help="folder or file of flats"),
@@ -28,6 +32,7 @@ OPTIONS = (
     Text("library", "Library", help="folder with calibration frames of all kinds"),
     Choice("rejection", "Rejection", "noise", "how outliers are rejected", choices=METHODS),
     Number("drizzle", "Drizzle", None, "pixels per pixel of the frames, 1 to 4", 1.0, 4.0),
+    Number("super-resolve", "Super-resolve", None, SHARPER, 2.0, 3.0),
 )
 
 

@@ -58,6 +58,13 @@ class Siril:
         ssf.write_text("\n".join(["requires 1.4.0", *lines]) + "\n")
         return self.enter("siril-cli", "-o", "-d", str(self.work), "-s", str(ssf), limit=limit)
 
+    def show(self, file: Path, *lines: str) -> Done:
+        """Type lines into the command line of a Siril with windows, until a file appears."""
+        starter = self.work / "siril_window.sh"
+        starter.write_text((HERE / "siril_window.sh").read_text())
+        screen = ("xvfb-run", "-a", "-s", "-screen 0 1400x1000x24")
+        return self.enter(*screen, "bash", str(starter), str(file), *lines)
+
     def script(self, name: str, *arguments: str) -> str:
         """Return the line that runs a script."""
         return " ".join(["pyscript", str(self.scripts / f"AstroSR_{name}.py"), *arguments])

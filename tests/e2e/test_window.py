@@ -20,13 +20,9 @@ def drive(siril: Siril, script: str, image: str) -> dict[str, Any]:
     out.mkdir(exist_ok=True)
     driver = siril.work / "drive_window.py"
     driver.write_text((HERE / "drive_window.py").read_text())
-    starter = siril.work / "siril_window.sh"
-    starter.write_text((HERE / "siril_window.sh").read_text())
     seen = out / f"AstroSR_{script}.json"
-    done = siril.enter(
-        *("xvfb-run", "-a", "-s", "-screen 0 1400x1000x24", "bash", str(starter), str(seen)),
-        f"load {image}",
-        f"pyscript {driver} {siril.scripts} AstroSR_{script} {out}",
+    done = siril.show(
+        seen, f"load {image}", f"pyscript {driver} {siril.scripts} AstroSR_{script} {out}"
     )
     assert seen.exists(), done.log[-3000:]
     result = json.loads(seen.read_text())
