@@ -12,6 +12,7 @@ from .data.formats.registry import read_image as read_image
 from .data.formats.registry import write_image as write_image
 from .data.video.opening import open_video as open_video
 from .data.video.source import Video as Video
+from .enhancement.colorize import colorize as colorize
 from .enhancement.deconvolve import deconvolve as deconvolve
 from .enhancement.denoise import denoise as denoise
 from .enhancement.remove_stars import remove_stars as remove_stars

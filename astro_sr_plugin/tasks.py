@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["TASKS", "Task"]
+__all__ = ["COLORIZE", "TASKS", "Task"]
 
 
 @dataclass(frozen=True)
@@ -43,3 +43,6 @@ TASKS = {
         Task("remove-stars", keeps_psf=True, outputs=2),
     )
 }
+
+COLORIZE = "colorize"
+"""Task of the networks that make up colours; nothing is restored, and no truth simulated."""

@@ -367,7 +367,8 @@ def enhance_file(
         "runtime": make_runtime(args, console),
         "force": args.force,
     }
-    options["uncertainty"] = getattr(args, "uncertainty", False)
+    if hasattr(args, "uncertainty"):
+        options["uncertainty"] = args.uncertainty
     if streamed:
         options |= {"out": target, "overwrite": args.overwrite}
     result = getattr(asr, verb)(image, **options)
@@ -396,7 +397,8 @@ def _enhance_every_image(
     start = time.perf_counter()
     found: list[dict[str, Any]] = []
     options |= {"model": chosen_model(args), "force": args.force}
-    options["uncertainty"] = getattr(args, "uncertainty", False)
+    if hasattr(args, "uncertainty"):
+        options["uncertainty"] = args.uncertainty
 
     def work(image: CCDData) -> CCDData:
         result: CCDData = getattr(asr, verb)(image, runtime=make_runtime(args, console), **options)

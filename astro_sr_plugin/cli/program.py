@@ -16,6 +16,7 @@ from astro_sr_plugin.cli import (
     audit,
     auto,
     batch,
+    colorize,
     compare,
     completion,
     demo,
@@ -95,6 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
     groups = (
         auto,
         enhance,
+        colorize,
         register,
         stack,
         planetary,

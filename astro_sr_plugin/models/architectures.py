@@ -7,14 +7,20 @@ from typing import Any
 
 from torch import nn
 
+from astro_sr_plugin.models.colorizer import Colorizer
 from astro_sr_plugin.models.spec import ModelSpec
 from astro_sr_plugin.models.srcnn import SRCNN
 from astro_sr_plugin.models.swin2sr import Swin2SR
 
 __all__ = ["ARCHITECTURES", "describe_published"]
 
-ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"SRCNN": SRCNN, "Swin2SR": Swin2SR}
-"""Networks for display images, which take and return (B, channels, H, W)."""
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "SRCNN": SRCNN,
+    "Swin2SR": Swin2SR,
+    "Colorizer": Colorizer,
+}
+"""Networks for display images, which take (B, channels, H, W) and return as many channels, but for
+the colourising one, which takes one and returns the logarithms of three."""
 
 
 def describe_published(
@@ -25,7 +31,7 @@ def describe_published(
     task: str,
     description: str,
     scale: int,
-    channels: int,
+    channels: tuple[int, int],
     options: dict[str, Any],
 ) -> ModelSpec:
     """Return the declaration of a published architecture that was trained.
@@ -38,8 +44,10 @@ def describe_published(
         The network, whose halo and windows are asked for.
     name, task, description : str
         As in `ModelSpec`.
-    scale, channels : int
-        Output pixels per input pixel, and planes that it takes and returns.
+    scale : int
+        Output pixels per input pixel.
+    channels : tuple of int
+        Planes that it takes and returns.
     options : dict
         Arguments of the architecture, without the scale.
     """
@@ -51,8 +59,8 @@ def describe_published(
         description=description,
         architecture=architecture,
         scale=scale,
-        channels_in=channels,
-        channels_out=channels,
+        channels_in=channels[0],
+        channels_out=channels[1],
         domain="unit",
         needs_psf=False,
         tiling="exact" if window == 1 else "overlap",

@@ -13,7 +13,7 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from astro_sr_plugin.exceptions import ModelError
-from astro_sr_plugin.tasks import TASKS
+from astro_sr_plugin.tasks import COLORIZE, TASKS
 
 __all__ = [
     "Conditions",
@@ -43,7 +43,7 @@ class ModelSpec:
     name : str
         Name under which `load_model` finds it.
     task : str
-        ``"denoise"``, ``"deconvolve"``, ``"super-resolve"`` or ``"remove-stars"``.
+        ``"denoise"``, ``"deconvolve"``, ``"super-resolve"``, ``"remove-stars"`` or ``"colorize"``.
     description : str
         What it is for, in a sentence.
     architecture : str
@@ -134,7 +134,7 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         for name, allowed in (
-            ("task", tuple(TASKS)),
+            ("task", (*TASKS, COLORIZE)),
             ("domain", get_args(Domain)),
             ("tiling", get_args(Tiling)),
         ):

@@ -48,7 +48,7 @@ from astro_sr_plugin.restoration.pipeline import (
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 from astro_sr_plugin.tasks import TASKS
 
-__all__ = ["LEAST_RANGE", "DisplayModel", "restore_frame"]
+__all__ = ["LEAST_RANGE", "DisplayModel", "brightest_of", "restore_frame"]
 
 LEAST_RANGE = 100.0
 """Least brightness in noise sigma that takes the level of white: an image of the sky alone would
@@ -256,7 +256,7 @@ def _fit(
         )
         raise ModelError(msg)
     colours = len(frame.planes) == 3 == len(frame.usable)
-    brightest = max((_brightest(plane) for plane in frame.usable), default=LEAST_RANGE)
+    brightest = max((brightest_of(plane) for plane in frame.usable), default=LEAST_RANGE)
     return DisplayModel(
         model,
         DisplayStretch(max(brightest, LEAST_RANGE), *model.value_range),
@@ -326,7 +326,7 @@ def _note(header: Header, model: DisplayModel, widths: Sequence[float]) -> None:
         header["ASRFWHMO"] = round(max(widths), 4)
 
 
-def _brightest(plane: NormalisedPlane) -> float:
+def brightest_of(plane: NormalisedPlane) -> float:
     """Brightest pixel of a plane in noise sigma."""
     highest = 0.0
     for first, last in row_blocks(plane.shape[0]):

@@ -32,6 +32,7 @@ def write_result(
     out: str | os.PathLike[str] | None,
     overwrite: bool,
     uncertainty: bool = False,
+    planes: int | None = None,
     dtype: np.dtype | None = None,
 ) -> CCDData | NDArray:
     """Make room for a result, have it filled, and put it together in the kind of the input.
@@ -52,20 +53,25 @@ def write_result(
         Whether ``out`` may exist.
     uncertainty : bool
         Whether the standard deviation comes along.
+    planes : int, optional
+        How many planes the result has, made of an image of one; as many as the image by default.
     dtype : numpy.dtype, optional
         Type of the result; `Frame.dtype` by default.
     """
     parts, dtype = frame.parts, dtype or frame.dtype
-    *planes, ny, nx = parts.data.shape
-    shape = (*planes, ny * scale, nx * scale)
+    *given, ny, nx = parts.data.shape
+    shape = (*(given if planes is None else (planes,)), ny * scale, nx * scale)
     wcs = scale_wcs(parts.wcs, scale) if scale > 1 else parts.wcs
     mask, flags = parts.mask, None
     if mask is not None and scale > 1:
         mask = mask.repeat(scale, -1).repeat(scale, -2)
+    if mask is not None and planes is not None:
+        mask = np.broadcast_to(mask, shape).copy()
     if parts.flags is not None:
         flags = FlagCollection(shape=shape)
         for name, values in parts.flags.items():
-            flags[name] = values.repeat(scale, -1).repeat(scale, -2)
+            finer = values.repeat(scale, -1).repeat(scale, -2)
+            flags[name] = np.broadcast_to(finer, shape).copy()
     if parts.uncertainty is not None and not uncertainty:
         warn(
             "the uncertainty of the input does not hold for the result and is left out; "

@@ -127,9 +127,10 @@ def load_state(state: TrainState[Net], path: Path, device: str) -> None:
     state.net.load_state_dict(saved["net"])
     state.mean.load_state_dict(saved["mean"])
     state.optimizer.load_state_dict(saved["optimizer"])
-    for name, (net, optimizer) in state.others.items():
-        net.load_state_dict(saved["others"][name]["net"])
-        optimizer.load_state_dict(saved["others"][name]["optimizer"])
+    for name, other in saved.get("others", {}).items():
+        net, optimizer = state.others[name]
+        net.load_state_dict(other["net"])
+        optimizer.load_state_dict(other["optimizer"])
     state.step = int(saved["step"])
 
 

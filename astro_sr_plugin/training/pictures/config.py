@@ -11,7 +11,7 @@ from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.models.architectures import ARCHITECTURES
 from astro_sr_plugin.models.swin2sr import Swin2SR
 from astro_sr_plugin.simulation import SceneConfig
-from astro_sr_plugin.tasks import TASKS
+from astro_sr_plugin.tasks import COLORIZE, TASKS
 from astro_sr_plugin.training.loop import Pace, Precision
 from astro_sr_plugin.training.pictures.degradations import DegradationConfig
 from astro_sr_plugin.training.pictures.losses import PictureLoss
@@ -38,11 +38,14 @@ class PictureStage(Pace):
         Weights of the losses by the names of `training.pictures.losses.LOSSES`.
     degradation : dict
         Changes to the degradations of the run.
+    adversarial : float
+        Weight of the judgement of a discriminator, for colours alone; 0 without.
     """
 
     name: str = ""
     losses: dict[str, float] = field(default_factory=lambda: {"l1": 1.0})
     degradation: dict[str, Any] = field(default_factory=dict)
+    adversarial: float = 0.0
 
     def degradation_config(self, run: dict[str, Any]) -> DegradationConfig:
         """Return the degradations of the stage, from those of the run."""
@@ -58,7 +61,7 @@ class PictureConfig:
     name, task, description : str
         Name of the model, its task, and what its card says it is for.
     network : str
-        Its architecture: ``"SRCNN"`` or ``"Swin2SR"``.
+        Its architecture: ``"SRCNN"``, ``"Swin2SR"`` or ``"Colorizer"``.
     batch_size, accumulate : int
         Patches at once, and how many such batches make a step.
     patch, border : int
@@ -106,7 +109,7 @@ class PictureConfig:
 
     def __post_init__(self) -> None:
         for key, allowed in (
-            ("task", tuple(TASKS)),
+            ("task", (*TASKS, COLORIZE)),
             ("network", tuple(ARCHITECTURES)),
             ("precision", get_args(Precision)),
         ):
@@ -119,6 +122,9 @@ class PictureConfig:
             if getattr(self, key) < 1:
                 msg = f"{key} = {getattr(self, key)} is not allowed; take 1 or more"
                 raise InputError(msg)
+        if self.colourises != (self.network == "Colorizer"):
+            msg = f"task = {self.task!r} does not go with network = {self.network!r}"
+            raise InputError(msg)
         if self.patch % _MULTIPLE or self.patch <= 2 * self.border:
             msg = (
                 f"patch = {self.patch} is not allowed; take a multiple of {_MULTIPLE} above twice "
@@ -159,12 +165,17 @@ class PictureConfig:
     @property
     def scale(self) -> int:
         """Output pixels per input pixel."""
-        return TASKS[self.task].trained_scale
+        return 1 if self.colourises else TASKS[self.task].trained_scale
+
+    @property
+    def colourises(self) -> bool:
+        """Whether the network makes up the colours of gray pictures."""
+        return self.task == COLORIZE
 
     @property
     def channels(self) -> int:
-        """Planes that the network takes at once."""
-        return int(self.architecture.get("channels", 1))
+        """Planes of the truth, which the network takes at once unless it makes up the colours."""
+        return 3 if self.colourises else int(self.architecture.get("channels", 1))
 
     def build(self) -> nn.Module:
         """Return the network with fresh weights; residual ones begin as the identity."""

@@ -18,6 +18,7 @@ from astro_sr_plugin.exceptions import InputError
 __all__ = [
     "MARGIN",
     "DegradationConfig",
+    "add_noise",
     "blur",
     "degrade",
     "disc_kernel",
@@ -206,15 +207,19 @@ def degrade(light: Tensor, scale: int, config: DegradationConfig, rng: torch.Gen
         dark.
     """
     seen = blur(light, draw_kernel(config, rng))
-    seen = F.avg_pool2d(seen, scale) if scale > 1 else seen
-    noise = torch.randn(seen.shape, generator=rng, device=rng.device)
+    return add_noise(F.avg_pool2d(seen, scale) if scale > 1 else seen, config, rng)
+
+
+def add_noise(light: Tensor, config: DegradationConfig, rng: torch.Generator) -> Tensor:
+    """Add noise of sigma 1 where it is dark, and that of the photons, to planes (C, H, W)."""
+    noise = torch.randn(light.shape, generator=rng, device=rng.device)
     if _uniform(rng, 0, 1) < config.correlated_probability:
         smooth = gaussian_kernel(_uniform(rng, 0.4, 1.0)).to(noise)
         wide = torch.randn(
-            (len(seen), seen.shape[1] + 2 * MARGIN, seen.shape[2] + 2 * MARGIN),
+            (len(light), light.shape[1] + 2 * MARGIN, light.shape[2] + 2 * MARGIN),
             generator=rng,
             device=rng.device,
         )
         noise = blur(wide, smooth) / smooth.square().sum().sqrt()
     electrons = log_uniform(rng, *config.electrons)
-    return seen + noise * torch.sqrt(1 + seen.clamp_min(0) / electrons)
+    return light + noise * torch.sqrt(1 + light.clamp_min(0) / electrons)

@@ -17,6 +17,7 @@ from astro_sr_plugin.models.checkpoint import save_network
 from astro_sr_plugin.models.display_stretch import DisplayStretch
 from astro_sr_plugin.training.card import write_card
 from astro_sr_plugin.training.loop import CHECKPOINT
+from astro_sr_plugin.training.pictures.colours import colour_errors
 from astro_sr_plugin.training.pictures.config import PictureConfig
 from astro_sr_plugin.training.pictures.files import list_credits, read_pictures
 from astro_sr_plugin.training.pictures.source import PatchSource, draw_batch
@@ -61,7 +62,8 @@ def evaluate_pictures(
         ``psnr_db`` and ``ssim`` of the network (range 1; Wang et al. 2004, Gaussian weights of
         sigma 1.5) and ``input_psnr_db``, ``input_ssim`` of its input, enlarged by bicubic
         interpolation; ``dark_rms`` and ``input_dark_rms``, the error on the empty sky in noise
-        sigma; ``flat_response``, the largest change of a flat image of level 0.1 to 0.9.
+        sigma; ``flat_response``, the largest change of a flat image of level 0.1 to 0.9. For
+        colours what `training.pictures.colours.colour_errors` returns.
 
     Raises
     ------
@@ -76,6 +78,10 @@ def evaluate_pictures(
     rng = torch.Generator(device).manual_seed(config.seed + _VALIDATION)
     kept = [] if pictures is None else read_pictures(pictures, validation=True)
     source = PatchSource(config, kept, rng)
+    if config.colourises:
+        known = PatchSource(config, [] if pictures is None else read_pictures(pictures), rng)
+        figures = colour_errors(net, config, source, known, patches, rng)
+        return {name: round(value, 4) for name, value in figures.items()}
     sums = dict.fromkeys(("psnr_db", "ssim", "input_psnr_db", "input_ssim"), 0.0)
     done = 0
     with torch.inference_mode():
@@ -180,7 +186,7 @@ def export_picture_model(
         task=config.task,
         description=config.description,
         scale=config.scale,
-        channels=config.channels,
+        channels=(1, 3) if config.colourises else (config.channels,) * 2,
         options=options,
     )
     folder.mkdir(parents=True, exist_ok=True)

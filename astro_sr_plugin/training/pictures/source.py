@@ -16,7 +16,7 @@ from astro_sr_plugin.training.pictures.config import PictureConfig
 from astro_sr_plugin.training.pictures.degradations import MARGIN, degrade, log_uniform
 from astro_sr_plugin.training.pictures.files import Picture
 
-__all__ = ["PatchSource", "draw_batch"]
+__all__ = ["PatchSource", "draw_batch", "draw_stretch"]
 
 _POOL = 96
 """Simulated skies kept in memory; one is drawn anew with each batch."""
@@ -114,6 +114,12 @@ class PatchSource:
         return patch * log_uniform(self._rng, *self._config.level)
 
 
+def draw_stretch(seen: Tensor, rng: torch.Generator) -> DisplayStretch:
+    """Draw the stretch of an image that a patch is a part of: it may hold brighter pixels."""
+    wider = log_uniform(rng, 1.0, _WIDEST_RANGE)
+    return DisplayStretch(wider * max(float(seen.max()), _LEAST_BRIGHTEST))
+
+
 def draw_batch(
     source: PatchSource, config: PictureConfig, stage: int, rng: torch.Generator
 ) -> tuple[Tensor, Tensor]:
@@ -141,8 +147,7 @@ def draw_batch(
     for _ in range(config.batch_size):
         light = source.draw()
         seen = degrade(light, config.scale, degradation, rng)
-        wider = log_uniform(rng, 1.0, _WIDEST_RANGE)
-        stretch = DisplayStretch(wider * max(float(seen.max()), _LEAST_BRIGHTEST))
+        stretch = draw_stretch(seen, rng)
         truth = light[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
         pairs.append((stretch(seen.clamp(stretch.darkest, stretch.lightest)), stretch(truth)))
     observed, truth = (torch.stack(images) for images in zip(*pairs, strict=True))

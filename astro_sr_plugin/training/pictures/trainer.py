@@ -21,6 +21,7 @@ from astro_sr_plugin.training.loop import (
     recompute,
     start_from,
 )
+from astro_sr_plugin.training.pictures.colours import add_discriminator, colour_loss
 from astro_sr_plugin.training.pictures.config import PictureConfig
 from astro_sr_plugin.training.pictures.files import read_pictures
 from astro_sr_plugin.training.pictures.losses import PictureLoss
@@ -34,6 +35,7 @@ def load_picture_state(path: Path, config: PictureConfig, device: str) -> TrainS
     torch.manual_seed(config.seed)
     state = fresh_state(config.build, config.stages[0].learning_rate, device)
     as_channels_last(state.net)
+    add_discriminator(state, config, device)
     load_state(state, path, device)
     return state
 
@@ -92,6 +94,31 @@ def train_pictures(
     write_config(config, out / "config.toml")
     rng = torch.Generator(device).manual_seed(config.seed * 1_000_003 + state.step)
     source = PatchSource(config, [] if pictures is None else read_pictures(pictures), rng)
+    make_loss = colour_loss if config.colourises else _restoration_loss
+    return optimise(
+        state,
+        [replace(stage, freeze=(*stage.freeze, *freeze)) for stage in config.stages],
+        make_loss(state, config, source, rng, device),
+        out,
+        config=asdict(config),
+        patches=config.batch_size,
+        accumulate=config.accumulate,
+        ema=config.ema,
+        half=config.precision == "float16",
+        seconds=seconds,
+        save_every=save_every,
+        log=log,
+    )
+
+
+def _restoration_loss(
+    state: TrainState[nn.Module],
+    config: PictureConfig,
+    source: PatchSource,
+    rng: torch.Generator,
+    device: str,
+) -> Callable[[int], Tensor]:
+    """Return the function that draws a batch and returns the loss of the restored pictures."""
     losses = [PictureLoss(stage.losses) for stage in config.stages]
     b = config.border
     inner = (..., slice(b, -b or None), slice(b, -b or None))
@@ -103,17 +130,4 @@ def train_pictures(
         loss: Tensor = losses[stage](output.float()[inner], truth[inner])
         return loss
 
-    return optimise(
-        state,
-        [replace(stage, freeze=(*stage.freeze, *freeze)) for stage in config.stages],
-        loss_of,
-        out,
-        config=asdict(config),
-        patches=config.batch_size,
-        accumulate=config.accumulate,
-        ema=config.ema,
-        half=config.precision == "float16",
-        seconds=seconds,
-        save_every=save_every,
-        log=log,
-    )
+    return loss_of
