@@ -15,6 +15,7 @@ from .data.video.source import Video as Video
 from .enhancement.colorize import colorize as colorize
 from .enhancement.deconvolve import deconvolve as deconvolve
 from .enhancement.denoise import denoise as denoise
+from .enhancement.remove_artifacts import remove_artifacts as remove_artifacts
 from .enhancement.remove_stars import remove_stars as remove_stars
 from .enhancement.super_resolve import super_resolve as super_resolve
 from .exceptions import AstroSRError as AstroSRError

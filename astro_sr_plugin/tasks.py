@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["COLORIZE", "TASKS", "Task"]
+__all__ = ["COLORIZE", "REMOVE_ARTIFACTS", "TASKS", "Task"]
 
 
 @dataclass(frozen=True)
@@ -46,3 +46,6 @@ TASKS = {
 
 COLORIZE = "colorize"
 """Task of the networks that make up colours; nothing is restored, and no truth simulated."""
+
+REMOVE_ARTIFACTS = "remove-artifacts"
+"""Task of what fills artefacts; everything else stays, and no truth is simulated."""

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import astro_sr_plugin
 from astro_sr_plugin.cli import (
+    artifacts,
     audit,
     auto,
     batch,
@@ -97,6 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
         auto,
         enhance,
         colorize,
+        artifacts,
         register,
         stack,
         planetary,

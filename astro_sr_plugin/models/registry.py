@@ -15,6 +15,7 @@ from astro_sr_plugin.models.classical.interpolated import InterpolatedModel
 from astro_sr_plugin.models.classical.provider import ClassicalModels
 from astro_sr_plugin.models.external.model import ExternalModel
 from astro_sr_plugin.models.external.provider import ExternalNetworks
+from astro_sr_plugin.models.published import PublishedNetworks
 from astro_sr_plugin.models.spec import Entry, Model, ModelSpec, Provider, refuse_condition
 from astro_sr_plugin.models.wiener_unet.network import NetworkModel
 from astro_sr_plugin.models.wiener_unet.provider import HouseNetworks
@@ -26,7 +27,10 @@ _log = logging.getLogger(__name__)
 ModelLike: TypeAlias = str | os.PathLike[str] | Model
 """A name from `list_models`, the path of a weights file, or a loaded model."""
 
-PROVIDERS: tuple[Provider, ...] = (HouseNetworks(), ClassicalModels(), ExternalNetworks())
+PROVIDERS: tuple[Provider, ...] = (
+    *(HouseNetworks(), ClassicalModels()),
+    *(PublishedNetworks(), ExternalNetworks()),
+)
 """Where models come from; a file goes to the first that recognises it."""
 
 

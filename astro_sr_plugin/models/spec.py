@@ -13,7 +13,7 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from astro_sr_plugin.exceptions import ModelError
-from astro_sr_plugin.tasks import COLORIZE, TASKS
+from astro_sr_plugin.tasks import COLORIZE, REMOVE_ARTIFACTS, TASKS
 
 __all__ = [
     "Conditions",
@@ -134,7 +134,7 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         for name, allowed in (
-            ("task", (*TASKS, COLORIZE)),
+            ("task", (*TASKS, COLORIZE, REMOVE_ARTIFACTS)),
             ("domain", get_args(Domain)),
             ("tiling", get_args(Tiling)),
         ):

@@ -1,0 +1,98 @@
+"""The ``remove-artifacts`` command."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+import astro_sr_plugin as asr
+from astro_sr_plugin.cli.figures import figures_of
+from astro_sr_plugin.cli.options import (
+    DTYPES,
+    Commands,
+    add_command,
+    add_image_options,
+    add_pixel_options,
+    check_inputs,
+    open_image,
+)
+from astro_sr_plugin.cli.outputs import plan_outputs
+
+if TYPE_CHECKING:
+    from astro_sr_plugin.cli.console import Console
+
+__all__ = ["add_commands"]
+
+
+def add_commands(commands: Commands) -> None:
+    """Add remove-artifacts."""
+    parser = add_command(
+        commands,
+        "remove-artifacts",
+        _remove,
+        usage="remove-artifacts INPUT... -o OUTPUT",
+        summary="Find reflections and other artefacts by their shape, and fill them.",
+        details="What looks more like a star or a galaxy stays. Filled pixels are masked in the\n"
+        "result, and the header lists them.",
+        examples="  astro-sr remove-artifacts stack.fits -o clean.fits\n"
+        "  astro-sr remove-artifacts stack.fits -o clean.fits --template dot.fits --diameter 9 12\n"
+        "  astro-sr remove-artifacts rgb.fits -o clean.fits --colour 1 0.1 0.1",
+    )
+    add_image_options(parser)
+    add_pixel_options(parser)
+    group = parser.add_argument_group("artefacts")
+    group.add_argument(
+        "--template",
+        nargs="+",
+        default=["disc", "ring"],
+        metavar="NAME|FILE",
+        help="'disc', 'ring', or an image of an artefact that fills it (default: disc ring)",
+    )
+    group.add_argument(
+        "--diameter", nargs="+", type=float, metavar="PX", help="sizes that are tried, 5 to 64"
+    )
+    group.add_argument(
+        "--colour",
+        nargs="+",
+        type=float,
+        metavar="LIGHT",
+        help="light of the artefacts in each plane of a colour image; others stay",
+    )
+    group.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.2,
+        help="largest difference of the shares of the light from --colour (default: 0.2)",
+    )
+    group.add_argument(
+        "--false-alarms",
+        type=float,
+        default=1.0,
+        metavar="N",
+        help="places of a million of empty sky that may look like a template (default: 1)",
+    )
+    group.add_argument("--dtype", choices=DTYPES, help="number format of the output")
+
+
+def _remove(args: argparse.Namespace, console: Console) -> None:
+    check_inputs(args.inputs)
+    outputs = plan_outputs(args.inputs, args.output, ending="clean", overwrite=args.overwrite)
+    sizes = {} if args.diameter is None else {"diameters": args.diameter}
+    for source, target in zip(args.inputs, outputs, strict=True):
+        start = time.perf_counter()
+        clean = asr.remove_artifacts(
+            open_image(source, args),
+            templates=args.template,
+            colour=args.colour,
+            tolerance=args.tolerance,
+            false_alarms=args.false_alarms,
+            force=args.force,
+            **sizes,
+        )
+        asr.write_image(clean, target, dtype=args.dtype, overwrite=args.overwrite)
+        seconds = round(time.perf_counter() - start, 3)
+        count = clean.meta["ASRARTIF"]
+        figures = figures_of(clean)
+        console.record(input=source, output=target, **figures, artifacts=count, seconds=seconds)
+        console.say(f"{target}: artefacts filled: {count}, {seconds:.1f} s")
