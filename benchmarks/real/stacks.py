@@ -1,17 +1,18 @@
 """Real series of frames, stacked by us and by Siril, and what both stacks are worth.
 
 Noise is that of blocks of 4 x 4 pixels, which interpolation does not lower, in units of the flux of
-the same stars. Photometric scatter is that of the magnitudes of stars between the stacks of every
-other frame.
+the same stars. Photometric scatter is that of the magnitudes of stars between the stacks of two
+halves of the frames: of every other frame, and of halves by chance.
 """
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,12 +26,15 @@ from photutils.aperture import CircularAnnulus, CircularAperture, aperture_photo
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.data.cfa import find_cfa
+from astro_sr_plugin.exceptions import UnchangedWarning
 from benchmarks.peers.siril import Siril, SirilError
 
 __all__ = ["compare_series"]
 
 _FEWEST = 4
 """Number of frames from which halves are stacked."""
+_SPLITS = 3
+"""Ways in which frames are divided into halves."""
 _STARS = 100
 """Number of stars, the brightest, that are compared."""
 _SNR = 20.0
@@ -42,10 +46,10 @@ _RADIUS, _SKY = 1.8, (4.0, 6.0)
 
 
 class _Stack(NamedTuple):
-    """A stack with its halves, and what it took."""
+    """A stack, those of the halves of its frames, and what it took."""
 
     whole: NDArray[Any]
-    halves: list[NDArray[Any]]
+    halves: list[tuple[NDArray[Any], NDArray[Any]]]
     used: int
     seconds: float
     cpu: float
@@ -73,27 +77,32 @@ def compare_series(
     if mosaic:
         by_drops = partial(_stack_by_us, drizzle=1.0, pixfrac=1.0)
         stacks["ours, drizzle 1"] = _stack_all(files, by_drops)
+    with contextlib.suppress(UnchangedWarning):
+        stacks["ours, super-resolved 2"] = _stack_all(files, _super_resolve)
     stacks["Siril"] = _stack_all(files, lambda part: _stack_by_siril(siril, part))
     stars = asr.detect_stars(stacks["ours"].whole, max_stars=_STARS)
-    fwhm = max(_fwhm(one.whole) for one in stacks.values())
-    fluxes = {who: _fluxes(one.whole, stars, fwhm) for who, one in stacks.items()}
+    finer = {who: round(len(one.whole) / len(stacks["ours"].whole)) for who, one in stacks.items()}
+    widths = {who: _fwhm(one.whole) / finer[who] for who, one in stacks.items()}
+    radius = max(widths.values())
+    fluxes = {who: _fluxes(one.whole, stars, radius * finer[who]) for who, one in stacks.items()}
+    bright = np.asarray(stars["snr"]) > _SNR
     rows = []
     for who, one in stacks.items():
         noise = asr.measure(one.whole).planes[0].noise
-        scale = float(np.nanmedian(fluxes[who] / fluxes["ours"]))
-        pairs = [_fluxes(half, stars, fwhm) for half in one.halves]
-        bright = np.asarray(stars["snr"]) > _SNR
-        apart = -2.5 * np.log10(pairs[0] / pairs[1])[bright] if pairs else np.empty(0)
-        apart = apart[np.isfinite(apart)]
+        # The noise of an area is that of its pixels times the root of their number.
+        scale = float(np.nanmedian(fluxes[who] / fluxes["ours"])) / finer[who]
+        pairs = [[_fluxes(half, stars, radius * finer[who]) for half in two] for two in one.halves]
+        apart = [-2.5 * np.log10(first / second)[bright] for first, second in pairs]
+        scatters = [float(mad_std(one[np.isfinite(one)])) for one in apart]
         rows.append(
             {
                 "series": name,
                 "program": who,
                 "frames": f"{one.used}/{len(files)}",
                 "noise": noise.sigma * noise.correlated_sigma_ratio / scale,
-                "fwhm": _fwhm(one.whole),
-                "scatter": float(mad_std(apart)) if apart.size else None,
-                "stars": int(apart.size),
+                "fwhm": widths[who],
+                "scatter": float(np.sqrt(np.mean(np.square(scatters)))) if scatters else None,
+                "stars": int(np.isfinite(apart[0]).sum()) if apart else 0,
                 "seconds": one.seconds,
                 "cpu": one.cpu,
             }
@@ -110,8 +119,20 @@ def _stack_all(files: Sequence[Path], stack: Callable[[Sequence[Path]], tuple]) 
     start = time.perf_counter()
     whole, used = stack(files)
     seconds, cpu = time.perf_counter() - start, _cpu() - before
-    parts = [files[::2], files[1::2]] if len(files) >= _FEWEST else []
-    return _Stack(whole, [stack(part)[0] for part in parts], used, seconds, cpu)
+    try:
+        halves = [(stack(one)[0], stack(other)[0]) for one, other in _divide(files)]
+    except UnchangedWarning:
+        halves = []
+    return _Stack(whole, halves, used, seconds, cpu)
+
+
+def _divide(files: Sequence[Path]) -> Iterator[tuple[Sequence[Path], Sequence[Path]]]:
+    """Divide frames into halves, in several ways."""
+    rng = np.random.default_rng(1)
+    order = np.arange(len(files))
+    for _ in range(_SPLITS if len(files) >= _FEWEST else 0):
+        yield [files[k] for k in sorted(order[::2])], [files[k] for k in sorted(order[1::2])]
+        order = rng.permutation(len(files))
 
 
 def _cpu() -> float:
@@ -124,6 +145,15 @@ def _stack_by_us(files: Sequence[Path], **options: float) -> tuple[NDArray[Any],
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = asr.stack(files, **options)
+    return _luminance(result.image.data), int(result.table["used"].sum())
+
+
+def _super_resolve(files: Sequence[Path]) -> tuple[NDArray[Any], int]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # That there is nothing to gain.
+        warnings.simplefilter("error", UnchangedWarning)
+        result = asr.super_resolve_stack(files, scale=2)
     return _luminance(result.image.data), int(result.table["used"].sum())
 
 
