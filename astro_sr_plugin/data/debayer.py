@@ -8,7 +8,7 @@ import numpy as np
 from astropy.io.fits import Header
 from astropy.nddata import CCDData
 from numpy.typing import NDArray
-from scipy.ndimage import convolve
+from scipy.ndimage import convolve, correlate, correlate1d, maximum_filter
 
 from astro_sr_plugin.data.cfa import CFA_KEYWORDS, ColorFilterArray, find_cfa, parse_pattern
 from astro_sr_plugin.data.nddata import HDUChoice, Image, Unpacked, repack, unpack
@@ -24,6 +24,21 @@ METHODS = ("superpixel", "bilinear")
 # Weights of neighbours along an axis, by the side of the repeated pattern: they fall linearly to 0,
 # and reach at least one pixel of each colour, on the edges of the image too.
 _WEIGHTS = {2: np.array([1.0, 2.0, 1.0]), 6: np.array([1.0, 2.0, 3.0, 2.0, 1.0])}
+# Weights that keep cubic polynomials: of pixels 1 and 3 pixels away along a line, where every other
+# pixel has the colour; and of the 4 and 8 nearest pixels of green.
+_CUBIC_LINE = np.array([-1.0, 0, 9, 16, 9, 0, -1]) / 16
+_CUBIC_DIAGONAL = (
+    np.array(
+        [
+            [0.0, -1, 0, -1, 0],
+            [-1, 0, 10, 0, -1],
+            [0, 10, 32, 10, 0],
+            [-1, 0, 10, 0, -1],
+            [0, -1, 0, -1, 0],
+        ]
+    )
+    / 32
+)
 # Side in pixels of the smallest block with all colours, by the side of the repeated pattern.
 _BLOCKS = {2: 2, 6: 3}
 
@@ -166,42 +181,71 @@ def _tiled(filters: NDArray, shape: tuple[int, ...]) -> NDArray:
     return np.tile(filters, [-(-n // side) for n in shape])[: shape[0], : shape[1]]
 
 
-def interpolate_colours(data: NDArray, filters: NDArray[np.str_]) -> NDArray:
-    """Keep what was measured, and take weighted means of the neighbours of each missing colour.
+def interpolate_colours(
+    data: NDArray, filters: NDArray[np.str_], *, cubic: bool = False
+) -> NDArray:
+    """Keep what was measured, and interpolate each missing colour from its own pixels.
 
-    For Bayer arrays these are the well-known means of two or four neighbours. Missing values (NaN)
-    have no weight.
+    Parameters
+    ----------
+    data : ndarray, shape (ny, nx)
+        The mosaic. Missing values (NaN) have no weight.
+    filters : ndarray of str
+        Its repeated block.
+    cubic : bool
+        Interpolate the colours of a Bayer array such that cubic polynomials are kept, except beside
+        missing values: stars stay sharper. Otherwise by weighted means, for Bayer arrays the
+        well-known ones of two or four neighbours.
+
+    Returns
+    -------
+    ndarray, shape (3, ny, nx)
+        Red, green and blue.
     """
-    return np.stack([interpolate_colour(data, filters, colour) for colour in "RGB"])
+    return np.stack([interpolate_colour(data, filters, colour, cubic=cubic) for colour in "RGB"])
 
 
-def interpolate_colour(data: NDArray, filters: NDArray[np.str_], colour: str) -> NDArray:
+def interpolate_colour(
+    data: NDArray, filters: NDArray[np.str_], colour: str, *, cubic: bool = False
+) -> NDArray:
     """Do the work of `interpolate_colours` for one of the colours."""
     weights = _WEIGHTS[len(filters)]
     measured = _tiled(filters == colour, data.shape)
     usable = measured & np.isfinite(data)
-    kind = np.promote_types(data.dtype, np.float32)
-    light = _weighted_sums(np.where(usable, data, 0).astype(kind), weights)
+    known = np.where(usable, data, 0).astype(np.promote_types(data.dtype, np.float32))
+    light = _weighted_sums(known, weights)
     weight = _weighted_sums(usable.astype(np.float32), weights)
     with np.errstate(invalid="ignore", divide="ignore"):
         light /= weight
+    if cubic and len(filters) == 2 and min(data.shape) >= len(_CUBIC_LINE):
+        finer = _interpolate_cubic(known, diagonal=int((filters == colour).sum()) == 2)
+        missing = measured & ~usable
+        if missing.any():
+            beside = maximum_filter(missing, size=len(_CUBIC_LINE), mode="constant")
+            np.copyto(finer, light, where=beside)
+        light = finer
     np.copyto(light, data, where=measured)
     return light.astype(data.dtype, copy=False)
 
 
+def _interpolate_cubic(known: NDArray, *, diagonal: bool) -> NDArray:
+    """Interpolate a colour of a Bayer array, whose other pixels are 0.
+
+    `diagonal` is that of green, which has two pixels in each block. The image is mirrored about its
+    edges, which keeps the places of the colours.
+    """
+    if diagonal:
+        found: NDArray = correlate(known, _CUBIC_DIAGONAL, mode="mirror")
+        return found
+    for axis in (0, 1):
+        known = correlate1d(known, _CUBIC_LINE, axis=axis, mode="mirror")
+    return known
+
+
 def _weighted_sums(values: NDArray, weights: NDArray[np.float64]) -> NDArray:
     """Sum the neighbours along both axes; there is nothing beyond the edges."""
-    reach = len(weights) // 2
     for axis in (0, 1):
-        length = values.shape[axis]
-        margin = [(reach, reach) if axis == k else (0, 0) for k in (0, 1)]
-        padded = np.pad(values, margin)
-        values = np.zeros_like(values)
-        for start, weight in enumerate(weights):
-            part = (
-                padded[start : start + length] if axis == 0 else padded[:, start : start + length]
-            )
-            values += part * values.dtype.type(weight)
+        values = correlate1d(values, weights, axis=axis, mode="constant")
     return values
 
 

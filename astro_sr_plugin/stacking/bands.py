@@ -329,7 +329,7 @@ def _colours(
     if cfa is None:
         return values[None]
     filters = np.roll(cfa.filters, -first, axis=0)
-    colours: NDArray[np.float32] = interpolate_colours(values, filters)
+    colours: NDArray[np.float32] = interpolate_colours(values, filters, cubic=True)
     return colours
 
 

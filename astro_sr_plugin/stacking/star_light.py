@@ -129,7 +129,9 @@ def _interpolation_errors(cfa: ColorFilterArray, steps: int) -> NDArray[np.float
         grid = np.array(np.meshgrid(y + offsets, x + offsets, indexing="ij"))
         found.append(
             [
-                map_coordinates(interpolate_colour(star, cfa.filters, colour), grid, order=3)
+                map_coordinates(
+                    interpolate_colour(star, cfa.filters, colour, cubic=True), grid, order=3
+                )
                 for colour in "RGB"
             ]
         )

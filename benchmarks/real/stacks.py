@@ -1,8 +1,9 @@
 """Real series of frames, stacked by us and by Siril, and what both stacks are worth.
 
-Noise is that of blocks of 4 x 4 pixels, which interpolation does not lower, in units of the flux of
-the same stars. Photometric scatter is that of the magnitudes of stars between the stacks of two
-halves of the frames: of every other frame, and of halves by chance.
+Noise is that of blocks of 8 x 8 pixels, which interpolation hardly lowers, from the differences of
+neighbouring ones, in units of the flux of the same stars. The FWHM is that of one profile fitted to
+these stars together. Photometric scatter is that of the magnitudes of stars between the stacks of
+two halves of the frames: of every other frame, and of halves by chance.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from astropy.stats import mad_std
 from astropy.table import Table
 from numpy.typing import NDArray
 from photutils.aperture import CircularAnnulus, CircularAperture, aperture_photometry
+from scipy.optimize import least_squares
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.data.cfa import find_cfa
@@ -41,6 +43,10 @@ _SNR = 20.0
 """Signal-to-noise ratio of stars whose magnitudes are compared."""
 _FIND = "-sigma=0.5 -relax=on"
 """Settings of Siril's star finder for frames in which it finds too few stars by its own ones."""
+_BLOCK = 8
+"""Side in pixels of the blocks whose noise is compared."""
+_PROFILE = 1.8
+"""Radius in FWHM of the light that a profile is fitted to."""
 _RADIUS, _SKY = 1.8, (4.0, 6.0)
 """Radii in FWHM of the aperture, and of the ring of the sky."""
 
@@ -82,15 +88,12 @@ def compare_series(
     stacks["Siril"] = _stack_all(files, lambda part: _stack_by_siril(siril, part))
     stars = asr.detect_stars(stacks["ours"].whole, max_stars=_STARS)
     finer = {who: round(len(one.whole) / len(stacks["ours"].whole)) for who, one in stacks.items()}
-    widths = {who: _fwhm(one.whole) / finer[who] for who, one in stacks.items()}
-    radius = max(widths.values())
+    radius = max(float(asr.measure(one.whole).fwhm[0]) / finer[who] for who, one in stacks.items())
     fluxes = {who: _fluxes(one.whole, stars, radius * finer[who]) for who, one in stacks.items()}
     bright = np.asarray(stars["snr"]) > _SNR
     rows = []
     for who, one in stacks.items():
-        noise = asr.measure(one.whole).planes[0].noise
-        # The noise of an area is that of its pixels times the root of their number.
-        scale = float(np.nanmedian(fluxes[who] / fluxes["ours"])) / finer[who]
+        scale = float(np.nanmedian(fluxes[who] / fluxes["ours"]))
         pairs = [[_fluxes(half, stars, radius * finer[who]) for half in two] for two in one.halves]
         apart = [-2.5 * np.log10(first / second)[bright] for first, second in pairs]
         scatters = [float(mad_std(one[np.isfinite(one)])) for one in apart]
@@ -99,8 +102,8 @@ def compare_series(
                 "series": name,
                 "program": who,
                 "frames": f"{one.used}/{len(files)}",
-                "noise": noise.sigma * noise.correlated_sigma_ratio / scale,
-                "fwhm": widths[who],
+                "noise": _noise(one.whole, _BLOCK * finer[who]) / scale,
+                "fwhm": _fwhm(one.whole, stars, radius * finer[who]) / finer[who],
                 "scatter": float(np.sqrt(np.mean(np.square(scatters)))) if scatters else None,
                 "stars": int(np.isfinite(apart[0]).sum()) if apart else 0,
                 "seconds": one.seconds,
@@ -195,14 +198,58 @@ def _luminance(image: NDArray[Any]) -> NDArray[Any]:
     return image[1] if image.ndim == 3 else image
 
 
-def _fwhm(image: NDArray[Any]) -> float:
-    return float(asr.measure(image).fwhm[0])
+def _noise(image: NDArray[Any], side: int) -> float:
+    """Noise of the sum of a block of so many pixels along a side."""
+    ny, nx = (n // side for n in image.shape)
+    blocks = image[: ny * side, : nx * side].astype(np.float64).reshape(ny, side, nx, side)
+    means = blocks.mean(axis=(1, 3))
+    apart = means[:, 1:] - means[:, :-1]
+    return float(mad_std(apart, ignore_nan=True)) / np.sqrt(2) * side**2
+
+
+def _fwhm(image: NDArray[Any], stars: Table, fwhm: float) -> float:
+    """FWHM in pixels of the profile of the stars that stand alone, all of them together."""
+    places = _places(image, stars)
+    apart = np.hypot(*(places[:, None] - places[None]).transpose(2, 0, 1))
+    np.fill_diagonal(apart, np.inf)
+    alone = (apart.min(axis=1) > 2 * _SKY[1] * fwhm) & (np.asarray(stars["snr"]) > _SNR)
+    alone &= np.asarray(stars["flags"]) == 0
+    flux = _fluxes(image, stars, fwhm)
+    reach = int(np.ceil(_SKY[1] * fwhm))
+    radii, values = [], []
+    for (x, y), total in zip(places[alone], flux[alone], strict=True):
+        if not np.isfinite(total):
+            continue
+        row, column = round(y), round(x)
+        part = np.s_[row - reach : row + reach + 1, column - reach : column + reach + 1]
+        v, u = np.mgrid[part]
+        radius = np.hypot(u - x, v - y)
+        sky = np.nanmedian(image[part][radius > _SKY[0] * fwhm])
+        near = (radius < _PROFILE * fwhm) & np.isfinite(image[part])
+        radii.append(radius[near])
+        values.append((image[part][near] - sky) / total)
+
+    def misfit(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
+        peak, alpha, beta = parameters
+        model = peak * (1 + (np.concatenate(radii) / alpha) ** 2) ** -beta
+        return np.concatenate(values) - model
+
+    first = 1 / fwhm**2, fwhm, 3.0
+    bounds = [0, 0.2 * fwhm, 1.2], [10 / fwhm**2, 4 * fwhm, 20]
+    fit = least_squares(misfit, first, bounds=bounds, loss="soft_l1", f_scale=0.1 * first[0])
+    _, alpha, beta = fit.x
+    return float(2 * alpha * np.sqrt(2 ** (1 / beta) - 1))
+
+
+def _places(image: NDArray[Any], stars: Table) -> NDArray[np.float64]:
+    """Places (x, y) of the stars in an image."""
+    transform = asr.find_transform(image, stars)
+    return np.column_stack(transform.to_image(np.asarray(stars["x"]), np.asarray(stars["y"])))
 
 
 def _fluxes(image: NDArray[Any], stars: Table, fwhm: float) -> NDArray[np.float64]:
     """Fluxes of the stars, wherever the image shows them; NaN near its edge."""
-    transform = asr.find_transform(image, stars)
-    places = np.column_stack(transform.to_image(np.asarray(stars["x"]), np.asarray(stars["y"])))
+    places = _places(image, stars)
     light = np.nan_to_num(image - np.nanmedian(image)).astype(np.float64)
     aperture = CircularAperture(places, _RADIUS * fwhm)
     ring = CircularAnnulus(places, *(radius * fwhm for radius in _SKY))

@@ -10,6 +10,7 @@ from astropy.wcs import WCS
 
 from astro_sr_plugin import debayer, denoise, measure, star_mask
 from astro_sr_plugin.data.cfa import find_cfa
+from astro_sr_plugin.data.debayer import interpolate_colours
 from astro_sr_plugin.data.formats.registry import read_image, write_image
 from astro_sr_plugin.exceptions import AstroSRWarning, InputError
 
@@ -77,6 +78,24 @@ def test_bilinear_keeps_what_was_measured_and_planes_of_colour(pattern):
         for plane, light in zip(result, colours(25, 26).values(), strict=True):
             np.testing.assert_allclose(plane[inner], light[inner], rtol=1e-12)
     assert np.all(np.isfinite(result))
+
+
+@pytest.mark.parametrize("pattern", ["RGGB", "GBRG"])
+def test_cubic_polynomials_are_kept(pattern):
+    y, x = np.mgrid[:25, :26] / 10
+    light = 3 + x - 2 * y + x * y - 0.7 * x**2 + 0.4 * y**3 - 0.2 * x**2 * y + 0.1 * x**3
+    filters = np.array(list(pattern)).reshape(2, 2)
+    result = interpolate_colours(light, filters, cubic=True)
+    np.testing.assert_allclose(result[:, 3:-3, 3:-3], np.array([light] * 3)[:, 3:-3, 3:-3])
+    # Bands are parts of the whole; beside missing values there are means.
+    band = interpolate_colours(light[5:20], np.roll(filters, -5, 0), cubic=True)
+    np.testing.assert_allclose(band[:, 3:-3], result[:, 8:17], rtol=1e-12)
+    spoilt = light.copy()
+    spoilt[12, 12] = np.nan
+    (colour,) = np.flatnonzero(np.array(list("RGB")) == filters[0, 0])
+    found = interpolate_colours(spoilt, filters, cubic=True)
+    assert np.argwhere(np.isnan(found)).tolist() == [[colour, 12, 12]]
+    assert np.nanmax(np.abs(found - result)) < 0.2
 
 
 def test_bilinear_leaves_missing_pixels_out_of_the_means():
