@@ -14,13 +14,12 @@ import sirilpy as s
 from astro_sr_siril.delivery import choose_command, deliver, place_beside
 from astro_sr_siril.errors import CancelledError, ScriptError
 from astro_sr_siril.job import Job
+from astro_sr_siril.machine import DEVICES, machine_flags
 from astro_sr_siril.series import stack_series
 from astro_sr_siril.session import Session
 from astro_sr_siril.verb import Choice, Number, Slider, Switch, Values, Verb
 
-__all__ = ["machine_flags", "parse", "run"]
-
-DEVICES = ("auto", "cpu", "cuda", "mps")
+__all__ = ["parse", "run"]
 
 
 def run(verb: Verb, requires: str = "1.4.0") -> None:
@@ -115,16 +114,6 @@ def parse(verb: Verb, arguments: list[str]) -> tuple[Values, argparse.Namespace]
     values = {option.key: getattr(found, option.key) for option in verb.options}
     verb.check(values)
     return values, found
-
-
-def machine_flags(verb: Verb, model: str | None, device: str | None) -> list[str]:
-    """Return the options of ``astro-sr`` for model and device."""
-    words = []
-    if verb.network and model:
-        words += ["--model", model]
-    if verb.network and device and device != "auto":
-        words += ["--device", device]
-    return words
 
 
 def _work(session: Session, verb: Verb, arguments: list[str]) -> None:

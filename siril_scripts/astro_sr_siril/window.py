@@ -37,6 +37,7 @@ from astro_sr_siril.delivery import choose_command, deliver, place_beside
 from astro_sr_siril.errors import CancelledError, ScriptError
 from astro_sr_siril.frame import Frame, Region, as_float
 from astro_sr_siril.job import Job, Outcome
+from astro_sr_siril.machine import DEVICES, machine_flags
 from astro_sr_siril.picture import ScreenStretch, to_bytes
 from astro_sr_siril.session import Session
 from astro_sr_siril.verb import Choice, Number, Option, Slider, Switch, Text, Values, Verb
@@ -46,6 +47,8 @@ __all__ = ["Window", "show"]
 _SIDE = 320
 _CROP = 200
 _STEPS = 100
+_NARROW = 30
+_MODEL_FILES = "Networks (*.pth *.pt *.tar *.safetensors *.onnx *.param *.bin);;All files (*)"
 
 
 def show(session: Session, verb: Verb) -> None:
@@ -178,6 +181,40 @@ class Field:
         return self._read()
 
 
+class ModelField(QWidget):
+    """The model: a name or a file, typed or chosen; empty for the one of the package.
+
+    Parameters
+    ----------
+    model : str
+        What it shows first.
+    """
+
+    def __init__(self, model: str) -> None:
+        super().__init__()
+        self.line = QLineEdit(model)
+        self.line.setPlaceholderText("of AstroSR")
+        self.line.setToolTip("a name of 'astro-sr models list', or a file of another project")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.line)
+        self.choose = _button(row, "...", self._choose)
+        self.choose.setFixedWidth(_NARROW)
+        self.choose.setToolTip("choose a file")
+
+    @property
+    def value(self) -> str:
+        """What is set."""
+        return self.line.text().strip()
+
+    def _choose(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self, "A network", self.value or str(Path.home()), _MODEL_FILES
+        )
+        if path:
+            self.line.setText(path)
+
+
 class Window(QMainWindow):
     """The window of one verb.
 
@@ -254,12 +291,14 @@ class Window(QMainWindow):
         self.whole.setChecked(bool(values.get("whole", False)))
         self.overwrite = QCheckBox("Replace the file beside the image")
         self.device = QComboBox()
-        self.device.addItems(["auto", "cpu", "cuda", "mps"])
+        self.device.addItems(DEVICES)
         self.device.setCurrentText(str(values.get("device", "auto")))
+        self.model = ModelField(str(values.get("model", "")))
         form = QFormLayout()
         for field in self.fields.values():
             form.addRow(field.option.label, field.widget)
         if self._verb.network:
+            form.addRow("Model", self.model)
             form.addRow("Runs on", self.device)
         box = QGroupBox("Settings")
         box.setLayout(form)
@@ -407,13 +446,13 @@ class Window(QMainWindow):
         try:
             values = self._values()
             command = choose_command(self._session)
-            device = self.device.currentText() if self._verb.network else "auto"
-            extra = [] if device == "auto" else ["--device", device]
+            model, device = self.model.value, self.device.currentText()
+            extra = machine_flags(self._verb, model, device)
             job = Job(self._verb, values, command, extra, window=True)
         except ScriptError as problem:
             self._tell_failure(str(problem))
             return
-        kept = {**values, "whole": self.whole.isChecked(), "device": device}
+        kept = {**values, "whole": self.whole.isChecked(), "device": device, "model": model}
         self._session.settings.put(self._verb.name, kept)
         self._job = job
         self._worker = Worker(lambda tell: work(job, tell))

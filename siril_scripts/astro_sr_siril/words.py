@@ -23,7 +23,7 @@ _BY_SIRIL = (
 
 _OF_NETWORKS = ("model", "device")
 _OF_FILES = ("output", "overwrite")
-_FIELDS = {"device": "Runs on", "overwrite": "Replace the file beside the image"}
+_FIELDS = {"model": "Model", "device": "Runs on", "overwrite": "Replace the file beside the image"}
 """Fields of every window, beside those of the options of a verb."""
 
 

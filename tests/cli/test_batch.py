@@ -14,7 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from astropy.io import fits
+
+from astro_sr_plugin.models.dncnn import DnCNN
 
 JOURNAL = "astro-sr-batch.jsonl"
 
@@ -55,6 +58,28 @@ def test_flags_and_a_recipe_file_are_one(
     assert results(out) == ["a_denoised_sharp.fits", "b_denoised_sharp.fits"]
     again = astro_sr("batch", lights / "*.fits", "-o", out, "--recipe", recipe, "--json")
     assert json.loads(again.out)["counts"]["skipped"] == 2
+
+
+def test_a_network_of_another_project_in_a_recipe(
+    astro_sr: Callable[..., Any], lights: Path, tmp_path: Path
+) -> None:
+    def save(seed: int) -> None:
+        torch.manual_seed(seed)
+        torch.save(DnCNN(width=4).state_dict(), tmp_path / "net.pth")
+
+    save(1)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('[[step]]\nverb = "denoise"\nmodel = "net.pth"\npsf = [3.2, 3.0]\n')
+    words = ("batch", lights, "-o", tmp_path / "out", "--recipe", recipe, "--json")
+    result = astro_sr(*words)
+    assert result.code == 0, result.err
+    assert results(tmp_path / "out") == ["a_denoised.fits", "b_denoised.fits"]
+    header = fits.getheader(tmp_path / "out" / "a_denoised.fits")
+    assert (header["ASRMODEL"], abs(header["ASRFLUXA"]) < 2) == ("net", True)
+    assert json.loads(astro_sr(*words).out)["counts"]["skipped"] == 2
+    # Other weights under the same name are another model.
+    save(2)
+    assert "by another recipe or model" in astro_sr(*words).err
 
 
 def test_the_order_of_the_flags_is_the_order_of_the_work(

@@ -1,7 +1,7 @@
 """Runs in Siril's own Python, in a Siril with windows: clicks through the window of a script.
 
-Arguments: the folder of the scripts, a script, and a folder for pictures. Writes what it saw to
-``SCRIPT.json`` there. Not a test itself; test_window.py starts it.
+Arguments: the folder of the scripts, a script, a folder for pictures, and perhaps a model. Writes
+what it saw to ``SCRIPT.json`` there. Not a test itself; test_window.py starts it.
 """
 
 from __future__ import annotations
@@ -75,6 +75,8 @@ try:
     slider = window.findChild(QSlider)
     if slider is not None:
         slider.setValue(slider.value() - 20)
+    if len(sys.argv) > 4:
+        window.model.line.setText(sys.argv[4])
     if verb.result != "report":
         click(window.preview)
         seen["busy"] = [window.cancel.isEnabled(), window.apply.isEnabled()]
@@ -113,6 +115,7 @@ try:
     click(window.shut)
     again = Window(Session(siril), verb)
     seen["remembered"] = {key: field.value for key, field in again.fields.items()}
+    seen["model"] = again.model.value
     seen["complete"] = True
 except BaseException as error:  # noqa: BLE001  the test reads it
     seen["error"] = repr(error)

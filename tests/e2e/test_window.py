@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import astro_sr_plugin as asr
+from astro_sr_plugin.models.srcnn import SRCNN
 from tests.e2e.conftest import HERE, SIZE, Siril, write
 
 
-def drive(siril: Siril, script: str, image: str) -> dict[str, Any]:
+def drive(siril: Siril, script: str, image: str, model: str = "") -> dict[str, Any]:
     """Click through the window of a script, and return what was seen."""
     out = siril.work / "pictures"
     out.mkdir(exist_ok=True)
@@ -22,7 +24,9 @@ def drive(siril: Siril, script: str, image: str) -> dict[str, Any]:
     driver.write_text((HERE / "drive_window.py").read_text())
     seen = out / f"AstroSR_{script}.json"
     done = siril.show(
-        seen, f"load {image}", f"pyscript {driver} {siril.scripts} AstroSR_{script} {out}"
+        seen,
+        f"load {image}",
+        f"pyscript {driver} {siril.scripts} AstroSR_{script} {out} {model}",
     )
     assert seen.exists(), done.log[-3000:]
     result = json.loads(seen.read_text())
@@ -94,9 +98,13 @@ def lasting(header: str) -> dict[str, float | str]:
 
 def test_undo_of_a_larger_image(siril: Siril) -> None:
     write(siril, "large", colours=1, bits=32, solved=True)
-    seen = drive(siril, "SuperResolve", "large")
+    network = siril.work / "srcnn_x2.pth"
+    torch.save(SRCNN(widths=(4, 4)).state_dict(), network)
+    seen = drive(siril, "SuperResolve", "large", str(network))
     assert seen["applied shape"] == [2 * SIZE, 2 * SIZE]
+    assert seen["model"] == str(network)
     saved = asr.read_image(seen["pictures"] / "AstroSR_SuperResolve_applied.fit")
+    assert saved.meta["ASRMODEL"] == "srcnn_x2"
     original = asr.read_image(siril.work / "large.fit")
     corner = original.wcs.pixel_to_world(-0.5, -0.5)
     assert corner.separation(saved.wcs.pixel_to_world(-0.5, -0.5)).arcsec < 0.01

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from astro_sr_siril.errors import ScriptError
-from astro_sr_siril.program import machine_flags, parse
+from astro_sr_siril.machine import machine_flags
+from astro_sr_siril.program import parse
 from astro_sr_siril.verb import Verb
 
 from astro_sr_plugin.cli.program import build_parser

@@ -32,6 +32,7 @@ FOLDER = Path("/tmp/astro_sr_1a2b")
         ("--force uses them as they are", "-force uses", "'Use the pixels as they are' uses"),
         ("try a smaller --tile-size", *["the option --tile-size of the command astro-sr"] * 2),
         ("choose a --device", "-device", "'Runs on'"),
+        ("--model a.pth is damaged", "-model a.pth", "'Model' a.pth"),
         ("reduce the image by --auto-scale", *["by resampling in Siril"] * 2),
         (f"{FOLDER}/0.fits: the WCS is invalid", *["the image: the WCS is invalid"] * 2),
         ("first (astro-sr unstretch, undo_stretch)", *["first (AstroSR_Unstretch)"] * 2),
