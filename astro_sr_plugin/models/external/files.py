@@ -72,8 +72,12 @@ _NUMPY_SCALARS: list[Any] = [
 
 
 def unreadable(path: Path, reason: str) -> ModelError:
-    """Return the error of a file that cannot be used."""
-    return ModelError(f"cannot read model {str(path)!r}: {reason}")
+    """Return the error of a file that cannot be used, in one line.
+
+    Names of weights come from the file: what would move the cursor of a terminal is left out.
+    """
+    plain = "".join(letter if letter.isprintable() else " " for letter in reason)
+    return ModelError(f"cannot read model {str(path)!r}: {plain}")
 
 
 def read_folder(folder: Path) -> tuple[Path, Config]:

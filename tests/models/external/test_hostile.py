@@ -196,6 +196,14 @@ def test_files_without_weights_are_refused(content, reason, tmp_path):
         asr.load_model(saved(tmp_path, content))
 
 
+def test_names_of_weights_do_not_reach_the_terminal_as_they_are(tmp_path):
+    torch.save({"a\nb\x1b[2J": torch.zeros(2, 2)}, tmp_path / "net.pth")
+    with pytest.raises(asr.ModelError) as error:
+        asr.load_model(tmp_path / "net.pth")
+    assert "a b [2J (2, 2)" in str(error.value)
+    assert str(error.value).isprintable()
+
+
 def test_archives_of_other_kinds_are_refused(tmp_path, weights):
     path = tmp_path / "net.pth"
     with zipfile.ZipFile(path, "w") as archive:
