@@ -12,6 +12,9 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 CACHE       ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/astro_sr_plugin
 SIRIL_ROOT  ?= $(CACHE)/siril-root
 
+# Tests start many programs, each of which would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 bin   := $(VENV)/bin
 # Python compiles what it imports; of most files nothing is ever imported.
 pip   := $(bin)/python -m pip install --quiet --disable-pip-version-check --no-compile

@@ -370,7 +370,7 @@ def _find_structure(bands: Plane) -> tuple[int, int, tuple[int, int]]:
     edges = []
     for axis in (0, 1):
         index = np.flatnonzero(some.any(axis=1 - axis))
-        first = max(int(index[0]) - 0, 0) * PITCH
+        first = int(index[0]) * PITCH
         edges.append((first, min((int(index[-1]) + 1) * PITCH, bands.shape[axis])))
     (top, bottom), (left, right) = edges
     return top, left, (bottom - top, right - left)
