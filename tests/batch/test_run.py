@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,11 +34,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def done(lights: Path) -> Path:
+def done(lights: Path, finished: Path) -> Path:
     """Return the folder of results of a finished batch."""
-    folder = lights.parent / "done"
-    assert statuses(asr.run_batch(lights, folder, ["denoise"])) == ["done"] * 3
-    return folder
+    return shutil.copytree(finished, lights.parent / "done")
 
 
 def test_results_are_those_of_the_verbs(lights: Path, tmp_path: Path) -> None:

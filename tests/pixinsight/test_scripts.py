@@ -420,11 +420,11 @@ def test_alpha_channels_stay_behind(pixinsight: Callable, tmp_path: Path) -> Non
     data = make_field((2, 48, 64))
     path = write_pixinsight_xisf(tmp_path / "alpha.xisf", data)
     images = [{"path": str(path), "id": "alpha"}]
-    parameters = {"model": "wiener", "replace": "true"}
-    state = pixinsight("Denoise", images=images, target="alpha", parameters=parameters)
+    parameters = {"name": "gamma", "replace": "true"}
+    state = pixinsight("Stretch", images=images, target="alpha", parameters=parameters)
     assert state.error is None
     assert "other channels" in state.lines("warningln")
-    assert state.windows["alpha_denoised"].shape == [1, 48, 64]
+    assert state.windows["alpha_stretched"].shape == [1, 48, 64]
     np.testing.assert_array_equal(state.windows["alpha"].data, data)
 
 
@@ -446,16 +446,16 @@ def test_failure_is_a_sentence_and_changes_nothing(
     separate: bool, pixinsight: Callable, m31: dict[str, Any]
 ) -> None:
     state = pixinsight(
-        "Denoise",
+        "Stretch",
         images=[m31],
-        parameters={"replace": "true", "model": "no-such-model"},
+        parameters={"replace": "true", "name": "ghs", "set": "no_such_setting=1"},
         dialog={},
         separateStreams=separate,
     )
     assert state.error is None
     (box,) = state.boxes
-    assert "no-such-model" in box
-    assert "no-such-model" in state.lines("criticalln")
+    assert "no_such_setting" in box
+    assert "no_such_setting" in state.lines("criticalln")
     assert list(state.windows) == ["M31"]
     window = state.windows["M31"]
     np.testing.assert_array_equal(window.data[0], make_field())
