@@ -27,8 +27,9 @@ __all__ = ["evaluate_pictures", "export_picture_model"]
 
 _VALIDATION = 987_654_321
 """What is added to the seed for the patches that a network is measured on."""
-_FLAT_LEVELS = 17
-"""Levels from 0.1 to 0.9 of flat images that a network is given."""
+_FLAT_LEVELS = (0.2, 0.85, 14)
+"""Levels of flat images that a network is given: from the sky of a stretched plane to its brightest
+pixel, and how many."""
 _EMPTY_BRIGHTEST = 1000.0
 """Brightest pixel in noise sigma of the image that the empty sky of the measurement belongs to."""
 
@@ -62,7 +63,7 @@ def evaluate_pictures(
         ``psnr_db`` and ``ssim`` of the network (range 1; Wang et al. 2004, Gaussian weights of
         sigma 1.5) and ``input_psnr_db``, ``input_ssim`` of its input, enlarged by bicubic
         interpolation; ``dark_rms`` and ``input_dark_rms``, the error on the empty sky in noise
-        sigma; ``flat_response``, the largest change of a flat image of level 0.1 to 0.9. For
+        sigma; ``flat_response``, the largest change of a flat image of level 0.2 to 0.85. For
         colours what `training.pictures.colours.colour_errors` returns.
 
     Raises
@@ -138,7 +139,7 @@ def _on_empty_sky(net: nn.Module, config: PictureConfig, rng: torch.Generator) -
     for name, result in (("dark_rms", net(sky)), ("input_dark_rms", enlarge(sky, config.scale))):
         light = stretch.inverse(result)[..., b : -b or None, b : -b or None]
         figures[name] = float(light.square().mean().sqrt())
-    levels = torch.linspace(0.1, 0.9, _FLAT_LEVELS, device=rng.device)
+    levels = torch.linspace(*_FLAT_LEVELS, device=rng.device)
     flat = levels[:, None, None, None].expand(-1, *size[1:])
     change = (net(flat) - enlarge(flat, config.scale))[..., b : -b or None, b : -b or None]
     return figures | {"flat_response": float(change.abs().max())}

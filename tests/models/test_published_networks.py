@@ -1,0 +1,45 @@
+"""Published architectures that this project trained: their cards, and that they are of use."""
+
+from __future__ import annotations
+
+import tomllib
+
+import numpy as np
+import pytest
+
+import astro_sr_plugin as asr
+from astro_sr_plugin.exceptions import ModelError
+from astro_sr_plugin.models.checkpoint import file_digest
+from astro_sr_plugin.models.published import PUBLISHED, PublishedNetworks
+
+CARDS = sorted(PUBLISHED.glob("*.toml"))
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda path: path.stem)
+def test_each_has_a_card_with_credits_and_figures(card):
+    table = tomllib.loads(card.read_text())
+    weights = card.with_suffix(".safetensors")
+    assert weights.stat().st_size < 10e6
+    assert table["sha256"] == file_digest(weights)
+    assert "CC-BY-4.0" in table["training"]["data"]
+    assert {"command", "seed", "steps", "hardware"} <= table["training"].keys()
+    assert table["figures"]
+    model = asr.load_model(card.stem)
+    assert model.spec == asr.load_model(weights).spec
+    assert model.spec.domain == "unit"
+    with pytest.raises(ModelError, match="vectors"):
+        PublishedNetworks().load(weights, condition=card)
+
+
+def test_srcnn_takes_the_noise_away_and_keeps_the_light():
+    y, x = np.mgrid[:64, :64]
+    rng = np.random.default_rng(3)
+    galaxy = 2000.0 * np.exp(-np.hypot(y - 31.5, x - 31.5) / 5)
+    image = galaxy + rng.normal(100.0, 5.0, galaxy.shape)
+    big, bicubic = (asr.super_resolve(image, model=m) for m in ("srcnn-x2", "bicubic"))
+    empty = np.hypot(*(np.mgrid[:128, :128] - 63.5)) > 55
+    assert big[empty].std() < 0.6 * bicubic[empty].std()
+    assert (big - 100).sum() / 4 == pytest.approx((image - 100).sum(), rel=0.01)
+    (yy, xx) = np.mgrid[:128, :128] / 2 - 0.25
+    truth = 2000.0 * np.exp(-np.hypot(yy - 31.5, xx - 31.5) / 5) + 100
+    assert np.abs(big - truth).mean() < 0.8 * np.abs(bicubic - truth).mean()
