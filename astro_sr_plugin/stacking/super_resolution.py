@@ -7,11 +7,11 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates, spline_filter
+from scipy.ndimage import distance_transform_edt, map_coordinates, spline_filter
 
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.registration.transform import Transform
-from astro_sr_plugin.stacking.bands import Light, StackSettings
+from astro_sr_plugin.stacking.bands import Light, StackSettings, area_of
 from astro_sr_plugin.stacking.checkpoints import Checkpoints
 from astro_sr_plugin.stacking.combination import Combined
 from astro_sr_plugin.stacking.correlation import NoiseCorrelation
@@ -43,6 +43,12 @@ _ALIKE = 0.9
 it is 1 for whole pixels, and 1 / sqrt(n) for n places by chance."""
 _WAVES = np.array([[1, 0], [0, 1], [1, 1], [1, -1]])
 """Waves along x and y per pixel that the dither has to tell from their aliases."""
+_NEARLY_FULL = 0.9
+"""Value of the stack, over that of saturated pixels, from which it is a plateau: frames of other
+seeing are averaged in."""
+_PLATEAU_REACH = 4.0, 6.0
+"""Distances in pixels from a plateau to which the stack is interpolated instead, wholly and in
+part."""
 _PLACES = 3
 """Places along each axis of the field at which it is looked at."""
 _NOISE_SIDE = 96
@@ -163,7 +169,42 @@ def super_resolve_frames(
         noises += found
         finished()
     known = [noise for noise in noises if np.isfinite(noise).all()]
-    return result, NoiseCorrelation(*np.median(known, axis=0).tolist())
+    correlation = NoiseCorrelation(*np.median(known, axis=0).tolist())
+    for number, (target, own) in enumerate(zip(result, stack, strict=True)):
+        _interpolate_plateaus(target, own, lights, settings, number, scale)
+    return result, correlation
+
+
+def _interpolate_plateaus(
+    target: Combined,
+    own: Combined,
+    lights: list[Light],
+    settings: StackSettings,
+    plane: int,
+    scale: int,
+) -> None:
+    """Put the stack, interpolated linearly, in the place of the fine image beside saturated stars.
+
+    The edges of their plateaus are no image of the optics: they would become rings.
+    """
+    y, x = (np.full((1, 1), (side - 1) / 2) for side in settings.shape)
+    levels = [
+        light.normalisation.scale * area_of(light.transform) * light.saturation
+        + float(settings.offset_at(light, plane, x, y)[0, 0])
+        for light in lights
+    ]
+    full = own.data >= _NEARLY_FULL * min(levels)
+    if not full.any():
+        return
+    distance = distance_transform_edt(~full).astype(np.float32)
+    inner, outer = _PLATEAU_REACH
+    share = np.clip((outer - distance) / (outer - inner), 0, 1)
+    share = np.repeat(np.repeat(share, scale, axis=0), scale, axis=1)
+    smooth = _interpolated(own.data, scale, order=1)
+    variance = np.repeat(np.repeat(own.variance, scale, axis=0), scale, axis=1)
+    near = (share > 0) & np.isfinite(smooth)
+    for mine, other in ((target.data, smooth), (target.variance, variance)):
+        mine[near] += share[near] * (other[near] - mine[near])
 
 
 def enlarge_stack(
@@ -198,14 +239,20 @@ def enlarge_stack(
     return result, NoiseCorrelation(ratio, max(neighbours, correlation.neighbours))
 
 
-def _interpolated(image: NDArray[np.floating], scale: int) -> NDArray[np.float32]:
+def _interpolated(
+    image: NDArray[np.floating], scale: int, *, order: int = 3
+) -> NDArray[np.float32]:
     ny, nx = (n * scale for n in image.shape)
-    values = spline_filter(image, order=3, output=np.float32, mode="mirror")
+    values = image
+    if order > 1:
+        values = spline_filter(image, order=order, output=np.float32, mode="mirror")
     x = (np.arange(nx) + 0.5) / scale - 0.5
     result = np.empty((ny, nx), np.float32)
     for row in range(ny):
         places = np.stack([np.full(nx, (row + 0.5) / scale - 0.5), x])
-        map_coordinates(values, places, order=3, prefilter=False, mode="mirror", output=result[row])
+        map_coordinates(
+            values, places, order=order, prefilter=False, mode="mirror", output=result[row]
+        )
     return result
 
 

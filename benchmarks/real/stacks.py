@@ -62,7 +62,12 @@ class _Stack(NamedTuple):
 
 
 def compare_series(
-    name: str, files: Sequence[Path], siril: Siril, pictures: Path | None = None
+    name: str,
+    files: Sequence[Path],
+    siril: Siril,
+    pictures: Path | None = None,
+    *,
+    super_resolve: bool = False,
 ) -> list[dict[str, Any]]:
     """Stack a series by both programs, and return a row for each.
 
@@ -76,6 +81,8 @@ def compare_series(
         The other program.
     pictures : Path, optional
         Folder for pictures of the stacks.
+    super_resolve : bool
+        Super-resolve the frames too, where there is something to gain.
     """
     stacks = {"ours": _stack_all(files, _stack_by_us)}
     with fits.open(files[0]) as hdus:
@@ -83,8 +90,9 @@ def compare_series(
     if mosaic:
         by_drops = partial(_stack_by_us, drizzle=1.0, pixfrac=1.0)
         stacks["ours, drizzle 1"] = _stack_all(files, by_drops)
-    with contextlib.suppress(UnchangedWarning):
-        stacks["ours, super-resolved 2"] = _stack_all(files, _super_resolve)
+    if super_resolve:
+        with contextlib.suppress(UnchangedWarning):
+            stacks["ours, super-resolved 2"] = _stack_all(files, _super_resolve)
     stacks["Siril"] = _stack_all(files, lambda part: _stack_by_siril(siril, part))
     stars = asr.detect_stars(stacks["ours"].whole, max_stars=_STARS)
     finer = {who: round(len(one.whole) / len(stacks["ours"].whole)) for who, one in stacks.items()}

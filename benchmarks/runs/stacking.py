@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--series", metavar="FOLDER", nargs="*", default=[], help="folders with real series"
     )
+    parser.add_argument(
+        "--super-resolve", action="store_true", help="super-resolve the real series too: minutes"
+    )
     parser.add_argument("--pictures", metavar="FOLDER", help="where pictures of their stacks go")
 
 
@@ -119,7 +122,9 @@ def _stack_real(options: argparse.Namespace) -> list[dict[str, Any]]:
         for series in map(Path, options.series):
             files = sorted(path for path in series.iterdir() if path.is_file())
             pictures = None if options.pictures is None else Path(options.pictures)
-            rows += compare_series(series.name, files, siril, pictures)
+            rows += compare_series(
+                series.name, files, siril, pictures, super_resolve=options.super_resolve
+            )
     for row in rows:
         say(*row.items())
     return rows

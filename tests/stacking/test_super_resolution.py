@@ -156,6 +156,13 @@ def test_outliers_and_pixels_without_value_are_left_out(truth) -> None:
     assert np.abs(pull[dark]).max() < 6
 
 
+def test_no_rings_beside_saturated_stars() -> None:
+    frames = [np.minimum(frame, 3000) for frame in make_frames(4, factor=4)]
+    found = asr.super_resolve_stack(frames, reference=0, jobs=1).image
+    assert found.data.min() > SKY - 0.01 * 3000
+    assert found.data.max() < 1.2 * 3000
+
+
 def test_there_is_no_value_where_no_frame_has_one() -> None:
     frames = make_frames(12)
     for frame in frames:
