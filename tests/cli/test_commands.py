@@ -163,7 +163,7 @@ def test_models(astro_sr: Any) -> None:
     text = astro_sr("models", "list").out
     assert " ".join(text.split()[:7]) == "NAME TASK SCALE SIZE LICENCE DOMAIN DESCRIPTION"
     for model in listed:
-        assert (model["size"] > 1e6) == bool(model["sha256"]) == bool(model["trained_on"])
+        assert (model["size"] > 1e5) == bool(model["sha256"]) == bool(model["trained_on"])
     for name in names:
         assert name in text
         shown = astro_sr("models", "show", name)
