@@ -79,6 +79,8 @@ VERBS: Mapping[str, Verb] = {
     "deconvolve": Verb("enhancement.deconvolve", "deconvolve", "sharp"),
     "super-resolve": Verb("enhancement.super_resolve", "super_resolve", "x{scale}", "scale"),
     "remove-stars": Verb("enhancement.remove_stars", "remove_stars", "starless"),
+    "colorize": Verb("enhancement.colorize", "colorize", "colours", "model"),
+    "remove-artifacts": Verb("enhancement.remove_artifacts", "remove_artifacts", "clean"),
     "stretch": Verb("stretch", "apply_stretch", "stretched", "name"),
     "unstretch": Verb("stretch", "undo_stretch", "linear"),
 }

@@ -15,7 +15,6 @@ from astro_sr_plugin.cli.options import (
     check_inputs,
 )
 from astro_sr_plugin.cli.outputs import plan_outputs
-from astro_sr_plugin.exceptions import InputError
 
 if TYPE_CHECKING:
     from astro_sr_plugin.cli.console import Console
@@ -48,9 +47,6 @@ def add_commands(commands: Commands) -> None:
 
 
 def _colorize(args: argparse.Namespace, console: Console) -> None:
-    if args.model is None:
-        msg = "no network for colours is shipped; give --model FILE"
-        raise InputError(msg)
     check_inputs(args.inputs)
     outputs = plan_outputs(args.inputs, args.output, ending="colours", overwrite=args.overwrite)
     for source, target in zip(args.inputs, outputs, strict=True):

@@ -17,6 +17,7 @@ _OPTIONS = {
     "method": "debayer",
     "suffix": "format",
     "byteorder": "byte_order",
+    "diameters": "diameter",
 }
 """Options whose names are not those of the keywords, which commands of other functions have too."""
 

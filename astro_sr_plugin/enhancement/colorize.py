@@ -28,7 +28,7 @@ _MOST_SATURATION = 3.0
 def colorize(
     image: Image,
     *,
-    model: ModelLike,
+    model: ModelLike | None = None,
     saturation: float = 1.0,
     measured: Quality | None = None,
     mask: MaskLike | None = None,
@@ -49,7 +49,7 @@ def colorize(
     image : CCDData, NDData, HDUList, HDU, array, str or Path
         Linear image, shape (ny, nx), in any unit and range. Never changed.
     model : str, Path or Model
-        Weights file of a network for colours, or what `load_model` returned.
+        Weights file of a network for colours, or what `load_model` returned; none is shipped.
     saturation : float
         0 (gray) to 3; 1 is what the network returns.
 
@@ -62,7 +62,7 @@ def colorize(
     Raises
     ------
     InputError
-        If the image has several planes, or cannot be used.
+        If the image has several planes, or cannot be used, or no model is given.
     ModelError
         If the model is unknown or damaged, or is for another task.
 
@@ -82,6 +82,9 @@ def colorize(
     """
     if not 0 <= saturation <= _MOST_SATURATION:
         msg = f"saturation={saturation} is not allowed; take 0 to {_MOST_SATURATION:g}"
+        raise InputError(msg)
+    if model is None:
+        msg = "no network for colours is shipped; give the file of one by model='FILE'"
         raise InputError(msg)
     engine = load_model(model, "colorize")
     assert isinstance(engine, ExternalModel)

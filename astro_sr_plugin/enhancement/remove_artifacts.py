@@ -141,7 +141,9 @@ def remove_artifacts(
     )
     header[_KEYWORD] = (len(found), "artefacts that were filled")
     for a in found:
-        header.add_history(f"artefact: {a.template} of {a.diameter:g} pixels at x={a.x} y={a.y}")
+        header.add_history(
+            f"artefact: {a.template} of {a.diameter:g} pixels at (x, y) = ({a.x}, {a.y})"
+        )
 
     def fill(sink: NDArray, errors: NDArray | None) -> None:
         del errors

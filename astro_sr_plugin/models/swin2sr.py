@@ -96,7 +96,7 @@ class Swin2SR(nn.Module):
     ) -> None:
         super().__init__()
         if fold > 1 and head != "residual":
-            msg = f"fold={fold} needs the head 'residual', not {head!r}"
+            msg = f"a fold of {fold} needs the head 'residual', not {head!r}"
             raise ValueError(msg)
         self.head, self.value_range, self.scale = head, value_range, scale
         self.fold, self.window, self.halo = fold, window * fold, HALO
