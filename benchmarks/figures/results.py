@@ -31,7 +31,7 @@ def shipped_weights(
     Parameters
     ----------
     tasks : iterable of str, optional
-        Only those of the networks for these tasks; all by default.
+        Only those of the networks that the verbs for these tasks take by default; else all.
     uncertainty : bool
         Whether those of the networks of their uncertainty are returned too, as "NAME uncertainty".
     """
@@ -43,7 +43,8 @@ def shipped_weights(
     found = {
         card["name"]: card["sha256"]
         for card in cards
-        if card["task"] != "uncertainty" and (wanted is None or card["task"] in wanted)
+        if card["task"] != "uncertainty"
+        and (wanted is None or (card["task"] in wanted and card.get("default", False)))
     }
     if uncertainty:
         found |= {
