@@ -223,7 +223,8 @@ def _fwhm(image: NDArray[Any], stars: Table, fwhm: float) -> float:
     alone = (apart.min(axis=1) > 2 * _SKY[1] * fwhm) & (np.asarray(stars["snr"]) > _SNR)
     alone &= np.asarray(stars["flags"]) == 0
     flux = _fluxes(image, stars, fwhm)
-    reach = int(np.ceil(_SKY[1] * fwhm))
+    # `_fluxes` leaves out stars whose ring goes beyond the edge.
+    reach = int(_SKY[1] * fwhm) - 1
     radii, values = [], []
     for (x, y), total in zip(places[alone], flux[alone], strict=True):
         if not np.isfinite(total):
