@@ -9,6 +9,7 @@ from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filt
 from scipy.ndimage import sum as ndimage_sum
 
 from astro_sr_plugin.measurement.convolution import convolve
+from astro_sr_plugin.measurement.psf.consistency import PSF_ERROR
 from astro_sr_plugin.measurement.psf.profiles import diffraction_wing
 
 __all__ = ["BLOCK", "FluxCorrection"]
@@ -33,6 +34,10 @@ brightest falls below the noise."""
 _CORE_RANGE = (0.02, 10.0)
 """Least and greatest factor for the pixels of a saturated core."""
 
+_BRIGHT_RANGE = (-0.05, 0.05)
+"""Least and greatest part of the light of bright stars that is added to it: the error of the light
+that a PSF holds."""
+
 _KERNEL_RADIUS = 24
 """Radius in blocks of the kernel between result and input: 96 input pixels."""
 
@@ -53,7 +58,9 @@ class FluxCorrection:
     (transfer functions H of the input and T of the result): ``y - (H/T) x`` should hold no light at
     scales far above the PSF. What it holds is smoothed with a Gaussian of 16 pixels and added to
     the result, a data-consistency step ``x + F^-1[W (Y - (H/T) X)]`` with ``W = 1`` at zero
-    frequency. A last constant makes the sums equal. Around saturated stars, where the input does
+    frequency; the mean is weighted by the inverse variance, to which the error of the PSF adds, for
+    what it leaves of a bright star is no light of the sky around it. A factor for the light of
+    bright stars, and a last constant, make the sums equal. Around saturated stars, where the input does
     not say how the light was spread, the saturated pixels take what is missing: such a star keeps
     the recorded light.
 
@@ -84,6 +91,8 @@ class FluxCorrection:
         self._input = np.zeros(self.blocks)
         self._output = np.zeros(self.blocks)
         self._core = np.zeros(self.blocks)
+        self._bright = np.zeros(self.blocks)
+        self._bright_factor = 0.0
         self._saturated = np.zeros(self.blocks, dtype=bool)
         self._outside = np.zeros(self.blocks, dtype=bool)
         self._spline: RectBivariateSpline | float = 0.0
@@ -111,6 +120,7 @@ class FluxCorrection:
         side = BLOCK * self.scale
         place = slice(first_row // side, first_row // side + -(-len(values) // side))
         self._output[place] = _block_means(values, side)
+        self._bright[place] = _block_means(_bright_part(values), side)
         if mask is not None and mask.any():
             self._core[place] = _block_means(values * mask, side)
 
@@ -140,9 +150,14 @@ class FluxCorrection:
         if self._outside.any():
             beside = binary_dilation(self._outside, np.ones((3, 3)), iterations=_EDGE)
             inside &= ~beside if (inside & ~beside).any() else ~self._outside
-        level = missing[inside].mean() if inside.any() else 0.0
+        level = np.median(missing[inside]) if inside.any() else 0.0
         missing = np.where(inside, missing - level, 0.0)
-        smooth = level + gaussian_filter(missing, _SIGMA, mode="reflect", truncate=5.0)
+        # What an imperfect PSF leaves of a bright star is no light of the sky around it.
+        light = np.maximum(self._input, reconvolved).clip(min=0.0) * BLOCK
+        weight = 1.0 / (1.0 + (PSF_ERROR * light) ** 2)
+        smooth = gaussian_filter(weight * missing, _SIGMA, mode="reflect", truncate=5.0)
+        smooth /= gaussian_filter(weight, _SIGMA, mode="reflect", truncate=5.0)
+        smooth += level
         sizes = [
             np.minimum(BLOCK, length - BLOCK * np.arange(n))
             for length, n in zip(self.shape, self.blocks, strict=True)
@@ -153,7 +168,11 @@ class FluxCorrection:
         regions, count = label(binary_dilation(self._saturated, iterations=_STAR_REACH))
         clear = regions == 0
         if area[clear].any():
-            constant = np.sum(left[clear]) / np.sum(area[clear])
+            rest, bright = np.sum(left[clear]), np.sum((self._bright * area)[clear])
+            if bright > 0:
+                self._bright_factor = float(np.clip(rest / bright, *_BRIGHT_RANGE))
+                rest -= self._bright_factor * bright
+            constant = rest / np.sum(area[clear])
             smooth += constant
             left -= constant * area
         self._core_factor = np.ones(self.blocks)
@@ -172,8 +191,12 @@ class FluxCorrection:
         columns = np.arange(self.shape[1] * self.scale) // side
         return self._core_factor[np.ix_(rows, columns)].astype(np.float32)
 
-    def correction(self, first_row: int, last_row: int) -> NDArray[np.float32]:
-        """Evaluate the correction on output rows ``first_row:last_row``, all columns."""
+    def apply(self, first_row: int, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return corrected output rows, all columns, beginning at ``first_row``."""
+        smooth = self._smooth(first_row, first_row + len(values))
+        return values + self._bright_factor * _bright_part(values) + smooth
+
+    def _smooth(self, first_row: int, last_row: int) -> NDArray[np.float32]:
         side = BLOCK * self.scale
         y = (np.arange(first_row, last_row) + 0.5) / side - 0.5
         x = (np.arange(self.shape[1] * self.scale) + 0.5) / side - 0.5
@@ -182,6 +205,13 @@ class FluxCorrection:
         y = np.clip(y, 0, self.blocks[0] - 1)
         x = np.clip(x, 0, self.blocks[1] - 1)
         return self._spline(y, x).astype(np.float32)
+
+
+def _bright_part(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the light of the pixels in which the error of the PSF is above the noise."""
+    light = np.maximum(values, np.float32(0.0))
+    error = (PSF_ERROR * light) ** 2
+    return light * error / (1 + error)
 
 
 def _spline(mesh: NDArray[np.float64]) -> RectBivariateSpline | float:

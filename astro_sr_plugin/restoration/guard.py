@@ -14,9 +14,10 @@ import torch
 from astropy.io.fits import Header
 from astropy.stats import mad_std
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects, label
+from scipy.ndimage import find_objects, gaussian_filter, label
 from torch.nn import functional
 
+from astro_sr_plugin.constants import FWHM_PER_SIGMA
 from astro_sr_plugin.exceptions import UnchangedWarning, warn
 from astro_sr_plugin.measurement.psf.consistency import (
     FEWEST_STARS,
@@ -24,6 +25,7 @@ from astro_sr_plugin.measurement.psf.consistency import (
     LARGEST_RESIDUAL,
     MEDIAN_ERROR,
 )
+from astro_sr_plugin.measurement.psf.profiles import StarProfile
 from astro_sr_plugin.measurement.psf.reconvolution import REACH
 from astro_sr_plugin.models.classical.interpolated import DOUBLE_BORDER, double
 from astro_sr_plugin.models.filters import without_border
@@ -56,6 +58,8 @@ _MARGIN = 6.0
 """Width in FWHM of the rim around a place that the safer estimate is made with."""
 _CORE = 0.6
 """Part of the radius of a place up to which the safer estimate alone stands."""
+_TRUNCATE = 4.0
+"""Radius of a Gaussian that smooths, in sigma."""
 _LEAST_FLUX = 0.01
 """Least part of the light of a source that is left in a result, for a finite magnitude."""
 
@@ -204,7 +208,7 @@ def settle_contradictions(
     """Put a safer estimate where a result contradicts its input.
 
     That is a Richardson-Lucy estimate where the result is sharper than the input and its stars are
-    sampled well, and else the input as recorded.
+    sampled well, and else the input as recorded, smoothed to the PSF of the result where it is wider.
 
     Parameters
     ----------
@@ -243,9 +247,13 @@ def settle_contradictions(
     def estimate(piece: Piece) -> NDArray[np.float32]:
         if as_recorded or target_fwhm is None:
             return _on_finer_pixels(source, piece, scale)
+        if conditions.fwhm < _NARROW:
+            return _on_finer_pixels(source, piece, scale, target_fwhm / scale)
         y0, y1, x0, x1 = piece
+        shown = result[y0 * scale : y1 * scale, x0 * scale : x1 * scale]
         values, _ = source.read(y0 - margin, y1 + margin, x0 - margin, x1 + margin)
-        safer = richardson_lucy(values, psf_of(conditions, piece), target_fwhm, scale)
+        sky = min(0.0, float(np.median(shown)))
+        safer = richardson_lucy(values, psf_of(conditions, piece), target_fwhm, scale, sky)
         inner = slice(margin * scale, -margin * scale)
         return safer[inner, inner]
 
@@ -313,11 +321,22 @@ def blended_error(error: NDArray, part: NDArray[np.float32] | float) -> NDArray[
     return blended
 
 
-def _on_finer_pixels(source: NormalisedPlane, piece: Piece, scale: int) -> NDArray[np.float32]:
-    """Return a piece as recorded, in noise sigma, at the output pixels."""
+def _on_finer_pixels(
+    source: NormalisedPlane, piece: Piece, scale: int, wanted_fwhm: float = 0.0
+) -> NDArray[np.float32]:
+    """Return a piece as recorded, in noise sigma, at the output pixels.
+
+    It is smoothed to the FWHM that is wanted, in pixels of the input, where its stars are narrower.
+    """
     y0, y1, x0, x1 = piece
-    margin = DOUBLE_BORDER * (scale - 1)
+    moffat = source.psf.moffat
+    lacking = wanted_fwhm**2 - StarProfile(moffat.fwhm, moffat.beta).observed ** 2
+    width = math.sqrt(max(lacking, 0.0)) / FWHM_PER_SIGMA
+    rim = math.ceil(_TRUNCATE * width)
+    margin = DOUBLE_BORDER * (scale - 1) + rim
     values = source.read(y0 - margin, y1 + margin, x0 - margin, x1 + margin)[0]
+    if rim:
+        values = gaussian_filter(values, width, truncate=_TRUNCATE)[rim:-rim, rim:-rim]
     finer = torch.from_numpy(values)[None, None]
     doublings = round(math.log2(scale))
     if 2**doublings == scale:

@@ -239,7 +239,7 @@ def _correct_flux(
         values, saturated = sink[rows], source.saturated(first, last, scale)
         if saturated is not None:
             values = values * np.where(saturated, correction.core_factor(rows.start, rows.stop), 1)
-        sink[rows] = values + correction.correction(rows.start, rows.stop)
+        sink[rows] = correction.apply(rows.start, values)
         release(sink)
 
 

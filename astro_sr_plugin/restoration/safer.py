@@ -26,7 +26,11 @@ _FLOOR = 1e-3
 
 
 def richardson_lucy(
-    observed: NDArray[np.float32], psf: NDArray[np.float32], target_fwhm: float, scale: int
+    observed: NDArray[np.float32],
+    psf: NDArray[np.float32],
+    target_fwhm: float,
+    scale: int,
+    sky: float = 0.0,
 ) -> NDArray[np.float32]:
     """Deconvolve an image by Richardson-Lucy, and smooth the result to a Gaussian PSF.
 
@@ -44,6 +48,8 @@ def richardson_lucy(
         FWHM of the Gaussian PSF of the result, in its pixels.
     scale : int
         Output pixels per input pixel along an axis.
+    sky : float
+        Sky in noise sigma; below 0 among so many stars that the measured one is too high.
 
     Returns
     -------
@@ -58,7 +64,7 @@ def richardson_lucy(
     ny, nx = observed.shape
     fine = (ny * scale, nx * scale)
     transfer = Reconvolution(psf, 0.0, scale).transfer(fine).astype(np.complex64)
-    ground = np.minimum(gaussian_filter(observed, _WIDE * target_fwhm / scale), 0.0)
+    ground = np.minimum(gaussian_filter(observed, _WIDE * target_fwhm / scale), sky)
     light = observed - ground
     image = np.maximum(light + _PEDESTAL, _FLOOR)
     estimate = enlarge(np.maximum(light, _LEAST), scale)

@@ -27,6 +27,8 @@ __all__ = ["Cut", "MatchedPlane", "match_planes"]
 _SAME_PSF = 0.95
 """FWHM of the result over that of the input from which both count as the same: the error of a
 measured FWHM is some 1 to 3 %."""
+_KEPT = 1e-3
+"""Relative difference of the FWHM before and after in the header of a result that keeps its PSF."""
 
 
 class Cut(NamedTuple):
@@ -69,6 +71,8 @@ class MatchedPlane:
         FWHM of the stars of the result in its pixels; that of the input where it is not known.
     scale, flux_scale : int
         As in `ImagePair`.
+    gaussian : bool
+        Whether the stars of the result are Gaussians of `target_fwhm`, else those of the input.
     fault : str or None
         Why the PSF of the result is not known; None if it is.
     """
@@ -82,12 +86,8 @@ class MatchedPlane:
     target_fwhm: float
     scale: int
     flux_scale: int
+    gaussian: bool
     fault: str | None
-
-    @property
-    def sharper(self) -> bool:
-        """Whether the result is sharper than the input."""
-        return self.target_fwhm < _SAME_PSF * self.scale * self.moffat.fwhm
 
     @property
     def psf_matched(self) -> bool:
@@ -106,7 +106,8 @@ class MatchedPlane:
         0 where the result is not wider. It is where the stars of the input are undersampled.
         """
         wanted = self.target_fwhm / self.scale
-        if self.fault is not None or wanted * _SAME_PSF <= self._observed_fwhm:
+        least = wanted if self.gaussian else wanted * _SAME_PSF
+        if self.fault is not None or least <= self._observed_fwhm:
             return 0.0
         return float(np.sqrt(wanted**2 - self._observed_fwhm**2)) * gaussian_fwhm_to_sigma
 
@@ -135,9 +136,9 @@ class MatchedPlane:
 
     @cached_property
     def reconvolution(self) -> Reconvolution:
-        """Brings a sharper result to the PSF of the input, and any to its pixels."""
-        target = self.target_fwhm if self.sharper else None
-        return Reconvolution(self.psf, target, self.scale)
+        """Brings a result to the PSF that both images have in common, and to the input's pixels."""
+        target = self.target_fwhm if self.gaussian else None
+        return Reconvolution(self.matched_psf, target, self.scale)
 
     def cut(self, window: Window) -> Cut:
         """Cut a window, in pixels of the input, out of both images; edges mirror them."""
@@ -205,7 +206,7 @@ def match_planes(pair: ImagePair, target_fwhm: float | None = None) -> tuple[Mat
         psf = plane.psf if plane.psf.known else best.psf
         stamp = moffat_stamp(psf.moffat, 0.0, 0.0) if psf.image is None else psf.image
         result, mask = results[number]
-        target, fault = _target(pair, psf.moffat.fwhm, target_fwhm, result, mask)
+        target, gaussian, fault = _target(pair, psf.moffat.fwhm, target_fwhm, result, mask)
         matched.append(
             MatchedPlane(
                 number,
@@ -217,6 +218,7 @@ def match_planes(pair: ImagePair, target_fwhm: float | None = None) -> tuple[Mat
                 target,
                 pair.scale,
                 pair.flux_scale,
+                gaussian,
                 fault,
             )
         )
@@ -229,29 +231,36 @@ def _target(
     wanted: float | None,
     result: NDArray[Any],
     mask: NDArray[np.bool_] | None,
-) -> tuple[float, str | None]:
-    """Return the FWHM of a result; that of the input, and why, where it has no one FWHM."""
+) -> tuple[float, bool, str | None]:
+    """Return the FWHM of a result, whether it is a Gaussian's, and why it is not known.
+
+    The FWHM is that of the input where it is not known.
+    """
     same = pair.scale * fwhm
     if wanted is not None and not wanted > 0:
         msg = f"target_fwhm is {wanted}; it must be above 0"
         raise InputError(msg)
-    target = wanted or _header_fwhm(pair)
+    target = wanted or _header_number(pair, "ASRFWHMO")
     if target is None:
         pixels = open_plane(result, mask)
         target = float(measure_moffat(pixels.data, mask=pixels.unusable).fwhm)
     if not target > 0:
-        return same, "the result shows no star to measure; give target_fwhm, in its pixels"
+        return same, False, "the result shows no star to measure; give target_fwhm, in its pixels"
+    before = _header_number(pair, "ASRFWHMI") if wanted is None else None
+    gaussian = target < _SAME_PSF * same
+    if before is not None:
+        gaussian |= abs(target / (pair.scale * before) - 1) > _KEPT
     strength = pair.after.meta.get("ASRSTREN", 1.0)
-    if target < _SAME_PSF * same and strength != 1.0:
-        return same, (
+    if gaussian and strength != 1.0:
+        return same, False, (
             f"the result has strength {strength}: it is mixed with its input and has no single "
             "PSF; allowed is a result of strength 1"
         )
-    return target, None
+    return target, gaussian, None
 
 
-def _header_fwhm(pair: ImagePair) -> float | None:
-    value = pair.after.meta.get("ASRFWHMO")
+def _header_number(pair: ImagePair, keyword: str) -> float | None:
+    value = pair.after.meta.get(keyword)
     return float(value) if isinstance(value, int | float) and value > 0 else None
 
 

@@ -37,6 +37,14 @@ _SIZE_TOLERANCE, _SHAPE_TOLERANCE = 0.1, 0.04
 """Scatter of ln FWHM, and of a component of the distortion, at which the agreement is a half."""
 _LOCUS_WIDTH, _LOCUS_SIGMA = 0.25, 2.5
 """Largest distance in ln FWHM from the centre of the size locus, absolute and in its scatter."""
+_LEAST_SPREAD = 0.02
+"""Least scatter of a locus in ln FWHM: the PSF varies a little over the field."""
+_START = 0.1
+"""Distance in ln FWHM from the densest place within which bright sources show the locus at first.
+"""
+_MANY, _FEWEST_STARS = 40, 10
+"""Number of sources from which the brighter half of them may show a locus of its own, and the least
+number of sources on it."""
 _HALF, _HALF_ON_NEBULA = 1.6, 2.0
 """Half the side of a stamp in FWHM; the second on curved sky."""
 _SKY_SAMPLE = 40
@@ -98,31 +106,82 @@ def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]
     )
     if not plausible.any():
         return candidates.select(plausible), 0.0
-    sizes, errors = fit.log_fwhm[plausible], fit_errors[plausible, 0]
+    sources = np.flatnonzero(plausible)
+    loci = [_whole_locus(fit.log_fwhm[sources], fit_errors[sources, 0])]
+    if len(sources) >= _MANY:
+        bright = candidates.snr[sources] >= np.median(candidates.snr[sources])
+        near = _bright_locus(fit.log_fwhm[sources], fit_errors[sources, 0], bright)
+        if np.count_nonzero(near) >= _FEWEST_STARS:
+            loci.append(near)
+    found = [_agreeing(fit, fit_errors, sources, near) for near in loci]
+    chosen, agreement = max(found, key=lambda one: one[1])
+    sizes = fit.log_fwhm[sources]
+    if agreement < _NO_AGREEMENT and sizes.size > 2:
+        # Galaxies have no common size; the narrowest sources among them are stars.
+        chosen = sources[sizes < np.partition(sizes, 1)[1] + 0.2]
+    return candidates.select(chosen), agreement
+
+
+def _whole_locus(sizes: NDArray[np.float64], errors: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Mark the sources on the size locus that all of them show."""
     centre = _densest(sizes, _FINE_WIDTH)
     near = np.abs(sizes - centre) <= max(0.15, float(np.abs(sizes - centre).min()))
     for _ in range(5):
         centre = float(np.median(sizes[near]))
         spread = MAD_TO_SIGMA * float(np.median(np.abs(sizes[near] - centre)))
-        near = np.abs(sizes - centre) < _LOCUS_SIGMA * np.hypot(max(spread, 0.02), errors)
-        near &= np.abs(sizes - centre) < _LOCUS_WIDTH
-        if not near.any():
-            near = np.abs(sizes - centre) <= np.abs(sizes - centre).min()
-    chosen = np.flatnonzero(plausible)[near]
+        near = _within(sizes - centre, spread, errors)
+    return near
+
+
+def _bright_locus(
+    sizes: NDArray[np.float64], errors: NDArray[np.float64], bright: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Mark the sources on the size locus that the brighter ones show.
+
+    Among the faint ones, galaxies may outnumber the stars. They widen the upper side of the locus:
+    its width is that of the narrower side.
+    """
+    own, own_errors = sizes[bright], errors[bright]
+    centre = _densest(own, _FINE_WIDTH)
+    near = np.abs(own - centre) <= max(_START, float(np.abs(own - centre).min()))
+    spread = 0.0
+    for _ in range(5):
+        centre = float(np.median(own[near]))
+        beside = own[near] - centre
+        sides = (beside[beside <= 0], beside[beside >= 0])
+        spread = MAD_TO_SIGMA * min(float(np.median(np.abs(side))) for side in sides)
+        near = _within(own - centre, spread, own_errors)
+    return _within(sizes - centre, spread, errors)
+
+
+def _within(
+    distance: NDArray[np.float64], spread: float, errors: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Mark what lies on a locus of this scatter; the nearest if nothing does."""
+    distance = np.abs(distance)
+    near = distance < _LOCUS_SIGMA * np.hypot(max(spread, _LEAST_SPREAD), errors)
+    near &= distance < _LOCUS_WIDTH
+    return near if near.any() else distance <= distance.min()
+
+
+def _agreeing(
+    fit: MoffatFit,
+    errors: NDArray[np.float64],
+    sources: NDArray[np.intp],
+    near: NDArray[np.bool_],
+) -> tuple[NDArray[np.intp], float]:
+    """Return the sources of a locus that fit well, and their agreement; see `find_stars`."""
+    chosen = sources[near]
     quality = fit.chi2[chosen]
     chosen = chosen[quality <= 3 * max(float(np.median(quality)), 1.0)]
-    agreement = min(1.0, 4 * float(near.sum()) / sizes.size)
+    agreement = min(1.0, 4 * float(near.sum()) / near.size)
     for values, error, tolerated in (
-        (fit.log_fwhm, fit_errors[:, 0], _SIZE_TOLERANCE),
-        (fit.g1, fit_errors[:, 2], _SHAPE_TOLERANCE),
-        (fit.g2, fit_errors[:, 3], _SHAPE_TOLERANCE),
+        (fit.log_fwhm, errors[:, 0], _SIZE_TOLERANCE),
+        (fit.g1, errors[:, 2], _SHAPE_TOLERANCE),
+        (fit.g2, errors[:, 3], _SHAPE_TOLERANCE),
     ):
         agreement /= 1 + _excess(values[chosen], error[chosen]) / tolerated**2
-    if agreement < _NO_AGREEMENT and sizes.size > 2:
-        # Galaxies have no common size; the narrowest sources among them are stars.
-        narrow = sizes < np.partition(sizes, 1)[1] + 0.2
-        chosen = np.flatnonzero(plausible)[narrow]
-    return candidates.select(chosen), agreement
+    return chosen, agreement
 
 
 def sky_is_curved(candidates: Candidates, fwhm: float) -> bool:
