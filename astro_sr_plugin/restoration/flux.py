@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RectBivariateSpline
-from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter, label
+from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter, label, maximum_filter
 from scipy.ndimage import sum as ndimage_sum
 
 from astro_sr_plugin.measurement.convolution import convolve
@@ -30,6 +30,9 @@ _SATURATED_REACH = 4
 _STAR_REACH = 16
 """Blocks around saturated pixels that make up a saturated star: 64 pixels, where the light of the
 brightest falls below the noise."""
+
+_STAR_ERROR_REACH = 2
+"""Blocks around a star that an error of its PSF reaches, and that of blocks in place of pixels."""
 
 _CORE_RANGE = (0.02, 10.0)
 """Least and greatest factor for the pixels of a saturated core."""
@@ -92,7 +95,7 @@ class FluxCorrection:
         self._output = np.zeros(self.blocks)
         self._core = np.zeros(self.blocks)
         self._bright = np.zeros(self.blocks)
-        self._bright_factor = 0.0
+        self._bright_part = np.zeros(self.blocks)
         self._saturated = np.zeros(self.blocks, dtype=bool)
         self._outside = np.zeros(self.blocks, dtype=bool)
         self._spline: RectBivariateSpline | float = 0.0
@@ -120,12 +123,12 @@ class FluxCorrection:
         side = BLOCK * self.scale
         place = slice(first_row // side, first_row // side + -(-len(values) // side))
         self._output[place] = _block_means(values, side)
-        self._bright[place] = _block_means(_bright_part(values), side)
+        self._bright[place] = _block_means(_bright_light(values), side)
         if mask is not None and mask.any():
             self._core[place] = _block_means(values * mask, side)
 
     def solve(self) -> None:
-        """Compute the correction; afterwards `correction` and `core_factor` may be called."""
+        """Compute the correction; afterwards `apply` and `core_factor` may be called."""
         pad = _KERNEL_RADIUS
         if self._outside.all():
             self._core_factor = np.ones(self.blocks)
@@ -154,7 +157,8 @@ class FluxCorrection:
         missing = np.where(inside, missing - level, 0.0)
         # What an imperfect PSF leaves of a bright star is no light of the sky around it.
         light = np.maximum(self._input, reconvolved).clip(min=0.0) * BLOCK
-        weight = 1.0 / (1.0 + (PSF_ERROR * light) ** 2)
+        brightest = maximum_filter(light, 2 * _STAR_ERROR_REACH + 1)
+        weight = 1.0 / (1.0 + (PSF_ERROR * brightest) ** 2)
         smooth = gaussian_filter(weight * missing, _SIGMA, mode="reflect", truncate=5.0)
         smooth /= gaussian_filter(weight, _SIGMA, mode="reflect", truncate=5.0)
         smooth += level
@@ -170,8 +174,9 @@ class FluxCorrection:
         if area[clear].any():
             rest, bright = np.sum(left[clear]), np.sum((self._bright * area)[clear])
             if bright > 0:
-                self._bright_factor = float(np.clip(rest / bright, *_BRIGHT_RANGE))
-                rest -= self._bright_factor * bright
+                part = float(np.clip(rest / bright, *_BRIGHT_RANGE))
+                self._bright_part[clear] = part
+                rest -= part * bright
             constant = rest / np.sum(area[clear])
             smooth += constant
             left -= constant * area
@@ -186,15 +191,21 @@ class FluxCorrection:
 
     def core_factor(self, first_row: int, last_row: int) -> NDArray[np.float32]:
         """Return the factors of the saturated pixels of output rows ``first_row:last_row``."""
+        return self._on_pixels(self._core_factor, first_row, last_row)
+
+    def _on_pixels(
+        self, blocks: NDArray[np.float64], first_row: int, last_row: int
+    ) -> NDArray[np.float32]:
         side = BLOCK * self.scale
         rows = np.arange(first_row, last_row) // side
         columns = np.arange(self.shape[1] * self.scale) // side
-        return self._core_factor[np.ix_(rows, columns)].astype(np.float32)
+        return blocks[np.ix_(rows, columns)].astype(np.float32)
 
     def apply(self, first_row: int, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return corrected output rows, all columns, beginning at ``first_row``."""
-        smooth = self._smooth(first_row, first_row + len(values))
-        return values + self._bright_factor * _bright_part(values) + smooth
+        last_row = first_row + len(values)
+        part = self._on_pixels(self._bright_part, first_row, last_row)
+        return values + part * _bright_light(values) + self._smooth(first_row, last_row)
 
     def _smooth(self, first_row: int, last_row: int) -> NDArray[np.float32]:
         side = BLOCK * self.scale
@@ -207,7 +218,7 @@ class FluxCorrection:
         return self._spline(y, x).astype(np.float32)
 
 
-def _bright_part(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _bright_light(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the light of the pixels in which the error of the PSF is above the noise."""
     light = np.maximum(values, np.float32(0.0))
     error = (PSF_ERROR * light) ** 2
