@@ -42,6 +42,8 @@ _LEAST_SPREAD = 0.02
 _START = 0.1
 """Distance in ln FWHM from the densest place within which bright sources show the locus at first.
 """
+_GOOD, _MUCH_BETTER = 0.3, 4.0
+"""Least agreement of a locus of the bright sources, and least ratio to that of all, to prefer it."""
 _MANY, _FEWEST_STARS = 40, 10
 """Number of sources from which the brighter half of them may show a locus of its own, and the least
 number of sources on it."""
@@ -107,15 +109,16 @@ def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]
     if not plausible.any():
         return candidates.select(plausible), 0.0
     sources = np.flatnonzero(plausible)
-    loci = [_whole_locus(fit.log_fwhm[sources], fit_errors[sources, 0])]
+    sizes, errors = fit.log_fwhm[sources], fit_errors[sources, 0]
+    near = _whole_locus(sizes, errors)
+    chosen, agreement = _agreeing(fit, fit_errors, sources, near)
     if len(sources) >= _MANY:
         bright = candidates.snr[sources] >= np.median(candidates.snr[sources])
-        near = _bright_locus(fit.log_fwhm[sources], fit_errors[sources, 0], bright)
-        if np.count_nonzero(near) >= _FEWEST_STARS:
-            loci.append(near)
-    found = [_agreeing(fit, fit_errors, sources, near) for near in loci]
-    chosen, agreement = max(found, key=lambda one: one[1])
-    sizes = fit.log_fwhm[sources]
+        near = _bright_locus(sizes, errors, bright)
+        others, better = _agreeing(fit, fit_errors, sources, near)
+        # Stars whose size changes over the field do not agree well either, and are all needed.
+        if len(others) >= _FEWEST_STARS and better > max(_GOOD, _MUCH_BETTER * agreement):
+            chosen, agreement = others, better
     if agreement < _NO_AGREEMENT and sizes.size > 2:
         # Galaxies have no common size; the narrowest sources among them are stars.
         chosen = sources[sizes < np.partition(sizes, 1)[1] + 0.2]
