@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
 from astropy.stats import mad_std
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects, label, maximum_filter, minimum_filter, uniform_filter
+from scipy.ndimage import (
+    find_objects,
+    gaussian_filter,
+    label,
+    maximum_filter,
+    minimum_filter,
+    uniform_filter,
+)
 
+from astro_sr_plugin.constants import FWHM_PER_SIGMA
 from astro_sr_plugin.inference.tiling import reflect_indices
 from astro_sr_plugin.measurement.psf.consistency import FAINTEST_LIGHT, PSF_ERROR
 from astro_sr_plugin.measurement.psf.matched_filter import (
@@ -19,11 +28,12 @@ from astro_sr_plugin.measurement.psf.matched_filter import (
     correlate,
     photon_variance,
 )
+from astro_sr_plugin.measurement.psf.profiles import StarProfile
 from astro_sr_plugin.measurement.psf.reconvolution import REACH, Reconvolution
 from astro_sr_plugin.models.spec import Conditions
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 
-__all__ = ["Agreement", "Circle", "Piece", "compare", "psf_of", "split"]
+__all__ = ["Agreement", "Circle", "Piece", "compare", "lacking_width", "psf_of", "split"]
 
 _PIECE, _LEAST_PIECE = 896, 64
 """Side in input pixels of the pieces that are checked at a time, without their margin; and the
@@ -98,6 +108,14 @@ def psf_of(conditions: Conditions, piece: Piece) -> NDArray[np.float32]:
     return conditions.nodes.at((y0 + y1) / 2, (x0 + x1) / 2)
 
 
+def lacking_width(source: NormalisedPlane, target_fwhm: float | None, scale: int) -> float:
+    """Gaussian width in input pixels that undersampled stars lack to those of the result, or 0."""
+    if target_fwhm is None:
+        return 0.0
+    observed = StarProfile(source.psf.moffat.fwhm, source.psf.moffat.beta).observed
+    return math.sqrt(max((target_fwhm / scale) ** 2 - observed**2, 0.0)) / FWHM_PER_SIGMA
+
+
 def compare(
     source: NormalisedPlane,
     result: NDArray,
@@ -106,7 +124,10 @@ def compare(
     scale: int,
     piece: Piece,
 ) -> Agreement:
-    """Blur a piece of a result again, and compare it with the input."""
+    """Blur a piece of a result again, and compare it with the input.
+
+    Where the stars of the result are the wider ones, the input is smoothed to their width instead.
+    """
     (ny, nx), (y0, y1, x0, x1) = source.shape, piece
     window = (y0 - REACH, y1 + REACH, x0 - REACH, x1 + REACH)
     observed, kinds = source.read(*window)
@@ -114,10 +135,16 @@ def compare(
     columns = reflect_indices(scale * window[2], scale * window[3], scale * nx)
     shown = np.asarray(result[rows.min() : rows.max() + 1])[np.ix_(rows - rows.min(), columns)]
     bad = (kinds != 0) | _left_as_recorded(source, window, conditions)
-    psf = psf_of(conditions, piece)
+    psf, width = psf_of(conditions, piece), lacking_width(source, target_fwhm, scale)
+    matched = MatchedFilter(psf, conditions.fwhm, conditions.noise_correlation)
+    if width:
+        observed = gaussian_filter(observed, width)
+        smooth = partial(gaussian_filter, sigma=width)
+        psf = smooth(np.pad(psf, math.ceil(4 * width)))
+        matched = MatchedFilter(psf, conditions.fwhm, conditions.noise_correlation, smooth)
     reconvolved = Reconvolution(psf, target_fwhm, scale)(shown.astype(np.float32))
     photons = photon_variance(source.measured)
-    part = _Comparison(observed, shown, reconvolved, bad, conditions, psf, photons)
+    part = _Comparison(observed, shown, reconvolved, bad, conditions, matched, psf, photons)
     places = ((row + window[0], column + window[2], reach) for row, column, reach in part.places())
     return Agreement(tuple(places), part.sky(), part.stars())
 
@@ -157,16 +184,16 @@ class _Comparison:
     reconvolved: NDArray[np.float32]
     bad: NDArray[np.bool_]
     conditions: Conditions
+    matched: MatchedFilter
     psf: NDArray[np.float32]
     photons: float
 
     @cached_property
     def _filtered(self) -> tuple[NDArray[np.floating], NDArray[np.floating], float]:
         """Residual and input through the matched filter, over its noise; that noise."""
-        matched = MatchedFilter(self.psf, self.conditions.fwhm, self.conditions.noise_correlation)
-        kernel = (matched.kernel / matched.noise).astype(np.float32)
+        kernel = (self.matched.kernel / self.matched.noise).astype(np.float32)
         residual = correlate(self.observed - self.reconvolved, kernel)
-        return residual, correlate(self.observed, kernel), matched.noise
+        return residual, correlate(self.observed, kernel), self.matched.noise
 
     @cached_property
     def _near_bad(self) -> NDArray[np.bool_]:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RectBivariateSpline
-from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter, label, maximum_filter
+from scipy.ndimage import (
+    binary_dilation,
+    distance_transform_edt,
+    gaussian_filter,
+    label,
+    maximum_filter,
+)
 from scipy.ndimage import sum as ndimage_sum
 
 from astro_sr_plugin.measurement.convolution import convolve
@@ -41,6 +47,9 @@ _BRIGHT_RANGE = (-0.05, 0.05)
 """Least and greatest part of the light of bright stars that is added to it: the error of the light
 that a PSF holds."""
 
+_NOISE_OF_SUM = 3.0
+"""Noise of the sum of all pixels that counts for nothing, over that of white noise."""
+
 _KERNEL_RADIUS = 24
 """Radius in blocks of the kernel between result and input: 96 input pixels."""
 
@@ -61,11 +70,11 @@ class FluxCorrection:
     (transfer functions H of the input and T of the result): ``y - (H/T) x`` should hold no light at
     scales far above the PSF. What it holds is smoothed with a Gaussian of 16 pixels and added to
     the result, a data-consistency step ``x + F^-1[W (Y - (H/T) X)]`` with ``W = 1`` at zero
-    frequency; the mean is weighted by the inverse variance, to which the error of the PSF adds, for
+    frequency. The mean is weighted by the inverse variance, to which the error of the PSF adds:
     what it leaves of a bright star is no light of the sky around it. A factor for the light of
-    bright stars, and a last constant, make the sums equal. Around saturated stars, where the input does
-    not say how the light was spread, the saturated pixels take what is missing: such a star keeps
-    the recorded light.
+    bright stars, and a last constant, make the sums equal. Around saturated stars, where the input
+    does not say how the light was spread, the saturated pixels take what is missing: such a star
+    keeps the recorded light.
 
     Parameters
     ----------
@@ -144,7 +153,9 @@ class FluxCorrection:
         # Stars outside of the frame are not known: the extended PSF of none reaches into the frame.
         reconvolved += convolve(self._output, self._far, mode="same")
         missing = self._input - reconvolved
+        lacking = missing
         if self._saturated.any():
+            missing = missing.copy()
             missing[binary_dilation(self._saturated, iterations=_SATURATED_REACH)] = 0.0
         # Near the edges, what is missing may well be the light of stars outside.
         edge = min(_EDGE, min(self.blocks) // 4)
@@ -171,13 +182,19 @@ class FluxCorrection:
         left = (self._input - self._output - smooth) * area
         regions, count = label(binary_dilation(self._saturated, iterations=_STAR_REACH))
         clear = regions == 0
+        self._bright_part = np.zeros(self.blocks)
         if area[clear].any():
-            rest, bright = np.sum(left[clear]), np.sum((self._bright * area)[clear])
-            if bright > 0:
-                part = float(np.clip(rest / bright, *_BRIGHT_RANGE))
+            bright = np.sum((self._bright * area)[clear])
+            rest = np.sum(((lacking - smooth) * area)[clear & inside])
+            if bright > 0 and rest:
+                # The noise of the sum is that of the sky, not of the stars.
+                noise = _NOISE_OF_SUM * np.sqrt(np.sum(area[clear]))
+                part = max(0.0, 1.0 - (noise / rest) ** 2) * float(
+                    np.clip(rest / bright, *_BRIGHT_RANGE)
+                )
                 self._bright_part[clear] = part
-                rest -= part * bright
-            constant = rest / np.sum(area[clear])
+                left -= self._bright_part * self._bright * area
+            constant = np.sum(left[clear]) / np.sum(area[clear])
             smooth += constant
             left -= constant * area
         self._core_factor = np.ones(self.blocks)
@@ -205,7 +222,8 @@ class FluxCorrection:
         """Return corrected output rows, all columns, beginning at ``first_row``."""
         last_row = first_row + len(values)
         part = self._on_pixels(self._bright_part, first_row, last_row)
-        return values + part * _bright_light(values) + self._smooth(first_row, last_row)
+        corrected = values + part * _bright_light(values) + self._smooth(first_row, last_row)
+        return corrected.astype(np.float32, copy=False)
 
     def _smooth(self, first_row: int, last_row: int) -> NDArray[np.float32]:
         side = BLOCK * self.scale

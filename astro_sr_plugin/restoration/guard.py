@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects, gaussian_filter, label
 from torch.nn import functional
 
-from astro_sr_plugin.constants import FWHM_PER_SIGMA
 from astro_sr_plugin.exceptions import UnchangedWarning, warn
 from astro_sr_plugin.measurement.psf.consistency import (
     FEWEST_STARS,
@@ -25,12 +24,19 @@ from astro_sr_plugin.measurement.psf.consistency import (
     LARGEST_RESIDUAL,
     MEDIAN_ERROR,
 )
-from astro_sr_plugin.measurement.psf.profiles import StarProfile
 from astro_sr_plugin.measurement.psf.reconvolution import REACH
 from astro_sr_plugin.models.classical.interpolated import DOUBLE_BORDER, double
 from astro_sr_plugin.models.filters import without_border
 from astro_sr_plugin.models.spec import Conditions, ModelSpec
-from astro_sr_plugin.restoration.agreement import Agreement, Circle, Piece, compare, psf_of, split
+from astro_sr_plugin.restoration.agreement import (
+    Agreement,
+    Circle,
+    Piece,
+    compare,
+    lacking_width,
+    psf_of,
+    split,
+)
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 from astro_sr_plugin.restoration.safer import richardson_lucy
 
@@ -208,7 +214,8 @@ def settle_contradictions(
     """Put a safer estimate where a result contradicts its input.
 
     That is a Richardson-Lucy estimate where the result is sharper than the input and its stars are
-    sampled well, and else the input as recorded, smoothed to the PSF of the result where it is wider.
+    sampled well, and else the input as recorded, smoothed to the PSF of the result where that is
+    wider.
 
     Parameters
     ----------
@@ -242,13 +249,12 @@ def settle_contradictions(
             return dict(zip(pieces, threads.map(held, pieces), strict=True))
 
     margin = min(REACH, math.ceil(_MARGIN * conditions.fwhm))
+    width = 0.0 if as_recorded else lacking_width(source, target_fwhm, scale)
     as_recorded = as_recorded or target_fwhm is None or conditions.fwhm < _NARROW
 
     def estimate(piece: Piece) -> NDArray[np.float32]:
         if as_recorded or target_fwhm is None:
-            return _on_finer_pixels(source, piece, scale)
-        if conditions.fwhm < _NARROW:
-            return _on_finer_pixels(source, piece, scale, target_fwhm / scale)
+            return _on_finer_pixels(source, piece, scale, width)
         y0, y1, x0, x1 = piece
         shown = result[y0 * scale : y1 * scale, x0 * scale : x1 * scale]
         values, _ = source.read(y0 - margin, y1 + margin, x0 - margin, x1 + margin)
@@ -322,16 +328,13 @@ def blended_error(error: NDArray, part: NDArray[np.float32] | float) -> NDArray[
 
 
 def _on_finer_pixels(
-    source: NormalisedPlane, piece: Piece, scale: int, wanted_fwhm: float = 0.0
+    source: NormalisedPlane, piece: Piece, scale: int, width: float
 ) -> NDArray[np.float32]:
     """Return a piece as recorded, in noise sigma, at the output pixels.
 
-    It is smoothed to the FWHM that is wanted, in pixels of the input, where its stars are narrower.
+    It is smoothed with a Gaussian of this width, in input pixels.
     """
     y0, y1, x0, x1 = piece
-    moffat = source.psf.moffat
-    lacking = wanted_fwhm**2 - StarProfile(moffat.fwhm, moffat.beta).observed ** 2
-    width = math.sqrt(max(lacking, 0.0)) / FWHM_PER_SIGMA
     rim = math.ceil(_TRUNCATE * width)
     margin = DOUBLE_BORDER * (scale - 1) + rim
     values = source.read(y0 - margin, y1 + margin, x0 - margin, x1 + margin)[0]

@@ -252,9 +252,13 @@ def _target(
         gaussian |= abs(target / (pair.scale * before) - 1) > _KEPT
     strength = pair.after.meta.get("ASRSTREN", 1.0)
     if gaussian and strength != 1.0:
-        return same, False, (
-            f"the result has strength {strength}: it is mixed with its input and has no single "
-            "PSF; allowed is a result of strength 1"
+        return (
+            same,
+            False,
+            (
+                f"the result has strength {strength}: it is mixed with its input and has no single "
+                "PSF; allowed is a result of strength 1"
+            ),
         )
     return target, gaussian, None
 

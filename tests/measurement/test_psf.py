@@ -72,6 +72,23 @@ def test_a_deep_field_of_galaxies_with_few_stars(field, fwhm: float) -> None:
     assert psf.confidence == "low"
 
 
+def test_bright_stars_among_many_small_galaxies(field) -> None:
+    """The galaxies are many, faint, and of about the same size; the bright sources are stars."""
+    rng = np.random.default_rng(4)
+    image = field(6, 3.0, shape=(600, 600), stars=24, snr=(150.0, 900.0))
+    for radius in np.exp(rng.normal(np.log(2.0), 0.3, 160)):
+        galaxy = galsim.Exponential(half_light_radius=radius)
+        seen = galsim.Convolve(galaxy, galsim.Moffat(beta=3.5, fwhm=3.0))
+        stamp = (seen * (rng.uniform(20, 70) * 3.5 * np.hypot(3.0, radius))).drawImage(
+            nx=61, ny=61, scale=1
+        )
+        x, y = rng.integers(0, 539, 2)
+        image[y : y + 61, x : x + 61] += stamp.array
+    psf = measure_moffat(image)
+    assert psf.fwhm == pytest.approx(3.0, rel=0.05)
+    assert psf.confidence != "low"
+
+
 @pytest.mark.parametrize("kind", ["bilinear", "bayer stack", "drizzle"])
 @pytest.mark.parametrize("fwhm", [2.0, 4.5])
 def test_in_correlated_noise(field, noise_of, fwhm: float, kind: str) -> None:

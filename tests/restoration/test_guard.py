@@ -18,6 +18,7 @@ from astro_sr_plugin.restoration.conditions import make_conditions
 from astro_sr_plugin.restoration.frame import open_frame
 from astro_sr_plugin.restoration.guard import AGREES_KEYWORD, GUARD_KEYWORD, settle_contradictions
 from astro_sr_plugin.restoration.safer import richardson_lucy
+from tests.validation.conftest import stars
 
 SIDE, FWHM, SIGMA, SKY = 200, 3.6, 5.0, 100.0
 TARGET = {1: 2.0, 2: 3.6}
@@ -56,10 +57,12 @@ def observed() -> Array:
     return (SKY + gaussian_stars(FWHM) + noise).astype(np.float32)
 
 
-def settle(observed: Array, result: Array, scale: int = 1) -> tuple[int, Array, Array]:
+def settle(
+    observed: Array, result: Array, scale: int = 1, psf: Array | None = None
+) -> tuple[int, Array, Array]:
     """Hold a result in image units against the input; return places, result and its errors."""
     model = load_model(default_model("deconvolve", 1))
-    frame = open_frame(observed, model, psf=gaussian_psf())
+    frame = open_frame(observed, model, psf=gaussian_psf() if psf is None else psf)
     source = frame.planes[0]
     level = source.background.level_at(0, SIDE, 0, SIDE).repeat(scale, 0).repeat(scale, 1)
     sink = ((result - level) / source.sigma).astype(np.float32)
@@ -146,3 +149,34 @@ def test_the_safer_estimate_keeps_flux_and_is_not_negative(scale: int) -> None:
     assert estimate.min() >= 0
     assert estimate.sum() / scale**2 == pytest.approx(light.sum() / SIGMA, rel=0.01)
     assert np.abs(estimate - truth).max() < 0.25 * truth.max()
+
+
+def test_the_safer_estimate_stands_on_the_sky_among_many_stars() -> None:
+    noise = np.random.default_rng(3).normal(size=(SIDE, SIDE))
+    observed = (gaussian_stars(FWHM) / SIGMA - 1.5 + noise).astype(np.float32)
+    estimate = richardson_lucy(observed, gaussian_psf(), TARGET[1], 1, sky=-1.5)
+    truth = gaussian_stars(TARGET[1]) / SIGMA - 1.5
+    dark = truth < -1.4
+    assert np.median(estimate[dark]) == pytest.approx(-1.5, abs=0.3)
+
+
+def test_undersampled_stars_are_recorded_at_the_width_of_the_result() -> None:
+    fwhm, rng = 1.4, np.random.default_rng(1)
+    places = [
+        (column + rng.uniform(-1, 1), row + rng.uniform(-1, 1), SIGMA * rng.uniform(200, 3000))
+        for row in range(20, SIDE - 10, 32)
+        for column in range(20, SIDE - 10, 32)
+    ]
+    noise = rng.normal(0, SIGMA, (SIDE, SIDE))
+    observed = (SKY + stars(places, fwhm, SIDE) + noise).astype(np.float32)
+    # Of the pixels' own width, the result has none.
+    truth = SKY + stars(places, np.sqrt(TARGET[1] ** 2 - 0.68), SIDE)
+    row, column = np.unravel_index(int(truth.argmax()), truth.shape)
+    star = np.s_[row - 6 : row + 7, column - 6 : column + 7]
+    lost = truth.copy()
+    lost[star] = SKY
+    psf = stars([(16, 16, 1.0)], fwhm, 33).astype(np.float32)
+    assert settle(observed, truth, psf=psf)[0] == 0
+    count, result, _ = settle(observed, lost, psf=psf)
+    assert count == 1
+    assert result[row, column] == pytest.approx(truth[row, column], rel=0.08)

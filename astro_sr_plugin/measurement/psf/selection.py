@@ -43,7 +43,7 @@ _START = 0.1
 """Distance in ln FWHM from the densest place within which bright sources show the locus at first.
 """
 _GOOD, _MUCH_BETTER = 0.3, 4.0
-"""Least agreement of a locus of the bright sources, and least ratio to that of all, to prefer it."""
+"""Least agreement of a locus of the bright sources, and least ratio to that of all, to take it."""
 _MANY, _FEWEST_STARS = 40, 10
 """Number of sources from which the brighter half of them may show a locus of its own, and the least
 number of sources on it."""
