@@ -223,7 +223,7 @@ class FluxCorrection:
         last_row = first_row + len(values)
         part = self._on_pixels(self._bright_part, first_row, last_row)
         corrected = values + part * _bright_light(values) + self._smooth(first_row, last_row)
-        return corrected.astype(np.float32, copy=False)
+        return np.asarray(corrected, np.float32)
 
     def _smooth(self, first_row: int, last_row: int) -> NDArray[np.float32]:
         side = BLOCK * self.scale
@@ -239,8 +239,8 @@ class FluxCorrection:
 def _bright_light(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the light of the pixels in which the error of the PSF is above the noise."""
     light = np.maximum(values, np.float32(0.0))
-    error = (PSF_ERROR * light) ** 2
-    return light * error / (1 + error)
+    error = np.square(np.float32(PSF_ERROR) * light)
+    return np.asarray(light * error / (1 + error), np.float32)
 
 
 def _spline(mesh: NDArray[np.float64]) -> RectBivariateSpline | float:
