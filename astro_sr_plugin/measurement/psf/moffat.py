@@ -122,11 +122,11 @@ def measure_moffat(
     Sources are found by sep in at most 16 windows of 512 x 512 pixels, and where these hold few,
     in at most 12 of 1024 x 1024. Each is fitted by a Moffat profile integrated over the pixel;
     those of the common size of the stars (the size locus) are then fitted together, with one
-    shape. Where the brighter half of the sources agrees far better in size than all of them, its locus
-    counts: among the faint ones, galaxies outnumber the stars. Galaxies, cosmic rays, hot pixels, blends and saturated stars do not lie on the locus,
-    or fit badly. Where stars stand on a nebula, each gets a quadratic sky. With fewer than 40
-    stars, the jackknife gives the errors, and a prior of the atmosphere is weighed with the
-    measured beta.
+    shape. Where the brighter half of the sources agrees far better in size than all of them, its
+    locus counts: among the faint ones, galaxies outnumber the stars. Galaxies, cosmic rays, hot
+    pixels, blends and saturated stars do not lie on the locus, or fit badly. Where stars stand on a
+    nebula, each gets a quadratic sky. With fewer than 40 stars, the jackknife gives the errors, and
+    a prior of the atmosphere is weighed with the measured beta.
 
     Parameters
     ----------
