@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +45,11 @@ TRIES = 12
 """Discs of each kind, and frames of each alignment."""
 LARGEST_POWER, HALVINGS = 4.0, 12
 """Largest power of the gains of wavelet layers that is tried, and steps of the search."""
-GAIN = 0.5
-"""Decibels by which the stack has to be better than that of the peer."""
+GAIN, TIME = 0.5, 1.5
+"""Decibels by which the stack has to be better than that of the peer, and the largest ratio of the
+time that it takes."""
+_ROUNDS = 5
+"""Times that each stack of the simulated video is made, all in turn."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +105,7 @@ def main(options: argparse.Namespace) -> int:
             ),
             f"{options.frames} simulated frames of 240 x 240 pixels: PSNR before and after the "
             "best Gaussian Wiener filter, dB; seconds of processors and of the clock, with the "
-            "start of the program",
+            f"start of the program, medians of {_ROUNDS} runs in turn",
             markdown_table(
                 ["", "raw", "sharpened", "processor s", "s"],
                 [
@@ -147,11 +152,12 @@ def main(options: argparse.Namespace) -> int:
         alignment["shift alone"][0] <= 0.1,
         max(alignment[name][1] for name in alignment) <= 0.3,
         all(ours[k] >= row[k] + GAIN for row in peers for k in (0, 1)),
+        not peers or ours[3] <= TIME * float(np.median([row[3] for row in peers])),
         min(speed.values()) >= 100,
         all(
             rows["stack"][2] > rows[name][2]
             for rows in real.values()
-            for name in ("best frame", "mean")
+            for name in ("best frame", "mean", "best 20, whole frames")
         ),
     ]
     return 0 if all(good) else 1
@@ -242,37 +248,49 @@ def stack_video(
     best = video.frames[int(np.argmin(video.blur))]
     rows["best frame"] = (*score(best, video.truth), 0.0, 0.0)
     rows["plain mean"] = (*score(video.frames.mean(0), video.truth), 0.0, 0.0)
-    # Byte code is kept, as in an installed program.
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    recipes = {
+        "best 20, whole frames": ["--keep", "20", "--weights", "none", "--points", "off"],
+        "best 20 %": ["--keep", "20%"],
+        "ours": [],
+    }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.ser"
         write_ser(path, video.frames)
-        for name, words in {
-            "best 20, whole frames": ["--keep", "20", "--weights", "none", "--points", "off"],
-            "best 20 %": ["--keep", "20%"],
-            "ours": [],
-        }.items():
-            output = Path(folder) / "stack.fits"
-            command = [sys.executable, "-m", "astro_sr_plugin", "planetary", path]
-            start, before = time.perf_counter(), _processor_seconds()
-            subprocess.run(
-                [str(word) for word in (*command, "-o", output, "--overwrite", *words)],
-                check=True,
-                capture_output=True,
-                env=environment,
-            )
-            seconds = time.perf_counter() - start
-            image = asr.read_image(output).data
-            used = _processor_seconds() - before
-            rows[name] = (*score(image, video.truth), used, seconds)
-    draw_row(out / "planetary.jpg", [best, video.frames.mean(0), image, asr.sharpen(image)])
-    for percent in (10, 20, 40) if pss is not None else ():
-        assert pss is not None
-        before = _processor_seconds()
-        image, seconds = stack_by_pss(pss, video.frames, percent)
-        used = _processor_seconds() - before
-        rows[f"PSS {percent} %"] = (*score(image, video.truth), used, seconds)
+        jobs: dict[str, Callable[[], tuple[NDArray, float]]] = {
+            name: partial(_stack_by_command, path, words) for name, words in recipes.items()
+        }
+        if pss is not None:
+            for percent in (10, 20, 40):
+                jobs[f"PSS {percent} %"] = partial(stack_by_pss, pss, video.frames, percent)
+        images: dict[str, NDArray] = {}
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
+        for _ in range(_ROUNDS):
+            for name, job in jobs.items():
+                before = _processor_seconds()
+                images[name], seconds = job()
+                times[name].append((_processor_seconds() - before, seconds))
+    for name, image in images.items():
+        used, seconds = np.median(times[name], axis=0)
+        rows[name] = (*score(image, video.truth), float(used), float(seconds))
+    ours = images["ours"]
+    draw_row(out / "planetary.jpg", [best, video.frames.mean(0), ours, asr.sharpen(ours)])
     return rows
+
+
+def _stack_by_command(path: Path, words: list[str]) -> tuple[NDArray, float]:
+    """Stack a video by the command line; return the stack and the seconds of the clock."""
+    import astro_sr_plugin as asr
+
+    # Byte code is kept, as in an installed program.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    output = path.with_name("stack.fits")
+    command = [sys.executable, "-m", "astro_sr_plugin", "planetary", str(path), "-o", str(output)]
+    start = time.perf_counter()
+    subprocess.run(
+        [*command, "--overwrite", *words], check=True, capture_output=True, env=environment
+    )
+    seconds = time.perf_counter() - start
+    return np.asarray(asr.read_image(output).data), seconds
 
 
 def _processor_seconds() -> float:
