@@ -116,12 +116,14 @@ def _stack_real(options: argparse.Namespace) -> list[dict[str, Any]]:
     if not options.siril:
         return []
     rows = []
+    pictures = None if options.pictures is None else Path(options.pictures)
     with tempfile.TemporaryDirectory() as folder:
         siril = Siril(Path(options.siril), Path(folder).resolve())
         siril.version()
+        if pictures is not None:
+            pictures.mkdir(parents=True, exist_ok=True)
         for series in map(Path, options.series):
             files = sorted(path for path in series.iterdir() if path.is_file())
-            pictures = None if options.pictures is None else Path(options.pictures)
             rows += compare_series(
                 series.name, files, siril, pictures, super_resolve=options.super_resolve
             )
