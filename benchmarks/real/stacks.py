@@ -216,7 +216,7 @@ def _noise(image: NDArray[Any], side: int) -> float:
 
 
 def _fwhm(image: NDArray[Any], stars: Table, fwhm: float) -> float:
-    """FWHM in pixels of the profile of the stars that stand alone, all of them together."""
+    """FWHM in pixels of the profile of the stars that stand alone, all together; NaN if none."""
     places = _places(image, stars)
     apart = np.hypot(*(places[:, None] - places[None]).transpose(2, 0, 1))
     np.fill_diagonal(apart, np.inf)
@@ -237,6 +237,8 @@ def _fwhm(image: NDArray[Any], stars: Table, fwhm: float) -> float:
         near = (radius < _PROFILE * fwhm) & np.isfinite(image[part])
         radii.append(radius[near])
         values.append((image[part][near] - sky) / total)
+    if not radii:
+        return float("nan")
 
     def misfit(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
         peak, alpha, beta = parameters
