@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -20,7 +19,6 @@ from scipy.ndimage import (
     uniform_filter,
 )
 
-from astro_sr_plugin.constants import FWHM_PER_SIGMA
 from astro_sr_plugin.inference.tiling import reflect_indices
 from astro_sr_plugin.measurement.psf.consistency import FAINTEST_LIGHT, PSF_ERROR
 from astro_sr_plugin.measurement.psf.matched_filter import (
@@ -28,12 +26,16 @@ from astro_sr_plugin.measurement.psf.matched_filter import (
     correlate,
     photon_variance,
 )
-from astro_sr_plugin.measurement.psf.profiles import StarProfile
-from astro_sr_plugin.measurement.psf.reconvolution import REACH, Reconvolution
+from astro_sr_plugin.measurement.psf.reconvolution import (
+    REACH,
+    Reconvolution,
+    lacking_width,
+    smooth_stamp,
+)
 from astro_sr_plugin.models.spec import Conditions
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 
-__all__ = ["Agreement", "Circle", "Piece", "compare", "lacking_width", "psf_of", "split"]
+__all__ = ["Agreement", "Circle", "Piece", "compare", "psf_of", "smoothing_of", "split"]
 
 _PIECE, _LEAST_PIECE = 896, 64
 """Side in input pixels of the pieces that are checked at a time, without their margin; and the
@@ -108,12 +110,9 @@ def psf_of(conditions: Conditions, piece: Piece) -> NDArray[np.float32]:
     return conditions.nodes.at((y0 + y1) / 2, (x0 + x1) / 2)
 
 
-def lacking_width(source: NormalisedPlane, target_fwhm: float | None, scale: int) -> float:
+def smoothing_of(source: NormalisedPlane, target_fwhm: float | None, scale: int) -> float:
     """Gaussian width in input pixels that undersampled stars lack to those of the result, or 0."""
-    if target_fwhm is None:
-        return 0.0
-    observed = StarProfile(source.psf.moffat.fwhm, source.psf.moffat.beta).observed
-    return math.sqrt(max((target_fwhm / scale) ** 2 - observed**2, 0.0)) / FWHM_PER_SIGMA
+    return 0.0 if target_fwhm is None else lacking_width(source.psf.moffat, target_fwhm / scale)
 
 
 def compare(
@@ -135,13 +134,12 @@ def compare(
     columns = reflect_indices(scale * window[2], scale * window[3], scale * nx)
     shown = np.asarray(result[rows.min() : rows.max() + 1])[np.ix_(rows - rows.min(), columns)]
     bad = (kinds != 0) | _left_as_recorded(source, window, conditions)
-    psf, width = psf_of(conditions, piece), lacking_width(source, target_fwhm, scale)
-    matched = MatchedFilter(psf, conditions.fwhm, conditions.noise_correlation)
+    width = smoothing_of(source, target_fwhm, scale)
     if width:
         observed = gaussian_filter(observed, width)
-        smooth = partial(gaussian_filter, sigma=width)
-        psf = smooth(np.pad(psf, math.ceil(4 * width)))
-        matched = MatchedFilter(psf, conditions.fwhm, conditions.noise_correlation, smooth)
+    smooth = partial(smooth_stamp, width=width)
+    psf = smooth(psf_of(conditions, piece))
+    matched = MatchedFilter(psf, conditions.fwhm, conditions.noise_correlation, smooth)
     reconvolved = Reconvolution(psf, target_fwhm, scale)(shown.astype(np.float32))
     photons = photon_variance(source.measured)
     part = _Comparison(observed, shown, reconvolved, bad, conditions, matched, psf, photons)

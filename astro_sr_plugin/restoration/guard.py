@@ -33,8 +33,8 @@ from astro_sr_plugin.restoration.agreement import (
     Circle,
     Piece,
     compare,
-    lacking_width,
     psf_of,
+    smoothing_of,
     split,
 )
 from astro_sr_plugin.restoration.plane import NormalisedPlane
@@ -249,7 +249,7 @@ def settle_contradictions(
             return dict(zip(pieces, threads.map(held, pieces), strict=True))
 
     margin = min(REACH, math.ceil(_MARGIN * conditions.fwhm))
-    width = 0.0 if as_recorded else lacking_width(source, target_fwhm, scale)
+    width = 0.0 if as_recorded else smoothing_of(source, target_fwhm, scale)
     as_recorded = as_recorded or target_fwhm is None or conditions.fwhm < _NARROW
 
     def estimate(piece: Piece) -> NDArray[np.float32]:

@@ -16,7 +16,11 @@ from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.plane import MeasuredPlane
 from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement, measure_moffat
 from astro_sr_plugin.measurement.psf.profiles import MoffatProfile, StarProfile, moffat_stamp
-from astro_sr_plugin.measurement.psf.reconvolution import Reconvolution
+from astro_sr_plugin.measurement.psf.reconvolution import (
+    Reconvolution,
+    lacking_width,
+    smooth_stamp,
+)
 from astro_sr_plugin.measurement.sky.pixels import open_plane
 from astro_sr_plugin.measurement.sky.windows import Window
 from astro_sr_plugin.measurement.sources.hot_pixels import find_hot_pixels
@@ -109,7 +113,7 @@ class MatchedPlane:
         least = wanted if self.gaussian else wanted * _SAME_PSF
         if self.fault is not None or least <= self._observed_fwhm:
             return 0.0
-        return float(np.sqrt(wanted**2 - self._observed_fwhm**2)) * gaussian_fwhm_to_sigma
+        return lacking_width(self.moffat, wanted)
 
     @cached_property
     def profile(self) -> MoffatProfile:
@@ -125,10 +129,7 @@ class MatchedPlane:
 
     def smooth(self, stamp: NDArray[np.float64]) -> NDArray[np.float64]:
         """Smooth what falls to 0 within an array, as the input is smoothed."""
-        if not self.smoothing:
-            return stamp
-        wider = np.pad(stamp, int(np.ceil(4 * self.smoothing)))
-        return np.asarray(gaussian_filter(wider, self.smoothing))
+        return np.asarray(smooth_stamp(stamp, self.smoothing))
 
     @property
     def _observed_fwhm(self) -> float:

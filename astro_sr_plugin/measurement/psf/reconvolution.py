@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from astropy.nddata import block_reduce
 from astropy.stats import gaussian_fwhm_to_sigma
 from numpy.typing import NDArray
 from scipy import fft
+from scipy.ndimage import gaussian_filter
 
-from astro_sr_plugin.measurement.psf.profiles import diffraction_wing
+from astro_sr_plugin.measurement.psf.profiles import MoffatProfile, StarProfile, diffraction_wing
 
-__all__ = ["REACH", "Reconvolution"]
+__all__ = ["REACH", "Reconvolution", "lacking_width", "smooth_stamp"]
 
 REACH = 64
 """Pixels of the input along each edge of a piece that are wrong after `Reconvolution`: the reach of
@@ -19,6 +22,22 @@ the kernel, beyond which a PSF has some 0.1 % of its light."""
 _REGULARISATION = 1e-3
 """Transfer of the result's PSF, relative to that at frequency 0, below which a frequency is
 suppressed instead of divided by it."""
+_TRUNCATED = 4.0
+"""Radius in standard deviations of the Gaussian that smooths a stamp."""
+
+
+def lacking_width(moffat: MoffatProfile, wanted_fwhm: float) -> float:
+    """Return the Gaussian width in pixels that undersampled stars lack to a wanted FWHM, or 0."""
+    observed = StarProfile(moffat.fwhm, moffat.beta).observed
+    return float(np.sqrt(max(wanted_fwhm**2 - observed**2, 0.0))) * gaussian_fwhm_to_sigma
+
+
+def smooth_stamp(stamp: NDArray[Any], width: float) -> NDArray[Any]:
+    """Smooth what falls to 0 within an array, by a Gaussian of a width in pixels; it grows."""
+    if not width:
+        return stamp
+    wider = np.pad(stamp, int(np.ceil(_TRUNCATED * width)))
+    return np.asarray(gaussian_filter(wider, width, truncate=_TRUNCATED))
 
 
 class Reconvolution:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,9 +41,11 @@ _LOCUS_WIDTH, _LOCUS_SIGMA = 0.25, 2.5
 """Largest distance in ln FWHM from the centre of the size locus, absolute and in its scatter."""
 _LEAST_SPREAD = 0.02
 """Least scatter of a locus in ln FWHM: the PSF varies a little over the field."""
-_START = 0.1
-"""Distance in ln FWHM from the densest place within which bright sources show the locus at first.
-"""
+_WHOLE_START, _BRIGHT_START = 0.15, 0.1
+"""Distances in ln FWHM from the densest place within which all sources, and the bright ones, show
+the locus at first."""
+_ROUNDS = 5
+"""Times that what is beside the locus is left out."""
 _GOOD, _MUCH_BETTER = 0.3, 4.0
 """Least agreement of a locus of the bright sources, and least ratio to that of all, to take it."""
 _MANY, _FEWEST_STARS = 40, 10
@@ -127,13 +131,8 @@ def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]
 
 def _whole_locus(sizes: NDArray[np.float64], errors: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Mark the sources on the size locus that all of them show."""
-    centre = _densest(sizes, _FINE_WIDTH)
-    near = np.abs(sizes - centre) <= max(0.15, float(np.abs(sizes - centre).min()))
-    for _ in range(5):
-        centre = float(np.median(sizes[near]))
-        spread = MAD_TO_SIGMA * float(np.median(np.abs(sizes[near] - centre)))
-        near = _within(sizes - centre, spread, errors)
-    return near
+    centre, spread = _find_locus(sizes, errors, _WHOLE_START, _spread)
+    return _within(sizes - centre, spread, errors)
 
 
 def _bright_locus(
@@ -144,17 +143,32 @@ def _bright_locus(
     Among the faint ones, galaxies may outnumber the stars. They widen the upper side of the locus:
     its width is that of the narrower side.
     """
-    own, own_errors = sizes[bright], errors[bright]
-    centre = _densest(own, _FINE_WIDTH)
-    near = np.abs(own - centre) <= max(_START, float(np.abs(own - centre).min()))
-    spread = 0.0
-    for _ in range(5):
-        centre = float(np.median(own[near]))
-        beside = own[near] - centre
-        sides = (beside[beside <= 0], beside[beside >= 0])
-        spread = MAD_TO_SIGMA * min(float(np.median(np.abs(side))) for side in sides)
-        near = _within(own - centre, spread, own_errors)
+    centre, spread = _find_locus(sizes[bright], errors[bright], _BRIGHT_START, _narrower_spread)
     return _within(sizes - centre, spread, errors)
+
+
+def _find_locus(
+    sizes: NDArray[np.float64],
+    errors: NDArray[np.float64],
+    start: float,
+    spread_of: Callable[[NDArray[np.float64]], float],
+) -> tuple[float, float]:
+    """Return the centre and the scatter of the size locus, by leaving out what is beside it."""
+    centre, spread = _densest(sizes, _FINE_WIDTH), 0.0
+    near = np.abs(sizes - centre) <= max(start, float(np.abs(sizes - centre).min()))
+    for _ in range(_ROUNDS):
+        centre = float(np.median(sizes[near]))
+        spread = spread_of(sizes[near] - centre)
+        near = _within(sizes - centre, spread, errors)
+    return centre, spread
+
+
+def _spread(distance: NDArray[np.float64]) -> float:
+    return MAD_TO_SIGMA * float(np.median(np.abs(distance)))
+
+
+def _narrower_spread(distance: NDArray[np.float64]) -> float:
+    return min(_spread(distance[distance <= 0]), _spread(distance[distance >= 0]))
 
 
 def _within(
@@ -252,8 +266,7 @@ def _excess(values: NDArray[np.float64], errors: NDArray[np.float64]) -> float:
     """Robust variance of values in excess of that of their errors."""
     if values.size < 3:
         return 0.0
-    spread = MAD_TO_SIGMA * float(np.median(np.abs(values - np.median(values))))
-    return max(0.0, spread**2 - float(np.median(errors)) ** 2)
+    return max(0.0, _spread(values - np.median(values)) ** 2 - float(np.median(errors)) ** 2)
 
 
 def _densest(values: NDArray[np.float64], width: float) -> float:
