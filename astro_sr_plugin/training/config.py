@@ -13,7 +13,7 @@ from astro_sr_plugin.simulation.pupils import OpticsConfig
 from astro_sr_plugin.simulation.scene import SceneConfig
 from astro_sr_plugin.tasks import TASKS
 from astro_sr_plugin.training.loop import Pace
-from astro_sr_plugin.training.pictures.config import PictureConfig
+from astro_sr_plugin.training.pictures.config import PictureConfig, with_tuples
 
 __all__ = ["TrainConfig", "read_config", "write_config"]
 
@@ -102,19 +102,15 @@ class TrainConfig:
 
     def scene_config(self) -> SceneConfig:
         """Return the configuration of the skies."""
-        return SceneConfig(**_tuples(self.scene))
+        return SceneConfig(**with_tuples(self.scene))
 
     def observation_config(self) -> ObservationConfig:
         """Return the configuration of PSF and detector, without the bank of PSFs."""
-        return ObservationConfig(task=self.task, **_tuples(self.observation))
+        return ObservationConfig(task=self.task, **with_tuples(self.observation))
 
     def optics_config(self) -> OpticsConfig:
         """Return the configuration of the telescopes of the bank."""
-        return OpticsConfig(**_tuples(self.optics))
-
-
-def _tuples(table: dict[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+        return OpticsConfig(**with_tuples(self.optics))
 
 
 def read_config(path: str | Path) -> TrainConfig | PictureConfig:

@@ -9,15 +9,13 @@ from typing import Any
 
 import torch
 
-from astro_sr_plugin.exceptions import InputError
-from astro_sr_plugin.models.checkpoint import save_network
 from astro_sr_plugin.models.filters import FILTER_RADIUS
 from astro_sr_plugin.models.spec import ModelSpec
 from astro_sr_plugin.models.wiener_unet.unet import WienerUNet
 from astro_sr_plugin.simulation import make_scene, observe
-from astro_sr_plugin.training.card import write_card
+from astro_sr_plugin.training.card import write_model
 from astro_sr_plugin.training.config import TrainConfig
-from astro_sr_plugin.training.loop import CHECKPOINT
+from astro_sr_plugin.training.loop import CHECKPOINT, VALIDATION_SEED, checkpoint_of
 from astro_sr_plugin.training.optics import observation_with_bank
 from astro_sr_plugin.training.trainer import load_checkpoint, restore_batch
 
@@ -72,13 +70,9 @@ def evaluate_patches(
     InputError
         If there is no checkpoint.
     """
-    path = Path(run) / CHECKPOINT
-    if not path.is_file():
-        msg = f"run {str(run)!r} holds no {CHECKPOINT}; train first"
-        raise InputError(msg)
-    state = load_checkpoint(path, config, device)
+    state = load_checkpoint(checkpoint_of(run), config, device)
     fresh = load_checkpoint(Path(run) / "none", config, device)
-    rng = torch.Generator(device).manual_seed(config.seed + 987_654_321)
+    rng = torch.Generator(device).manual_seed(config.seed + VALIDATION_SEED)
     optics = observation_with_bank(config, Path(run), psfs=psfs, validation=True)
     optics = replace(optics, edge_probability=0.0, missing_probability=0.0)
     if optics.bank is not None:
@@ -133,7 +127,7 @@ def export_model(
     Path
         The weights file.
     """
-    run, folder = Path(run), Path(folder)
+    run = Path(run)
     state = load_checkpoint(run / CHECKPOINT, config, "cpu")
     options = {k: list(v) if isinstance(v, tuple) else v for k, v in config.architecture.items()}
     low, high = config.observation_config().fwhm
@@ -147,17 +141,12 @@ def export_model(
         fwhm_range=(round(low * 1.07, 1), round(high * 0.975, 1)),
         options=options,
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{config.name}.safetensors"
-    spec = replace(spec, sha256=save_network(state.mean, spec, path))
-    seen = state.step * config.batch_size
     training = {
         "command": command or f"astro-sr train {config.name}.toml --out {run.name}",
         "data": data,
         "hardware": hardware,
         "seed": config.seed,
         "steps": state.step,
-        "patches": seen,
+        "patches": state.step * config.batch_size,
     }
-    write_card(spec, path.with_suffix(".toml"), training=training, figures=figures or {})
-    return path
+    return write_model(state.mean, spec, folder, training=training, figures=figures)

@@ -16,17 +16,21 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.models.wiener_unet.unet import as_channels_last
 from astro_sr_plugin.training.log import RunLog
 
 __all__ = [
     "CHECKPOINT",
+    "VALIDATION_SEED",
     "Pace",
     "Precision",
     "TrainState",
     "autocast",
+    "checkpoint_of",
     "fresh_state",
     "has_bfloat16",
     "load_state",
+    "open_run",
     "optimise",
     "recompute",
     "save_state",
@@ -35,6 +39,8 @@ __all__ = [
 
 CHECKPOINT = "checkpoint.pt"
 """Name of the file that a run goes on from."""
+VALIDATION_SEED = 987_654_321
+"""What is added to the seed of a run for the patches that its network is measured on."""
 _DECAY = 1e-4
 """Weight decay of AdamW: a tenth of PyTorch's default, as restoration does not overfit here."""
 _MOST_GRADIENT = 1.0
@@ -110,13 +116,62 @@ class TrainState(Generic[Net]):
                 kept.lerp_(new, 1 - decay)
 
 
-def fresh_state(build: Callable[[], Net], learning_rate: float, device: str) -> TrainState[Net]:
+def fresh_state(
+    build: Callable[[], Net], learning_rate: float, device: str, seed: int
+) -> TrainState[Net]:
     """Return the state of a run that has not begun."""
+    torch.manual_seed(seed)
     net, mean = build().to(device), build().to(device)
     mean.load_state_dict(net.state_dict())
     mean.requires_grad_(False)
     optimizer = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=_DECAY)
+    as_channels_last(net)
     return TrainState(net, mean, optimizer)
+
+
+def open_run(
+    out: Path,
+    load: Callable[[Path], TrainState[Net]],
+    *,
+    resume: bool,
+    init: str | Path | None,
+) -> TrainState[Net]:
+    """Make the folder of a run, and return the state to go on from.
+
+    Parameters
+    ----------
+    out : Path
+        The folder.
+    load : callable
+        Loads the state from a checkpoint; a missing one gives a fresh state.
+    resume : bool
+        Go on from the checkpoint in ``out`` if there is one; it is deleted otherwise.
+    init : str or Path, optional
+        What a fresh state starts from, see `start_from`.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / CHECKPOINT
+    if not resume:
+        path.unlink(missing_ok=True)
+    state = load(path)
+    if init is not None and state.step == 0:
+        start_from(state, init)
+    return state
+
+
+def checkpoint_of(run: str | Path) -> Path:
+    """Return the checkpoint of a run that was trained.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    path = Path(run) / CHECKPOINT
+    if not path.is_file():
+        msg = f"run {str(run)!r} holds no {CHECKPOINT}; train first"
+        raise InputError(msg)
+    return path
 
 
 def load_state(state: TrainState[Net], path: Path, device: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,17 +15,16 @@ from astro_sr_plugin.models.filters import (
     filter_spectra,
     make_wiener_filters,
 )
-from astro_sr_plugin.models.wiener_unet.unet import WienerUNet, as_channels_last, encode_conditions
+from astro_sr_plugin.models.wiener_unet.unet import WienerUNet, encode_conditions
 from astro_sr_plugin.simulation import OVERSAMPLE, Observation, make_scene, observe
 from astro_sr_plugin.training.config import TrainConfig, write_config
 from astro_sr_plugin.training.loop import (
-    CHECKPOINT,
     TrainState,
     fresh_state,
     has_bfloat16,
     load_state,
+    open_run,
     optimise,
-    start_from,
 )
 from astro_sr_plugin.training.losses import RestorationLoss
 from astro_sr_plugin.training.optics import observation_with_bank
@@ -85,9 +85,7 @@ def _build(config: TrainConfig) -> WienerUNet:
 
 def load_checkpoint(path: Path, config: TrainConfig, device: str) -> TrainState[WienerUNet]:
     """Load the state of a run from ``path``; a missing file gives a fresh state."""
-    torch.manual_seed(config.seed)
-    state = fresh_state(lambda: _build(config), config.learning_rate, device)
-    as_channels_last(state.net)
+    state = fresh_state(lambda: _build(config), config.learning_rate, device, config.seed)
     load_state(state, path, device)
     return state
 
@@ -149,13 +147,8 @@ def train(
         If ``init`` is missing, or ``textures`` or ``psfs`` holds nothing that can be used.
     """
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    checkpoint = out / CHECKPOINT
-    if not resume:
-        checkpoint.unlink(missing_ok=True)
-    state = load_checkpoint(checkpoint, config, device)
-    if init is not None and state.step == 0:
-        start_from(state, init)
+    load = partial(load_checkpoint, config=config, device=device)
+    state = open_run(out, load, resume=resume, init=init)
     write_config(config, out / "config.toml")
 
     scenes = config.scene_config()

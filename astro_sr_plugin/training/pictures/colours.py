@@ -118,8 +118,7 @@ def colour_loss(
         Where the network runs.
     """
     losses = [PictureLoss(stage.losses) for stage in config.stages]
-    b = config.border
-    inner = (..., slice(b, -b or None), slice(b, -b or None))
+    inner = config.inner
 
     def loss_of(stage: int) -> Tensor:
         picture, light, stretches = _draw(source, config, stage, rng)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from types import EllipsisType
 from typing import Any, get_args
 
 from torch import nn
@@ -16,13 +17,14 @@ from astro_sr_plugin.training.loop import Pace, Precision
 from astro_sr_plugin.training.pictures.degradations import DegradationConfig
 from astro_sr_plugin.training.pictures.losses import PictureLoss
 
-__all__ = ["PictureConfig", "PictureStage"]
+__all__ = ["PictureConfig", "PictureStage", "with_tuples"]
 
 _MULTIPLE = 16
 """Patches have a multiple of so many pixels: that of the folded networks and of their windows."""
 
 
-def _tuples(table: dict[str, Any]) -> dict[str, Any]:
+def with_tuples(table: dict[str, Any]) -> dict[str, Any]:
+    """Return a table of TOML with tuples in place of its lists."""
     return {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
 
 
@@ -49,7 +51,7 @@ class PictureStage(Pace):
 
     def degradation_config(self, run: dict[str, Any]) -> DegradationConfig:
         """Return the degradations of the stage, from those of the run."""
-        return DegradationConfig(**_tuples(run | self.degradation))
+        return DegradationConfig(**with_tuples(run | self.degradation))
 
 
 @dataclass(frozen=True)
@@ -134,13 +136,14 @@ class PictureConfig:
         for key in ("sky_fwhm", "level"):
             object.__setattr__(self, key, tuple(getattr(self, key)))
         made = (
-            s if isinstance(s, PictureStage) else PictureStage(**_tuples(s)) for s in self.stages
+            s if isinstance(s, PictureStage) else PictureStage(**with_tuples(s))
+            for s in self.stages
         )
         object.__setattr__(self, "stages", tuple(made))
         if not self.stages:
             msg = "stages is empty; give at least one table [[stages]]"
             raise InputError(msg)
-        SceneConfig(**_tuples(self.scene))
+        SceneConfig(**with_tuples(self.scene))
         for stage in self.stages:
             stage.degradation_config(self.degradation)
             PictureLoss(stage.losses)
@@ -160,12 +163,18 @@ class PictureConfig:
 
     def scene_config(self, size: int) -> SceneConfig:
         """Return the configuration of simulated skies of ``size`` input pixels a side."""
-        return SceneConfig(**_tuples(self.scene) | {"size": size})
+        return SceneConfig(**with_tuples(self.scene) | {"size": size})
 
     @property
     def scale(self) -> int:
         """Output pixels per input pixel."""
         return 1 if self.colourises else TASKS[self.task].trained_scale
+
+    @property
+    def inner(self) -> tuple[EllipsisType, slice, slice]:
+        """Index of the pixels of a patch that count."""
+        part = slice(self.border, -self.border or None)
+        return ..., part, part
 
     @property
     def colourises(self) -> bool:
@@ -179,7 +188,7 @@ class PictureConfig:
 
     def build(self) -> nn.Module:
         """Return the network with fresh weights; residual ones begin as the identity."""
-        net = ARCHITECTURES[self.network](scale=self.scale, **_tuples(self.architecture))
+        net = ARCHITECTURES[self.network](scale=self.scale, **with_tuples(self.architecture))
         if isinstance(net, Swin2SR) and net.head == "residual":
             for parameter in net.conv_last.parameters():
                 nn.init.zeros_(parameter)

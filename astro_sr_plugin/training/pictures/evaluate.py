@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.models.architectures import describe_published
-from astro_sr_plugin.models.checkpoint import save_network
 from astro_sr_plugin.models.display_stretch import DisplayStretch
-from astro_sr_plugin.training.card import write_card
-from astro_sr_plugin.training.loop import CHECKPOINT
+from astro_sr_plugin.training.card import write_model
+from astro_sr_plugin.training.loop import CHECKPOINT, VALIDATION_SEED, checkpoint_of
 from astro_sr_plugin.training.pictures.colours import colour_errors
 from astro_sr_plugin.training.pictures.config import PictureConfig
 from astro_sr_plugin.training.pictures.files import list_credits, read_pictures
@@ -25,8 +22,6 @@ from astro_sr_plugin.training.pictures.trainer import load_picture_state
 
 __all__ = ["evaluate_pictures", "export_picture_model"]
 
-_VALIDATION = 987_654_321
-"""What is added to the seed for the patches that a network is measured on."""
 _FLAT_LEVELS = (0.2, 0.85, 14)
 """Levels of flat images that a network is given: from the sky of a stretched plane to its brightest
 pixel, and how many."""
@@ -71,12 +66,8 @@ def evaluate_pictures(
     InputError
         If there is no checkpoint.
     """
-    path = Path(run) / CHECKPOINT
-    if not path.is_file():
-        msg = f"run {str(run)!r} holds no {CHECKPOINT}; train first"
-        raise InputError(msg)
-    net = load_picture_state(path, config, device).mean.eval()
-    rng = torch.Generator(device).manual_seed(config.seed + _VALIDATION)
+    net = load_picture_state(checkpoint_of(run), config, device).mean.eval()
+    rng = torch.Generator(device).manual_seed(config.seed + VALIDATION_SEED)
     kept = [] if pictures is None else read_pictures(pictures, validation=True)
     source = PatchSource(config, kept, rng)
     if config.colourises:
@@ -92,7 +83,7 @@ def evaluate_pictures(
                 ("", net(observed)),
                 ("input_", enlarge(observed, config.scale)),
             ):
-                for name, value in _compare(result, truth, config.border).items():
+                for name, value in _compare(result[config.inner], truth[config.inner]).items():
                     sums[prefix + name] += value
             done += len(observed)
         figures = {name: total / done for name, total in sums.items()}
@@ -107,13 +98,12 @@ def enlarge(image: Tensor, scale: int) -> Tensor:
     return F.interpolate(image, scale_factor=scale, mode="bicubic", antialias=True)
 
 
-def _compare(result: Tensor, truth: Tensor, border: int) -> dict[str, float]:
+def _compare(result: Tensor, truth: Tensor) -> dict[str, float]:
     """Return the sums of PSNR and SSIM over a batch."""
     from skimage.metrics import structural_similarity
 
     sums = {"psnr_db": 0.0, "ssim": 0.0}
-    inner = (..., slice(border, -border or None), slice(border, -border or None))
-    for one, other in zip(result[inner].cpu().double(), truth[inner].cpu().double(), strict=True):
+    for one, other in zip(result.cpu().double(), truth.cpu().double(), strict=True):
         error = float(((one - other) ** 2).mean())
         sums["psnr_db"] += -10 * float(torch.log10(torch.tensor(max(error, 1e-12))))
         similarity = structural_similarity(
@@ -133,15 +123,14 @@ def _on_empty_sky(net: nn.Module, config: PictureConfig, rng: torch.Generator) -
     side = 2 * config.patch // config.scale
     size = (4, config.channels, side, side)
     stretch = DisplayStretch(_EMPTY_BRIGHTEST)
-    b = config.border
     sky = stretch(torch.randn(size, generator=rng, device=rng.device))
     figures = {}
     for name, result in (("dark_rms", net(sky)), ("input_dark_rms", enlarge(sky, config.scale))):
-        light = stretch.inverse(result)[..., b : -b or None, b : -b or None]
+        light = stretch.inverse(result)[config.inner]
         figures[name] = float(light.square().mean().sqrt())
     levels = torch.linspace(*_FLAT_LEVELS, device=rng.device)
     flat = levels[:, None, None, None].expand(-1, *size[1:])
-    change = (net(flat) - enlarge(flat, config.scale))[..., b : -b or None, b : -b or None]
+    change = (net(flat) - enlarge(flat, config.scale))[config.inner]
     return figures | {"flat_response": float(change.abs().max())}
 
 
@@ -177,7 +166,7 @@ def export_picture_model(
     Path
         The weights file.
     """
-    run, folder = Path(run), Path(folder)
+    run = Path(run)
     state = load_picture_state(run / CHECKPOINT, config, "cpu")
     options = {k: list(v) if isinstance(v, tuple) else v for k, v in config.architecture.items()}
     spec = describe_published(
@@ -190,9 +179,6 @@ def export_picture_model(
         channels=(1, 3) if config.colourises else (config.channels,) * 2,
         options=options,
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{config.name}.safetensors"
-    spec = replace(spec, sha256=save_network(state.mean, spec, path))
     kept = [] if pictures is None else read_pictures(pictures)
     data = "simulated skies"
     if kept:
@@ -205,5 +191,4 @@ def export_picture_model(
         "steps": state.step,
         "patches": state.step * config.batch_size * config.accumulate,
     }
-    write_card(spec, path.with_suffix(".toml"), training=training, figures=figures or {})
-    return path
+    return write_model(state.mean, spec, folder, training=training, figures=figures)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from astro_sr_plugin.models.wiener_unet.unet import as_channels_last
 from astro_sr_plugin.training.config import write_config
 from astro_sr_plugin.training.loop import (
-    CHECKPOINT,
     TrainState,
     autocast,
     fresh_state,
     load_state,
+    open_run,
     optimise,
     recompute,
-    start_from,
 )
 from astro_sr_plugin.training.pictures.colours import add_discriminator, colour_loss
 from astro_sr_plugin.training.pictures.config import PictureConfig
@@ -32,9 +31,7 @@ __all__ = ["load_picture_state", "train_pictures"]
 
 def load_picture_state(path: Path, config: PictureConfig, device: str) -> TrainState[nn.Module]:
     """Load the state of a run from ``path``; a missing file gives a fresh state."""
-    torch.manual_seed(config.seed)
-    state = fresh_state(config.build, config.stages[0].learning_rate, device)
-    as_channels_last(state.net)
+    state = fresh_state(config.build, config.stages[0].learning_rate, device, config.seed)
     add_discriminator(state, config, device)
     load_state(state, path, device)
     return state
@@ -82,13 +79,8 @@ def train_pictures(
         If ``init`` or ``freeze`` fits nothing, or the pictures cannot be used.
     """
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    checkpoint = out / CHECKPOINT
-    if not resume:
-        checkpoint.unlink(missing_ok=True)
-    state = load_picture_state(checkpoint, config, device)
-    if init is not None and state.step == 0:
-        start_from(state, init)
+    load = partial(load_picture_state, config=config, device=device)
+    state = open_run(out, load, resume=resume, init=init)
     if config.recompute:
         recompute(state.net)
     write_config(config, out / "config.toml")
@@ -120,8 +112,7 @@ def _restoration_loss(
 ) -> Callable[[int], Tensor]:
     """Return the function that draws a batch and returns the loss of the restored pictures."""
     losses = [PictureLoss(stage.losses) for stage in config.stages]
-    b = config.border
-    inner = (..., slice(b, -b or None), slice(b, -b or None))
+    inner = config.inner
 
     def loss_of(stage: int) -> Tensor:
         observed, truth = draw_batch(source, config, stage, rng)
