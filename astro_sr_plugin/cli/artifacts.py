@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import astro_sr_plugin as asr
+from astro_sr_plugin.cli.every_image import process_file
 from astro_sr_plugin.cli.figures import figures_of
 from astro_sr_plugin.cli.options import (
     DTYPES,
@@ -15,11 +16,12 @@ from astro_sr_plugin.cli.options import (
     add_image_options,
     add_pixel_options,
     check_inputs,
-    open_image,
 )
 from astro_sr_plugin.cli.outputs import plan_outputs
 
 if TYPE_CHECKING:
+    from astropy.nddata import CCDData
+
     from astro_sr_plugin.cli.console import Console
 
 __all__ = ["add_commands"]
@@ -81,18 +83,26 @@ def _remove(args: argparse.Namespace, console: Console) -> None:
     sizes = {} if args.diameter is None else {"diameters": args.diameter}
     for source, target in zip(args.inputs, outputs, strict=True):
         start = time.perf_counter()
-        clean = asr.remove_artifacts(
-            open_image(source, args),
-            templates=args.template,
-            colour=args.colour,
-            tolerance=args.tolerance,
-            false_alarms=args.false_alarms,
-            force=args.force,
-            **sizes,
-        )
-        asr.write_image(clean, target, dtype=args.dtype, overwrite=args.overwrite)
+        found: list[dict[str, Any]] = []
+
+        def remove(image: CCDData, found: list[dict[str, Any]] = found) -> CCDData:
+            clean: CCDData = asr.remove_artifacts(
+                image,
+                templates=args.template,
+                colour=args.colour,
+                tolerance=args.tolerance,
+                false_alarms=args.false_alarms,
+                force=args.force,
+                **sizes,
+            )
+            found.append(figures_of(clean) | {"artifacts": clean.meta["ASRARTIF"]})
+            return clean
+
+        names = process_file(remove, source, target, args)
         seconds = round(time.perf_counter() - start, 3)
-        count = clean.meta["ASRARTIF"]
-        figures = figures_of(clean)
-        console.record(input=source, output=target, **figures, artifacts=count, seconds=seconds)
-        console.say(f"{target}: artefacts filled: {count}, {seconds:.1f} s")
+        for name, figures in zip(names, found, strict=True):
+            place = {"hdu": name} if name else {}
+            console.record(input=source, output=target, **place, **figures, seconds=seconds)
+            count = figures["artifacts"]
+            image = f"{target} {name}".rstrip()
+            console.say(f"{image}: artefacts filled: {count}, {seconds:.1f} s")

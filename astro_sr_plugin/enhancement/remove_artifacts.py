@@ -132,9 +132,11 @@ def remove_artifacts(
         planes = np.stack([image * sigma for image, sigma in zip(light, noise, strict=True)])
         found = [a for a in found if has_colour(planes, a, shapes[a.template], wanted, tolerance)]
     filled = np.zeros(frame.parts.data.shape[-2:], bool)
+    around = []
     for artifact in found:
         part, inside = _cut(artifact, shapes, filled.shape)
         filled[part] |= inside
+        around.append(_widened(part, int(artifact.diameter)))
     header = frame.header(
         ModelSpec(method, REMOVE_ARTIFACTS, "finds shapes", "template matching"),
         parameters={"templates": tuple(shapes), "diameters": sizes, "false_alarms": false_alarms},
@@ -149,8 +151,7 @@ def remove_artifacts(
         del errors
         sink[...] = frame.parts.data
         for index, plane in frame.indexed():
-            for artifact in found:
-                part, _ = _cut(artifact, shapes, filled.shape, margin=artifact.diameter)
+            for part in around:
                 hidden = filled[part] | plane.mask[part]
                 if plane.usable and not hidden.all():
                     values = sink[index][part]
@@ -222,14 +223,10 @@ def _cut(
     artifact: Artifact,
     shapes: dict[str, NDArray[np.float64]],
     shape: tuple[int, ...],
-    margin: float = 0.0,
 ) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
-    """Return the window around an artefact within the image, and which of its pixels belong to it.
-
-    With a margin the second is that of the window without one.
-    """
+    """Return the window around an artefact within the image, and its pixels in that."""
     inside = footprint_of(artifact, shapes[artifact.template])
-    reach = inside.shape[0] // 2 + int(margin)
+    reach = inside.shape[0] // 2
     ends = [
         (max(0, place - reach), min(length, place + reach + 1))
         for place, length in zip((artifact.y, artifact.x), shape, strict=True)
@@ -238,6 +235,12 @@ def _cut(
     first = (top - artifact.y + reach, left - artifact.x + reach)
     kept = inside[first[0] : first[0] + bottom - top, first[1] : first[1] + right - left]
     return (slice(top, bottom), slice(left, right)), kept
+
+
+def _widened(part: tuple[slice, slice], margin: int) -> tuple[slice, slice]:
+    """Return a window with so many more pixels at each side, as far as the image reaches."""
+    rows, columns = (slice(max(0, s.start - margin), s.stop + margin) for s in part)
+    return rows, columns
 
 
 def _with_mask(frame: Frame, filled: NDArray[np.bool_]) -> Frame:

@@ -178,10 +178,11 @@ def _candidates(
     )
     radius = image.shape[0] // 2
     padded = np.pad(light, radius, mode="reflect")
-    others = list(_profiles(image.shape[0], fwhm, diameter))
+    own_shape = [_standardised(image)]
+    others = [_standardised(profile) for profile in _profiles(image.shape[0], fwhm, diameter)]
     for y, x in peaks:
         window = padded[y : y + 2 * radius + 1, x : x + 2 * radius + 1]
-        own = _best(window, padded, (y, x), [image])
+        own = _best(window, padded, (y, x), own_shape)
         best = _best(window, padded, (y, x), others)
         gain = window.size / 2 * math.log((1 - best**2 + 1e-12) / (1 - own**2 + 1e-12))
         if gain > _LEAST_LIKELIHOOD and _is_fitted(window, image):
@@ -216,11 +217,15 @@ def _profiles(side: int, fwhm: float, diameter: float) -> Iterator[Array]:
         width *= _VETO_STEP
 
 
-def _best(window: Array, padded: Array, place: tuple[int, int], images: Sequence[Array]) -> float:
-    """Return the best correlation of images with what is around a place, to a pixel."""
+def _standardised(image: Array) -> Array:
+    """Return an image of mean 0 and standard deviation 1."""
+    return (image - image.mean()) / max(float(image.std()), 1e-12)
+
+
+def _best(window: Array, padded: Array, place: tuple[int, int], shapes: Sequence[Array]) -> float:
+    """Return the best correlation of `_standardised` images with a place, to a pixel."""
     best = 0.0
     side = window.shape[0]
-    shapes = [(image - image.mean()) / max(float(image.std()), 1e-12) for image in images]
     for dy in (-1, 0, 1):
         for dx in (-1, 0, 1):
             top, left = max(place[0] + dy, 0), max(place[1] + dx, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.nddata import CCDData
 
 import astro_sr_plugin as asr
@@ -118,6 +119,19 @@ def test_the_command_fills_and_counts(image, tmp_path, capsys):
     assert main(words) == 0
     assert "artefacts filled: 2" in capsys.readouterr().out
     assert asr.read_image(target).mask.sum() > 300
+
+
+def test_the_command_does_every_image_of_a_file(image, tmp_path, capsys):
+    source, target = tmp_path / "in.fits", tmp_path / "out.fits"
+    part = image[90:170, 20:160].astype(np.float32)
+    images = [fits.ImageHDU(part, name=name) for name in ("A", "B")]
+    fits.HDUList([fits.PrimaryHDU(), *images]).writeto(source)
+    words = ["remove-artifacts", str(source), "-o", str(target), "--hdu", "all"]
+    assert main([*words, "--diameter", "21", "--template", "ring"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("artefacts filled: 1") == 2
+    for name in "AB":
+        assert not np.array_equal(fits.getdata(target, name), part)
 
 
 def test_wrong_parameters_are_named(image):
