@@ -357,18 +357,16 @@ def enhance_file(
         Whether all checks pass; True if nothing was to be checked.
     """
     start = time.perf_counter()
-    if wants_all(args):
+    every = wants_all(args)
+    options |= {"model": chosen_model(args), "force": args.force}
+    if hasattr(args, "uncertainty"):
+        options["uncertainty"] = args.uncertainty
+    if every:
         return _enhance_every_image(source, target, verb, args, console, **options)
     # Read once: the input may be a pipe.
     image = open_image(source, args)
     streamed = target.suffix.lower() in PLAIN_FITS and args.dtype is None
-    options |= {
-        "model": chosen_model(args),
-        "runtime": make_runtime(args, console),
-        "force": args.force,
-    }
-    if hasattr(args, "uncertainty"):
-        options["uncertainty"] = args.uncertainty
+    options["runtime"] = make_runtime(args, console)
     if streamed:
         options |= {"out": target, "overwrite": args.overwrite}
     result = getattr(asr, verb)(image, **options)
@@ -396,9 +394,6 @@ def _enhance_every_image(
     """Run one verb on every image of a file."""
     start = time.perf_counter()
     found: list[dict[str, Any]] = []
-    options |= {"model": chosen_model(args), "force": args.force}
-    if hasattr(args, "uncertainty"):
-        options["uncertainty"] = args.uncertainty
 
     def work(image: CCDData) -> CCDData:
         result: CCDData = getattr(asr, verb)(image, runtime=make_runtime(args, console), **options)

@@ -19,7 +19,7 @@ from astro_sr_plugin.models.external.model import ExternalModel
 from astro_sr_plugin.models.spec import Conditions, ModelSpec, RestoreTile
 from astro_sr_plugin.restoration.conditions import make_conditions
 from astro_sr_plugin.restoration.frame import Frame
-from astro_sr_plugin.restoration.generic import LEAST_RANGE, brightest_of
+from astro_sr_plugin.restoration.generic import stretch_for
 
 __all__ = ["SYNTHETIC_KEYWORD", "colour_frame", "colour_planes", "note_synthetic"]
 
@@ -83,17 +83,13 @@ def colour_frame(
         Of the result; takes how the image was stretched for the network.
     """
     (plane,) = frame.with_typical_psf().planes
-    stretch = DisplayStretch(max(brightest_of(plane), LEAST_RANGE))
+    stretch = stretch_for([plane])
     header[STRETCH_KEYWORD] = float(f"{stretch.slope:.6g}")
     conditions = make_conditions(plane, None, 1)
 
-    def read(*region: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        values, kinds = plane.read(*region)
-        return values[None], kinds[None]
-
-    ny, nx = plane.shape
-    strips = Predictor(_ColourModel(model, stretch, saturation), conditions, runtime)
-    for first, ratios in strips.strips(read, plane.shape):
+    nx = plane.shape[1]
+    predictor = Predictor(_ColourModel(model, stretch, saturation), conditions, runtime)
+    for first, ratios in predictor.strips(plane.read_as_planes, plane.shape):
         last = first + ratios.shape[1]
         recorded = plane.recorded(first, last)
         unit = plane.measured.unit

@@ -10,7 +10,7 @@ input in linear units.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -48,7 +48,7 @@ from astro_sr_plugin.restoration.pipeline import (
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 from astro_sr_plugin.tasks import TASKS
 
-__all__ = ["LEAST_RANGE", "DisplayModel", "brightest_of", "restore_frame"]
+__all__ = ["LEAST_RANGE", "DisplayModel", "restore_frame", "stretch_for"]
 
 LEAST_RANGE = 100.0
 """Least brightness in noise sigma that takes the level of white: an image of the sky alone would
@@ -256,10 +256,9 @@ def _fit(
         )
         raise ModelError(msg)
     colours = len(frame.planes) == 3 == len(frame.usable)
-    brightest = max((brightest_of(plane) for plane in frame.usable), default=LEAST_RANGE)
     return DisplayModel(
         model,
-        DisplayStretch(max(brightest, LEAST_RANGE), *model.value_range),
+        stretch_for(frame.usable, *model.value_range),
         planes=3 if luminance_only or (colours and planes == (3, 3)) else 1,
         locked=model.spec.task != "remove-stars",
         luminance_only=luminance_only,
@@ -326,7 +325,15 @@ def _note(header: Header, model: DisplayModel, widths: Sequence[float]) -> None:
         header["ASRFWHMO"] = round(max(widths), 4)
 
 
-def brightest_of(plane: NormalisedPlane) -> float:
+def stretch_for(
+    planes: Iterable[NormalisedPlane], black: float = 0.0, white: float = 1.0
+) -> DisplayStretch:
+    """Return the stretch that an image takes for a network with these values of black and white."""
+    brightest = max((_brightest_of(plane) for plane in planes), default=LEAST_RANGE)
+    return DisplayStretch(max(brightest, LEAST_RANGE), black, white)
+
+
+def _brightest_of(plane: NormalisedPlane) -> float:
     """Brightest pixel of a plane in noise sigma."""
     highest = 0.0
     for first, last in row_blocks(plane.shape[0]):

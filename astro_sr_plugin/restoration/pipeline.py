@@ -210,12 +210,8 @@ def _predict(
     stars = sharpens and math.isfinite(source.saturation)
     seen = source.with_cores(conditions, stars=stars)
     if strips is None:
-
-        def read(*region: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-            values, kinds = seen.read(*region)
-            return values[None], kinds[None]
-
-        strips = Predictor(job.model, conditions, job.runtime).strips(read, source.shape)
+        predictor = Predictor(job.model, conditions, job.runtime)
+        strips = predictor.strips(seen.read_as_planes, source.shape)
     for first_row, (strip, *deviation) in strips:
         rows = (first_row // job.scale, (first_row + len(strip)) // job.scale)
         if errors is not None:

@@ -171,6 +171,13 @@ class NormalisedPlane:
             kinds[(slice(None),) * axis + (beyond,)] = -1.0
         return values, kinds
 
+    def read_as_planes(
+        self, y0: int, y1: int, x0: int, x1: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Give what `read` gives as images of one plane, as a `Predictor` reads them."""
+        values, kinds = self.read(y0, y1, x0, x1)
+        return values[None], kinds[None]
+
     def invalid(self, y0: int, y1: int) -> NDArray[np.bool_]:
         """Pixels of rows ``y0:y1`` that are not used."""
         return self.mask[y0:y1]
