@@ -116,7 +116,12 @@ def add_commands(commands: Commands) -> None:
         "sharpening: OUTPUT_study.csv, and a page with the plot, OUTPUT_study.html",
     )
     group = parser.add_argument_group("work")
-    group.add_argument("--jobs", type=int, metavar="N", help="threads (default: all processors)")
+    group.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="threads (default: all processors; one for small frames)",
+    )
 
 
 def _planetary(args: argparse.Namespace, console: Console) -> None:
