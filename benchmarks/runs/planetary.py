@@ -309,7 +309,7 @@ def draw_row(path: Path, images: list[NDArray]) -> None:
         np.clip((np.nan_to_num(one) - SKY) / (white - SKY), 0, 1)[25:-25, 25:-25] for one in images
     ]
     row = np.repeat(np.repeat(np.hstack(parts), 2, 0), 2, 1) ** 0.8
-    Image.fromarray((255 * row).astype(np.uint8)).save(path, quality=85)
+    Image.fromarray((255 * row).astype(np.uint8)).save(path, quality=95)
 
 
 def score(image: NDArray, truth: NDArray[np.float64]) -> tuple[float, float]:
