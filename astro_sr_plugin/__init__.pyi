@@ -10,6 +10,7 @@ from .data.formats.every_image import list_images as list_images
 from .data.formats.every_image import map_images as map_images
 from .data.formats.registry import read_image as read_image
 from .data.formats.registry import write_image as write_image
+from .data.galaxy10 import Galaxy10 as Galaxy10
 from .data.video.opening import open_video as open_video
 from .data.video.source import Video as Video
 from .enhancement.colorize import colorize as colorize

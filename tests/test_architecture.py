@@ -39,6 +39,7 @@ ROOMS = {
     "training.evaluate": {"models", "simulation", "stretch", "metrics", "training", "enhancement"},
     "training.calibrate": {"models", "simulation", "metrics", "training", "enhancement"},
     "training.measured_psfs": set(),
+    "training.collect": {"data", "training"},
     "training": {"models", "simulation", "stretch", "metrics"},
     "report": {"data", "metrics", "measurement", "stretch", "validation"},
     "batch": {"data", "enhancement", "restoration", "inference", "models"},

@@ -17,6 +17,7 @@ from astro_sr_plugin.cli import (
     audit,
     auto,
     batch,
+    collect,
     colorize,
     compare,
     completion,
@@ -111,6 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
         audit,
         models,
         training,
+        collect,
         demo,
     )
     for group in (*groups, doctor, siril, completion):

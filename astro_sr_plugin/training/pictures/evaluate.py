@@ -16,7 +16,8 @@ from astro_sr_plugin.training.card import write_model
 from astro_sr_plugin.training.loop import CHECKPOINT, VALIDATION_SEED, checkpoint_of
 from astro_sr_plugin.training.pictures.colours import colour_errors
 from astro_sr_plugin.training.pictures.config import PictureConfig
-from astro_sr_plugin.training.pictures.files import list_credits, read_pictures
+from astro_sr_plugin.training.pictures.files import read_pictures
+from astro_sr_plugin.training.pictures.manifest import is_held_out, list_credits, read_manifest
 from astro_sr_plugin.training.pictures.source import PatchSource, draw_batch
 from astro_sr_plugin.training.pictures.trainer import load_picture_state
 
@@ -179,7 +180,8 @@ def export_picture_model(
         channels=(1, 3) if config.colourises else (config.channels,) * 2,
         options=options,
     )
-    kept = [] if pictures is None else read_pictures(pictures)
+    rows = [] if pictures is None else read_manifest(pictures)
+    kept = [row for row in rows if not is_held_out(row["object"])]
     data = "simulated skies"
     if kept:
         data += f", and {len(kept)} pictures, split by object: {list_credits(kept)}"

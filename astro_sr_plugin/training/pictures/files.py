@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.training.pictures.manifest import is_held_out, read_manifest
 
-__all__ = ["MANIFEST", "Picture", "list_credits", "read_pictures"]
+__all__ = ["Picture", "read_pictures"]
 
-MANIFEST = "manifest.csv"
-"""Name of the list of the pictures in their folder."""
-_COLUMNS = ("file", "object", "credit", "license")
-"""Columns that the list has to have."""
-_HELD_OUT = 4
-"""One object of so many is kept for validation."""
 _LINEAR = 0.04045
 """Tone of sRGB (IEC 61966-2-1) up to which the tone curve is a straight line."""
 
@@ -38,14 +30,10 @@ class Picture:
         the mean of the planes reaches 1 at its 98th percentile.
     object : str
         What it shows; pictures of one object are never in both parts of the split.
-    credit, license : str
-        Whom to name, and under what terms it may be used.
     """
 
     light: Tensor
     object: str
-    credit: str
-    license: str
 
 
 def read_pictures(folder: str | Path, *, validation: bool = False) -> list[Picture]:
@@ -70,39 +58,15 @@ def read_pictures(folder: str | Path, *, validation: bool = False) -> list[Pictu
     """
     folder = Path(folder)
     pictures = [
-        Picture(_read_light(folder / row["file"]), row["object"], row["credit"], row["license"])
-        for row in _read_manifest(folder)
-        if _is_held_out(row["object"]) == validation
+        Picture(_read_light(folder / row["file"]), row["object"])
+        for row in read_manifest(folder)
+        if is_held_out(row["object"]) == validation
     ]
     if not pictures:
         part = "validation" if validation else "training"
         msg = f"pictures folder {str(folder)!r} holds no picture for {part}"
         raise InputError(msg)
     return pictures
-
-
-def list_credits(pictures: Iterable[Picture]) -> str:
-    """Return whom a network owes its pictures to, as one line."""
-    return "; ".join(sorted({f"{picture.credit} ({picture.license})" for picture in pictures}))
-
-
-def _is_held_out(name: str) -> bool:
-    """Return whether an object is for validation: always the same, whatever else is there."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) % _HELD_OUT == 0
-
-
-def _read_manifest(folder: Path) -> list[dict[str, str]]:
-    path = folder / MANIFEST
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        msg = f"list of pictures {str(path)!r} cannot be read: {error}"
-        raise InputError(msg) from error
-    if not rows or any(not row.get(column) for row in rows for column in _COLUMNS):
-        msg = f"list of pictures {str(path)!r} needs the columns {', '.join(_COLUMNS)}, all filled"
-        raise InputError(msg)
-    return rows
 
 
 def _read_light(path: Path) -> Tensor:

@@ -1,0 +1,1 @@
+"""Pictures for training, from public archives, with their credits."""
