@@ -7,15 +7,16 @@ of an image. Pixels beyond the edges of the image are mirrored about those at th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates, spline_filter1d
 
-__all__ = ["KERNELS", "WHOLE_PIXELS", "Kernel"]
+__all__ = ["KERNELS", "WHOLE_PIXELS", "Kernel", "Pixels"]
 
 Array = NDArray[np.float64]
+Pixels = NDArray[np.float32]
 
 _LOBES = 3
 """Half width in pixels of the Lanczos kernel."""
@@ -24,6 +25,9 @@ _POLE = np.sqrt(3) - 2
 IEEE Trans. Signal Process. 41, 821)."""
 _RESPONSE = 16
 """Rows beyond a strip that its coefficients depend on: the pole to that power is 7e-10."""
+_BORDER = 2
+"""Pixels by which coefficients are continued beyond the edges: those that a value half a pixel
+beyond an edge is made of."""
 
 
 class Kernel(NamedTuple):
@@ -45,27 +49,58 @@ class Kernel(NamedTuple):
 
     support: int
     margin: int
-    prepare: Callable[[Array], Array]
-    values: Callable[[Array, Array], Array]
+    prepare: Callable[[Pixels], Pixels]
+    values: Callable[[Pixels, Array], NDArray[np.floating]]
     variances: Callable[[Array, Array], Array]
 
 
-def _spline_coefficients(pixels: Array) -> Array:
+def _spline_coefficients(pixels: Pixels) -> Pixels:
+    """Coefficients of the B-spline, continued beyond the edges."""
     for axis in (0, 1):
-        pixels = spline_filter1d(pixels, 3, axis=axis, mode="mirror")
-    return pixels
+        pixels = spline_filter1d(pixels, 3, axis=axis, mode="mirror", output=np.float32)
+    return np.pad(pixels, _BORDER, mode="reflect")
 
 
-def _spline_values(coefficients: Array, places: Array) -> Array:
-    return _interpolated(coefficients, places, 3)
+def _spline_values(coefficients: Pixels, places: Array) -> Pixels:
+    """Sum of the 4 x 4 coefficients about each place with their weights.
+
+    This takes a third of the time of `scipy.ndimage.map_coordinates`: each coefficient is taken
+    for all places at once.
+    """
+    width = coefficients.shape[1]
+    base = np.floor(places)
+    weights_y, weights_x = (_spline_weights(t) for t in (places - base).astype(np.float32))
+    # The first of the 16 lies one row and one column before the base.
+    row, column = base + (_BORDER - 1)
+    first = (row * width + column).astype(np.intp)
+    flat = coefficients.ravel()
+    total, line, taken = (np.zeros(first.shape, np.float32) for _ in range(3))
+    for y, weight_y in enumerate(weights_y):
+        line[...] = 0
+        for x, weight_x in enumerate(weights_x):
+            # None lies outside; the mode spares a buffer.
+            np.take(flat[y * width + x :], first, out=taken, mode="clip")
+            taken *= weight_x
+            line += taken
+        line *= weight_y
+        total += line
+    return total
 
 
-def _linear_values(pixels: Array, places: Array) -> Array:
-    return _interpolated(pixels, places, 1)
+def _spline_weights(t: Pixels) -> list[Pixels]:
+    """Weights of the coefficients before, at, after and two after a pixel, at a fraction t."""
+    rest = 1 - t
+    outer = [part * part * part * np.float32(1 / 6) for part in (rest, t)]
+    inner = [
+        np.float32(2 / 3) + part * part * (part * np.float32(0.5) - 1) for part in (t, rest)
+    ]
+    return [outer[0], *inner, outer[1]]
 
 
-def _interpolated(pixels: Array, places: Array, order: int) -> Array:
-    found: Array = map_coordinates(pixels, places, order=order, mode="mirror", prefilter=False)
+def _linear_values(pixels: NDArray[np.floating], places: Array) -> Array:
+    found: Array = map_coordinates(
+        pixels, places, output=np.float64, order=1, mode="mirror", prefilter=False
+    )
     return found
 
 
@@ -101,7 +136,7 @@ def _two_taps(
     first, second = weight(fraction), weight(1 - fraction)
     shifted = base + second / (first + second)
     factor = total(fraction)
-    found: Array = _interpolated(variance, shifted, 1) * factor[0] * factor[1]
+    found: Array = _linear_values(variance, shifted) * factor[0] * factor[1]
     return found
 
 
@@ -149,7 +184,7 @@ def _lanczos_weights(fraction: Array) -> list[Array]:
     return [weight / total for weight in weights]
 
 
-def _lanczos_values(pixels: Array, places: Array) -> Array:
+def _lanczos_values(pixels: Pixels, places: Array) -> Array:
     return _lanczos(pixels, places, 1)
 
 
@@ -157,7 +192,7 @@ def _lanczos_variances(variance: Array, places: Array) -> Array:
     return _lanczos(variance, places, 2)
 
 
-def _lanczos(pixels: Array, places: Array, power: int) -> Array:
+def _lanczos(pixels: NDArray[np.floating], places: Array, power: int) -> Array:
     """Sum of pixels with the weights to the given power."""
     base = np.floor(places)
     weights_y, weights_x = (_lanczos_weights(fraction) for fraction in places - base)
@@ -180,13 +215,13 @@ def _mirrored(index: NDArray[np.intp], size: int) -> NDArray[np.intp]:
     return np.minimum(index, 2 * size - 2 - index)
 
 
-def _as_they_are(pixels: Array) -> Array:
+def _as_they_are(pixels: Pixels) -> Pixels:
     return pixels
 
 
-def _nearest(pixels: Array, places: Array) -> Array:
+def _nearest(pixels: NDArray[Any], places: Array) -> NDArray[Any]:
     row, column = places.astype(np.intp)
-    found: Array = pixels[row.clip(0, pixels.shape[0] - 1), column.clip(0, pixels.shape[1] - 1)]
+    found: NDArray[Any] = pixels[row.clip(0, pixels.shape[0] - 1), column.clip(0, pixels.shape[1] - 1)]
     return found
 
 

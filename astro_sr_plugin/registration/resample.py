@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,13 @@ from scipy.ndimage import distance_transform_edt, maximum_filter
 
 from astro_sr_plugin.data.strips import iter_rows
 from astro_sr_plugin.exceptions import check_choice
-from astro_sr_plugin.registration.kernels import KERNELS, WHOLE_PIXELS, Kernel
+from astro_sr_plugin.registration.kernels import KERNELS, WHOLE_PIXELS, Kernel, Pixels
 from astro_sr_plugin.registration.transform import Transform
 
 __all__ = ["Resampled", "check_kernel", "resample_rows", "rows_needed"]
 
 Array = NDArray[np.float64]
+Number = TypeVar("Number", bound=np.floating)
 
 _LINEAR = KERNELS["linear"]
 """The kernel beside saturated pixels."""
@@ -24,8 +25,8 @@ _SWING = 4
 """Distance in pixels out to which kernels swing beside an edge: by 1 % of its height there."""
 _GRID = 32
 """Spacing in pixels of the places that a band's input rows are looked up at."""
-_ROWS = 32
-"""Rows that are made at a time: the numbers of a row of 2000 pixels take 100 kB."""
+_PIXELS = 32768
+"""Pixels that are made at a time: their numbers stay in the cache of a processor."""
 _WHOLE = 1e-6
 """Distance in pixels from whole pixels within which these are copied, and no mask grows."""
 
@@ -152,7 +153,7 @@ def resample_rows(
     excluded = np.ones(shape, dtype=bool)
     source = _Source(strip, mask, variance, saturated, _kernel_for(transform, rows, kernel))
     x = np.arange(shape[1], dtype=np.float64)
-    for low, high in iter_rows(shape[0], _ROWS):
+    for low, high in iter_rows(shape[0], max(1, _PIXELS // shape[1])):
         y = np.arange(y0 + low, y0 + high, dtype=np.float64)[:, None]
         u, v = transform.to_image(x, y)
         inside = _inside(u, v, transform.shape)
@@ -208,7 +209,7 @@ class _Source:
         kernel: Kernel,
     ) -> None:
         self.kernel = kernel
-        self._pixels = np.asarray(strip, dtype=np.float64)
+        self._pixels = np.asarray(strip, dtype=np.float32)
         self.missing = ~np.isfinite(self._pixels)
         self.bad = self.missing if mask is None else self.missing | mask
         self._variance = variance
@@ -220,7 +221,7 @@ class _Source:
         """Whether no pixel can be used."""
         return bool(self.bad.all())
 
-    def values(self, places: Array) -> Array:
+    def values(self, places: Array) -> NDArray[np.floating]:
         values = self.kernel.values(self._prepared, places)
         if self._saturated is not None:
             edge = _look_up(self._near_saturated, places)
@@ -241,11 +242,11 @@ class _Source:
         return spoilt if self.bad is self.missing else _look_up(self._near_missing, places)
 
     @cached_property
-    def _filled(self) -> Array:
+    def _filled(self) -> Pixels:
         return _filled(self._pixels, self.bad)
 
     @cached_property
-    def _prepared(self) -> Array:
+    def _prepared(self) -> Pixels:
         return self.kernel.prepare(self._filled)
 
     @cached_property
@@ -266,14 +267,14 @@ class _Source:
         return _grown(np.asarray(self._saturated), 2 * _SWING)
 
 
-def _filled(pixels: NDArray[np.float64], bad: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _filled(pixels: NDArray[Number], bad: NDArray[np.bool_]) -> NDArray[Number]:
     """Give bad pixels the value of the nearest good one."""
     if not bad.any():
         return pixels
     if bad.all():
         return np.zeros_like(pixels)
     nearest = distance_transform_edt(bad, return_distances=False, return_indices=True)
-    filled: NDArray[np.float64] = pixels[tuple(nearest)]
+    filled: NDArray[Number] = pixels[tuple(nearest)]
     return filled
 
 
