@@ -151,19 +151,20 @@ def list_stars(
     nsigma: float = 5.0,
     max_stars: int = 2000,
     plane: DetectionPlane | None = None,
+    pixels: PlanePixels | None = None,
     background: Background | None = None,
     measured: Sequence[MeasuredPlane] = (),
 ) -> Table:
     """Do the work of `detect_stars` on the parts of an image.
 
-    A caller that has the plane on which stars are found, or has measured its sky, or the planes of
-    the image, hands them on.
+    A caller that has the plane on which stars are found, or has opened it or measured its sky, or
+    has measured the planes of the image, hands them on.
     """
     if plane is None:
         plane = make_detection_plane(parts)
     if len(measured) == 1 and plane.data.shape == measured[0].shape:
         pixels, background = measured[0].pixels, measured[0].background
-    else:
+    elif pixels is None:
         pixels = open_plane(plane.data, plane.mask)
     if pixels.unusable.all():
         return _as_table(_nothing(), parts, plane.side, np.nan, np.nan, np.nan)
@@ -232,17 +233,21 @@ class _Field:
     def extract(self, fwhm: float) -> NDArray[Any]:
         """Find sources with the filter of stars of a FWHM in pixels."""
         mesh = int(np.clip(_MESH_FWHM * fwhm, *_MESHES))
-        self.values = self._raw - self._mesh(self._raw, mesh).back()
+        self.values = self._raw - _mesh(self._raw, self.bad, mesh).back()
         self.values[self.bad] = 0
-        # Where structure is left, more is asked.
-        rms = self._mesh(self.values, 2 * mesh).rms()
+        # Where structure is left, more is asked. A quarter of the pixels shows it.
+        ny, nx = self.values.shape
+        part = np.s_[::2, ::2]
+        rms = _mesh(np.ascontiguousarray(self.values[part]), self.bad[part].copy(), mesh).rms()
+        rms = rms.repeat(2, axis=0).repeat(2, axis=1)[:ny, :nx]
         kernel = StarProfile(fwhm, _BETA).kernel()
         threshold = np.maximum(rms, np.float32(1))
         threshold *= np.float32(self.nsigma * np.sqrt((kernel**2).sum()))
         return extract_sources(self.values, self.bad, threshold, kernel=kernel, minimum_area=3)[0]
 
-    def _mesh(self, values: NDArray[np.float32], side: int) -> sep.Background:
-        return sep.Background(values, mask=self.bad, bw=side, bh=side, fw=3, fh=3)
+
+def _mesh(values: NDArray[np.float32], bad: NDArray[np.bool_], side: int) -> sep.Background:
+    return sep.Background(values, mask=bad, bw=side, bh=side, fw=3, fh=3)
 
 
 def _find(field: _Field) -> dict[str, NDArray[Any]]:

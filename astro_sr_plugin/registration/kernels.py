@@ -91,9 +91,7 @@ def _spline_weights(t: Pixels) -> list[Pixels]:
     """Weights of the coefficients before, at, after and two after a pixel, at a fraction t."""
     rest = 1 - t
     outer = [part * part * part * np.float32(1 / 6) for part in (rest, t)]
-    inner = [
-        np.float32(2 / 3) + part * part * (part * np.float32(0.5) - 1) for part in (t, rest)
-    ]
+    inner = [np.float32(2 / 3) + part * part * (part * np.float32(0.5) - 1) for part in (t, rest)]
     return [outer[0], *inner, outer[1]]
 
 
@@ -221,7 +219,9 @@ def _as_they_are(pixels: Pixels) -> Pixels:
 
 def _nearest(pixels: NDArray[Any], places: Array) -> NDArray[Any]:
     row, column = places.astype(np.intp)
-    found: NDArray[Any] = pixels[row.clip(0, pixels.shape[0] - 1), column.clip(0, pixels.shape[1] - 1)]
+    found: NDArray[Any] = pixels[
+        row.clip(0, pixels.shape[0] - 1), column.clip(0, pixels.shape[1] - 1)
+    ]
     return found
 
 

@@ -19,6 +19,7 @@ from astro_sr_plugin.data.strips import iter_rows
 from astro_sr_plugin.exceptions import AstroSRError, InputError
 from astro_sr_plugin.measurement.sky.background import Background, measure_background
 from astro_sr_plugin.measurement.sky.noise import measure_noise
+from astro_sr_plugin.measurement.sky.pixels import open_plane
 from astro_sr_plugin.measurement.sky.saturation import find_saturation
 from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.measurement.sky.windows import check_plane
@@ -44,8 +45,8 @@ FRAME_BYTES = 40
 APERTURES = (3.0, 4.0, 5.5, 7.5, 10.0, 14.0, 20.0, 28.0)
 """Radii in pixels of the apertures of the photometry. Two frames are compared in the same one,
 which is large enough for the wider stars."""
-_NOISE_WINDOWS = 4
-"""Windows of 480 x 480 pixels in which the noise is measured: to 0.1 %."""
+_NOISE_WINDOWS, _NOISE_WINDOW = 4, 240
+"""Number, and side in pixels, of the windows in which the noise is measured: to 0.2 %."""
 _PHOTOMETRY = 300
 """Number of stars, the brightest, that are measured in the apertures."""
 _TRAIL_REACH = 2.0
@@ -178,34 +179,39 @@ def measure_frame(
     if lowest == highest:
         msg = f"every pixel is {lowest:g}"
         raise InputError(msg)
+    parts = unpack(CCDData(values, unit="adu", mask=~usable, meta=frame.meta))
+    seen = make_detection_plane(parts, cfa)
+    light, side = seen.data, seen.side
+    pixels = open_plane(light, seen.mask)
+    single = values.ndim == 2 and cfa is None
     skies, noises = [], []
     for plane, step, y, x in _split(values, cfa):
-        background, sigma, unusable = _measure_sky(plane)
+        background, sigma = _measure_sky(plane, pixels.unusable if single else None)
         skies.append(Sky(background, step, x, y))
         noises.append(sigma)
     noise = np.array(noises)
     if not np.all(noise > 0):
         msg = "it has no noise that can be measured"
         raise InputError(msg)
-    parts = unpack(CCDData(values, unit="adu", mask=~usable, meta=frame.meta))
-    seen = make_detection_plane(parts, cfa)
-    light, side = seen.data, seen.side
     if cfa is not None:
-        _, unusable = check_plane(light)
-        background = measure_background(light, mask=unusable)
+        background = measure_background(light, mask=pixels.unusable)
         shares = np.array([np.mean(cfa.filters == colour) for colour in "RGB"])
         sigma = float(np.sqrt(np.sum(shares * noise**2))) / side
-    elif light is not parts.data:
-        background, sigma, unusable = _measure_sky(light)
-    stars = list_stars(parts, plane=seen, background=background)
+    elif not single:
+        background, sigma = _measure_sky(light, pixels.unusable)
+    stars = list_stars(parts, plane=seen, pixels=pixels, background=background)
     fwhm = float(stars.meta.get("fwhm", np.nan)) if len(stars) else np.nan
-    _add_photometry(stars, light, side, background, sigma)
-    excluded = _find_trails(light, unusable, side, background, fwhm, usable.shape[-2:])
-    if values.ndim == 2 and cfa is None and fwhm >= _LEAST_FWHM:
-        excluded |= _find_sharp(values, background, sigma, fwhm, cosmic_rays)
+    bad = ~np.isfinite(light)
+    above = light - background.full()
+    above[bad] = 0
+    _add_photometry(stars, above, bad, side, sigma)
+    excluded = _find_trails(light, pixels.unusable, side, background, fwhm, usable.shape[-2:])
+    if single and fwhm >= _LEAST_FWHM:
+        above /= np.float32(sigma)
+        excluded |= _find_sharp(above, bad, fwhm, cosmic_rays)
     ellipticity = float(np.median(stars["ellipticity"])) if len(stars) else np.nan
     indices = np.flatnonzero(excluded)
-    saturation = _saturation(values, skies)
+    saturation = _saturation(values, skies, pixels.unusable if single else None)
     return FrameMeasurement(tuple(skies), noise, stars, fwhm, ellipticity, indices, saturation)
 
 
@@ -223,19 +229,29 @@ def try_frame(
         return str(error)
 
 
-def _measure_sky(plane: NDArray[np.float32]) -> tuple[Background, float, UnusablePixels]:
-    """Measure the sky of a plane, and the noise of one pixel; find the pixels without data."""
-    data, unusable = check_plane(plane)
+def _measure_sky(
+    plane: NDArray[np.float32], unusable: UnusablePixels | None
+) -> tuple[Background, float]:
+    """Measure the sky of a plane, and the noise of one pixel."""
+    data, unusable = check_plane(plane, unusable)
     background = measure_background(data, mask=unusable)
-    noise = measure_noise(data, mask=unusable, background=background, most_windows=_NOISE_WINDOWS)
-    return background, noise.sigma, unusable
+    noise = measure_noise(
+        data,
+        mask=unusable,
+        background=background,
+        window=_NOISE_WINDOW,
+        most_windows=_NOISE_WINDOWS,
+    )
+    return background, noise.sigma
 
 
-def _saturation(values: NDArray[np.float32], skies: list[Sky]) -> float:
+def _saturation(
+    values: NDArray[np.float32], skies: list[Sky], unusable: UnusablePixels | None
+) -> float:
     """Value from which pixels are saturated, of the colour in which it is lowest."""
     planes = values if values.ndim == 3 else values[None]
     found = [
-        find_saturation(plane, level=sky.background.level, rms=sky.background.rms)
+        find_saturation(plane, mask=unusable, level=sky.background.level, rms=sky.background.rms)
         for plane, sky in zip(planes, skies, strict=False)
     ]
     return min((level for level in found if level is not None), default=np.inf)
@@ -262,23 +278,21 @@ def _split(
 
 def _add_photometry(
     stars: Table,
-    plane: NDArray[np.float32],
+    above: NDArray[np.float32],
+    bad: NDArray[np.bool_],
     side: int,
-    background: Background,
     sigma: float,
 ) -> None:
-    """Measure the stars in apertures, and store fluxes and errors with them."""
+    """Measure the stars in apertures above the sky, and store fluxes and errors with them."""
     if not len(stars):
         stars["aperture_flux"], stars["aperture_error"] = np.zeros((2, 0, len(APERTURES)))
         return
-    bad = ~np.isfinite(plane)
-    light = np.where(bad, 0, plane - background.full()).astype(np.float32)
     middle = (side - 1) / 2
     # The brightest stars come first; the others have no say in the scale of a frame.
     x = (np.asarray(stars["x"][:_PHOTOMETRY], float) - middle) / side
     y = (np.asarray(stars["y"][:_PHOTOMETRY], float) - middle) / side
     options = {"err": sigma, "mask": bad, "subpix": 5}
-    found = [sep.sum_circle(light, x, y, radius / side, **options) for radius in APERTURES]
+    found = [sep.sum_circle(above, x, y, radius / side, **options) for radius in APERTURES]
     flux, error, flag = (np.stack(parts, axis=1) for parts in zip(*found, strict=True))
     flux[(flag & (sep.APER_TRUNC | sep.APER_HASMASKED)) != 0] = np.nan
     for name, values in (("aperture_flux", flux), ("aperture_error", error)):
@@ -306,27 +320,23 @@ def _find_trails(
 
 
 def _find_sharp(
-    values: NDArray[np.float32],
-    background: Background,
-    sigma: float,
-    fwhm: float,
-    cosmic_rays: bool,
+    scaled: NDArray[np.float32], bad: NDArray[np.bool_], fwhm: float, cosmic_rays: bool
 ) -> NDArray[np.bool_]:
-    """Mark hot pixels and cosmic rays; none where so many are marked that they are stars."""
-    level = background.full()
-    found = _hot_pixels(values, level, sigma, fwhm)
+    """Mark hot pixels and cosmic rays; none where so many are marked that they are stars.
+
+    The pixels are in units of the noise, above the sky.
+    """
+    found = _hot_pixels(scaled, bad, fwhm)
     if cosmic_rays:
-        found |= _cosmic_rays(values, level, sigma)
+        found |= _cosmic_rays(scaled, bad)
     return found if found.mean() <= _MOST_EXCLUDED else np.zeros_like(found)
 
 
 def _hot_pixels(
-    values: NDArray[np.float32], level: NDArray[np.float32], sigma: float, fwhm: float
+    scaled: NDArray[np.float32], bad: NDArray[np.bool_], fwhm: float
 ) -> NDArray[np.bool_]:
     """Find single pixels that are sharper than a star can be."""
-    bad = ~np.isfinite(values)
-    none = np.zeros(values.shape, bool)
-    scaled = np.where(bad, 0, (values - level) / np.float32(sigma)).astype(np.float32)
+    none = np.zeros(scaled.shape, bool)
 
     def window(
         y0: int, y1: int, x0: int, x1: int
@@ -337,24 +347,20 @@ def _hot_pixels(
     offsets = np.arange(-1, 2)
     profile = np.exp(-0.5 * (offsets * FWHM_PER_SIGMA / fwhm) ** 2)
     psf = np.outer(profile, profile).astype(np.float32)
-    found = find_hot_pixels(window, values.shape, psf / psf.sum())
+    found = find_hot_pixels(window, scaled.shape, psf / psf.sum())
     if found is not None:
         none[tuple(found[0].T)] = True
     return none
 
 
-def _cosmic_rays(
-    values: NDArray[np.float32], level: NDArray[np.float32], sigma: float
-) -> NDArray[np.bool_]:
+def _cosmic_rays(scaled: NDArray[np.float32], bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
     import astroscrappy
 
-    bad = ~np.isfinite(values)
-    # In units of the noise, above a level whose photon noise is that noise.
-    light = np.where(bad, 0, (values - level) / np.float32(sigma)).astype(np.float32)
+    # The photon noise of the level that they are above is their unit.
     mask, _ = astroscrappy.detect_cosmics(
-        light,
+        scaled,
         inmask=bad,
-        invar=np.ones_like(light),
+        invar=np.ones_like(scaled),
         sigclip=_COSMIC_NSIGMA,
         objlim=_COSMIC_CONTRAST,
         satlevel=np.inf,

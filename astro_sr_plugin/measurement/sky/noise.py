@@ -104,6 +104,7 @@ def measure_noise(
     *,
     mask: ArrayLike | None = None,
     background: Background | None = None,
+    window: int = _WINDOW,
     most_windows: int = _WINDOW_COUNT,
 ) -> Noise:
     """Measure the standard deviation and the correlation of the noise of the sky.
@@ -112,7 +113,7 @@ def measure_noise(
     least scatter that agree with each other are averaged. Their two-dimensional autocovariance is
     corrected for what the fit has taken away, and for the light of sources too faint to detect,
     which reaches farther than the noise. Differences of neighbours alone, the usual estimate,
-    would be too small on interpolated frames. Windows of 480 x 480 pixels are looked at.
+    would be too small on interpolated frames.
 
     Where the values have steps as large as the noise, `sigma` is the root mean square of the sky
     about its mean, and at least that of rounding, 1/sqrt(12) steps; of photon counts it is that of
@@ -126,6 +127,8 @@ def measure_noise(
         True marks pixels to leave out.
     background : Background, optional
         Measured sky of the same plane; measured here if not given.
+    window : int
+        Side in pixels of the windows that are looked at.
     most_windows : int
         Largest number of windows.
 
@@ -145,8 +148,8 @@ def measure_noise(
     steps = background.steps or find_steps(data, excluded)
     step = steps.size if steps.coarse else 0.0
     collected = [
-        cut_patches(data, excluded, window, background, step)
-        for window in spread_windows(data.shape, _WINDOW, most_windows)
+        cut_patches(data, excluded, part, background, step)
+        for part in spread_windows(data.shape, window, most_windows)
     ]
     values = np.concatenate([patches for patches, _, _ in collected])
     weights = np.concatenate([used for _, used, _ in collected])
