@@ -40,7 +40,9 @@ one coordinate, wider for the length of a vector)."""
 _MEDIAN = 2 * np.log(2)
 """Median of the squared length of a vector of two unit Gaussians."""
 _ROUNDS = 8
-"""Rounds of weighting; the weights stand still after some five."""
+"""Most rounds of weighting; the weights stand still after some five."""
+_STILL = 1e-3
+"""Change of the weights, over the largest one, at which they stand still."""
 _FOLDS = 5
 """Parts of the pairs that are left out in turn."""
 _GAIN = 3.0
@@ -54,7 +56,9 @@ is tried."""
 _UNDER_A_SPLINE = 3
 """Order of the polynomial whose residuals a thin-plate spline is fitted to."""
 _HOMOGRAPHY_ROUNDS = 6
-"""Linear fits with the denominators of the one before."""
+"""Most linear fits with the denominators of the one before."""
+_SAME = 1e-9
+"""Change of the denominators, which are about 1, at which these fits end."""
 
 
 class Pairs(NamedTuple):
@@ -254,8 +258,10 @@ def _robust(pairs: Pairs, model: str, mirrored: bool) -> tuple[_Fit, Array]:
         inner = np.maximum(1 - distance**2 / (variance * factor * _TUKEY**2), 0)
         if 2 * (inner > 0).sum() <= _PARAMETERS[model]:
             break
-        weight = inner**2 / variance
+        before, weight = weight, inner**2 / variance
         fit = _fit(pairs, model, mirrored, weight)
+        if np.abs(weight - before).max() < _STILL * weight.max():
+            break
     return fit, weight
 
 
@@ -311,14 +317,17 @@ def _fit(pairs: Pairs, model: str, mirrored: bool, weight: Array) -> _Fit:
 
 def _homography(u: Array, v: Array, x: Array, y: Array, root: Array) -> Array:
     """Fit by linear least squares whose rows are divided by the denominators found before."""
-    solution = np.zeros(8)
     one, none = np.ones_like(u), np.zeros_like(u)
+    denominator = one
     for _ in range(_HOMOGRAPHY_ROUNDS):
-        scale = np.tile(root / (solution[6] * u + solution[7] * v + 1), 2)
+        scale = np.tile(root / denominator, 2)
         rows_x = np.stack([u, v, one, none, none, none, -u * x, -v * x], axis=1)
         rows_y = np.stack([none, none, none, u, v, one, -u * y, -v * y], axis=1)
         design = np.concatenate([rows_x, rows_y])
         solution = _solve(design, np.concatenate([x, y]), scale)
+        before, denominator = denominator, solution[6] * u + solution[7] * v + 1
+        if np.abs(denominator - before).max() < _SAME:
+            break
     return np.append(solution, 1.0).reshape(3, 3)
 
 

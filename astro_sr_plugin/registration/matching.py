@@ -19,8 +19,8 @@ from astro_sr_plugin.registration.triangles import compare_triangles
 
 __all__ = ["Match", "match_stars"]
 
-_BRIGHTEST = 80
-"""Stars of each list that triangles are made of."""
+_BRIGHTEST = (30, 80)
+"""Stars of each list that triangles are made of, and of how many where these leave a doubt."""
 _CHECKED = 400
 """Stars of each list on which a hypothesis is checked."""
 _HYPOTHESES = 300
@@ -268,9 +268,20 @@ class _Search:
 
     def anywhere(self, scale: tuple[float, float], mirror: bool) -> _Found:
         """Find a solution by triangles."""
+        best = _Found(None, reason=_DISAGREE)
+        for count in _BRIGHTEST:
+            found = self._by_triangles(count, scale, mirror)
+            if found.probability < best.probability:
+                best = found
+            if best.probability < _SURE or max(len(self.ours), len(self.theirs)) <= count:
+                break
+        return best
+
+    def _by_triangles(self, count: int, scale: tuple[float, float], mirror: bool) -> _Found:
+        """Find a solution by the triangles of so many stars."""
         hypotheses = compare_triangles(
-            self.ours.places[:_BRIGHTEST],
-            self.theirs.places[:_BRIGHTEST],
+            self.ours.places[:count],
+            self.theirs.places[:count],
             scale=scale,
             mirror=mirror,
             most=_HYPOTHESES,

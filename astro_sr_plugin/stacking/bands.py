@@ -20,7 +20,7 @@ from astro_sr_plugin.stacking.masters import Masters
 from astro_sr_plugin.stacking.measuring import read_calibrated
 from astro_sr_plugin.stacking.normalisation import Normalisation
 from astro_sr_plugin.stacking.output_frame import Box
-from astro_sr_plugin.stacking.rejection import Method, reject, sorted_median
+from astro_sr_plugin.stacking.rejection import Method, Tolerance, reject, sorted_median
 from astro_sr_plugin.stacking.star_light import find_stars, star_shares, star_sizes
 
 __all__ = [
@@ -397,11 +397,15 @@ def _tolerance(
     variance: NDArray[np.float64],
     widths: list[float],
     shares: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    """Deviation that each frame may have in the light of stars, shape (frames, ny, nx)."""
+) -> Tolerance:
+    """Find the deviation that each frame may have in the light of stars."""
     error = np.sqrt(MEDIAN_VARIANCE * variance.mean() / np.maximum(count, 1))
     stars, around = find_stars(above, error, widths)
-    own, beside = shares.T[:, :, None, None]
-    tolerance: NDArray[np.float32] = beside * around
-    tolerance += own * stars
-    return tolerance
+
+    def allowed(number: int) -> NDArray[np.float32]:
+        own, beside = shares[number]
+        deviation: NDArray[np.float32] = own * stars
+        deviation += beside * around
+        return deviation
+
+    return allowed

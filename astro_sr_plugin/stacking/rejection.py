@@ -6,6 +6,7 @@ once, and means and scatters of shorter runs follow from running sums.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -20,6 +21,7 @@ __all__ = [
     "DEFAULT_LIMITS",
     "METHODS",
     "Method",
+    "Tolerance",
     "check_limits",
     "hysteresis",
     "reject",
@@ -29,6 +31,8 @@ __all__ = [
 Method = Literal[
     "noise", "sigma", "winsorized", "mad", "linearfit", "gesd", "percentile", "minmax", "none"
 ]
+Tolerance = Callable[[int], NDArray[np.float32]]
+"""Deviation that is allowed in a frame, by its number."""
 METHODS: tuple[Method, ...] = get_args(Method)
 """Names of the methods."""
 
@@ -127,7 +131,7 @@ def reject(
     limits: tuple[float, float] | None = None,
     *,
     sigma: NDArray[np.float32] | None = None,
-    tolerance: NDArray[np.float32] | None = None,
+    tolerance: Tolerance | None = None,
     median: tuple[NDArray[np.float32], NDArray[np.intp]] | None = None,
     grow: int = 0,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -144,8 +148,9 @@ def reject(
         Below and above; see `DEFAULT_LIMITS`.
     sigma : ndarray, broadcastable to the shape of `values`
         Standard deviation of the noise of each value, for ``"noise"``.
-    tolerance : ndarray, broadcastable to the shape of `values`, optional
-        Deviation that is allowed beside the noise, for ``"noise"``.
+    tolerance : callable, optional
+        Takes the number of a frame, and gives the deviation that is allowed in it beside the noise,
+        for ``"noise"``.
     median : tuple of ndarray, optional
         Of `sorted_median`, where it is known.
     grow : int
@@ -221,7 +226,7 @@ def _reject_by_noise(
     low: float,
     high: float,
     sigma: NDArray[np.float32],
-    tolerance: NDArray[np.float32] | None,
+    tolerance: Tolerance | None,
     median: tuple[NDArray[np.float32], NDArray[np.intp]],
     grow: int,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -235,25 +240,24 @@ def _reject_by_noise(
     too_low, too_high = np.zeros(values.shape, bool), np.zeros(values.shape, bool)
     sigmas = np.broadcast_to(sigma, values.shape)
     least = min(low, high)
-    extra = None if tolerance is None else np.broadcast_to(tolerance, values.shape)
-    nearest = np.full(centre.shape, np.inf, np.float32)
     for k, frame in enumerate(values):
         deviation = frame - centre
         size = np.abs(deviation)
-        np.fmin(nearest, size, out=nearest)
-        if extra is not None:
-            size -= extra[k]
+        if tolerance is not None:
+            size -= tolerance(k)
+            np.maximum(size, 0, out=size)
         size /= sigmas[k] * factor
         if not np.any(size > least):
             continue
-        below = deviation < 0
-        too_low[k] = hysteresis(np.where(below, size, 0), low, grow)
-        too_high[k] = hysteresis(np.where(below, 0, size), high, grow)
-    lonely = (count > 0) & (np.sum(too_low | too_high, axis=0) == count)
+        np.copysign(size, deviation, out=size)
+        too_high[k] = hysteresis(size, high, grow)
+        too_low[k] = hysteresis(np.negative(size, out=size), low, grow)
+    lonely = (count > 0) & (np.sum(too_low | too_high, axis=0, dtype=np.uint16) == count)
     if lonely.any():
-        kept = lonely & (np.abs(values - centre) <= nearest)
-        too_low &= ~kept
-        too_high &= ~kept
+        distance = np.abs(values[:, lonely] - centre[lonely])
+        kept = distance <= np.fmin.reduce(distance, axis=0)
+        too_low[:, lonely] &= ~kept
+        too_high[:, lonely] &= ~kept
     return too_low, too_high
 
 
