@@ -16,6 +16,9 @@ from .data.video.source import Video as Video
 from .enhancement.colorize import colorize as colorize
 from .enhancement.deconvolve import deconvolve as deconvolve
 from .enhancement.denoise import denoise as denoise
+from .enhancement.pictures import EnhancedPicture as EnhancedPicture
+from .enhancement.pictures import compare_picture as compare_picture
+from .enhancement.pictures import enhance_picture as enhance_picture
 from .enhancement.remove_artifacts import remove_artifacts as remove_artifacts
 from .enhancement.remove_stars import remove_stars as remove_stars
 from .enhancement.super_resolve import super_resolve as super_resolve
