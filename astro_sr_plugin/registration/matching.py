@@ -58,6 +58,9 @@ _SEARCH = 100.0
 """Distance in pixels by which world coordinates may be wrong."""
 _FIXED_FEWEST = 6
 """Pairs beside those fixed on the detector that show that it moved."""
+_MOST_SHARP = 0.5
+"""Part of the pairs fixed on the detector, sharper than stars, beyond which the other ones have to
+agree without them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +170,8 @@ def match_stars(
     accepted if more stars lie within a pixel (or a quarter of the FWHM) of their counterparts than
     those in a ring of 3 to 6 pixels explain: unrelated star clusters agree by chance more often
     than unrelated fields of uniform density. Where the stars that agree have not moved on the
-    detector, they may be hot pixels: a solution of the other stars goes first.
+    detector, they may be hot pixels: a solution of the other stars goes first, and if most of them
+    are sharper than stars can be (flag 4 of `detect_stars`), the others have to agree too.
 
     Examples
     --------
@@ -196,6 +200,8 @@ def match_stars(
         found = search.anywhere(scale, mirror)
         if found.pairs is not None and found.is_identity():
             found = _without_fixed(search, found, scale, mirror)
+    if found.pairs is not None and found.is_identity() and search.is_sharp(*found.pairs):
+        found = _without_sharp(search, found, scale, mirror)
     if found.pairs is None:
         return _no_match(ours, theirs, found.reason)
     image, counterpart = found.pairs
@@ -249,6 +255,18 @@ def _without_fixed(
     return _Found(pairs, other.probability, "", other.mirrored, other.transform)
 
 
+def _without_sharp(
+    search: _Search, found: _Found, scale: tuple[float, float], mirror: bool
+) -> _Found:
+    """Keep a solution that stars fixed on the detector agree with, not only hot pixels."""
+    stars = _Search(search.ours.take(~search.ours.sharp), search.theirs.take(~search.theirs.sharp))
+    if min(len(stars.ours), len(stars.theirs)) >= _FEWEST:
+        confirmed = stars.anywhere(scale, mirror)
+        if confirmed.pairs is not None and confirmed.is_identity():
+            return found
+    return _Found(None, reason=_HOT)
+
+
 class _Search:
     """Two lists of stars, brightest first, and solutions for them."""
 
@@ -258,6 +276,11 @@ class _Search:
         fwhm = np.nanmedian(np.concatenate([theirs.fwhm, [0.0]])) if len(theirs) else 0.0
         self.near_radius = max(_NEAR, _NEAR_FWHM * float(fwhm))
         self.density = len(theirs) / theirs.extent
+
+    def is_sharp(self, image: NDArray[Any], counterpart: NDArray[Any]) -> bool:
+        """Whether most pairs are sharper than stars in both images."""
+        both = self.ours.sharp[image] & self.theirs.sharp[counterpart]
+        return bool(both.mean() > _MOST_SHARP)
 
     def joined(self, image: NDArray[Any], counterpart: NDArray[Any]) -> Pairs:
         """Pairs of stars by their indices."""
@@ -423,6 +446,10 @@ class _Search:
 
 
 _DISAGREE = "its stars do not agree with those of the reference better than chance"
+_HOT = (
+    "what its sources have in common with those of the reference are hot pixels: they stand still "
+    "on the detector, and are sharper than stars"
+)
 _DISAGREE_PRIOR = (
     "its stars do not lie where its world coordinates put those of the reference, to within "
     f"{_SEARCH:.0f} pixels"

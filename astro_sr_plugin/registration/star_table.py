@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from astro_sr_plugin.constants import FWHM_PER_SIGMA
 from astro_sr_plugin.exceptions import InputError
 
-__all__ = ["Stars", "centroid_error", "read_stars"]
+__all__ = ["BLENDED", "SATURATED", "SHARP", "Stars", "centroid_error", "read_stars"]
+
+BLENDED = 1
+"""Flag of a star that was separated from a neighbour."""
+SATURATED = 2
+"""Flag of a star with saturated pixels."""
+SHARP = 4
+"""Flag of a source with an edge that no star has: a cluster of hot pixels, or a star of a FWHM of
+little more than one pixel."""
 
 _PLACES = (("x", "y"), ("x_centroid", "y_centroid"), ("xcentroid", "ycentroid"))
 """Names of the columns of the places: ours, and those of photutils from 3.0 on and before."""
@@ -36,6 +44,8 @@ class Stars(NamedTuple):
         Standard deviation of a place per axis in pixels.
     fwhm : ndarray, shape (n,)
         In pixels.
+    sharp : ndarray of bool, shape (n,)
+        Whether a star has the flag `SHARP`.
     row : ndarray of int, shape (n,)
         Row of each in the table.
     shape : (int, int)
@@ -45,6 +55,7 @@ class Stars(NamedTuple):
     places: NDArray[np.float64]
     error: NDArray[np.float64]
     fwhm: NDArray[np.float64]
+    sharp: NDArray[np.bool_]
     row: NDArray[np.int64]
     shape: tuple[int, int]
 
@@ -59,7 +70,12 @@ class Stars(NamedTuple):
     def take(self, chosen: NDArray[Any]) -> Stars:
         """Keep the stars with the given indices."""
         return Stars(
-            self.places[chosen], self.error[chosen], self.fwhm[chosen], self.row[chosen], self.shape
+            self.places[chosen],
+            self.error[chosen],
+            self.fwhm[chosen],
+            self.sharp[chosen],
+            self.row[chosen],
+            self.shape,
         )
 
 
@@ -104,8 +120,14 @@ def read_stars(table: Table, name: str) -> Stars:
     if shape is None:
         sides = np.ceil(places[row].max(axis=0)).astype(int) + 1 if row.size else np.ones(2, int)
         shape = int(sides[1]), int(sides[0])
-    error = centroid_error(fwhm, snr)
-    return Stars(places[row], error[row], fwhm[row], row, (int(shape[0]), int(shape[1])))
+    whole = places, centroid_error(fwhm, snr), fwhm, _flagged(table, SHARP), np.arange(len(table))
+    return Stars(*whole, (int(shape[0]), int(shape[1]))).take(row)
+
+
+def _flagged(table: Table, flag: int) -> NDArray[np.bool_]:
+    """Say which stars have a flag; none in a table without flags."""
+    flags: NDArray[np.int64] = np.nan_to_num(_numbers(table, "flags", 0.0)).astype(np.int64)
+    return (flags & flag) > 0
 
 
 def _numbers(table: Table, column: str, default: float) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from scipy.spatial import KDTree
 
 from astro_sr_plugin.constants import MAD_TO_SIGMA
 from astro_sr_plugin.data.frame_header import FrameHeader
-from astro_sr_plugin.registration.detection import SATURATED
+from astro_sr_plugin.registration.star_table import SATURATED
 from astro_sr_plugin.registration.transform import Transform
 from astro_sr_plugin.stacking.measuring import APERTURES, FrameMeasurement, Sky
 

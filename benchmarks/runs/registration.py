@@ -166,20 +166,26 @@ def accept_unrelated(tries: int) -> dict[str, tuple[int, int]]:
             accepted += not asr.match_stars(draw(rng), draw(rng)).reason
         counts[kind] = (accepted, tries)
     few = max(tries // 4, 1)
-    counts["frames of hot pixels"] = (sum(_accept_hot(seed) for seed in range(few)), few)
+    for kind, number, shape in (
+        ("frames of hot pixels", 200, (1, 1)),
+        ("frames of clusters of hot pixels", 80, (2, 3)),
+    ):
+        counts[kind] = (sum(_accept_hot(seed, number, shape) for seed in range(few)), few)
     return counts
 
 
-def _accept_hot(seed: int) -> bool:
-    """Whether frames of unrelated stars with the same 200 hot pixels are registered."""
+def _accept_hot(seed: int, number: int, shape: tuple[int, int]) -> bool:
+    """Whether frames of unrelated stars with the same blocks of hot pixels are registered."""
     import astro_sr_plugin as asr
     from benchmarks.truth.night import make_frame
 
-    hot = np.random.default_rng(seed).integers(0, 300, (2, 200))
+    hot = np.zeros((300, 300), bool)
+    for y, x in np.random.default_rng(seed).integers(0, 297, (number, 2)):
+        hot[y : y + shape[0], x : x + shape[1]] = True
     images = []
     for k in range(2):
         image = make_frame(0, shape=(300, 300), seed=20_000 + 2 * seed + k).image.copy()
-        image[hot[0], hot[1]] += 5000
+        image[hot] += 5000
         images.append(image)
     try:
         asr.find_transform(*images)

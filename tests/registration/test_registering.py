@@ -13,7 +13,8 @@ from astropy.wcs import WCS
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.cli import main
-from tests.registration.conftest import largest_error, turned
+from astro_sr_plugin.registration.star_table import SHARP
+from tests.registration.conftest import draw_stars, largest_error, turned
 
 MOVES = [
     turned(0.0),
@@ -66,6 +67,37 @@ def test_the_same_hot_pixels_do_not_make_one_field_of_two(expose, stars, text):
         image[y, x] += 5000
     with pytest.raises(asr.InputError, match=text):
         asr.find_transform(*frames)
+
+
+def add_clusters(image: np.ndarray) -> np.ndarray:
+    """Add 80 blocks of 2 x 3 hot pixels, the same in all images."""
+    changed = image.copy()
+    rng = np.random.default_rng(4)
+    for x, y in zip(rng.integers(10, 330, 80), rng.integers(10, 290, 80), strict=True):
+        changed[y : y + 2, x : x + 3] += 3000
+    return changed
+
+
+@pytest.mark.parametrize("stars", [0, 200])
+def test_the_same_clusters_of_hot_pixels_do_not_make_one_field_of_two(expose, stars):
+    frames = [add_clusters(expose(sky=sky, seed=sky, stars=stars).image) for sky in (1, 9)]
+    with pytest.raises(asr.InputError, match="hot pixels: they stand still"):
+        asr.find_transform(*frames)
+
+
+def test_a_field_that_stands_still_is_registered_with_and_without_clusters_of_hot_pixels(expose):
+    frames = [expose(seed=seed).image for seed in (1, 2)]
+    for images in (frames, [add_clusters(image) for image in frames]):
+        assert asr.find_transform(*images).shift == pytest.approx((0, 0), abs=0.03)
+
+
+def test_narrow_stars_that_stand_still_are_no_hot_pixels():
+    """Those of a FWHM of 1.5 pixels, wherever they lie in their pixels."""
+    rng = np.random.default_rng(3)
+    clean = draw_stars(*rng.uniform(10, 290, (2, 60)), np.full(60, 3e3), (300, 300), 1.5 / 2.3548)
+    frames = [clean + rng.normal(100, 4, clean.shape) for _ in range(2)]
+    assert not (asr.detect_stars(frames[0])["flags"] & SHARP).any()
+    assert asr.find_transform(*frames).shift == pytest.approx((0, 0), abs=0.03)
 
 
 def test_borders_without_data_and_other_byte_orders(expose):
