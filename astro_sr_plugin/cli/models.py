@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.cli.options import Commands, add_command, add_reporting_options
-from astro_sr_plugin.cli.training import refuse_useless
-from astro_sr_plugin.data.output import check_folder, check_place
+from astro_sr_plugin.cli.training import add_run_options, read_run, refuse_useless, train_run
+from astro_sr_plugin.data.output import check_folder, check_place, make_folder
 
 if TYPE_CHECKING:
     from astro_sr_plugin.cli.console import Console
+    from astro_sr_plugin.training.config import TrainConfig
+    from astro_sr_plugin.training.pictures.config import PictureConfig
 
 __all__ = ["add_commands"]
 
@@ -22,7 +24,7 @@ _DOMAINS = {"noise-sigma": "linear", "unit": "pictures"}
 
 
 def add_commands(commands: Commands) -> None:
-    """Add ``models list``, ``models show`` and ``models export``."""
+    """Add ``models list``, ``models show``, ``models export`` and ``models make``."""
     parser = commands.add_parser(
         "models",
         help="List the models, show one, or make one of a trained run.",
@@ -90,6 +92,22 @@ def add_commands(commands: Commands) -> None:
     )
     export.add_argument("--overwrite", action="store_true", help="replace existing files")
     add_reporting_options(export)
+    make = add_command(
+        actions,
+        "make",
+        _make,
+        usage="models make CONFIG.toml --out RUN -o FOLDER",
+        summary="Train a network, measure it, and write its weights and card, in one go.",
+        details="What was stopped goes on with the same command. The card has the command, the\n"
+        "data, the seed, the steps and the figures.",
+        examples="  astro-sr models make srcnn_x2.toml --pictures pictures --out runs/srcnn -o .",
+    )
+    add_run_options(make)
+    make.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="an existing folder"
+    )
+    make.add_argument("--overwrite", action="store_true", help="replace existing files")
+    add_reporting_options(make)
 
 
 def _list(args: argparse.Namespace, console: Console) -> None:
@@ -143,29 +161,66 @@ def _export(args: argparse.Namespace, console: Console) -> None:
         return
     from astro_sr_plugin.training.config import TrainConfig, read_config
 
-    folder = Path(args.source)
-    config = read_config(folder / "config.toml")
-    check_folder(args.output)
-    target = args.output / f"{config.name}.safetensors"
-    for path in (target, target.with_suffix(".toml")):
-        check_place(path, overwrite=args.overwrite)
+    config = read_config(Path(args.source) / "config.toml")
+    _check_free(config, args)
     refuse_useless(args, published=not isinstance(config, TrainConfig))
+    _write_model(config, Path(args.source), args, console)
+
+
+def _make(args: argparse.Namespace, console: Console) -> None:
+    from astro_sr_plugin.training.loop import steps_of
+
+    config = read_run(args)
+    _check_free(config, args)
+    make_folder(args.out)
+    checkpoint, _ = train_run(config, args, console, resume=True)
+    step = steps_of(checkpoint)
+    if step < config.total_steps:
+        console.record(run=args.out, step=step)
+        console.say(f"{args.out}: stopped at step {step}; give the command again to go on")
+        return
+    words = ["astro-sr models make", args.config.name]
+    for name in ("pictures", "textures", "psfs", "init"):
+        if getattr(args, name) is not None:
+            words.append(f"--{name} {getattr(args, name).name}")
+    words += ["--freeze", *args.freeze] if args.freeze else []
+    command = " ".join([*words, f"--out {args.out.name}"])
+    _write_model(config, args.out, args, console, command=command, hardware=args.device)
+
+
+def _check_free(config: TrainConfig | PictureConfig, args: argparse.Namespace) -> None:
+    """Check that weights and card can be written."""
+    check_folder(args.output)
+    for ending in (".safetensors", ".toml"):
+        check_place(args.output / f"{config.name}{ending}", overwrite=args.overwrite)
+
+
+def _write_model(
+    config: TrainConfig | PictureConfig,
+    run: Path,
+    args: argparse.Namespace,
+    console: Console,
+    **training: str,
+) -> None:
+    """Measure the network of a run, and write weights and card."""
+    from astro_sr_plugin.training.config import TrainConfig
+
     if isinstance(config, TrainConfig):
         from astro_sr_plugin.training.evaluate import evaluate_patches, export_model
 
-        figures = evaluate_patches(config, folder)
-        path = export_model(config, folder, args.output, figures=figures)
+        figures = evaluate_patches(config, run)
+        path = export_model(config, run, args.output, figures=figures, **training)
     else:
         from astro_sr_plugin.training.pictures.evaluate import (
             evaluate_pictures,
             export_picture_model,
         )
 
-        figures = evaluate_pictures(config, folder, pictures=args.pictures)
+        figures = evaluate_pictures(config, run, pictures=args.pictures)
         path = export_picture_model(
-            config, folder, args.output, pictures=args.pictures, figures=figures
+            config, run, args.output, pictures=args.pictures, figures=figures, **training
         )
-    console.record(run=folder, output=path, **figures)
+    console.record(run=run, output=path, **figures)
     console.say(f"{path}: weights of {config.name}, with the card beside them")
 
 

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from astro_sr_plugin.cli.console import Console
     from astro_sr_plugin.simulation import Observation
     from astro_sr_plugin.training.config import TrainConfig
+    from astro_sr_plugin.training.pictures.config import PictureConfig
 
-__all__ = ["add_commands", "refuse_useless"]
+__all__ = ["add_commands", "add_run_options", "read_run", "refuse_useless", "train_run"]
 
 _ERROR_STEPS = 1200
 """Default number of steps of a network of uncertainties: those of the shipped ones."""
@@ -40,51 +41,14 @@ def add_commands(commands: Commands) -> None:
         "  astro-sr train srcnn_x2.toml --pictures pictures --init srcnn.pth --out runs/srcnn\n"
         "  astro-sr train deconvolve.toml --uncertainty-of deconvolve-fast --out runs/errors",
     )
-    parser.add_argument("config", metavar="CONFIG.toml", type=Path, help="the settings of the run")
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="FOLDER", help="checkpoint, settings and log"
-    )
+    add_run_options(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in FOLDER")
-    parser.add_argument("--steps", type=int, help="end after this step instead of the settings'")
-    parser.add_argument("--seconds", type=float, help="stop, resumably, after this time")
-    parser.add_argument(
-        "--init", type=Path, metavar="FILE", help="start from the checkpoint or weights of another"
-    )
-    parser.add_argument(
-        "--freeze",
-        nargs="+",
-        default=[],
-        metavar="NAME",
-        help="parameters that keep their values, such as 'conv1.*'",
-    )
-    parser.add_argument(
-        "--pictures",
-        type=Path,
-        metavar="FOLDER",
-        help="pictures with manifest.csv, for settings with a 'network' of another project",
-    )
-    parser.add_argument(
-        "--textures", type=Path, metavar="FOLDER", help="pictures that serve as nebulae"
-    )
-    parser.add_argument(
-        "--optics",
-        type=Path,
-        metavar="FOLDER",
-        help="where simulated PSFs are kept, for several runs (default: that of --out)",
-    )
-    parser.add_argument(
-        "--psfs", type=Path, metavar="FOLDER", help="FITS images of measured PSFs that take part"
-    )
-    parser.add_argument(
-        "--save-every", type=int, default=500, metavar="STEPS", help="between checkpoints"
-    )
     parser.add_argument(
         "--uncertainty-of",
         metavar="MODEL",
         help="train the network that estimates the uncertainty of this model, on the skies of "
         "CONFIG (default of --steps: 1200)",
     )
-    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps")
 
     parser = add_command(
         commands,
@@ -141,13 +105,69 @@ def add_commands(commands: Commands) -> None:
     )
 
 
-def _train(args: argparse.Namespace, console: Console) -> None:
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add CONFIG.toml and the options of a training run."""
+    parser.add_argument("config", metavar="CONFIG.toml", type=Path, help="the settings of the run")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="checkpoint, settings and log"
+    )
+    parser.add_argument("--steps", type=int, help="end after this step instead of the settings'")
+    parser.add_argument("--seconds", type=float, help="stop, resumably, after this time")
+    parser.add_argument(
+        "--init", type=Path, metavar="FILE", help="start from the checkpoint or weights of another"
+    )
+    parser.add_argument(
+        "--freeze",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="parameters that keep their values, such as 'conv1.*'",
+    )
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="FOLDER",
+        help="pictures with manifest.csv, for settings with a 'network' of another project",
+    )
+    parser.add_argument(
+        "--textures", type=Path, metavar="FOLDER", help="pictures that serve as nebulae"
+    )
+    parser.add_argument(
+        "--optics",
+        type=Path,
+        metavar="FOLDER",
+        help="where simulated PSFs are kept, for several runs (default: that of --out)",
+    )
+    parser.add_argument(
+        "--psfs", type=Path, metavar="FOLDER", help="FITS images of measured PSFs that take part"
+    )
+    parser.add_argument(
+        "--save-every", type=int, default=500, metavar="STEPS", help="between checkpoints"
+    )
+    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps")
+
+
+def read_run(args: argparse.Namespace) -> TrainConfig | PictureConfig:
+    """Return the settings of a run, and check that the options are for it.
+
+    Raises
+    ------
+    InputError
+        If they cannot be read, or an option is of no use.
+    """
     from astro_sr_plugin.training.config import TrainConfig, read_config
 
     config = read_config(args.config)
     if args.steps is not None:
         config = config.with_steps(_positive("--steps", args.steps))
     refuse_useless(args, published=not isinstance(config, TrainConfig))
+    return config
+
+
+def _train(args: argparse.Namespace, console: Console) -> None:
+    from astro_sr_plugin.training.config import TrainConfig
+
+    config = read_run(args)
     make_folder(args.out)
     used = any(args.out.glob("checkpoint*")) or any(args.out.glob("errors.pt"))
     if used and not args.resume:
@@ -157,6 +177,32 @@ def _train(args: argparse.Namespace, console: Console) -> None:
         assert isinstance(config, TrainConfig)
         _train_errors(args, config, console)
         return
+    start = time.perf_counter()
+    checkpoint, last = train_run(config, args, console, resume=args.resume)
+    seconds = time.perf_counter() - start
+    console.record(config=args.config, checkpoint=checkpoint, **last, seconds=round(seconds, 3))
+    figures = ", ".join(f"{name.replace('_', ' ')} {value:.6g}" for name, value in last.items())
+    console.say(f"{checkpoint}: {figures or 'nothing left to do'}, {seconds:.1f} s")
+
+
+def train_run(
+    config: TrainConfig | PictureConfig,
+    args: argparse.Namespace,
+    console: Console,
+    *,
+    resume: bool,
+) -> tuple[Path, dict[str, float]]:
+    """Train, and show the progress.
+
+    Returns
+    -------
+    checkpoint : Path
+        Where the run is saved.
+    last : dict
+        The last line of its log; empty if nothing was left to do.
+    """
+    from astro_sr_plugin.training.config import TrainConfig
+
     progress = console.progress("steps")
     last: dict[str, float] = {}
 
@@ -166,7 +212,7 @@ def _train(args: argparse.Namespace, console: Console) -> None:
             progress(int(entry["step"]), config.total_steps)
 
     common = {
-        "resume": args.resume,
+        "resume": resume,
         "device": _device(args.device),
         "seconds": args.seconds,
         "init": args.init,
@@ -174,20 +220,14 @@ def _train(args: argparse.Namespace, console: Console) -> None:
         "save_every": _positive("--save-every", args.save_every),
         "log": log,
     }
-    start = time.perf_counter()
     if isinstance(config, TrainConfig):
         from astro_sr_plugin.training.trainer import train
 
         extra = {"textures": args.textures, "optics": args.optics, "psfs": args.psfs}
-        checkpoint = train(config, args.out, **extra, **common)
-    else:
-        from astro_sr_plugin.training.pictures.trainer import train_pictures
+        return train(config, args.out, **extra, **common), last
+    from astro_sr_plugin.training.pictures.trainer import train_pictures
 
-        checkpoint = train_pictures(config, args.out, pictures=args.pictures, **common)
-    seconds = time.perf_counter() - start
-    console.record(config=args.config, checkpoint=checkpoint, **last, seconds=round(seconds, 3))
-    figures = ", ".join(f"{name.replace('_', ' ')} {value:.6g}" for name, value in last.items())
-    console.say(f"{checkpoint}: {figures or 'nothing left to do'}, {seconds:.1f} s")
+    return train_pictures(config, args.out, pictures=args.pictures, **common), last
 
 
 def refuse_useless(args: argparse.Namespace, *, published: bool) -> None:

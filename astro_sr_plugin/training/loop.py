@@ -35,6 +35,7 @@ __all__ = [
     "recompute",
     "save_state",
     "start_from",
+    "steps_of",
 ]
 
 CHECKPOINT = "checkpoint.pt"
@@ -172,6 +173,11 @@ def checkpoint_of(run: str | Path) -> Path:
         msg = f"run {str(run)!r} holds no {CHECKPOINT}; train first"
         raise InputError(msg)
     return path
+
+
+def steps_of(checkpoint: Path) -> int:
+    """Return how many steps a run has made."""
+    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["step"])
 
 
 def load_state(state: TrainState[Net], path: Path, device: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,39 @@ def test_from_settings_to_a_model(
         "denoise", field_path, "-o", tmp_path / "o.fits", "--model", tmp_path / "tiny.safetensors"
     )
     assert used.code == 0, used.err
+
+
+PUBLISHED = """\
+name = "tiny"
+task = "super-resolve"
+network = "SRCNN"
+batch_size = 8
+patch = 32
+
+[architecture]
+widths = [2, 2]
+
+[[stages]]
+steps = 3
+warmup = 0
+"""
+
+
+def test_a_model_in_one_go(settings: Path, astro_sr: Any, tmp_path: Path) -> None:
+    settings.write_text(PUBLISHED)
+    words = ("models", "make", settings, "--out", tmp_path / "run", "-o", tmp_path, "--device")
+    stopped = astro_sr(*words, "cpu", "--seconds", "0", "--json", "--progress", "none")
+    assert stopped.code == 0, stopped.err
+    assert json.loads(stopped.out)["step"] < 3
+    assert not (tmp_path / "tiny.toml").exists()
+    done = astro_sr(*words, "cpu", "--json", "--progress", "none")
+    assert done.code == 0, done.err
+    with (tmp_path / "tiny.toml").open("rb") as stream:
+        card = tomllib.load(stream)
+    assert card["training"]["command"] == "astro-sr models make settings.toml --out run"
+    assert (card["training"]["steps"], card["training"]["hardware"]) == (3, "cpu")
+    assert card["figures"]["psnr_db"] == json.loads(done.out)["psnr_db"]
+    assert astro_sr(*words, "cpu").code == 2, "a model is not overwritten"
 
 
 def test_bad_settings(settings: Path, astro_sr: Any, tmp_path: Path) -> None:
