@@ -14,6 +14,7 @@ from astro_sr_plugin.constants import MAD_TO_SIGMA
 from astro_sr_plugin.data.cfa import find_cfa
 from astro_sr_plugin.data.frames import Frame, FrameSequence
 from astro_sr_plugin.data.strips import iter_rows
+from astro_sr_plugin.exceptions import warn
 from astro_sr_plugin.stacking.calibration import Calibration, CalibrationSet
 from astro_sr_plugin.stacking.combination import combine_values
 from astro_sr_plugin.stacking.rejection import reject
@@ -31,6 +32,12 @@ _MANY = 5
 """Number of frames from which a scatter can be estimated; a master of fewer is their median."""
 _LEAST_FLAT = 0.01
 """Response of a pixel over the median below which a flat cannot correct it."""
+
+_GLOW_BLOCKS = 8
+"""Blocks along the shorter side of a dark whose medians are compared."""
+_GLOW, _GLOW_SCATTER = 1.0, 8.0
+"""Excess of a block from which it is glow, in standard deviations of the pixels of the dark and of
+the medians of all blocks, whichever is more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +131,13 @@ class MasterMaker:
             if scale == 1:
                 return Masters(None, dark, flat, hot)
             dark = dark - bias
+        if scale != 1 and _has_glow(dark):
+            assert calibration.dark is not None
+            warn(
+                f"the dark {calibration.dark.title} shows glow, which does not grow with the "
+                f"exposure time as dark current does: scaled by {scale:.4g} it leaves some of the "
+                "glow; take darks of the exposure time of the lights"
+            )
         return Masters(bias, dark * scale, flat, hot)
 
     def _combine(self, frames: CalibrationSet) -> NDArray[np.float32]:
@@ -192,6 +206,19 @@ def _divide(values: NDArray[np.float32], levels: NDArray[np.float64], first: int
     for y in range(side):
         for x in range(side):
             values[(y - first) % side :: side, x::side] /= np.float32(levels[y, x])
+
+
+def _has_glow(dark: NDArray[np.float32]) -> bool:
+    """Whether some blocks of a dark, such as a corner near the amplifier, are far brighter."""
+    side = max(1, min(dark.shape) // _GLOW_BLOCKS)
+    rows, columns = (length // side for length in dark.shape)
+    blocks = dark[: rows * side, : columns * side].reshape(rows, side, columns, side)
+    levels = np.nanmedian(blocks, axis=(1, 3))
+    middle = np.nanmedian(levels)
+    pixels = MAD_TO_SIGMA * np.nanmedian(np.abs(dark - np.nanmedian(dark)))
+    scatter = MAD_TO_SIGMA * np.nanmedian(np.abs(levels - middle))
+    limit = max(_GLOW * pixels, _GLOW_SCATTER * scatter)
+    return bool(np.nanmax(levels) > middle + limit)
 
 
 def _hot_pixels(dark: NDArray[np.float32]) -> NDArray[np.bool_]:

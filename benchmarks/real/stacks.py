@@ -82,7 +82,7 @@ def compare_series(
     pictures : Path, optional
         Folder for pictures of the stacks.
     super_resolve : bool
-        Super-resolve the frames too, where there is something to gain.
+        Super-resolve the frames too, where there is something to gain; not halves of them.
     """
     stacks = {"ours": _stack_all(files, _stack_by_us)}
     with fits.open(files[0]) as hdus:
@@ -92,7 +92,7 @@ def compare_series(
         stacks["ours, drizzle 1"] = _stack_all(files, by_drops)
     if super_resolve:
         with contextlib.suppress(UnchangedWarning):
-            stacks["ours, super-resolved 2"] = _stack_all(files, _super_resolve)
+            stacks["ours, super-resolved 2"] = _stack_all(files, _super_resolve, halves=False)
     stacks["Siril"] = _stack_all(files, lambda part: _stack_by_siril(siril, part))
     stars = asr.detect_stars(stacks["ours"].whole, max_stars=_STARS)
     finer = {who: round(len(one.whole) / len(stacks["ours"].whole)) for who, one in stacks.items()}
@@ -111,6 +111,7 @@ def compare_series(
                 "program": who,
                 "frames": f"{one.used}/{len(files)}",
                 "noise": _noise(one.whole, _BLOCK * finer[who]) / scale,
+                "flux": scale / finer[who] ** 2,
                 "fwhm": _fwhm(one.whole, stars, radius * finer[who]) / finer[who],
                 "scatter": float(np.sqrt(np.mean(np.square(scatters)))) if scatters else None,
                 "stars": int(np.isfinite(apart[0]).sum()) if apart else 0,
@@ -125,16 +126,16 @@ def compare_series(
     return rows
 
 
-def _stack_all(files: Sequence[Path], stack: Callable[[Sequence[Path]], tuple]) -> _Stack:
+def _stack_all(
+    files: Sequence[Path], stack: Callable[[Sequence[Path]], tuple], *, halves: bool = True
+) -> _Stack:
     before = _cpu()
     start = time.perf_counter()
     whole, used = stack(files)
     seconds, cpu = time.perf_counter() - start, _cpu() - before
-    try:
-        halves = [(stack(one)[0], stack(other)[0]) for one, other in _divide(files)]
-    except UnchangedWarning:
-        halves = []
-    return _Stack(whole, halves, used, seconds, cpu)
+    divided = _divide(files) if halves else ()
+    pairs = [(stack(one)[0], stack(other)[0]) for one, other in divided]
+    return _Stack(whole, pairs, used, seconds, cpu)
 
 
 def _divide(files: Sequence[Path]) -> Iterator[tuple[Sequence[Path], Sequence[Path]]]:

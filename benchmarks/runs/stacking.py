@@ -82,6 +82,7 @@ def main(options: argparse.Namespace) -> int:
         "program": ("stacked by", ""),
         "frames": ("frames", ""),
         "noise_ratio": ("noise over ours", ".3f"),
+        "flux": ("flux over ours", ".3f"),
         "fwhm": ("FWHM (px)", ".2f"),
         "scatter": ("scatter (mag)", ".4f"),
         "stars": ("stars", "d"),

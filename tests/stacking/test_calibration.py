@@ -12,7 +12,7 @@ from astropy.nddata import CCDData
 
 from astro_sr_plugin.data.frame_header import FrameHeader, read_frame_header
 from astro_sr_plugin.data.frames import FrameSequence
-from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.exceptions import AstroSRWarning, InputError
 from astro_sr_plugin.stacking.calibration import CalibrationSet, plan_calibration
 from astro_sr_plugin.stacking.masters import MasterMaker
 
@@ -194,6 +194,18 @@ def test_a_scaled_dark_keeps_the_bias_apart() -> None:
     library = {"bias 0": many(0), "dark 120": many(120)}
     result, chosen = calibrated(library, light)
     assert chosen.dark_scale == pytest.approx(0.5)
+    assert error(result - 1000 * RESPONSE, 0) < 0.4
+
+
+def test_glow_of_the_amplifier_is_named_where_a_dark_is_scaled() -> None:
+    glow = 400 * np.exp(-np.hypot(X, Y) / 8)
+    darks = [CCDData(dark.data + glow, unit="adu") for dark in many(120)]
+    light = exposure(60, 1000, sigma=0)
+    with pytest.warns(AstroSRWarning, match="shows glow, which does not grow with the exposure"):
+        calibrated({"bias 0": many(0), "dark 120": darks}, light)
+    same = [CCDData(dark.data + glow, unit="adu") for dark in many(60)]
+    light.data += glow
+    result, _ = calibrated({"bias 0": many(0), "dark 60": same}, light)
     assert error(result - 1000 * RESPONSE, 0) < 0.4
 
 

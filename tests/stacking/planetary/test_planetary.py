@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import resource
+import tracemalloc
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from scipy.stats import spearmanr
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.cli import main
+from astro_sr_plugin.data.video.source import Video
 from astro_sr_plugin.exceptions import AstroSRWarning, InputError, OutputError
 from astro_sr_plugin.stacking.planetary.alignment import Reference
 
@@ -117,6 +120,35 @@ def test_fields_that_are_measured_again_are_the_same(
     monkeypatch.setattr("astro_sr_plugin.stacking.planetary.frames._FIELD_BYTES", 0)
     again = asr.stack_planetary(jupiter.frames[:12], combine="sigma")
     np.testing.assert_array_equal(again.table["shift_x"], kept.table["shift_x"])
+
+
+class Endless(Video):
+    """A video of any length, of frames that are made when they are read."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__("endless")
+        self.shape, self.bits, self._length = (64, 64), 8, length
+        self._planet = draw_planet(32, 32, 16, (64, 64))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def _read(self, numbers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        for number in numbers:
+            rng = np.random.default_rng(number)
+            yield number, np.roll(self._planet, number % 5, axis=1) + rng.normal(0, 3, self.shape)
+
+
+@pytest.mark.parametrize("combine", ["mean", "sigma"])
+def test_the_memory_does_not_grow_with_the_number_of_frames(combine: str) -> None:
+    """A frame more takes less than 1 kB, for what the table says of it: 8,000 take 8 MB."""
+    peaks = []
+    for length in (6, 6, 24):
+        tracemalloc.start()
+        assert asr.stack_planetary(Endless(length), points="off", combine=combine, jobs=1).used > 5
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert (peaks[2] - peaks[1]) / (24 - 6) < 1000
 
 
 def test_the_noise_of_the_stack_is_known() -> None:
