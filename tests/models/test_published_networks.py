@@ -31,6 +31,17 @@ def test_each_has_a_card_with_credits_and_figures(card):
         PublishedNetworks().load(weights, condition=card)
 
 
+def test_swin2sr_takes_the_noise_away_and_keeps_the_light():
+    y, x = np.mgrid[:64, :64] - 31.5
+    rng = np.random.default_rng(4)
+    galaxy = 2000.0 * np.exp(-np.hypot(y, x) / 5)
+    image = galaxy + rng.normal(100.0, 5.0, galaxy.shape)
+    result = asr.deconvolve(image, model="swin2sr-small")
+    empty = np.hypot(y, x) > 27
+    assert result[empty].std() < 0.6 * image[empty].std()
+    assert (result - 100).sum() == pytest.approx((image - 100).sum(), rel=0.01)
+
+
 def test_srcnn_takes_the_noise_away_and_keeps_the_light():
     y, x = np.mgrid[:64, :64]
     rng = np.random.default_rng(3)
