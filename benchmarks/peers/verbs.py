@@ -43,7 +43,7 @@ def enhance(scene: Scene, task: str, **options: Any) -> NDArray[np.floating]:
     Parameters
     ----------
     scene : Scene
-        Only `observed` is given to the verb, and the wanted FWHM where it takes one.
+        Only `observed` is given to the verb, and the wanted FWHM where its model takes one.
     task : str
         A key of `VERBS`.
     **options
@@ -55,4 +55,9 @@ def enhance(scene: Scene, task: str, **options: Any) -> NDArray[np.floating]:
         The result's data.
     """
     image = CCDData(scene.observed.copy(), unit="adu")
-    return np.asarray(VERBS[task](image, **options_of(scene, task) | options).data)
+    needed = options_of(scene, task)
+    if "model" in options:
+        spec = asr.load_model(options["model"], task.removesuffix("-x4"), SCALES[task]).spec
+        if not spec.needs_psf:
+            needed.pop("target_fwhm", None)
+    return np.asarray(VERBS[task](image, **needed | options).data)
