@@ -105,6 +105,8 @@ def _decibels(rows: Sequence[Row], task: str, ours: Sequence[str]) -> str:
             if task != "denoise":
                 values[f"{method} over chain"] = [gained[kind][0] for kind in kinds]
             values[f"{method} over best"] = [gained[kind][1] for kind in kinds]
+    # Without the peers there is nothing to be ahead of.
+    values = {name: column for name, column in values.items() if np.isfinite(column).any()}
     lines = [
         [kind, *(number_text(column[i], ".1f") for column in values.values())]
         for i, kind in enumerate(kinds)

@@ -67,7 +67,7 @@ def made_with(
     uncertainty : bool
         Whether uncertainties are looked at.
     models : iterable of str or path
-        Files of weights that the run was given; names are taken for those of shipped models.
+        Names of models and files of weights that the run was given.
 
     Returns
     -------
@@ -78,7 +78,9 @@ def made_with(
     commit = _git("rev-parse", "HEAD")
     if commit and _git("status", "--porcelain", "--untracked-files=no", "--", *_MEASURED):
         commit += "-dirty"
+    models = tuple(models)
     weights = shipped_weights(tasks, uncertainty=uncertainty)
+    weights |= {name: found for name, found in shipped_weights().items() if name in models}
     weights |= {
         Path(model).name: sha256(Path(model).read_bytes()).hexdigest()
         for model in models

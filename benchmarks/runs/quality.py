@@ -140,7 +140,8 @@ def _write(
     versions = ", ".join(f"{name} {number}" for name, number in bench.versions().items())
     size, tasks = options.size, list(dict.fromkeys(r.task for r in rows))
     about = f"Seeds {sorted({r.seed for r in rows})}, {size} x {size} pixels, peers: "
-    missing = [f"- {peer} skipped: {reason}" for peer, reason in bench.missing.items()]
+    absent = {} if options.no_peers else bench.missing
+    missing = [f"- {peer} skipped: {reason}" for peer, reason in absent.items()]
     return write_results(
         options.out,
         options.name,
@@ -150,7 +151,7 @@ def _write(
         record={
             "setting": {"size": size, "textures": options.textures is not None},
             "versions": bench.versions(),
-            "missing": bench.missing,
+            "missing": absent,
             "gains": {
                 f"{task} {method}": gains(rows, task, method) for task in tasks for method in ours
             },
