@@ -120,10 +120,11 @@ def detect_stars(
 
     Notes
     -----
-    Sources are found by sep, the code of SExtractor, as everywhere in this package: image
-    segmentation of photutils finds the same ones in 7 times the time. Windowed centroids (Bertin &
-    Arnouts 1996, A&AS 117, 393) come within some 40 % of the limit that photons set. Hot pixels,
-    trails and galaxies are left out.
+    Sources are found and measured by sep, the code of SExtractor, not by photutils, for the time:
+    image segmentation and ``SourceCatalog.centroid_win`` of photutils give the same stars, and
+    places within 0.003 pixels of these, in 4 times the time (450 stars in 3 million pixels) to 10
+    times (2500 stars). Windowed centroids (Bertin & Arnouts 1996, A&AS 117, 393) come within some
+    40 % of the limit that photons set. Hot pixels, trails and galaxies are left out.
 
     Examples
     --------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from astropy.nddata import CCDData
+from photutils.segmentation import SourceCatalog, SourceFinder
+from scipy.ndimage import gaussian_filter
 from scipy.spatial import KDTree
 
 import astro_sr_plugin as asr
@@ -42,6 +44,17 @@ def test_places_come_near_the_limit_that_noise_sets():
     assert np.median(stars["snr"]) == pytest.approx(np.median(snr), rel=0.1)
     assert stars["flux"][0] == pytest.approx(flux.max(), rel=0.05)
     assert (np.diff(stars["flux"]) <= 0).all()
+
+
+def test_places_are_those_of_windowed_centroids_of_photutils():
+    image, x, y, _ = grid_field()
+    light = image - 200
+    segments = SourceFinder(n_pixels=5, progress_bar=False)(gaussian_filter(light, 1.25), 3.0)
+    theirs = SourceCatalog(light, segments).centroid_win
+    stars = detect_stars(image)
+    assert len(theirs) == len(stars) == x.size
+    distance = distances(stars, *theirs.T)
+    assert np.percentile(distance, 95) < 0.003
 
 
 def test_hot_pixels_and_trails_are_no_stars():
