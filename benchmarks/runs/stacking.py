@@ -38,7 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--series", metavar="FOLDER", nargs="*", default=[], help="folders with real series"
     )
     parser.add_argument(
-        "--super-resolve", action="store_true", help="super-resolve the real series too: minutes"
+        "--super-resolve",
+        metavar="FOLDER",
+        nargs="*",
+        default=[],
+        help="folders with real series that are super-resolved too: minutes each",
     )
     parser.add_argument("--pictures", metavar="FOLDER", help="where pictures of their stacks go")
 
@@ -123,11 +127,10 @@ def _stack_real(options: argparse.Namespace) -> list[dict[str, Any]]:
         siril.version()
         if pictures is not None:
             pictures.mkdir(parents=True, exist_ok=True)
-        for series in map(Path, options.series):
-            files = sorted(path for path in series.iterdir() if path.is_file())
-            rows += compare_series(
-                series.name, files, siril, pictures, super_resolve=options.super_resolve
-            )
+        for series in dict.fromkeys([*options.series, *options.super_resolve]):
+            files = sorted(path for path in Path(series).iterdir() if path.is_file())
+            finer = series in options.super_resolve
+            rows += compare_series(Path(series).name, files, siril, pictures, super_resolve=finer)
     for row in rows:
         say(*row.items())
     return rows
