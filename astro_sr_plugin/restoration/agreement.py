@@ -52,7 +52,11 @@ _DARK_PART = 0.2
 """Greatest depth of a dark ring below the sky, as a part of the peak of its star; what is deeper is
 a dark cloud."""
 _BOX = 3
-"""Side in input pixels of the box whose mean is looked at for dark rings."""
+"""Side in input pixels of the box whose mean is looked at for dark rings and for wrong shapes."""
+_SHAPE = 0.12
+"""Difference of these means of result and input that makes a wrong shape, as a fraction of the
+light there: networks for pictures that leave stars their shape differ by up to 0.1, those that make
+discs of them by 0.2 and more."""
 _RING = 4.0
 """Distance in FWHM within which a dark place belongs to a star."""
 _STAR = 1.5
@@ -122,10 +126,14 @@ def compare(
     target_fwhm: float | None,
     scale: int,
     piece: Piece,
+    *,
+    finely: bool = False,
 ) -> Agreement:
     """Blur a piece of a result again, and compare it with the input.
 
     Where the stars of the result are the wider ones, the input is smoothed to their width instead.
+    ``finely`` compares the shapes of stars too, for results that were made to agree in the light
+    of stars, whatever their shapes.
     """
     (ny, nx), (y0, y1, x0, x1) = source.shape, piece
     window = (y0 - REACH, y1 + REACH, x0 - REACH, x1 + REACH)
@@ -142,7 +150,9 @@ def compare(
     matched = MatchedFilter(psf, conditions.fwhm, conditions.noise_correlation, smooth)
     reconvolved = Reconvolution(psf, target_fwhm, scale)(shown.astype(np.float32))
     photons = photon_variance(source.measured)
-    part = _Comparison(observed, shown, reconvolved, bad, conditions, matched, psf, photons)
+    part = _Comparison(
+        observed, shown, reconvolved, bad, conditions, matched, psf, photons, finely
+    )
     places = ((row + window[0], column + window[2], reach) for row, column, reach in part.places())
     return Agreement(tuple(places), part.sky(), part.stars())
 
@@ -185,6 +195,7 @@ class _Comparison:
     matched: MatchedFilter
     psf: NDArray[np.float32]
     photons: float
+    finely: bool
 
     @cached_property
     def _filtered(self) -> tuple[NDArray[np.floating], NDArray[np.floating], float]:
@@ -206,14 +217,18 @@ class _Comparison:
     def places(self) -> list[Circle]:
         """Return the circles around the sources that are wrong.
 
-        Three things may be wrong with a source: the result lacks light that the input has, or shows
-        light that the input has not, both through the matched filter; or there is a dark ring
-        around it. Saturated and hot pixels are left out.
+        Four things may be wrong with a source: the result lacks light that the input has, or shows
+        light that the input has not, both through the matched filter; there is a dark ring around
+        it; or, where that is looked at, it has another shape. Saturated and hot pixels are left
+        out.
         """
         found = []
         dark, depth = self._dark()
+        wrong = self._misfit()
+        if self.finely:
+            wrong |= self._misshapen()
         for marked, reach, least in (
-            (self._misfit(), _STAR, np.zeros_like(depth)),
+            (wrong, _STAR, np.zeros_like(depth)),
             (dark, _RING, depth / _DARK_PART),
         ):
             reach = int(np.ceil(reach * self._fwhm))
@@ -251,6 +266,14 @@ class _Comparison:
         wrong = np.abs(residual) > np.maximum(_SIGNIFICANT * noise, _LIGHT * flux)
         # A dark cloud that is less deep than in the input shows no light that is not there.
         return np.asarray(wrong & ((residual > 0) | (observed - residual > 0)))
+
+    def _misshapen(self) -> NDArray[np.bool_]:
+        """Mark where the residual as the mean of 3 x 3 pixels is more than the noise of one."""
+        light = uniform_filter(self.observed, _BOX)
+        light = maximum_filter(np.maximum(light, 0.0), 2 * int(np.ceil(self._fwhm)) + 1)
+        noise = np.sqrt(1 + self.photons * light)
+        residual = uniform_filter(self.observed - self.reconvolved, _BOX)
+        return np.asarray(np.abs(residual) > np.maximum(_SIGNIFICANT * noise, _SHAPE * light))
 
     def _dark(self) -> tuple[NDArray[np.bool_], NDArray[np.floating]]:
         """Mark what is darker than the sky of the input and its noise allow; its depth."""

@@ -208,7 +208,7 @@ def settle_contradictions(
     target_fwhm: float | None,
     scale: int,
     *,
-    as_recorded: bool = False,
+    of_mean_star: bool = False,
     errors: NDArray | None = None,
 ) -> Verdict:
     """Put a safer estimate where a result contradicts its input.
@@ -229,9 +229,9 @@ def settle_contradictions(
         FWHM of the Gaussian PSF of the result in its pixels; None if it has that of the input.
     scale : int
         Output pixels per input pixel.
-    as_recorded : bool
-        Whether the safer estimate is the input as recorded everywhere: where the PSF of the result
-        is only that of its mean star.
+    of_mean_star : bool
+        Whether the PSF of the result is only that of its mean star. Then the shapes of stars are
+        compared too, and the safer estimate is the input as recorded everywhere.
     errors : ndarray of float32, optional
         Standard deviation of the result in noise sigma; changed in place.
 
@@ -242,15 +242,17 @@ def settle_contradictions(
     """
 
     def look(pieces: list[Piece]) -> dict[Piece, Agreement]:
-        held = partial(compare, source, result, conditions, target_fwhm, scale)
+        held = partial(
+            compare, source, result, conditions, target_fwhm, scale, finely=of_mean_star
+        )
         if len(pieces) == 1:
             return {pieces[0]: held(pieces[0])}
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
             return dict(zip(pieces, threads.map(held, pieces), strict=True))
 
     margin = min(REACH, math.ceil(_MARGIN * conditions.fwhm))
-    width = 0.0 if as_recorded else smoothing_of(source, target_fwhm, scale)
-    as_recorded = as_recorded or target_fwhm is None or conditions.fwhm < _NARROW
+    width = 0.0 if of_mean_star else smoothing_of(source, target_fwhm, scale)
+    as_recorded = of_mean_star or target_fwhm is None or conditions.fwhm < _NARROW
 
     def estimate(piece: Piece) -> NDArray[np.float32]:
         if as_recorded or target_fwhm is None:

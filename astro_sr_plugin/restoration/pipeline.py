@@ -181,7 +181,7 @@ def restore_plane(
             conditions,
             target,
             job.scale,
-            as_recorded=job.find_target is not None,
+            of_mean_star=job.find_target is not None,
             errors=errors,
         )
     if verdict is not None and verdict.places and job.keep_flux:

@@ -159,6 +159,20 @@ def test_the_light_of_faint_undersampled_stars_comes_back():
     assert back > 0.7
 
 
+def test_bright_stars_that_a_network_makes_discs_of_keep_their_shape(image):
+    discs = external(
+        Curve(lambda x: nn.functional.max_pool2d(x, 7, stride=1, padding=3)),
+        task="deconvolve",
+        halo=3,
+    )
+    with pytest.warns(UnchangedWarning, match="at 3 places"):
+        result = asr.deconvolve(image, psf=(FWHM, BETA), model=discs)
+    for row, column, _ in STARS[1:]:
+        near = np.s_[row - 4 : row + 5, column - 4 : column + 5]
+        assert np.allclose(result[near], image[near], rtol=0.01)
+    assert np.allclose(aperture(result) / aperture(image), 1, atol=0.01)
+
+
 @pytest.mark.filterwarnings("ignore:at 3 places", "ignore:the result does not agree")
 def test_light_that_does_not_come_back_is_said(image):
     data = image.copy()
