@@ -166,8 +166,12 @@ def test_pictures_of_the_sky_come_with_their_credits(site, tmp_path):
 
 
 def test_a_stopped_run_goes_on(site, tmp_path):
-    publish(site, [entry(site, "a1"), entry(site, "b2"), entry(site, "c3")])
+    nameless = entry(site, "d4", Subject=None, Assets=None)
+    publish(site, [entry(site, "a1"), entry(site, "b2"), nameless, entry(site, "c3")])
     assert take(site, tmp_path, count=2).new == 2
+    rows = (tmp_path / "manifest.csv").read_text().splitlines()
+    own = [f"{row},{note}" for row, note in zip(rows, ("note", "mine", ""), strict=True)]
+    (tmp_path / "manifest.csv").write_text("\n".join(own))
     (tmp_path / ".c3.01234567.part").write_bytes(b"half")
     (tmp_path / "b2.jpg").write_bytes(b"damaged")
     site.asked.clear()
@@ -175,7 +179,8 @@ def test_a_stopped_run_goes_on(site, tmp_path):
         outcome = take(site, tmp_path)
     assert (outcome.taken, outcome.new) == (3, 2)
     assert "/files/a1.jpg" not in site.paths()
-    assert names(tmp_path) == ["a1.jpg", "b2.jpg", "c3.jpg", "manifest.csv"]
+    assert names(tmp_path) == ["a1.jpg", "b2.jpg", "c3.jpg", "left_out.csv", "manifest.csv"]
+    assert read_manifest(tmp_path)[0]["note"] == "mine"
     site.asked.clear()
     assert take(site, tmp_path, count=3).new == 0
     assert site.asked == [], "nothing is wanted"

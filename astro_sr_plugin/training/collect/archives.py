@@ -91,12 +91,11 @@ def offers_of_esa_hubble(web: Web, address: str) -> Iterator[Offer]:
     """
     for entry in _entries(web, urljoin(address, "images/d2d/"), "Next", "Collections"):
         title = unescape(_text(entry, "Title"))
-        named = entry.get("Subject", {})
-        names = named.get("Name", []) if isinstance(named, dict) else []
+        names = (entry.get("Subject") or {}).get("Name") or [""]
         files = [
-            (resource.get("ResourceType", ""), _text(resource, "URL"), _text(resource, "Checksum"))
-            for asset in entry.get("Assets", [])
-            for resource in asset.get("Resources", [])
+            (resource.get("ResourceType"), _text(resource, "URL"), _text(resource, "Checksum"))
+            for asset in entry.get("Assets") or []
+            for resource in asset.get("Resources") or []
             if resource.get("MediaType", "Image") == "Image"
         ]
         best = [
@@ -108,7 +107,7 @@ def offers_of_esa_hubble(web: Web, address: str) -> Iterator[Offer]:
         offer = Offer(
             name=_text(entry, "ID"),
             title=title,
-            object=object_of(str(names[0])) if names else "",
+            object=object_of(str(names[0])),
             credit=unescape(re.sub(r"<[^>]*>", "", _text(entry, "Credit"))).strip(),
             license=_short_license(_text(entry, "Rights")),
             source=_text(entry, "ReferenceURL"),

@@ -109,7 +109,7 @@ def collect_pictures(
     address = (address or ADDRESSES[archive]).rstrip("/") + "/"
     offers = ARCHIVES[archive](web, address) if count > before else ()
     for offer in offers:
-        if offer.name in left_out or any(row["source"] == offer.source for row in rows):
+        if offer.name in left_out or any(Path(row["file"]).stem == offer.name for row in rows):
             continue
         taken, reason = _take(web, offer, folder, least_side)
         if taken is None:
@@ -117,7 +117,7 @@ def collect_pictures(
             write_table(folder / _LEFT_OUT, _LEFT_OUT_COLUMNS, left_out.values())
             continue
         rows.append(taken)
-        write_table(folder / MANIFEST, COLUMNS, rows)
+        write_table(folder / MANIFEST, dict.fromkeys([*COLUMNS, *rows[0]]), rows)
         if progress is not None:
             progress(len(rows), count)
         if len(rows) >= count:
@@ -133,7 +133,7 @@ def write_table(path: Path, columns: Iterable[str], rows: Iterable[dict[str, str
     path : Path
         A CSV file.
     columns : iterable of str
-        Their names.
+        Their names; others are left out.
     rows : iterable of dict
         Texts by the names of the columns.
     """

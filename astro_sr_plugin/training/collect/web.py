@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 from urllib.request import Request, urlopen
 from urllib.robotparser import RobotFileParser
 
@@ -172,6 +172,8 @@ class Web:
         if urlsplit(url).scheme not in ("http", "https"):
             msg = f"address {url!r} does not begin with http:// or https://"
             raise MissingError(msg)
+        # Letters beyond ASCII are written as they travel.
+        url = quote(url, safe="%/:=&?~#+!$,;'@()*[]")
         time.sleep(max(0.0, self._free - time.monotonic()))
         agent = f"{AGENT}/{__version__} (pictures with credits, for training)"
         try:
