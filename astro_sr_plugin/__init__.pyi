@@ -37,6 +37,7 @@ from .measurement.point_spread import measure_psf as measure_psf
 from .measurement.psf.exchange import read_psf as read_psf
 from .measurement.psf.exchange import write_psf as write_psf
 from .measurement.quality import Quality as Quality
+from .models.diffusion.sampler import Sampling as Sampling
 from .models.external.model import ExternalModel as ExternalModel
 from .models.registry import list_models as list_models
 from .models.registry import load_model as load_model

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from astro_sr_plugin.cli.console import Console
 
-__all__ = ["add_commands", "enhance_file"]
+__all__ = ["add_commands", "add_uncertainty_option", "check_uncertainty", "enhance_file"]
 
 
 def add_commands(commands: Commands) -> None:
@@ -142,6 +142,13 @@ def _add_super_resolve(commands: Commands) -> None:
         "that of the image) and blur (pixels) added, and runs twice; for wide stars and coarse "
         "noise (see the documentation for when it helps)",
     )
+    group.add_argument(
+        "--sampling",
+        metavar="NAME=VALUE,...",
+        help="for a diffusion model such as sr3-x2: 'samples' (default: 8), whose mean is the "
+        "result, 'steps' of each (4), 'sampler' (ddim or ddpm), 'seed' (1), 'bilateral' (0: no "
+        "filter; up to 1)",
+    )
     add_uncertainty_option(parser)
     add_report_options(parser)
     add_model_options(parser, classical="'bicubic' or 'wiener'")
@@ -187,7 +194,7 @@ def add_uncertainty_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _check_uncertainty(args: argparse.Namespace, outputs: list[Path]) -> None:
+def check_uncertainty(args: argparse.Namespace, outputs: list[Path]) -> None:
     """Refuse formats that hold no uncertainty before the work begins."""
     for path in outputs:
         if args.uncertainty and not {s.lower() for s in path.suffixes} & set(PLAIN_FITS):
@@ -268,6 +275,7 @@ def _super_resolve(args: argparse.Namespace, console: Console) -> int:
         luminance_only=args.luminance_only,
         conserve_flux=args.conserve_flux,
         workflow=args.workflow,
+        sampling=args.sampling,
     )
 
 
@@ -275,7 +283,7 @@ def _remove_stars(args: argparse.Namespace, console: Console) -> int:
     check_inputs(args.inputs)
     plan = {"overwrite": args.overwrite}
     outputs = plan_outputs(args.inputs, args.output, ending="starless", **plan)
-    _check_uncertainty(args, outputs)
+    check_uncertainty(args, outputs)
     stars: list[Path | None] = [None] * len(outputs)
     if args.stars_output is not None:
         stars = [*plan_outputs(args.inputs, args.stars_output, ending="stars", **plan)]
@@ -315,7 +323,7 @@ def _remove_stars(args: argparse.Namespace, console: Console) -> int:
 def _run(args: argparse.Namespace, console: Console, verb: str, ending: str, **options: Any) -> int:
     check_inputs(args.inputs)
     outputs = plan_outputs(args.inputs, args.output, ending=ending, overwrite=args.overwrite)
-    _check_uncertainty(args, outputs)
+    check_uncertainty(args, outputs)
     kept = [
         enhance_file(source, target, verb, args, console, **options)
         for source, target in zip(args.inputs, outputs, strict=True)

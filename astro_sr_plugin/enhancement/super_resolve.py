@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 
 from astropy.nddata import CCDData
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from astro_sr_plugin.data.signatures import image_function
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.measurement.quality import Quality
+from astro_sr_plugin.models.diffusion.model import DiffusionModel
+from astro_sr_plugin.models.diffusion.sampler import Sampling, read_sampling
 from astro_sr_plugin.models.registry import ModelLike
 from astro_sr_plugin.restoration.crush import Crush, read_workflow
 from astro_sr_plugin.restoration.frame import choose_model, choose_runtime
@@ -42,6 +45,7 @@ def super_resolve(
     uncertainty: bool = False,
     luminance_only: bool = False,
     workflow: Crush | str | None = None,
+    sampling: Sampling | str | None = None,
     model: ModelLike | None = None,
     measured: Quality | None = None,
     mask: MaskLike | None = None,
@@ -87,6 +91,10 @@ def super_resolve(
     workflow : Crush or str, optional
         ``"crush"`` or ``"crush:NOISE,BLUR"``: a network for display images sees the image reduced
         by its scale, with noise and blur added, and runs twice; for wide stars and coarse noise.
+    sampling : Sampling or str, optional
+        For diffusion models such as ``"sr3-x2"``: how many samples are drawn, and how; the text is
+        such as ``"samples=16,steps=8,sampler=ddpm,seed=3"``. The result is their mean, the
+        uncertainty follows from their spread.
     model : str, Path or Model, optional
         Name from `list_models` (``"bicubic"`` and ``"wiener"`` are classical), a weights file,
         or what `load_model` returned.
@@ -121,8 +129,16 @@ def super_resolve(
         raise InputError(msg)
     if luminance_only:
         check_uncertainty(uncertainty)
-    crush = read_workflow(workflow)
+    crush, draws = read_workflow(workflow), read_sampling(sampling)
     engine = choose_model(model, "super-resolve", scale, uncertainty=uncertainty)
+    if isinstance(engine, DiffusionModel):
+        engine = engine if draws is None else engine.with_sampling(draws)
+    elif draws is not None:
+        msg = (
+            f"sampling={sampling!r} is for diffusion models, such as 'sr3-x2'; leave it out with "
+            f"model {engine.spec.name!r}"
+        )
+        raise InputError(msg)
     if crush is not None and engine.spec.domain != "unit":
         msg = (
             f"workflow={workflow!r} is for networks for display images, from files of other "
@@ -149,6 +165,7 @@ def super_resolve(
             "conserve_flux": conserve_flux,
             "luminance_only": luminance_only,
             **({} if crush is None else {"crush_noise": crush.noise, "crush_blur": crush.blur}),
+            **(asdict(engine.sampling) if isinstance(engine, DiffusionModel) else {}),
             "psf_fwhm": tuple(round(plane.psf.moffat.fwhm, 4) for plane in frame.planes),
         },
     )

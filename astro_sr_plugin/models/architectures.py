@@ -8,6 +8,8 @@ from typing import Any
 from torch import nn
 
 from astro_sr_plugin.models.colorizer import Colorizer
+from astro_sr_plugin.models.contaminant_net import ContaminantNet
+from astro_sr_plugin.models.diffusion.residual import ResidualDiffusion
 from astro_sr_plugin.models.spec import ModelSpec
 from astro_sr_plugin.models.srcnn import SRCNN
 from astro_sr_plugin.models.swin2sr import Swin2SR
@@ -18,9 +20,12 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "SRCNN": SRCNN,
     "Swin2SR": Swin2SR,
     "Colorizer": Colorizer,
+    "ResidualDiffusion": ResidualDiffusion,
+    "ContaminantNet": ContaminantNet,
 }
-"""Networks for display images, which take (B, channels, H, W) and return as many channels, but for
-the colourising one, which takes one and returns the logarithms of three."""
+"""Networks for display images, which take (B, channels, H, W) and return as many channels. The
+colourising one takes one and returns the logarithms of three; that of contaminants takes one in
+units of the noise and returns the logits of five."""
 
 
 def describe_published(
@@ -61,7 +66,7 @@ def describe_published(
         scale=scale,
         channels_in=channels[0],
         channels_out=channels[1],
-        domain="unit",
+        domain="noise-sigma" if architecture == "ContaminantNet" else "unit",
         needs_psf=False,
         tiling="exact" if window == 1 else "overlap",
         min_size=window,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from astro_sr_plugin.exceptions import ModelError
 from astro_sr_plugin.models.architectures import ARCHITECTURES
+from astro_sr_plugin.models.diffusion.model import as_model
 from astro_sr_plugin.models.external.model import ExternalModel
 from astro_sr_plugin.models.spec import ModelSpec
 from astro_sr_plugin.models.wiener_unet.error_net import ErrorNet
@@ -148,13 +149,7 @@ def load_network(path: Path, spec: ModelSpec | None = None) -> NetworkModel | Ex
             raise ModelError(msg)
     if isinstance(net, WienerUNet):
         return NetworkModel(spec, net)
-    return ExternalModel(
-        spec,
-        net,
-        parameters=sum(parameter.numel() for parameter in net.parameters()),
-        window=getattr(net, "window", 1),
-        size_multiple=spec.multiple_of,
-    )
+    return as_model(spec, net, window=getattr(net, "window", 1), size_multiple=spec.multiple_of)
 
 
 def _build(spec: ModelSpec) -> nn.Module:

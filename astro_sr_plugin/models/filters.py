@@ -12,10 +12,12 @@ from torch.nn import functional
 from astro_sr_plugin.constants import FWHM_PER_SIGMA
 
 __all__ = [
+    "BILATERAL_RADIUS",
     "FILTER_RADIUS",
     "WIENER_STRENGTHS",
     "Filters",
     "apply_spectra",
+    "bilateral",
     "filter_axes",
     "filter_spectra",
     "gaussian_axis",
@@ -27,6 +29,11 @@ __all__ = [
 
 FILTER_RADIUS = 32
 """Radius of every filter in input pixels."""
+
+BILATERAL_RADIUS = 2
+"""Radius of the bilateral filter in pixels."""
+_BILATERAL_SIGMA = 1.5
+"""Standard deviation of its weights over the distance, in pixels: those at its rim still count."""
 
 WIENER_STRENGTHS = (3e-6, 2e-4, 6e-3, 2e-1)
 """Noise-to-signal ratios at a quarter cycle per pixel, from bright stars to the sky."""
@@ -230,6 +237,30 @@ def filter_axes(image: Tensor, axis: Tensor) -> Tensor:
     for kernel in (axis[None, None, :, None], axis[None, None, None, :]):
         planes = functional.conv2d(planes, kernel)
     return planes[:, 0].unflatten(0, image.shape[:2])
+
+
+def bilateral(image: Tensor, width: float) -> Tensor:
+    """Average each pixel of a batch with those around it that are alike (Tomasi & Manduchi 1998).
+
+    Parameters
+    ----------
+    image : Tensor
+        Shape (B, C, H, W); each plane is filtered for itself.
+    width : float
+        Standard deviation of the weights over the difference of the values, above 0.
+    """
+    r = BILATERAL_RADIUS
+    padded = functional.pad(image, (r, r, r, r), mode="replicate")
+    total, weights = torch.zeros_like(image), torch.zeros_like(image)
+    height, columns = image.shape[-2:]
+    for dy in range(2 * r + 1):
+        for dx in range(2 * r + 1):
+            other = padded[..., dy : dy + height, dx : dx + columns]
+            distance = ((dy - r) ** 2 + (dx - r) ** 2) / _BILATERAL_SIGMA**2
+            weight = torch.exp(-0.5 * (((other - image) / width) ** 2 + distance))
+            total += weight * other
+            weights += weight
+    return total / weights
 
 
 def without_border(image: Tensor, border: int) -> Tensor:

@@ -13,6 +13,7 @@ from astro_sr_plugin.exceptions import ModelError
 from astro_sr_plugin.models.checkpoint import load_errors
 from astro_sr_plugin.models.classical.interpolated import InterpolatedModel
 from astro_sr_plugin.models.classical.provider import ClassicalModels
+from astro_sr_plugin.models.diffusion.model import DiffusionModel
 from astro_sr_plugin.models.external.model import ExternalModel
 from astro_sr_plugin.models.external.provider import ExternalNetworks
 from astro_sr_plugin.models.published import PublishedNetworks
@@ -170,6 +171,8 @@ def with_errors(model: Model) -> Model:
     """
     if isinstance(model, InterpolatedModel):
         return replace(model, inner=with_errors(model.inner))
+    if isinstance(model, DiffusionModel):
+        return model
     if not isinstance(model, NetworkModel) or model.errors_path is None:
         able = sorted(s.name for s in list_models() if s.has_errors)
         msg = (

@@ -33,6 +33,7 @@ from astro_sr_plugin.models.spec import Conditions, ModelSpec, RestoreTile
 from astro_sr_plugin.restoration.conditions import make_conditions
 from astro_sr_plugin.restoration.crush import Crush, crush_picture
 from astro_sr_plugin.restoration.duration import warn_of_duration
+from astro_sr_plugin.restoration.flux import BLOCK
 from astro_sr_plugin.restoration.frame import FLUX_KEYWORDS, Frame
 from astro_sr_plugin.restoration.guard import note_verdicts
 from astro_sr_plugin.restoration.light_lock import STEPS, LightLock
@@ -107,6 +108,8 @@ class DisplayModel:
         Whether the network gets the mean of the planes, whose detail they share.
     crush : Crush or None
         The workflow of two passes over the image reduced.
+    errors : bool
+        Whether the spread of the samples of a diffusion model comes along.
     light : pair of _Light
         Add up the light of the sources, before and after the result is held to the input.
     """
@@ -117,18 +120,20 @@ class DisplayModel:
     locked: bool = True
     luminance_only: bool = False
     crush: Crush | None = None
+    errors: bool = False
     light: tuple[_Light, _Light] = field(default_factory=lambda: (_Light(), _Light()))
 
     @property
     def spec(self) -> ModelSpec:
         """Declaration of the network, for planes in noise sigma."""
         spec = self.inner.spec
+        # Strips of tiles hold whole blocks of those whose light is compared with the input's.
         return replace(
             spec,
             channels_in=self.planes,
             channels_out=self.planes,
             domain="noise-sigma",
-            multiple_of=math.lcm(spec.multiple_of, self.inner.window)
+            multiple_of=math.lcm(spec.multiple_of, self.inner.window, BLOCK)
             * (spec.scale if self.crush else 1),
         )
 
@@ -172,10 +177,13 @@ class DisplayModel:
             bright = lock.around(lock.smooth(inside) > _SOURCE * lock.noise)
             bright = without_border(bright & (without_border(mask, border) >= 0), spare)
             for light, image in zip(self.light, (result, held), strict=True):
-                returned = without_border(lock.binned(image), spare)
+                returned = without_border(lock.binned(image.mean(0, keepdim=True)), spare)
                 light.add(without_border(inside, spare), returned, bright)
             # What lies beyond the range that the network knows stays as it is.
-            return without_border(held + _enlarge(beyond, scale), spare * scale)
+            restored = held.mean(0, keepdim=True) + _enlarge(beyond, scale)
+            if self.errors:
+                restored = torch.cat([restored, _error_of_mean(held, lock)], dim=1)
+            return without_border(restored, spare * scale)
 
         return restore
 
@@ -221,7 +229,9 @@ def restore_frame(
     """
     model, widths = job.model, list[float]()
     if isinstance(model, ExternalModel):
-        model = _fit(model, frame, luminance_only=luminance_only, crush=crush)
+        model = _fit(
+            model, frame, luminance_only=luminance_only, crush=crush, errors=errors is not None
+        )
         job = replace(job, model=model, advice=(_ADVICE,))
         frame = frame.with_typical_psf()
         planes = 1 if model.planes > 1 else len(frame.usable)
@@ -239,7 +249,12 @@ def restore_frame(
 
 
 def _fit(
-    model: ExternalModel, frame: Frame, *, luminance_only: bool, crush: Crush | None
+    model: ExternalModel,
+    frame: Frame,
+    *,
+    luminance_only: bool,
+    crush: Crush | None,
+    errors: bool,
 ) -> DisplayModel:
     """Fit a network to an image: the curve, and how many planes it gets at once.
 
@@ -263,7 +278,18 @@ def _fit(
         locked=model.spec.task != "remove-stars",
         luminance_only=luminance_only,
         crush=crush,
+        errors=errors,
     )
+
+
+def _error_of_mean(samples: Tensor, lock: LightLock) -> Tensor:
+    """Return the standard deviation of the truth around the mean of samples (S, C, H, W).
+
+    It is that of the samples and of their mean; the noise of the smoothed input, to whose light all
+    samples are held, adds to it.
+    """
+    variance = samples.var(0, keepdim=True) * (1 + 1 / len(samples))
+    return torch.sqrt(variance + lock.noise**2)
 
 
 def _restore_colours(frame: Frame, job: Job, sink: NDArray, header: Header) -> None:

@@ -217,6 +217,8 @@ def save_state(state: TrainState[Net], config: Mapping[str, Any], path: Path) ->
 def start_from(state: TrainState[Net], init: str | Path) -> None:
     """Copy every tensor whose name and shape agree from a checkpoint or a weights file.
 
+    The other network may also be a part of this one, such as its ``base``.
+
     Raises
     ------
     InputError
@@ -230,7 +232,12 @@ def start_from(state: TrainState[Net], init: str | Path) -> None:
         )
         raise InputError(msg)
     other, own = _weights_of(path), state.net.state_dict()
-    fitting = {k: v for k, v in other.items() if k in own and own[k].shape == v.shape}
+    names = {place: k for k in other for place in (k, f"base.{k}")}
+    fitting = {
+        place: other[k]
+        for place, k in names.items()
+        if place in own and own[place].shape == other[k].shape
+    }
     if not fitting:
         msg = f"init {str(path)!r} is of another network: none of its weights fits by name and size"
         raise InputError(msg)

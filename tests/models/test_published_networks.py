@@ -26,7 +26,7 @@ def test_each_has_a_card_with_credits_and_figures(card):
     assert table["figures"]
     model = asr.load_model(card.stem)
     assert model.spec == asr.load_model(weights).spec
-    assert model.spec.domain == "unit"
+    assert model.spec.domain == ("noise-sigma" if card.stem == "remove-artifacts-unet" else "unit")
     with pytest.raises(ModelError, match="vectors"):
         PublishedNetworks().load(weights, condition=card)
 
@@ -54,3 +54,18 @@ def test_srcnn_takes_the_noise_away_and_keeps_the_light():
     (yy, xx) = np.mgrid[:128, :128] / 2 - 0.25
     truth = 2000.0 * np.exp(-np.hypot(yy - 31.5, xx - 31.5) / 5) + 100
     assert np.abs(big - truth).mean() < 0.8 * np.abs(bicubic - truth).mean()
+
+
+def test_sr3_takes_the_noise_away_keeps_the_light_and_knows_its_error():
+    y, x = np.mgrid[:48, :48]
+    rng = np.random.default_rng(3)
+    galaxy = 2000.0 * np.exp(-np.hypot(y - 23.5, x - 23.5) / 4)
+    image = galaxy + rng.normal(100.0, 5.0, galaxy.shape)
+    big = asr.super_resolve(image, model="sr3-x2", psf=2.5, uncertainty=True, sampling="samples=4")
+    (yy, xx) = np.mgrid[:96, :96] / 2 - 0.25
+    truth = 2000.0 * np.exp(-np.hypot(yy - 23.5, xx - 23.5) / 4) + 100
+    error = np.abs(big.data - truth)
+    bicubic = asr.super_resolve(image, model="bicubic")
+    assert error.mean() < 0.6 * np.abs(bicubic - truth).mean()
+    assert (big.data - 100).sum() / 4 == pytest.approx((image - 100).sum(), rel=0.01)
+    assert 0.5 < (error < big.uncertainty.array).mean() < 0.9

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.models.contaminant_net import KINDS
 from astro_sr_plugin.models.registry import load_model
 from astro_sr_plugin.training.config import read_config, write_config
 from astro_sr_plugin.training.log import read_log
@@ -257,6 +258,39 @@ def test_folded_windows_train_in_half_precision(tmp_path):
     model = load_model(export_picture_model(config, tmp_path, tmp_path))
     assert (model.spec.multiple_of, model.spec.tiling, model.window) == (8, "overlap", 8)
     assert model(torch.rand(1, 1, 30, 21)).shape == (1, 1, 30, 21)
+
+
+def test_samples_learn_and_are_calibrated(pictures, tmp_path):
+    config = small(
+        network="ResidualDiffusion",
+        architecture={"width": 8, "blocks": 1, "sample_width": 8, "sample_blocks": 1},
+        stages=({"steps": 2, "warmup": 0},),
+    )
+    train_pictures(config, tmp_path)
+    figures = evaluate_pictures(config, tmp_path, pictures=pictures, patches=2)
+    assert figures["calibration"] > 0
+    assert 0 < figures["coverage_68"] < figures["coverage_95"] <= 1
+    model = load_model(export_picture_model(config, tmp_path, tmp_path, pictures=pictures))
+    assert float(model.module.calibration) == pytest.approx(figures["calibration"], rel=1e-2)
+    samples = model.prepare()(torch.rand(1, 1, 50, 50), torch.zeros(1, 1, 50, 50))
+    assert len(samples) == model.sampling.samples
+    assert not torch.equal(samples[0], samples[1])
+
+
+def test_contaminants_are_found_after_training(tmp_path):
+    config = small(
+        task="remove-artifacts",
+        network="ContaminantNet",
+        architecture={"widths": [4, 8]},
+        stages=({"steps": 2, "warmup": 0},),
+    )
+    train_pictures(config, tmp_path)
+    figures = evaluate_pictures(config, tmp_path, patches=2)
+    assert {"trail_recall", "cosmic_ray_precision", "clean_false_per_mpx"} <= figures.keys()
+    model = load_model(export_picture_model(config, tmp_path, tmp_path))
+    assert (model.spec.domain, model.spec.channels_out) == ("noise-sigma", len(KINDS))
+    with pytest.raises(InputError, match="does not go with"):
+        small(task="remove-artifacts")
 
 
 def test_results_computed_again_give_the_same_gradients():

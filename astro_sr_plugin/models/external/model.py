@@ -95,12 +95,18 @@ class ExternalModel:
             )
             raise InputError(msg)
 
-    def _run(self, module: nn.Module, batch: Tensor) -> Tensor:
+    def _apply(self, module: nn.Module, batch: Tensor, origin: tuple[int, int]) -> Tensor:
+        """Run the network on what has a size that it takes, and a place in the frame."""
+        del origin
+        result: Tensor = module(batch)
+        return result
+
+    def _run(self, module: nn.Module, batch: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
         """Mirror the lower and the right edge up to the size that the network takes, and crop."""
         height, width = batch.shape[-2:]
         lower, right = -height % self.size_multiple, -width % self.size_multiple
         padded = F.pad(batch, (0, right, 0, lower), mode="reflect") if lower or right else batch
-        result: Tensor = module(padded)
+        result = self._apply(module, padded, origin)
         return result[..., : height * self.spec.scale, : width * self.spec.scale]
 
     def halo(self, conditions: Conditions | None = None) -> int:
@@ -117,11 +123,11 @@ class ExternalModel:
         border = self.spec.halo * self.spec.scale
 
         def restore(observed: Tensor, mask: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
-            del mask, origin
+            del mask
             autocast = torch.autocast(
                 torch.device(device).type, torch.bfloat16, enabled=dtype == "bfloat16"
             )
             with autocast:
-                return without_border(self._run(module, observed).float(), border)
+                return without_border(self._run(module, observed, origin).float(), border)
 
         return restore

@@ -10,6 +10,7 @@ from textwrap import shorten
 import torch
 
 from astro_sr_plugin.models.checkpoint import file_digest
+from astro_sr_plugin.models.diffusion.model import as_model
 from astro_sr_plugin.models.external.convolutional import (
     find_dncnn,
     find_fast,
@@ -17,6 +18,7 @@ from astro_sr_plugin.models.external.convolutional import (
     find_srvgg,
 )
 from astro_sr_plugin.models.external.dense import find_next, find_rrdb
+from astro_sr_plugin.models.external.diffusion import find_sr3
 from astro_sr_plugin.models.external.files import PICKLED, read_folder, read_state, unreadable
 from astro_sr_plugin.models.external.layout import PICTURES, Config, Layout, State
 from astro_sr_plugin.models.external.model import ExternalModel
@@ -30,7 +32,7 @@ __all__ = ["ExternalNetworks"]
 
 _LAYOUTS = (
     *(find_next, find_rrdb, find_fast, find_srvgg),
-    *(find_srcnn, find_dncnn, find_swin2sr),
+    *(find_srcnn, find_dncnn, find_swin2sr, find_sr3),
 )
 """What recognises a network by its weights, in this order."""
 
@@ -148,10 +150,9 @@ def _build(path: Path, layout: Layout, spec: ModelSpec) -> ExternalModel:
             reason = shorten(" ".join(str(error).split()[5:]), _LONGEST_REASON)
             raise unreadable(path, f"it is not a whole {layout.architecture}: {reason}") from error
     module.eval().requires_grad_(False)
-    return ExternalModel(
-        spec=spec,
-        module=module,
-        parameters=sum(p.numel() for p in module.parameters()),
+    return as_model(
+        spec,
+        module,
         window=layout.window,
         size_multiple=layout.multiple_of,
         notes=layout.notes,

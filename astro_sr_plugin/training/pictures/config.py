@@ -12,7 +12,7 @@ from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.models.architectures import ARCHITECTURES
 from astro_sr_plugin.models.swin2sr import Swin2SR
 from astro_sr_plugin.simulation import SceneConfig
-from astro_sr_plugin.tasks import COLORIZE, TASKS
+from astro_sr_plugin.tasks import COLORIZE, REMOVE_ARTIFACTS, TASKS
 from astro_sr_plugin.training.loop import Pace, Precision
 from astro_sr_plugin.training.pictures.degradations import DegradationConfig
 from astro_sr_plugin.training.pictures.losses import PictureLoss
@@ -21,6 +21,8 @@ __all__ = ["PictureConfig", "PictureStage", "with_tuples"]
 
 _MULTIPLE = 16
 """Patches have a multiple of so many pixels: that of the folded networks and of their windows."""
+_NETWORKS = {COLORIZE: "Colorizer", REMOVE_ARTIFACTS: "ContaminantNet"}
+"""Tasks that have a network of their own, which is for nothing else."""
 
 
 def with_tuples(table: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +65,8 @@ class PictureConfig:
     name, task, description : str
         Name of the model, its task, and what its card says it is for.
     network : str
-        Its architecture: ``"SRCNN"``, ``"Swin2SR"`` or ``"Colorizer"``.
+        Its architecture: ``"SRCNN"``, ``"Swin2SR"``, ``"Colorizer"``,
+        ``"ResidualDiffusion"`` or ``"ContaminantNet"``.
     batch_size, accumulate : int
         Patches at once, and how many such batches make a step.
     patch, border : int
@@ -111,7 +114,7 @@ class PictureConfig:
 
     def __post_init__(self) -> None:
         for key, allowed in (
-            ("task", (*TASKS, COLORIZE)),
+            ("task", (*TASKS, *_NETWORKS)),
             ("network", tuple(ARCHITECTURES)),
             ("precision", get_args(Precision)),
         ):
@@ -124,7 +127,9 @@ class PictureConfig:
             if getattr(self, key) < 1:
                 msg = f"{key} = {getattr(self, key)} is not allowed; take 1 or more"
                 raise InputError(msg)
-        if self.colourises != (self.network == "Colorizer"):
+        if _NETWORKS.get(self.task) != (
+            self.network if self.network in _NETWORKS.values() else None
+        ):
             msg = f"task = {self.task!r} does not go with network = {self.network!r}"
             raise InputError(msg)
         if self.patch % _MULTIPLE or self.patch <= 2 * self.border:
@@ -168,7 +173,7 @@ class PictureConfig:
     @property
     def scale(self) -> int:
         """Output pixels per input pixel."""
-        return 1 if self.colourises else TASKS[self.task].trained_scale
+        return 1 if self.task in _NETWORKS else TASKS[self.task].trained_scale
 
     @property
     def inner(self) -> tuple[EllipsisType, slice, slice]:

@@ -11,11 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from astro_sr_plugin.models.architectures import describe_published
+from astro_sr_plugin.models.contaminant_net import KINDS
+from astro_sr_plugin.models.diffusion.residual import ResidualDiffusion
 from astro_sr_plugin.models.display_stretch import DisplayStretch
 from astro_sr_plugin.training.card import write_model
 from astro_sr_plugin.training.loop import CHECKPOINT, VALIDATION_SEED, checkpoint_of
 from astro_sr_plugin.training.pictures.colours import colour_errors
 from astro_sr_plugin.training.pictures.config import PictureConfig
+from astro_sr_plugin.training.pictures.contaminants import contaminant_figures
+from astro_sr_plugin.training.pictures.diffusion import calibrate, sampling_figures
 from astro_sr_plugin.training.pictures.files import read_pictures
 from astro_sr_plugin.training.pictures.manifest import is_held_out, list_credits, read_manifest
 from astro_sr_plugin.training.pictures.source import PatchSource, draw_batch
@@ -26,6 +30,8 @@ __all__ = ["evaluate_pictures", "export_picture_model"]
 _FLAT_LEVELS = (0.2, 0.85, 14)
 """Levels of flat images that a network is given: from the sky of a stretched plane to its brightest
 pixel, and how many."""
+_PLANES = {"Colorizer": (1, 3), "ContaminantNet": (1, len(KINDS))}
+"""Planes that networks take and return, where these are not those of the picture."""
 _EMPTY_BRIGHTEST = 1000.0
 """Brightest pixel in noise sigma of the image that the empty sky of the measurement belongs to."""
 
@@ -60,7 +66,9 @@ def evaluate_pictures(
         sigma 1.5) and ``input_psnr_db``, ``input_ssim`` of its input, enlarged by bicubic
         interpolation; ``dark_rms`` and ``input_dark_rms``, the error on the empty sky in noise
         sigma; ``flat_response``, the largest change of a flat image of level 0.2 to 0.85. For
-        colours what `training.pictures.colours.colour_errors` returns.
+        colours what `training.pictures.colours.colour_errors` returns, for contaminants what
+        `training.pictures.contaminants.contaminant_figures` returns, for samples also what
+        `training.pictures.diffusion.sampling_figures` returns.
 
     Raises
     ------
@@ -74,6 +82,9 @@ def evaluate_pictures(
     if config.colourises:
         known = PatchSource(config, [] if pictures is None else read_pictures(pictures), rng)
         figures = colour_errors(net, config, source, known, patches, rng)
+        return {name: round(value, 4) for name, value in figures.items()}
+    if config.network == "ContaminantNet":
+        figures = contaminant_figures(net, config, source, patches, rng)
         return {name: round(value, 4) for name, value in figures.items()}
     sums = dict.fromkeys(("psnr_db", "ssim", "input_psnr_db", "input_ssim"), 0.0)
     done = 0
@@ -89,7 +100,18 @@ def evaluate_pictures(
             done += len(observed)
         figures = {name: total / done for name, total in sums.items()}
         figures |= _on_empty_sky(net, config, rng)
+    if isinstance(net, ResidualDiffusion):
+        _calibrate(net, config, pictures)
+        figures |= sampling_figures(net, config, source, patches, rng)
     return {name: round(value, 4) for name, value in figures.items()}
+
+
+def _calibrate(net: ResidualDiffusion, config: PictureConfig, pictures: str | Path | None) -> None:
+    """Fit the spread of samples on patches of the training, always the same ones."""
+    device = str(net.calibration.device)
+    rng = torch.Generator(device).manual_seed(config.seed)
+    known = [] if pictures is None else read_pictures(pictures)
+    calibrate(net, config, PatchSource(config, known, rng), rng)
 
 
 def enlarge(image: Tensor, scale: int) -> Tensor:
@@ -169,6 +191,8 @@ def export_picture_model(
     """
     run = Path(run)
     state = load_picture_state(run / CHECKPOINT, config, "cpu")
+    if isinstance(state.mean, ResidualDiffusion):
+        _calibrate(state.mean, config, pictures)
     options = {k: list(v) if isinstance(v, tuple) else v for k, v in config.architecture.items()}
     spec = describe_published(
         config.network,
@@ -177,7 +201,7 @@ def export_picture_model(
         task=config.task,
         description=config.description,
         scale=config.scale,
-        channels=(1, 3) if config.colourises else (config.channels,) * 2,
+        channels=_PLANES.get(config.network, (config.channels,) * 2),
         options=options,
     )
     rows = [] if pictures is None else read_manifest(pictures)

@@ -22,11 +22,20 @@ from astro_sr_plugin.training.loop import (
 )
 from astro_sr_plugin.training.pictures.colours import add_discriminator, colour_loss
 from astro_sr_plugin.training.pictures.config import PictureConfig
+from astro_sr_plugin.training.pictures.contaminants import contaminant_loss
+from astro_sr_plugin.training.pictures.diffusion import diffusion_loss
 from astro_sr_plugin.training.pictures.files import read_pictures
 from astro_sr_plugin.training.pictures.losses import PictureLoss
 from astro_sr_plugin.training.pictures.source import PatchSource, draw_batch
 
 __all__ = ["load_picture_state", "train_pictures"]
+
+_LOSSES = {
+    "Colorizer": colour_loss,
+    "ResidualDiffusion": diffusion_loss,
+    "ContaminantNet": contaminant_loss,
+}
+"""How networks learn that do not restore the picture that they get."""
 
 
 def load_picture_state(path: Path, config: PictureConfig, device: str) -> TrainState[nn.Module]:
@@ -86,7 +95,7 @@ def train_pictures(
     write_config(config, out / "config.toml")
     rng = torch.Generator(device).manual_seed(config.seed * 1_000_003 + state.step)
     source = PatchSource(config, [] if pictures is None else read_pictures(pictures), rng)
-    make_loss = colour_loss if config.colourises else _restoration_loss
+    make_loss = _LOSSES.get(config.network, _restoration_loss)
     return optimise(
         state,
         [replace(stage, freeze=(*stage.freeze, *freeze)) for stage in config.stages],

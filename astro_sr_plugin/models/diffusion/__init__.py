@@ -1,0 +1,1 @@
+"""Networks that draw samples of what an image may be: ours, and the published SR3."""

@@ -1,0 +1,97 @@
+"""Training of the network that finds contaminants, on skies and pictures with simulated ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from astro_sr_plugin.models.contaminant_net import KINDS
+from astro_sr_plugin.simulation.contaminants import draw_contaminants
+from astro_sr_plugin.training.loop import TrainState, autocast
+from astro_sr_plugin.training.pictures.config import PictureConfig
+from astro_sr_plugin.training.pictures.degradations import MARGIN, add_noise
+from astro_sr_plugin.training.pictures.source import PatchSource
+
+__all__ = ["contaminant_figures", "contaminant_loss"]
+
+_WEIGHT = 3.0
+"""Weight of spoiled pixels to 1 of the others, which are forty times as many."""
+_LIKELY = 0.5
+"""Probability from which a pixel counts as spoiled."""
+
+
+def _draw(
+    source: PatchSource, config: PictureConfig, stage: int, rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return images in noise sigma (B, 1, H, W), and which pixels each kind spoils, as 0 and 1."""
+    source.refresh()
+    degradation = config.stages[stage].degradation_config(config.degradation)
+    images, masks = [], []
+    for _ in range(config.batch_size):
+        light = source.draw()[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
+        spoiled = draw_contaminants(config.patch, rng)
+        seen = add_noise(light + spoiled.optical, degradation, rng)
+        images.append(seen + spoiled.electronic)
+        masks.append(spoiled.masks)
+    return torch.stack(images), torch.stack(masks).float()
+
+
+def contaminant_loss(
+    state: TrainState[nn.Module],
+    config: PictureConfig,
+    source: PatchSource,
+    rng: torch.Generator,
+    device: str,
+) -> Callable[[int], Tensor]:
+    """Return the function that draws a batch and returns the cross entropy of all kinds."""
+    inner = config.inner
+
+    def loss_of(stage: int) -> Tensor:
+        images, masks = _draw(source, config, stage, rng)
+        with autocast(device, config.precision):
+            logits = state.net(images)
+        weight = torch.full((), _WEIGHT, device=masks.device)
+        return F.binary_cross_entropy_with_logits(
+            logits.float()[inner], masks[inner], pos_weight=weight
+        )
+
+    return loss_of
+
+
+def contaminant_figures(
+    net: nn.Module, config: PictureConfig, source: PatchSource, patches: int, rng: torch.Generator
+) -> dict[str, float]:
+    """Measure a network on patches that it was not trained on.
+
+    Returns
+    -------
+    dict
+        For each kind ``recall`` and ``precision`` of its pixels; ``clean_false_per_mpx``, the
+        pixels of a million unspoiled ones that are taken for spoiled.
+    """
+    found, spoiled, right = (torch.zeros(len(KINDS)) for _ in range(3))
+    clean = wrong = 0.0
+    done = 0
+    with torch.inference_mode():
+        while done < patches:
+            images, masks = _draw(source, config, len(config.stages) - 1, rng)
+            likely = (net(images).sigmoid() > _LIKELY)[config.inner].cpu()
+            true = masks[config.inner].bool().cpu()
+            places = (0, 2, 3)
+            found += likely.sum(places)
+            spoiled += true.sum(places)
+            right += (likely & true).sum(places)
+            unspoiled = ~true.any(1)
+            clean += float(unspoiled.sum())
+            wrong += float((likely.any(1) & unspoiled).sum())
+            done += len(images)
+    figures = {"clean_false_per_mpx": 1e6 * wrong / max(clean, 1.0)}
+    for number, kind in enumerate(KINDS):
+        name = kind.replace(" ", "_")
+        hits = float(right[number])
+        figures[f"{name}_recall"] = hits / max(float(spoiled[number]), 1.0)
+        figures[f"{name}_precision"] = hits / max(float(found[number]), 1.0)
+    return figures
