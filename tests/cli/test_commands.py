@@ -216,7 +216,8 @@ def test_help_and_version(astro_sr: Any) -> None:
     overview = astro_sr("--help")
     assert overview.code == 0
     for verb in re.findall(r"^    ([a-z][a-z-]+)", overview.out, re.MULTILINE):
-        words = (verb, *{"models": ["list"], "siril": ["install"]}.get(verb, []))
+        action = {"models": "list", "siril": "install", "collect": "esa-hubble"}.get(verb)
+        words = (verb,) if action is None else (verb, action)
         shown = astro_sr(*words, "--help")
         assert shown.code == 0
         assert "--json" in shown.out
