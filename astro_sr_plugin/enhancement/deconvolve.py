@@ -21,7 +21,7 @@ from astro_sr_plugin.restoration.psf import PSFLike
 from astro_sr_plugin.restoration.reduce import open_reduced
 from astro_sr_plugin.restoration.result import write_result
 from astro_sr_plugin.restoration.strengths import check_strength, make_blend
-from astro_sr_plugin.restoration.target import TargetFWHM, choose_target
+from astro_sr_plugin.restoration.target import TargetFWHM, choose_target, is_too_narrow
 
 __all__ = ["deconvolve"]
 
@@ -60,7 +60,9 @@ def deconvolve(
     stars, extended : float
         Strength on stars and on everything else, 0 (the input exactly) to 1.
     target_fwhm : float or "input", optional
-        FWHM of the result in pixels, 1 or more; by default half of the input's, at least 2.
+        FWHM of the result in pixels, 1 or more; by default half of the input's, at least 2. An
+        image whose stars are too narrow for that (below 1.5 pixels for the networks) comes back as
+        it is by default, with an `UnchangedWarning`.
         ``"input"`` keeps the mean width of the field: stars become round, and equal over the field,
         but no sharper.
     psf : number, sequence of numbers, 2D array, PSF model, str or Path, optional
@@ -123,6 +125,8 @@ def deconvolve(
     if luminance_only:
         check_colour(frame)
     target = choose_target(frame.planes, target_fwhm, engine.spec)
+    if is_too_narrow(frame.planes, target_fwhm, engine.spec):
+        stars = extended = 0.0
     profiles = [plane.psf.moffat for plane in frame.planes]
     header = frame.header(
         engine.spec,
@@ -143,7 +147,8 @@ def deconvolve(
             sink[...] = frame.parts.data
             return
         planes = [plane.measured for plane in frame.planes]
-        job = Job(engine, target, planned, blend=make_blend(planes, stars, extended, frame.fwhm))
+        blend = make_blend(planes, stars, extended, frame.fwhm)
+        job = Job(engine, target, planned, blend=blend, guarded=max(stars, extended) > 0)
         restore_frame(frame, job, sink, header=header, errors=errors, luminance_only=luminance_only)
 
     return write_result(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
-from astro_sr_plugin.exceptions import InputError, warn
+from astro_sr_plugin.exceptions import AstroSRWarning, InputError, UnchangedWarning, warn
 from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement
 from astro_sr_plugin.measurement.psf.profiles import StarProfile
 from astro_sr_plugin.models.spec import ModelSpec
@@ -14,7 +14,7 @@ from astro_sr_plugin.restoration.plane import NormalisedPlane
 from astro_sr_plugin.restoration.psf import join_names
 from astro_sr_plugin.tasks import TASKS
 
-__all__ = ["TargetFWHM", "choose_target", "warn_of_width"]
+__all__ = ["TargetFWHM", "choose_target", "is_too_narrow", "warn_of_width"]
 
 TargetFWHM: TypeAlias = 'float | Literal["input"] | None'
 """FWHM of the stars of a result in its pixels; ``"input"`` is that of the image, None the usual."""
@@ -74,7 +74,12 @@ def choose_target(
         raise InputError(msg)
     widest = max(plane.psf.fwhm_range[1] for plane in planes) * spec.scale
     mean = max(plane.psf.moffat.fwhm for plane in planes) * spec.scale
-    _warn_of_stars([plane.psf.moffat for plane in planes], spec)
+    measured = [plane.psf.moffat for plane in planes]
+    _warn_of_stars(measured, spec)
+    if is_too_narrow(planes, target_fwhm, spec):
+        _warn_of_narrow_stars(measured, spec)
+        return _FINEST
+    warn_of_width(measured, spec)
     if target_fwhm is None:
         target = max(_FINEST, mean / 2, widest / _SHARPEST, spec.finest_target)
         _warn_of_wider_stars(planes, target, spec)
@@ -104,6 +109,32 @@ def choose_target(
             f"stars ({widest:.2f} output px); the models were made for 2 times: expect artefacts"
         )
     return target_fwhm
+
+
+def is_too_narrow(
+    planes: Sequence[NormalisedPlane], target_fwhm: TargetFWHM, spec: ModelSpec
+) -> bool:
+    """Return whether stars are too narrow to be sharpened on their own pixels.
+
+    Below the range of the model they are narrower than the narrowest of a result, which would only
+    be a blurred image. One plane is enough, as all planes come to one PSF. A width that the user
+    wants is made in any case.
+    """
+    narrowest = min(plane.psf.moffat.fwhm for plane in planes)
+    return target_fwhm is None and spec.scale == 1 and narrowest < spec.fwhm_range[0]
+
+
+def _warn_of_narrow_stars(measured: Sequence[PSFMeasurement], spec: ModelSpec) -> None:
+    low, _ = spec.fwhm_range
+    _warn_once(
+        measured,
+        lambda m: m.fwhm < low,
+        _width,
+        f"the image comes back as it is: its stars ({{}}) are narrower than {low:g} px, the "
+        f"narrowest that {spec.name!r} sharpens; double it instead (super_resolve), or drizzle "
+        "the frames",
+        UnchangedWarning,
+    )
 
 
 def _warn_of_wider_stars(planes: Sequence[NormalisedPlane], target: float, spec: ModelSpec) -> None:
@@ -141,7 +172,6 @@ def _warn_of_stars(measured: Sequence[PSFMeasurement], spec: ModelSpec) -> None:
         "the stars are no Moffat profiles ({}): out of focus or badly guided? Expect rings and "
         "false pairs; give their profile by psf=file",
     )
-    warn_of_width(measured, spec)
 
 
 def warn_of_width(measured: Sequence[PSFMeasurement], spec: ModelSpec) -> None:
@@ -170,6 +200,7 @@ def _warn_once(
     concerned: Callable[[PSFMeasurement], bool],
     figures: Callable[[PSFMeasurement], str],
     text: str,
+    category: type[AstroSRWarning] = AstroSRWarning,
 ) -> None:
     """Warn of all planes that something concerns in one sentence, ``{}`` in it for the figures."""
     found = [k for k, m in enumerate(measured) if concerned(m)]
@@ -180,4 +211,4 @@ def _warn_once(
     parts = (
         texts if len(measured) == 1 else [f"{n}: {s}" for n, s in zip(names, texts, strict=True)]
     )
-    warn(text.format("; ".join(parts)))
+    warn(text.format("; ".join(parts)), category)
