@@ -141,7 +141,8 @@ def compare(
     rows = reflect_indices(scale * window[0], scale * window[1], scale * ny)
     columns = reflect_indices(scale * window[2], scale * window[3], scale * nx)
     shown = np.asarray(result[rows.min() : rows.max() + 1])[np.ix_(rows - rows.min(), columns)]
-    bad = (kinds != 0) | _left_as_recorded(source, window, conditions)
+    unseen = kinds != 0
+    bad = unseen | _left_as_recorded(source, window, conditions)
     width = smoothing_of(source, target_fwhm, scale)
     if width:
         observed = gaussian_filter(observed, width)
@@ -151,7 +152,7 @@ def compare(
     reconvolved = Reconvolution(psf, target_fwhm, scale)(shown.astype(np.float32))
     photons = photon_variance(source.measured)
     part = _Comparison(
-        observed, shown, reconvolved, bad, conditions, matched, psf, photons, finely
+        observed, shown, reconvolved, unseen, bad, conditions, matched, psf, photons, finely
     )
     places = ((row + window[0], column + window[2], reach) for row, column, reach in part.places())
     return Agreement(tuple(places), part.sky(), part.stars())
@@ -190,6 +191,7 @@ class _Comparison:
     observed: NDArray[np.float32]
     shown: NDArray[np.float32]
     reconvolved: NDArray[np.float32]
+    unseen: NDArray[np.bool_]
     bad: NDArray[np.bool_]
     conditions: Conditions
     matched: MatchedFilter
@@ -206,9 +208,12 @@ class _Comparison:
 
     @cached_property
     def _near_bad(self) -> NDArray[np.bool_]:
-        if not self.bad.any():
-            return self.bad
-        return np.asarray(maximum_filter(self.bad, 2 * int(np.ceil(_STAR * self._fwhm)) + 1))
+        return self._near(self.bad)
+
+    def _near(self, marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        if not marked.any():
+            return marked
+        return np.asarray(maximum_filter(marked, 2 * int(np.ceil(_STAR * self._fwhm)) + 1))
 
     @property
     def _fwhm(self) -> float:
@@ -219,8 +224,8 @@ class _Comparison:
 
         Four things may be wrong with a source: the result lacks light that the input has, or shows
         light that the input has not, both through the matched filter; there is a dark ring around
-        it; or, where that is looked at, it has another shape. Saturated and hot pixels are left
-        out.
+        it; or, where that is looked at, it has another shape. The light of saturated stars and hot
+        pixels is not known, but dark rings around them are wrong too.
         """
         found = []
         dark, depth = self._dark()
@@ -228,11 +233,10 @@ class _Comparison:
         if self.finely:
             wrong |= self._misshapen()
         for marked, reach, least in (
-            (wrong, _STAR, np.zeros_like(depth)),
-            (dark, _RING, depth / _DARK_PART),
+            (wrong & ~self._near_bad, _STAR, np.zeros_like(depth)),
+            (dark & ~self._near(self.unseen), _RING, depth / _DARK_PART),
         ):
-            reach = int(np.ceil(reach * self._fwhm))
-            found += self._sources(marked & ~self._near_bad, reach, least)
+            found += self._sources(marked, int(np.ceil(reach * self._fwhm)), least)
         return found
 
     def sky(self) -> tuple[float, int]:

@@ -86,18 +86,22 @@ class Cores:
         values[place] = self.values[near][inside]
         saturated[place] = False
 
-    def add_excess(self, result: NDArray[np.float32], first_row: int, scale: int) -> None:
-        """Add the excess to whole rows of the result, in place."""
+    def add_excess(
+        self, result: NDArray[np.float32], first_row: int, scale: int, first_column: int = 0
+    ) -> None:
+        """Add the excess to a part of the result that begins at a pixel of the input, in place."""
         shape = len(result) // scale, result.shape[1] // scale
         near = slice(*np.searchsorted(self.rows, (first_row - 1, first_row + shape[0] + 1)))
-        if near.start == near.stop:
+        columns = self.columns[near] - first_column + 1
+        inside = (columns >= 0) & (columns < shape[1] + 2)
+        if not inside.any():
             return
-        light = np.zeros((shape[0] + 2, shape[1]), np.float32)
-        light[self.rows[near] - first_row + 1, self.columns[near]] = self.excess[near]
+        light = np.zeros((shape[0] + 2, shape[1] + 2), np.float32)
+        light[self.rows[near][inside] - first_row + 1, columns[inside]] = self.excess[near][inside]
         finer = torch.nn.functional.interpolate(
             torch.from_numpy(light)[None, None], scale_factor=scale, mode="bilinear"
         )
-        result += finer[0, 0, scale:-scale].numpy()
+        result += finer[0, 0, scale:-scale, scale:-scale].numpy()
 
 
 def fit_cores(

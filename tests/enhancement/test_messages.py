@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -47,3 +49,17 @@ def test_denoise_warns_of_stars_that_its_network_was_not_trained_for(
     with pytest.warns(asr.AstroSRWarning, match=f"outside the range .*denoise.*; {advice}"):
         asr.denoise(image)
     asr.denoise(image, model="wiener")
+
+
+def test_stars_that_are_too_narrow_to_be_sharpened_are_left_as_they_are() -> None:
+    image = np.stack([field(3.0, 1), field(1.4, 2), field(3.0, 3)])
+    measured = asr.measure(image)
+    with pytest.warns(asr.AstroSRWarning) as warned:
+        result = asr.deconvolve(image, measured=measured, uncertainty=True)
+    (unchanged,) = (w for w in warned if w.category is asr.UnchangedWarning)
+    assert re.search(r"as it is: its stars \(G: FWHM 1\.\d+ px\).* double", str(unchanged.message))
+    np.testing.assert_array_equal(result.data, image)
+    assert np.median(result.uncertainty.array) == pytest.approx(8, rel=0.05)
+    with pytest.warns(asr.AstroSRWarning, match="outside the range"):
+        wanted = asr.deconvolve(image, measured=measured, target_fwhm=2.0)
+    assert (wanted != image).any()
