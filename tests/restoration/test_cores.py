@@ -99,8 +99,10 @@ def test_the_excess_is_added_whole(scale):
     whole = np.zeros((16 * scale, 12 * scale), np.float32)
     cores.add_excess(whole, 0, scale)
     parts = np.zeros_like(whole)
-    for first in (0, 8):
-        cores.add_excess(parts[first * scale : (first + 8) * scale], first, scale)
+    for row in (0, 8):
+        for column in (0, 5):
+            part = parts[row * scale : (row + 8) * scale, column * scale :]
+            cores.add_excess(part[:, : (5 if column == 0 else 7) * scale], row, scale, column)
     np.testing.assert_array_equal(parts, whole)
     # All but the star at the very edge of the frame, of whose light a part is mirrored.
     assert whole[4 * scale :].sum() / scale**2 == pytest.approx(7.0, rel=1e-6)

@@ -64,10 +64,11 @@ def settle(
     model = load_model(default_model("deconvolve", 1))
     frame = open_frame(observed, model, psf=gaussian_psf() if psf is None else psf)
     source = frame.planes[0]
+    conditions = make_conditions(source, TARGET[scale], scale)
+    source = source.with_cores(conditions, stars=True)
     level = source.background.level_at(0, SIDE, 0, SIDE).repeat(scale, 0).repeat(scale, 1)
     sink = ((result - level) / source.sigma).astype(np.float32)
     errors = np.full(sink.shape, 0.1, np.float32)
-    conditions = make_conditions(source, TARGET[scale], scale)
     verdict = settle_contradictions(source, sink, conditions, TARGET[scale], scale, errors=errors)
     return verdict.places, sink * source.sigma + level, errors
 
@@ -105,6 +106,24 @@ def test_what_the_input_contradicts_is_replaced(observed: Array, scale: int, har
     assert errors[near].max() > 0.5
     far = np.s_[140 * scale :, 140 * scale :]
     np.testing.assert_allclose(result[far], harmed[far], rtol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_dark_ring_beside_a_saturated_star_is_replaced(observed: Array, scale: int) -> None:
+    truth = SKY + gaussian_stars(TARGET[scale], scale)
+    limit = np.float32(0.6 * observed.max())
+    clipped = np.minimum(observed, limit)
+    row, column = (int(place) for place in np.unravel_index(observed.argmax(), observed.shape))
+    y, x = (np.mgrid[: SIDE * scale, : SIDE * scale] + 0.5) / scale - 0.5
+    distance = np.hypot(y - row, x - column)
+    harmed = np.where(abs(distance - 6) < 1.5, SKY - 8 * SIGMA, truth)
+    places, result, _ = settle(clipped, harmed, scale)
+    assert places >= 1
+    ring = (distance > 4) & (distance < 8)
+    assert np.median(result[ring]) > SKY - SIGMA
+    # What stands there is made from the core that is fitted to the light around.
+    core = distance < 2.5
+    assert result[core].sum() == pytest.approx(truth[core].sum(), rel=0.1)
 
 
 def test_pictures_that_keep_to_the_input_are_not_touched(observed: Array) -> None:
