@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects, gaussian_filter, label
 from torch.nn import functional
 
+from astro_sr_plugin.data.strips import iter_rows
 from astro_sr_plugin.exceptions import UnchangedWarning, warn
 from astro_sr_plugin.measurement.psf.consistency import (
     FEWEST_STARS,
+    HOPELESS_MAGNITUDE,
+    HOPELESS_RESIDUAL,
     LARGEST_MAGNITUDE,
     LARGEST_RESIDUAL,
     MEDIAN_ERROR,
@@ -37,7 +40,7 @@ from astro_sr_plugin.restoration.agreement import (
     smoothing_of,
     split,
 )
-from astro_sr_plugin.restoration.plane import NormalisedPlane
+from astro_sr_plugin.restoration.plane import ROWS, NormalisedPlane
 from astro_sr_plugin.restoration.safer import richardson_lucy
 
 __all__ = [
@@ -48,6 +51,7 @@ __all__ = [
     "blended_error",
     "is_guarded",
     "note_verdicts",
+    "put_back",
     "settle_contradictions",
 ]
 
@@ -114,6 +118,11 @@ class Verdict(NamedTuple):
             return f"the residual of its sky is {self.residual:.2f} times that of noise"
         return ""
 
+    @property
+    def hopeless(self) -> bool:
+        """Whether the result is so far from the input that it must not stand for it."""
+        return abs(self.magnitude) > HOPELESS_MAGNITUDE or self.residual > HOPELESS_RESIDUAL
+
 
 @dataclass(frozen=True, eq=False)
 class Contradictions:
@@ -171,7 +180,13 @@ _ADVICE = (
 """What to do about a result of a house network that does not agree with its input."""
 
 
-def note_verdicts(header: Header, verdicts: Sequence[Verdict], advice: str = _ADVICE) -> None:
+_PUT_BACK = ", and the input stands in its place"
+"""What was done with a result that must not stand for its input."""
+
+
+def note_verdicts(
+    header: Header, verdicts: Sequence[Verdict], advice: str = _ADVICE, *, replaced: bool = False
+) -> None:
     """Write to the header how a result agrees with its input, and warn if it does not.
 
     Parameters
@@ -182,12 +197,14 @@ def note_verdicts(header: Header, verdicts: Sequence[Verdict], advice: str = _AD
         One per plane.
     advice : str
         What the user can do if it does not agree.
+    replaced : bool
+        Whether the input stands in place of the result.
     """
     count = sum(verdict.places for verdict in verdicts)
     fault = next((verdict.fault for verdict in verdicts if verdict.fault), "")
     header[GUARD_KEYWORD], header[AGREES_KEYWORD] = count, not fault
     texts = []
-    if count:
+    if count and not replaced:
         places = "one place" if count == 1 else f"{count} places"
         recorded = all(verdict.as_recorded for verdict in verdicts if verdict.places)
         safer = "the input as recorded, with its noise," if recorded else "a safer estimate"
@@ -196,7 +213,8 @@ def note_verdicts(header: Header, verdicts: Sequence[Verdict], advice: str = _AD
             f"{safer} stands there"
         )
     if fault:
-        texts.append(f"the result does not agree with the input: {fault}; {advice}")
+        done = _PUT_BACK if replaced else ""
+        texts.append(f"the result does not agree with the input: {fault}{done}; {advice}")
     for text in texts:
         warn(text, UnchangedWarning)
 
@@ -287,6 +305,16 @@ def settle_contradictions(
         agreement |= look(changed)
     places = len({circle[:2] for circle in circles})
     return Verdict.of(places, list(agreement.values()), as_recorded=as_recorded)
+
+
+def put_back(source: NormalisedPlane, result: NDArray, scale: int, errors: NDArray | None) -> None:
+    """Put the input as recorded, in noise sigma, in the place of a result, in place."""
+    ny, nx = source.shape
+    for first, last in iter_rows(ny, ROWS):
+        rows = slice(first * scale, last * scale)
+        result[rows] = _on_finer_pixels(source, (first, last, 0, nx), scale, 0.0)
+        if errors is not None:
+            errors[rows] = 1.0
 
 
 def _mix(

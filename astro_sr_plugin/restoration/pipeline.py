@@ -22,6 +22,7 @@ from astro_sr_plugin.restoration.guard import (
     blended_error,
     is_guarded,
     note_verdicts,
+    put_back,
     settle_contradictions,
 )
 from astro_sr_plugin.restoration.plane import ROWS, NormalisedPlane, enlarge, finer_level
@@ -126,8 +127,32 @@ def restore_planes(
         )
         if verdict is not None:
             verdicts.append(verdict)
+    # Whoever gives a PSF, or a model for pictures, wants its result.
+    measured = job.find_target is None and all(
+        source.psf.moffat.confidence != "given" for source in frame.planes
+    )
+    replaced = measured and any(verdict.hopeless for verdict in verdicts)
+    if replaced:
+        _put_back(frame, job, sink, header, errors)
     if verdicts:
-        note_verdicts(header, verdicts, *job.advice)
+        note_verdicts(header, verdicts, *job.advice, replaced=replaced)
+
+
+def _put_back(
+    frame: Frame, job: Job, sink: NDArray, header: Header, errors: NDArray | None
+) -> None:
+    """Put the input in the place of a result; of all planes, so that colours stay."""
+    for index, source in frame.indexed():
+        if not source.usable:
+            continue
+        own = None if errors is None else errors[index]
+        put_back(source, sink[index], job.scale, own)
+        _denormalise_all(source, job, sink[index], own)
+        if job.scale == 1:
+            # Without the rounding of the way back.
+            _copy_plane(frame.parts.data[index], job, sink[index])
+    if "ASRFWHMI" in header:
+        header["ASRFWHMO"] = header["ASRFWHMI"] * job.scale
 
 
 # Pixels beyond float32 in units of the noise are infinite on the way, and come back as they were.
@@ -190,8 +215,7 @@ def restore_plane(
             saturated = source.saturated(first, last, job.scale)
             correction.add_output(rows.start, sink[rows], saturated)
         _correct_flux(source, correction, sink, job.scale)
-    for first, last in row_blocks(source.shape[0], job.scale):
-        _denormalise(source, job, (first, last), sink, errors)
+    _denormalise_all(source, job, sink, errors)
     return verdict
 
 
@@ -237,6 +261,13 @@ def _correct_flux(
             values = values * np.where(saturated, correction.core_factor(rows.start, rows.stop), 1)
         sink[rows] = correction.apply(rows.start, values)
         release(sink)
+
+
+def _denormalise_all(
+    source: NormalisedPlane, job: Job, sink: NDArray, errors: NDArray | None
+) -> None:
+    for first, last in row_blocks(source.shape[0], job.scale):
+        _denormalise(source, job, (first, last), sink, errors)
 
 
 def _denormalise(

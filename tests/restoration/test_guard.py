@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from scipy.ndimage import gaussian_filter
 import astro_sr_plugin as asr
 from astro_sr_plugin.cli import main
 from astro_sr_plugin.constants import FWHM_PER_SIGMA
+from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.models.registry import default_model, load_model
 from astro_sr_plugin.restoration.conditions import make_conditions
-from astro_sr_plugin.restoration.frame import open_frame
+from astro_sr_plugin.restoration.frame import Frame, choose_model, open_frame
 from astro_sr_plugin.restoration.guard import AGREES_KEYWORD, GUARD_KEYWORD, settle_contradictions
+from astro_sr_plugin.restoration.pipeline import Job, restore_planes
 from astro_sr_plugin.restoration.safer import richardson_lucy
 from tests.validation.conftest import stars
 
@@ -141,6 +144,40 @@ def test_a_wrong_psf_is_announced(observed: Array) -> None:
     assert result.meta[AGREES_KEYWORD] is False
     # A PSF that is too wide digs dark rings around stars; the safer estimate has none.
     assert result.data.min() > SKY - 6 * SIGMA
+
+
+@pytest.mark.parametrize("task", ["deconvolve", "super-resolve"])
+def test_a_result_that_contradicts_the_input_as_a_whole_is_not_kept(
+    observed: Array, task: str
+) -> None:
+    scale = 2 if task == "super-resolve" else 1
+    model = choose_model(None, task, scale, uncertainty=True)
+    frame = open_frame(observed, task, psf=1.8 * FWHM)
+    header = fits.Header({"ASRFWHMI": 1.8 * FWHM, "ASRFWHMO": TARGET[scale]})
+    job = Job(model, TARGET[scale], Runtime())
+
+    def restore(frame: Frame, match: str) -> tuple[Array, Array]:
+        sink, errors = np.empty((2, SIDE * scale, SIDE * scale), np.float32)
+        with pytest.warns(asr.UnchangedWarning, match=match):
+            restore_planes(frame, job, sink, header=header, errors=errors)
+        assert header[AGREES_KEYWORD] is False
+        return sink, errors
+
+    # Whoever gives the PSF gets the result.
+    restore(frame, r"mag; the PSF")
+    assert header["ASRFWHMO"] == TARGET[scale]
+    (plane,) = frame.planes
+    psf = replace(plane.psf, moffat=replace(plane.psf.moffat, confidence="high"))
+    wrong = replace(frame, planes=(replace(plane, psf=psf),))
+    result, errors = restore(wrong, "mag, and the input stands in its place")
+    assert header["ASRFWHMO"] == 1.8 * FWHM * scale
+    assert np.median(errors) == pytest.approx(SIGMA, rel=0.1)
+    if scale == 1:
+        np.testing.assert_array_equal(result, observed)
+    else:
+        binned = result.reshape(SIDE, scale, SIDE, scale).mean(axis=(1, 3))
+        assert binned.mean() == pytest.approx(observed.mean(), rel=1e-4)
+        assert np.corrcoef(binned.ravel(), observed.ravel())[0, 1] > 0.98
 
 
 def test_strict_exits_with_1(observed: Array, tmp_path) -> None:
