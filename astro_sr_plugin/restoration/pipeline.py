@@ -151,6 +151,7 @@ def _put_back(
         if job.scale == 1:
             # Without the rounding of the way back.
             _copy_plane(frame.parts.data[index], job, sink[index])
+    header["ASRSTREN"] = 0.0
     if "ASRFWHMI" in header:
         header["ASRFWHMO"] = header["ASRFWHMI"] * job.scale
 

@@ -33,6 +33,8 @@ _CLEAR = 10.0
 """Signal-to-noise ratio of the sources of the input whose absence counts."""
 _MISSED_FRACTION = 0.5
 """Fraction of the flux of a source that a result has to lack."""
+_UNCHANGED = 1e-3
+"""Change in noise sigma up to which a pixel is as recorded: rounding is less."""
 _CLOSE = 0.75
 """Distance of the two parts of a split star in FWHM of the input; wider pairs are resolved."""
 _SPLIT_CHI2 = 4.0
@@ -148,7 +150,8 @@ class Residual:
     def split(self) -> list[Finding]:
         """Return the pairs closer than 0.75 FWHM that one star explains as well as two.
 
-        Both figures are the improvement of chi-square by the second star.
+        A pair of pixels that the result left as recorded is the input's own. Both figures are the
+        improvement of chi-square by the second star.
         """
         x, y, shown = self._peaks
         if len(x) < 2:
@@ -159,12 +162,20 @@ class Residual:
         for a, b in KDTree(points).query_pairs(reach, output_type="ndarray").tolist():
             two = points[[a, b]]
             column, row = np.round(two).astype(int).T
+            if self._left_as_recorded(row, column):
+                continue
             flux = shown[[a, b]] * self._noise[row, column] * self._unit
             gain = self._gain_of_two(two, flux)
             if gain < _SPLIT_CHI2:
                 middle = two.mean(axis=0)
                 found.append((float(middle[0]), float(middle[1]), gain, gain))
         return found
+
+    def _left_as_recorded(self, row: NDArray[np.intp], column: NDArray[np.intp]) -> bool:
+        if self._plane.scale != 1:
+            return False
+        change = self._cut.result[row, column] - self._cut.observed[row, column]
+        return bool(np.abs(change).max() < _UNCHANGED)
 
     def ringed(self) -> list[Finding]:
         """Return the bright stars with rings that the input does not show."""
