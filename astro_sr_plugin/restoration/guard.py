@@ -260,9 +260,7 @@ def settle_contradictions(
     """
 
     def look(pieces: list[Piece]) -> dict[Piece, Agreement]:
-        held = partial(
-            compare, source, result, conditions, target_fwhm, scale, finely=of_mean_star
-        )
+        held = partial(compare, source, result, conditions, target_fwhm, scale, finely=of_mean_star)
         if len(pieces) == 1:
             return {pieces[0]: held(pieces[0])}
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
