@@ -35,7 +35,7 @@ def register_by_siril(
     matrices : list of ndarray or None
         From pixels of each frame to those of the reference; None where Siril has none.
     seconds : float
-        Wall time of Siril, with the start of the program.
+        Seconds of processors that Siril takes, with the start of the program.
     """
     for number, image in enumerate(images, start=1):
         scaled = (image / 65535.0).astype(np.float32)

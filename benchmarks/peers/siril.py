@@ -6,8 +6,8 @@ way out. Needs Linux, root rights, and `unshare` and `chroot`.
 
 from __future__ import annotations
 
+import resource
 import subprocess
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,7 +149,7 @@ class Siril:
         return np.asarray(fits.getdata(result), np.float64) * _SCALE
 
     def script(self, commands: Sequence[str], *, limit: int = 600) -> float:
-        """Run commands in the job folder, and return the wall time in seconds.
+        """Run commands in the job folder, and return the seconds of processors that it takes.
 
         Raises
         ------
@@ -158,9 +158,10 @@ class Siril:
         """
         lines = ["requires 1.4.0", *commands]
         (self.work / "run.ssf").write_text("\n".join(lines) + "\n")
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         self._run("siril-cli", "-d", "/job", "-s", "/job/run.ssf", limit=limit)
-        return time.perf_counter() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
     def best(
         self,

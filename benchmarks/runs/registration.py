@@ -43,7 +43,7 @@ def main(options: argparse.Namespace) -> int:
     cases = solve_cases(options.tries)
     accepted = accept_unrelated(options.unrelated)
     resampling = measure_resampling()
-    head = ["", "median (px)", "worst (px)", "frames", "s per frame"]
+    head = ["", "median (px)", "worst (px)", "frames", "s of processors per frame"]
     lines = [[name, *_texts(*row)] for name, row in transforms.items()]
     solved = [
         [case, *(f"{row[name][0]}/{row[name][1]}" for name in ("ours", "astroalign"))]
