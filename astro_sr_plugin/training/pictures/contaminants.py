@@ -17,8 +17,9 @@ from astro_sr_plugin.training.pictures.source import PatchSource
 
 __all__ = ["contaminant_figures", "contaminant_loss"]
 
-_WEIGHT = 3.0
-"""Weight of spoiled pixels to 1 of the others, which are forty times as many."""
+_WEIGHTS = (3.0, 20.0, 8.0, 3.0, 5.0)
+"""Weights of pixels that each kind spoils to 1 of the others: those of cosmic rays are the fewest,
+and would count for nothing."""
 _LIKELY = 0.5
 """Probability from which a pixel counts as spoiled."""
 
@@ -53,9 +54,10 @@ def contaminant_loss(
         images, masks = _draw(source, config, stage, rng)
         with autocast(device, config.precision):
             logits = state.net(images)
-        weight = torch.full((), _WEIGHT, device=masks.device)
+        weight = torch.tensor(_WEIGHTS, device=masks.device)[:, None, None]
+        # With its logarithm added, what the network returns is the probability without weights.
         return F.binary_cross_entropy_with_logits(
-            logits.float()[inner], masks[inner], pos_weight=weight
+            logits.float()[inner] + weight.log(), masks[inner], pos_weight=weight
         )
 
     return loss_of
