@@ -38,6 +38,7 @@ from astro_sr_plugin.restoration.frame import FLUX_KEYWORDS, Frame
 from astro_sr_plugin.restoration.guard import note_verdicts
 from astro_sr_plugin.restoration.light_lock import STEPS, LightLock
 from astro_sr_plugin.restoration.luminance import restore_luminance
+from astro_sr_plugin.restoration.network_pass import Part, RunNetwork, run_pass
 from astro_sr_plugin.restoration.pipeline import (
     SHARPER,
     Job,
@@ -60,6 +61,9 @@ _LIGHT_CHANGE = 0.02
 """Part of the light of the sources whose change the user is warned of."""
 _LIGHT_ERRORS = 3.0
 """Standard deviations of the noise of that light below which a change may be one of noise."""
+_BEYOND = 16
+"""Mirrored pixels beyond the edges of the image, and beyond what the lock needs there, that the
+network gets."""
 _ADVICE = "the network was not made for such images: take another, or one of the list of models"
 """What to do about a result that does not agree with its input."""
 _WIDEST = 1.3
@@ -100,6 +104,8 @@ class DisplayModel:
         The network.
     stretch : DisplayStretch
         Curve of the image.
+    shape : tuple of int
+        Rows and columns of the image.
     planes : int
         Planes of the image that it gets at once: 1, or 3 of a colour image.
     locked : bool
@@ -116,6 +122,7 @@ class DisplayModel:
 
     inner: ExternalModel
     stretch: DisplayStretch
+    shape: tuple[int, int]
     planes: int = 1
     locked: bool = True
     luminance_only: bool = False
@@ -157,7 +164,7 @@ class DisplayModel:
 
     def prepare(self, conditions: Conditions, device: str, dtype: str) -> RestoreTile:
         """Return the function that restores tiles of one image."""
-        run = self.inner.prepare(conditions, device, dtype)
+        run = self.inner.on(device, dtype)
         scale, stretch = self.spec.scale, self.stretch
         spare = self.halo(conditions) - self._border
         lock = LightLock(conditions.fwhm, scale, device)
@@ -165,7 +172,7 @@ class DisplayModel:
         def restore(observed: Tensor, mask: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
             inside = observed.clamp(stretch.darkest, stretch.lightest)
             given = inside.mean(1, keepdim=True) if self.luminance_only else inside
-            result = self._through_network(run, given, mask, origin)
+            result = self._through_network(run, Part(given, origin), spare)
             border = self._border
             given, inside, beyond = (
                 without_border(image, border) for image in (given, inside, observed - inside)
@@ -187,19 +194,44 @@ class DisplayModel:
 
         return restore
 
-    def _through_network(
-        self, run: RestoreTile, light: Tensor, mask: Tensor, origin: tuple[int, int]
-    ) -> Tensor:
-        """Return what the network makes of light in noise sigma, `_border` pixels smaller."""
-        gray, channels = light.shape[1] == 1, self.inner.spec.channels_in
+    def _through_network(self, run: RunNetwork, light: Part, spare: int) -> Tensor:
+        """Return what the network makes of light in noise sigma, `_border` pixels smaller.
+
+        The lock needs ``spare`` input pixels of it beyond the edges of the image.
+        """
+        spec, border = self.inner.spec, self._border
+        multiple, scale = math.lcm(spec.multiple_of, self.inner.window), spec.scale
+        (rows, columns), (row, column) = self.shape, light.origin
+        part, beyond = light, [spare + _BEYOND]
         if self.crush is not None:
-            light = crush_picture(light, self.crush, self.inner.spec.scale, origin)
-        picture = self.stretch(light)
-        for _ in range(1 if self.crush is None else 2):
+            small, radius = (
+                crush_picture(light.pixels, self.crush, scale, light.origin),
+                self.crush.radius,
+            )
+            part = Part(small, (row // scale + radius, column // scale + radius))
+            rows, columns = -(-rows // scale), -(-columns // scale)
+            beyond.insert(0, -(-(beyond[0] + multiple) // scale) + _BEYOND)
+        gray = part.pixels.shape[1] == 1
+        part = Part(self.stretch(part.pixels), part.origin)
+        for pixels in beyond:
             if gray:
                 # Equal planes are a gray picture to a network for colours.
-                picture = picture.mean(1, keepdim=True).expand(-1, channels, -1, -1)
-            picture = run(picture, mask, origin)
+                same = part.pixels.mean(1, keepdim=True).expand(-1, spec.channels_in, -1, -1)
+                part = Part(same, part.origin)
+            part = run_pass(
+                run,
+                part,
+                (rows, columns),
+                scale=scale,
+                halo=spec.halo,
+                multiple_of=multiple,
+                beyond=max(pixels, spec.min_size),
+            )
+            rows, columns = rows * scale, columns * scale
+        height, width = (n - 2 * border for n in light.pixels.shape[-2:])
+        picture = part.region(
+            ((row + border) * scale, (column + border) * scale), (height * scale, width * scale)
+        )
         return self.stretch.inverse(picture.mean(1, keepdim=True) if gray else picture)
 
 
@@ -274,6 +306,7 @@ def _fit(
     return DisplayModel(
         model,
         stretch_for(frame.usable, *model.value_range),
+        frame.planes[0].shape,
         planes=3 if luminance_only or (colours and planes == (3, 3)) else 1,
         locked=model.spec.task != "remove-stars",
         luminance_only=luminance_only,

@@ -51,6 +51,21 @@ class Convolutions(nn.Module):
         return nn.functional.interpolate(batch, scale_factor=2, mode="nearest") + 0.05 * change
 
 
+class Far(nn.Module):
+    """Enlarges twice by repetition, and adds light from 40 pixels away; counts what it gets."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.far = nn.Conv2d(1, 1, 3, padding=40, dilation=40)
+        self.seen = 0
+
+    def forward(self, batch: Tensor) -> Tensor:
+        self.seen += batch[0, 0].numel()
+        result = batch + 0.05 * self.far(batch)
+        return nn.functional.interpolate(result, scale_factor=2, mode="nearest")
+
+
 class Windows(nn.Module):
     """Subtracts a part of the mean of each window of 8 x 8 pixels, as attention in windows may."""
 
@@ -207,6 +222,16 @@ def test_tiles_give_the_result_of_the_whole(planes, luminance):
         for size in (512, 50)
     )
     assert whole.shape == (*data.shape[:-2], 176, 176)
+    assert np.abs(whole - tiled).max() < 1e-6 * np.abs(whole).max() + 1e-3 * NOISE
+
+
+@pytest.mark.parametrize("workflow", [None, "crush"])
+def test_a_network_that_looks_far_gets_few_mirrored_pixels(image, workflow):
+    network = Far()
+    options = {"model": external(network, scale=2, halo=40), "workflow": workflow}
+    whole = quiet(asr.super_resolve, image, **options)
+    assert network.seen < (1 if workflow is None else 2.5) * 190**2
+    tiled = quiet(asr.super_resolve, image, runtime=asr.Runtime(tile_size=50), **options)
     assert np.abs(whole - tiled).max() < 1e-6 * np.abs(whole).max() + 1e-3 * NOISE
 
 

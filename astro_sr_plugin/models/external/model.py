@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -119,15 +120,27 @@ class ExternalModel:
     ) -> RestoreTile:
         """Return the function that restores tiles; masks are not used, and it needs no PSF."""
         del conditions
-        module = self.module if device == "cpu" else copy.deepcopy(self.module).to(device)
-        border = self.spec.halo * self.spec.scale
+        run, border = self.on(device, dtype), self.spec.halo * self.spec.scale
 
         def restore(observed: Tensor, mask: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
             del mask
-            autocast = torch.autocast(
-                torch.device(device).type, torch.bfloat16, enabled=dtype == "bfloat16"
-            )
-            with autocast:
-                return without_border(self._run(module, observed, origin).float(), border)
+            return without_border(run(observed, origin), border)
 
         return restore
+
+    def on(
+        self, device: str = "cpu", dtype: str = "float32"
+    ) -> Callable[[Tensor, tuple[int, int]], Tensor]:
+        """Return the function that runs the network on batches that are on a device.
+
+        Beside the batch it takes row and column of its first pixel in the frame.
+        """
+        module = self.module if device == "cpu" else copy.deepcopy(self.module).to(device)
+
+        def run(batch: Tensor, origin: tuple[int, int]) -> Tensor:
+            with torch.autocast(
+                torch.device(device).type, torch.bfloat16, enabled=dtype == "bfloat16"
+            ):
+                return self._run(module, batch, origin).float()
+
+        return run
