@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from astro_sr_plugin.models.in_strips import in_strips
 from astro_sr_plugin.models.rrdb import RRDB, RRDBNet
 
 __all__ = ["CONDITION_LENGTH", "AstroSleuthFast", "AstroSleuthNext"]
@@ -18,6 +19,10 @@ _SLOPE = 0.2
 
 _CONDITIONED = 0.1
 """Factor of what the condition adds, as AstroSleuth runs the network."""
+
+_REACH = 2
+"""Pixels of the trunk of FAST around one on which its result depends: interpolation and one
+convolution on each finer grid."""
 
 
 class AstroSleuthFast(nn.Module):
@@ -46,16 +51,19 @@ class AstroSleuthFast(nn.Module):
         self.body = nn.Sequential(*layers)
         self.conv_up1 = nn.Conv2d(width, narrow, 3, padding=1)
         self.conv_up2 = nn.Conv2d(narrow, channels, 3, padding=1)
-        self.halo = convolutions + 2
-        """Input pixels around a pixel on which its result depends: the trunk, then interpolation
-        and one convolution on each finer grid."""
+        self.halo = convolutions + _REACH
+        """Input pixels around a pixel on which its result depends."""
 
     def forward(self, image: Tensor) -> Tensor:
         """Enlarge a batch of shape (B, channels, H, W) four times."""
-        trunk = self.body(image)
-        result = F.leaky_relu(self.conv_up1(_double(trunk)), _SLOPE)
-        result = self.conv_up2(_double(result))
+        result = in_strips(self.enlarge, self.body(image), _REACH)
         return result + F.interpolate(image, scale_factor=4, mode="bilinear")
+
+    def enlarge(self, trunk: Tensor) -> Tensor:
+        """Make what is added to the image of what the trunk found."""
+        result = F.leaky_relu(self.conv_up1(_double(trunk)), _SLOPE)
+        added: Tensor = self.conv_up2(_double(result))
+        return added
 
 
 def _double(image: Tensor) -> Tensor:

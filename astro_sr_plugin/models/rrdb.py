@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from astro_sr_plugin.models.in_strips import in_strips
+
 __all__ = ["RRDB", "DenseBlock", "RRDBNet"]
 
 _RESIDUAL = 0.2
@@ -104,21 +106,31 @@ class RRDBNet(nn.Module):
     def halo(self) -> int:
         """Input pixels around a pixel on which its result depends, exactly.
 
-        The trunk has 15 convolutions in a block and one before and after; two stand at the end, and
-        one after each doubling.
+        The trunk has 15 convolutions in a block, and one before and after.
+        """
+        return (3 * _CONVOLUTIONS * len(self.body) + 2 + self.reach) * self.fold
+
+    @property
+    def reach(self) -> int:
+        """Pixels of the trunk around one on which its result depends.
+
+        Two convolutions stand at the end, and one after each doubling.
         """
         neighbour = 0.0 if self.upsampling == "nearest" else 0.25
         reach = 2
         for _ in range(self.doublings):
             reach = math.ceil((reach + 1) / 2 + neighbour)
-        return (3 * _CONVOLUTIONS * len(self.body) + 2 + reach) * self.fold
+        return reach
 
     def forward(self, image: Tensor) -> Tensor:
         """Restore a batch of shape (B, channels_in, H, W); sides are multiples of ``fold``."""
         if self.fold > 1:
             image = F.pixel_unshuffle(image, self.fold)
         first = self.conv_first(image)
-        result = first + self.conv_body(self.run_body(first))
+        return in_strips(self.enlarge, first + self.conv_body(self.run_body(first)), self.reach)
+
+    def enlarge(self, result: Tensor) -> Tensor:
+        """Make an image of what the trunk found."""
         for number in range(1, self.doublings + 1):
             finer = F.interpolate(result, scale_factor=2, mode=self.upsampling)
             result = F.leaky_relu(getattr(self, f"conv_up{number}")(finer), _SLOPE)

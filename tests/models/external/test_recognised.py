@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 import astro_sr_plugin as asr
 from astro_sr_plugin.models.astrosleuth import AstroSleuthFast, AstroSleuthNext
 from astro_sr_plugin.models.dncnn import DnCNN
+from astro_sr_plugin.models.in_strips import in_strips
 from astro_sr_plugin.models.rrdb import RRDBNet
 from astro_sr_plugin.models.srcnn import SRCNN
 from astro_sr_plugin.models.srvgg import SRVGG
@@ -284,6 +285,23 @@ def test_the_halo_is_the_receptive_field(name, tmp_path):
     module(image)[..., halo * scale : (halo + fold) * scale].sum().backward()
     seen = torch.nonzero(image.grad.abs().amax((0, 1, 2)))
     assert (seen.min() // fold, seen.max() // fold) == (0, (2 * halo + fold - 1) // fold)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: RRDBNet(width=4, growth=2, blocks=1),
+        lambda: AstroSleuthNext(width=4, growth=2, blocks=1),
+        lambda: AstroSleuthFast(width=4, convolutions=3, narrow=4),
+    ],
+)
+@torch.inference_mode()
+def test_last_layers_in_strips_give_the_whole(build):
+    torch.manual_seed(1)
+    net, trunk = build(), torch.rand(1, 4, 23, 9)
+    strips, fewer = (in_strips(net.enlarge, trunk, reach, pixels=9 * 4) for reach in (2, 1))
+    assert torch.allclose(strips, net.enlarge(trunk), rtol=0, atol=1e-6)
+    assert not torch.allclose(strips, fewer, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["RRDB-1 folded", "AstroSleuth FAST", "AstroSleuth NEXT"])
