@@ -84,7 +84,7 @@ LAYOUTS = {
     "Swin2SR": (in_folder(lambda: swin2sr("direct", 2)), "super-resolve", 2),
     "AstroSWIN": (in_folder(lambda: swin2sr("astroswin", 1)), "deconvolve", 1),
     "ONNX of any size": (as_onnx(("h", "w")), "super-resolve", 2),
-    "ONNX of one size": (as_onnx((64, 48)), "super-resolve", 2),
+    "ONNX of one size": (as_onnx((24, 24)), "super-resolve", 2),
 }
 
 
