@@ -74,17 +74,16 @@ class _Windows(nn.Module):
         self.network, self.size, self.halo, self.scale = network, size, halo, scale
 
     @property
-    def core(self) -> tuple[int, int]:
-        """Rows and columns of a window without its halo."""
-        return self.size[0] - 2 * self.halo, self.size[1] - 2 * self.halo
+    def core(self) -> int:
+        """Rows and columns from one window to the next, the same for oblong windows."""
+        return min(self.size) - 2 * self.halo
 
     def forward(self, image: Tensor) -> Tensor:
         """Restore a batch of shape (B, C, H, W)."""
         counts = [
-            max(1, math.ceil((length - 2 * self.halo) / core))
-            for length, core in zip(image.shape[-2:], self.core, strict=True)
+            max(1, math.ceil((length - 2 * self.halo) / self.core)) for length in image.shape[-2:]
         ]
-        need = [n * core + 2 * self.halo for n, core in zip(counts, self.core, strict=True)]
+        need = [(n - 1) * self.core + size for n, size in zip(counts, self.size, strict=True)]
         lower, right = (n - length for n, length in zip(need, image.shape[-2:], strict=True))
         padded = F.pad(image, (0, right, 0, lower), mode="replicate")
         rows = [self._row(padded, number, counts) for number in range(counts[0])]
@@ -97,11 +96,10 @@ class _Windows(nn.Module):
             window = image
             slices = []
             for axis, number in ((-2, row), (-1, column)):
-                start = number * self.core[axis]
-                window = window.narrow(axis, start, self.size[axis])
+                window = window.narrow(axis, number * self.core, self.size[axis])
                 # At the rim of the image there is nothing better than the halo itself.
                 first = 0 if number == 0 else self.halo
-                last = self.size[axis] - (0 if number == counts[axis] - 1 else self.halo)
+                last = self.size[axis] if number == counts[axis] - 1 else self.halo + self.core
                 slices.append(slice(first * self.scale, last * self.scale))
             parts.append(self.network(window)[..., slices[0], slices[1]])
         return torch.cat(parts, -1)
@@ -175,7 +173,7 @@ def _describe(path: Path, graph: OnnxGraph, network: nn.Module) -> ExternalModel
         if halo > limit:
             halo, tiling = limit, "overlap"
         network = _Windows(network, (height, width), halo, scale)
-        window = math.lcm(*network.core)
+        window = network.core
     else:
         multiple = _noted_number(noted, "multiple_of", None) or _find_multiple(network, planes)
         returned, scale = _try(network, planes, (_SIDE, _SIDE))
