@@ -10,6 +10,7 @@ from torch import nn
 from astro_sr_plugin.models.colorizer import Colorizer
 from astro_sr_plugin.models.contaminant_net import ContaminantNet
 from astro_sr_plugin.models.diffusion.residual import ResidualDiffusion
+from astro_sr_plugin.models.diffusion.sampler import DiffusionNet, Sampling
 from astro_sr_plugin.models.spec import ModelSpec
 from astro_sr_plugin.models.srcnn import SRCNN
 from astro_sr_plugin.models.swin2sr import Swin2SR
@@ -58,6 +59,8 @@ def describe_published(
     """
     window = int(getattr(net, "window", 1))
     halo = int(net.halo)  # type: ignore[arg-type]
+    if isinstance(net, DiffusionNet):
+        halo += Sampling().steps * net.step_halo
     return ModelSpec(
         name=name,
         task=task,

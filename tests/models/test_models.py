@@ -8,6 +8,7 @@ import torch
 
 from astro_sr_plugin.exceptions import ModelError
 from astro_sr_plugin.models.checkpoint import file_digest, load_network, save_network
+from astro_sr_plugin.models.diffusion.model import DiffusionModel
 from astro_sr_plugin.models.filters import (
     FILTER_RADIUS,
     Filters,
@@ -44,7 +45,8 @@ def test_every_model_keeps_the_contract(spec):
     before = observed.clone()
     with torch.inference_mode():
         out = model.prepare(given, "cpu", "float32")(observed, torch.zeros_like(observed))
-    assert out.shape == (1, 1, 64 * spec.scale, 48 * spec.scale)
+    samples = model.sampling.samples if isinstance(model, DiffusionModel) else 1
+    assert out.shape == (samples, 1, 64 * spec.scale, 48 * spec.scale)
     assert out.dtype == torch.float32
     assert torch.isfinite(out).all()
     assert torch.equal(observed, before)
