@@ -59,8 +59,9 @@ def messages() -> list[str]:
     return found
 
 
-PYTHON_ONLY = {"shape"}
-"""Keywords in messages of functions that no command calls with them."""
+PYTHON_ONLY = {"shape", "channels", "samples", "sampler"}
+"""Keywords in messages of functions that no command calls with them, and parts of ``--sampling``,
+which are the same in both."""
 
 
 def test_every_keyword_in_a_message_is_an_option_of_a_command() -> None:
