@@ -111,7 +111,8 @@ def compare_series(
                 "program": who,
                 "frames": f"{one.used}/{len(files)}",
                 "noise": _noise(one.whole, _BLOCK * finer[who]) / scale,
-                "flux": scale / finer[who] ** 2,
+                # Siril has other units.
+                "flux": scale / finer[who] ** 2 if who.startswith("ours") else None,
                 "fwhm": _fwhm(one.whole, stars, radius * finer[who]) / finer[who],
                 "scatter": float(np.sqrt(np.mean(np.square(scatters)))) if scatters else None,
                 "stars": int(np.isfinite(apart[0]).sum()) if apart else 0,
