@@ -131,8 +131,8 @@ def _warn_of_narrow_stars(measured: Sequence[PSFMeasurement], spec: ModelSpec) -
         lambda m: m.fwhm < low,
         _width,
         f"the image comes back as it is: its stars ({{}}) are narrower than {low:g} px, the "
-        f"narrowest that {spec.name!r} sharpens; double it instead (super_resolve), or drizzle "
-        "the frames",
+        f"narrowest that {spec.name!r} sharpens; denoise it, or double it instead "
+        "(super_resolve), or drizzle the frames",
         UnchangedWarning,
     )
 
