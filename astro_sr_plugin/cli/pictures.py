@@ -16,7 +16,6 @@ from astro_sr_plugin.exceptions import ImageReadError, InputError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from PIL.Image import Image
 
     from astro_sr_plugin.cli.console import Console
 
@@ -187,33 +186,20 @@ def _read(
     import numpy as np
     from PIL import Image
 
+    from astro_sr_plugin.training.pictures.picture_file import middle_square, read_colours
+
+    def cut(picture: Image.Image) -> NDArray[np.uint8]:
+        return np.asarray(picture if args.size is None else middle_square(picture, args.size))
+
     if not args.input.is_dir():
         with asr.Galaxy10(args.input) as galaxies:
             for _, number in found:
                 assert isinstance(number, int)
-                yield np.asarray(_square(Image.fromarray(galaxies[number].pixels), args.size))
+                yield cut(Image.fromarray(galaxies[number].pixels))
         return
     for _, path in found:
         assert isinstance(path, Path)
-        try:
-            with Image.open(path) as picture:
-                # By way of RGBA, as Pillow wants it for palettes with transparent entries.
-                colours = picture.convert("RGBA").convert("RGB")
-        except (OSError, SyntaxError) as error:
-            msg = f"picture {str(path)!r} cannot be read: {error}"
-            raise ImageReadError(msg) from error
-        yield np.asarray(_square(colours, args.size))
-
-
-def _square(picture: Image, size: int | None) -> Image:
-    """Return the largest square in the middle at another size; all of it without one."""
-    if size is None:
-        return picture
-    from PIL.Image import Resampling
-
-    side = min(picture.size)
-    x, y = ((length - side) // 2 for length in picture.size)
-    return picture.crop((x, y, x + side, y + side)).resize((size, size), Resampling.BICUBIC)
+        yield cut(read_colours(path)[0])
 
 
 def _write(pixels: NDArray[np.uint8], target: Path, *, overwrite: bool) -> None:

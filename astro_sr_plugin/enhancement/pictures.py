@@ -12,11 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.inference.predictor import Predictor
 from astro_sr_plugin.inference.runtime import Runtime
+from astro_sr_plugin.inference.tiling import reflect_indices
 from astro_sr_plugin.models.colorizer import colour_ratios
 from astro_sr_plugin.models.display_stretch import DisplayStretch
 from astro_sr_plugin.models.external.model import ExternalModel
 from astro_sr_plugin.models.registry import ModelLike, load_model
 from astro_sr_plugin.models.spec import Conditions
+from astro_sr_plugin.models.tones import light_of_tones, tones_of_light
 
 __all__ = ["EnhancedPicture", "compare_picture", "enhance_picture"]
 
@@ -250,7 +252,7 @@ def _run(model: ExternalModel, light: NDArray[np.float32], runtime: Runtime) -> 
 
     def read(y0: int, y1: int, x0: int, x1: int) -> tuple[NDArray, NDArray]:
         rows, columns = (
-            _mirrored(first, last, length)
+            reflect_indices(first, last, length)
             for (first, last), length in zip(((y0, y1), (x0, x1)), shown.shape[1:], strict=True)
         )
         part = np.ascontiguousarray(shown[:, rows[:, None], columns])
@@ -262,27 +264,18 @@ def _run(model: ExternalModel, light: NDArray[np.float32], runtime: Runtime) -> 
     return np.concatenate([strip for _, strip in strips], axis=1)
 
 
-def _mirrored(first: int, last: int, length: int) -> NDArray[np.intp]:
-    """Return the places in a row of some length of those that may lie beyond its ends."""
-    places = np.abs(np.arange(first, last)) % (2 * length - 2)
-    return np.where(places < length, places, 2 * length - 2 - places)
-
-
 def _light_of(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return light of shape (3, ny, nx), 0 to 1, from tones of sRGB (IEC 61966-2-1)."""
-    tones = np.moveaxis(picture, -1, 0) / 255.0
-    light = np.where(tones <= 0.04045, tones / 12.92, ((tones + 0.055) / 1.055) ** 2.4)  # noqa: PLR2004
-    return light.astype(np.float32)
+    """Return light of shape (3, ny, nx), 0 to 1, from tones of sRGB."""
+    return light_of_tones(np.moveaxis(picture, -1, 0) / 255.0).astype(np.float32)
 
 
 def _tones_of(light: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Return tones of sRGB of shape (ny, nx, 3); light beyond 0 to 1 is black or white."""
-    inside = np.clip(light.astype(np.float64), 0.0, 1.0)
-    tones = np.where(inside <= 0.0031308, 12.92 * inside, 1.055 * inside ** (1 / 2.4) - 0.055)  # noqa: PLR2004
+    tones = tones_of_light(np.clip(light.astype(np.float64), 0.0, 1.0))
     return _rounded(np.moveaxis(tones, 0, -1))
 
 
-def _rounded(tones: NDArray[np.float64]) -> NDArray[np.uint8]:
+def _rounded(tones: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.round(255.0 * np.clip(tones, 0.0, 1.0)).astype(np.uint8)
 
 

@@ -271,12 +271,12 @@ def settle_contradictions(
     as_recorded = of_mean_star or target_fwhm is None or conditions.fwhm < _NARROW
 
     def estimate(piece: Piece) -> NDArray[np.float32]:
-        safer = _without_excess(piece)
+        safer = without_excess(piece)
         if source.cores is not None:
             source.cores.add_excess(safer, piece[0], scale, piece[2])
         return safer
 
-    def _without_excess(piece: Piece) -> NDArray[np.float32]:
+    def without_excess(piece: Piece) -> NDArray[np.float32]:
         if as_recorded or target_fwhm is None:
             return _on_finer_pixels(source, piece, scale, width)
         y0, y1, x0, x1 = piece

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import fields as fields_of
@@ -34,7 +35,7 @@ class Level(NamedTuple):
     noise: float
 
 
-class DiffusionNet(nn.Module):
+class DiffusionNet(nn.Module, ABC):
     """What a network has to have so that samples can be drawn.
 
     Attributes
@@ -49,21 +50,21 @@ class DiffusionNet(nn.Module):
     halo = 0
     step_halo = 0
 
+    @abstractmethod
     def levels(self, steps: int) -> list[Level]:
         """Return ``steps + 1`` levels of noise, from the noisiest to one without."""
-        raise NotImplementedError
 
+    @abstractmethod
     def begin(self, picture: Tensor) -> Any:
         """Return what it sees of a picture, which all samples share."""
-        raise NotImplementedError
 
+    @abstractmethod
     def estimate(self, seen: Any, noisy: Tensor, level: Level) -> tuple[Tensor, Tensor]:
         """Return what is looked for and the noise that are in an image of a level."""
-        raise NotImplementedError
 
+    @abstractmethod
     def finish(self, seen: Any, sample: Tensor) -> Tensor:
         """Return the picture of a sample."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

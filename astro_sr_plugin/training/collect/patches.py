@@ -12,6 +12,7 @@ from astro_sr_plugin.data.output import make_folder, writing
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.training.collect.collect import COLUMNS, write_table
 from astro_sr_plugin.training.pictures.manifest import MANIFEST, is_held_out, read_manifest
+from astro_sr_plugin.training.pictures.picture_file import middle_square, read_colours
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -91,7 +92,7 @@ def make_patches(
         counts["too_small"] += not patches
         for number, patch in enumerate(patches):
             name = f"{Path(row['file']).stem}_{number:03d}.png"
-            smaller = _reduce(patch, size // scale)
+            smaller = middle_square(patch, size // scale)
             for kind, image in (("truth", patch), ("input", smaller)):
                 with writing(folder / kind / name, overwrite=True) as to:
                     image.save(to, format="PNG")
@@ -106,30 +107,13 @@ def make_patches(
 
 def _cut(path: Path, size: int, rng: np.random.Generator, *, whole: bool) -> Iterator[Image]:
     """Yield the patches of a picture; none if it is smaller than one."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as opened:
-            # By way of RGBA, as Pillow wants it for palettes with transparent entries.
-            picture = opened.convert("RGBA").convert("RGB")
-    except OSError as error:
-        msg = f"picture {str(path)!r} cannot be read: {error}"
-        raise InputError(msg) from error
+    picture, _ = read_colours(path)
     side = min(picture.size)
     if side < size:
         return
     if whole:
-        x, y = ((length - side) // 2 for length in picture.size)
-        square = picture.crop((x, y, x + side, y + side))
-        yield _reduce(square, size)
+        yield middle_square(picture, size)
         return
     for _ in range(max(1, 2 * (side // size - 1))):
         x, y = (int(rng.integers(length - size + 1)) for length in picture.size)
         yield picture.crop((x, y, x + size, y + size))
-
-
-def _reduce(picture: Image, side: int) -> Image:
-    """Return a square picture with fewer pixels (bicubic with antialiasing)."""
-    from PIL.Image import Resampling
-
-    return picture.resize((side, side), Resampling.BICUBIC)

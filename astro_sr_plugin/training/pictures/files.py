@@ -11,12 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.models.tones import light_of_tones
 from astro_sr_plugin.training.pictures.manifest import is_held_out, read_manifest
+from astro_sr_plugin.training.pictures.picture_file import read_colours
 
 __all__ = ["Picture", "read_pictures"]
-
-_LINEAR = 0.04045
-"""Tone of sRGB (IEC 61966-2-1) up to which the tone curve is a straight line."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,17 +69,8 @@ def read_pictures(folder: str | Path, *, validation: bool = False) -> list[Pictu
 
 
 def _read_light(path: Path) -> Tensor:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            few_colours = picture.mode == "P"
-            # By way of RGBA, as Pillow wants it for palettes with transparent entries.
-            tones = np.asarray(picture.convert("RGBA").convert("RGB"), dtype=np.float32) / 255
-    except OSError as error:
-        msg = f"picture {str(path)!r} cannot be read: {error}"
-        raise InputError(msg) from error
-    light = np.where(tones <= _LINEAR, tones / 12.92, ((tones + 0.055) / 1.055) ** 2.4)
+    picture, few_colours = read_colours(path)
+    light = light_of_tones(np.asarray(picture, dtype=np.float32) / 255)
     planes = torch.from_numpy(light.astype(np.float32)).permute(2, 0, 1).contiguous()
     if few_colours:
         planes = F.avg_pool2d(planes, 2)
