@@ -12,8 +12,15 @@ __all__ = ["Contaminants", "draw_contaminants"]
 
 _SEEN = 0.7
 """Light of a contaminant in noise sigma from which a pixel counts as spoiled."""
+_BESIDE = 0.05
+"""What is added to that, as a share of the light of the sky: no network could see less on a star,
+and to fill the star would do more harm."""
 _PROBABILITY = 0.35
 """How often an image holds contaminants of each kind."""
+
+
+_STEP = 0.25
+"""Pixels between two places of a cosmic ray."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +33,18 @@ class Contaminants:
         Shape (H, W): light that fell on the detector, with the noise of its photons still to come.
     electronic : Tensor
         Shape (H, W): signal of the detector itself, and of particles.
-    masks : Tensor of bool
-        Shape (5, H, W): pixels spoiled by trails, cosmic rays, columns, ghosts and dots.
+    kinds : Tensor
+        Shape (5, H, W): light of the trails, cosmic rays, columns, ghosts and dots, of which the
+        two above are the sums.
     """
 
     optical: Tensor
     electronic: Tensor
-    masks: Tensor
+    kinds: Tensor
+
+    def masks(self, light: Tensor) -> Tensor:
+        """Return which pixels each kind spoils, (5, H, W), on a sky of that light, (H, W)."""
+        return self.kinds.abs() > _SEEN + _BESIDE * light.clamp_min(0)
 
 
 def draw_contaminants(
@@ -55,8 +67,7 @@ def draw_contaminants(
         for make in (_trails, _cosmic_rays, _columns, _ghosts, _dots)
     ]
     trails, rays, columns, ghosts, dots = kinds
-    masks = torch.stack([light.abs() > _SEEN for light in kinds])
-    return Contaminants(trails + ghosts + dots, rays + columns, masks)
+    return Contaminants(trails + ghosts + dots, rays + columns, torch.stack(kinds))
 
 
 class _Draw:
@@ -119,17 +130,19 @@ def _cosmic_rays(draw: _Draw) -> Tensor:
     """Draw hits of one to some tens of pixels that no optics blurred."""
     light = draw.empty()
     for _ in range(int(draw.log_uniform(1, 16))):
-        y, x = draw.centre()
+        centre = draw.centre()
         length = draw.log_uniform(0.5, 25.0)
-        angle, bend = draw.uniform(0, 2 * math.pi), draw.uniform(-0.05, 0.05)
-        step = 0.25
         deposit = draw.log_uniform(6.0, 600.0)
-        for number in range(max(1, round(length / step))):
-            row, column = int(y), int(x)
-            if 0 <= row < draw.size and 0 <= column < draw.size:
-                light[row, column] += deposit * (step if length > 1 else 1.0)
-            y, x = y + step * math.sin(angle), x + step * math.cos(angle)
-            angle += bend * (number % 4 == 0)
+        steps = torch.arange(max(1, round(length / _STEP)), device=draw.rng.device)
+        angle = draw.uniform(0, 2 * math.pi) + draw.uniform(-0.0125, 0.0125) * steps
+        row, column = (
+            (start + _STEP * torch.cumsum(move(angle), 0)).long()
+            for start, move in zip(centre, (torch.sin, torch.cos), strict=True)
+        )
+        inside = (row >= 0) & (row < draw.size) & (column >= 0) & (column < draw.size)
+        share = torch.full(steps.shape, deposit * (_STEP if length > 1 else 1.0))
+        place = (row[inside], column[inside])
+        light.index_put_(place, share.to(light)[inside], accumulate=True)
     if draw.chance(0.3):
         # As after the registration of the frame.
         sigma = draw.uniform(0.3, 0.6)

@@ -84,6 +84,10 @@ class PictureConfig:
         any.
     sky_fwhm : tuple of float
         Least and greatest FWHM of the stars of simulated skies, in pixels of the result.
+    sky_samples : int
+        Samples of simulated skies along each side of such a pixel, over which it is averaged.
+    sky_spikes : float
+        How often the stars of a simulated sky have diffraction spikes.
     level : tuple of float
         Least and greatest brightness of a picture, at its 98th percentile, in noise sigma.
     architecture, scene, degradation : dict
@@ -106,6 +110,8 @@ class PictureConfig:
     ema: float = 0.998
     sky_probability: float = 0.5
     sky_fwhm: tuple[float, float] = (3.0, 7.0)
+    sky_samples: int = 1
+    sky_spikes: float = 0.0
     level: tuple[float, float] = (2.0, 1500.0)
     architecture: dict[str, Any] = field(default_factory=dict)
     scene: dict[str, Any] = field(default_factory=dict)
@@ -123,7 +129,7 @@ class PictureConfig:
                     f"{key} = {getattr(self, key)!r} is not known; use one of {', '.join(allowed)}"
                 )
                 raise InputError(msg)
-        for key in ("batch_size", "accumulate"):
+        for key in ("batch_size", "accumulate", "sky_samples"):
             if getattr(self, key) < 1:
                 msg = f"{key} = {getattr(self, key)} is not allowed; take 1 or more"
                 raise InputError(msg)

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from astro_sr_plugin.models.contaminant_net import KINDS
 from astro_sr_plugin.simulation.contaminants import draw_contaminants
+from astro_sr_plugin.simulation.detector import saturate
+from astro_sr_plugin.simulation.faults import bleed
 from astro_sr_plugin.training.loop import TrainState, autocast
 from astro_sr_plugin.training.pictures.config import PictureConfig
-from astro_sr_plugin.training.pictures.degradations import MARGIN, add_noise
+from astro_sr_plugin.training.pictures.degradations import MARGIN, add_noise, log_uniform
 from astro_sr_plugin.training.pictures.source import PatchSource
 
 __all__ = ["contaminant_figures", "contaminant_loss"]
@@ -20,24 +22,54 @@ __all__ = ["contaminant_figures", "contaminant_loss"]
 _WEIGHTS = (3.0, 20.0, 8.0, 3.0, 5.0)
 """Weights of pixels that each kind spoils to 1 of the others: those of cosmic rays are the fewest,
 and would count for nothing."""
+_HARM = 4.0
+"""Weight, beside that of the sky, of unspoiled pixels with light: to fill those does harm."""
+_BRIGHT = 3.0
+"""Noise sigmas of light from which that holds."""
+_SATURATED = 0.25
+"""How often the brightest pixels are cut."""
+_FULL_WELL = (50.0, 20_000.0)
+"""Range of the level at which they are, in noise sigma."""
+_BLEEDING = 0.4
+"""How often their light runs along the columns then."""
 _LIKELY = 0.5
 """Probability from which a pixel counts as spoiled."""
 
 
 def _draw(
     source: PatchSource, config: PictureConfig, stage: int, rng: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Return images in noise sigma (B, 1, H, W), and which pixels each kind spoils, as 0 and 1."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return images in noise sigma and the light of their skies, (B, 1, H, W), and masks of kinds.
+
+    The masks have the shape (B, 5, H, W), with 1 where a kind spoils the pixel, 0 elsewhere.
+    """
     source.refresh()
     degradation = config.stages[stage].degradation_config(config.degradation)
-    images, masks = [], []
+    images, skies, masks = [], [], []
     for _ in range(config.batch_size):
         light = source.draw()[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
         spoiled = draw_contaminants(config.patch, rng)
         seen = add_noise(light + spoiled.optical, degradation, rng)
-        images.append(seen + spoiled.electronic)
-        masks.append(spoiled.masks)
-    return torch.stack(images), torch.stack(masks).float()
+        images.append(_saturate(seen + spoiled.electronic, rng))
+        skies.append(light)
+        masks.append(spoiled.masks(light[0]))
+    return torch.stack(images), torch.stack(skies), torch.stack(masks).float()
+
+
+def _saturate(image: Tensor, rng: torch.Generator) -> Tensor:
+    """Cut some images, (1, H, W), at a full well; the light beyond may run along columns."""
+
+    def chance(probability: float) -> bool:
+        return bool(torch.rand(1, generator=rng, device=rng.device) < probability)
+
+    if not chance(_SATURATED):
+        return image
+    level = log_uniform(rng, *_FULL_WELL)
+    cut, saturated = saturate(image, torch.tensor([level], device=rng.device))
+    if chance(_BLEEDING):
+        full = bleed(image[0], saturated[0], (image[0] / level - 1).clamp_min(0))
+        cut = torch.where(full, level, cut)
+    return cut
 
 
 def contaminant_loss(
@@ -51,13 +83,17 @@ def contaminant_loss(
     inner = config.inner
 
     def loss_of(stage: int) -> Tensor:
-        images, masks = _draw(source, config, stage, rng)
+        images, skies, masks = _draw(source, config, stage, rng)
         with autocast(device, config.precision):
             logits = state.net(images)
         weight = torch.tensor(_WEIGHTS, device=masks.device)[:, None, None]
+        harm = torch.where((skies > _BRIGHT) & (masks == 0), _HARM, 1.0)
         # With its logarithm added, what the network returns is the probability without weights.
         return F.binary_cross_entropy_with_logits(
-            logits.float()[inner] + weight.log(), masks[inner], pos_weight=weight
+            logits.float()[inner] + weight.log(),
+            masks[inner],
+            weight=harm[inner],
+            pos_weight=weight,
         )
 
     return loss_of
@@ -79,7 +115,7 @@ def contaminant_figures(
     done = 0
     with torch.inference_mode():
         while done < patches:
-            images, masks = _draw(source, config, len(config.stages) - 1, rng)
+            images, _, masks = _draw(source, config, len(config.stages) - 1, rng)
             likely = (net(images).sigmoid() > _LIKELY)[config.inner].cpu()
             true = masks[config.inner].bool().cpu()
             places = (0, 2, 3)

@@ -32,6 +32,8 @@ MARGIN = 16
 """Pixels at each side of a patch that blurring uses up; kernels have twice as many and one."""
 _FINE = 4
 """Samples along each axis that a kernel with sharp edges is averaged over in each pixel."""
+_NOISE_REACH = MARGIN - 6
+"""Pixels at each edge of a kernel that smooth noise does without: 1e-8 of it, and most of the time."""
 _PIXEL_SIGMA = 12**-0.5
 """Standard deviation of the light within a square pixel, in pixels."""
 
@@ -220,6 +222,7 @@ def add_noise(light: Tensor, config: DegradationConfig, rng: torch.Generator) ->
             generator=rng,
             device=rng.device,
         )
-        noise = blur(wide, smooth) / smooth.square().sum().sqrt()
+        near = slice(_NOISE_REACH, -_NOISE_REACH)
+        noise = blur(wide[:, near, near], smooth[near, near]) / smooth.square().sum().sqrt()
     electrons = log_uniform(rng, *config.electrons)
     return light + noise * torch.sqrt(1 + light.clamp_min(0) / electrons)

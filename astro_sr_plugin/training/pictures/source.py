@@ -11,7 +11,7 @@ from torch import Tensor
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.models.display_stretch import DisplayStretch
 from astro_sr_plugin.simulation import OVERSAMPLE, make_scene
-from astro_sr_plugin.simulation.optics import make_moffat, to_transfer
+from astro_sr_plugin.simulation.optics import add_spikes, make_moffat, to_transfer
 from astro_sr_plugin.training.pictures.config import PictureConfig
 from astro_sr_plugin.training.pictures.degradations import MARGIN, degrade, log_uniform
 from astro_sr_plugin.training.pictures.files import Picture
@@ -22,6 +22,8 @@ _POOL = 96
 """Simulated skies kept in memory; one is drawn anew with each batch."""
 _SKY_BETA = (2.5, 4.5)
 """Range of the exponents of the Moffat profiles of the stars of simulated skies."""
+_SPIKES = (0.003, 0.1)
+"""Range of the share of a star's light that is in its spikes."""
 _LEAST_BRIGHTEST = 100.0
 """Least brightness in noise sigma that takes the level of white, as when the network is used."""
 _WIDEST_RANGE = 30.0
@@ -59,7 +61,8 @@ class PatchSource:
         if pictures and not self._pictures:
             msg = f"no picture has {self._side} pixels a side, as patch = {config.patch} needs"
             raise InputError(msg)
-        self._scenes = config.scene_config(self._side // OVERSAMPLE)
+        self._sky_side = self._side * config.sky_samples
+        self._scenes = config.scene_config(self._sky_side // OVERSAMPLE)
         self._skies: list[Tensor] = []
 
     def _uniform(self, low: float, high: float) -> float:
@@ -80,12 +83,22 @@ class PatchSource:
     def _draw_sky(self) -> Tensor:
         """Return the light of a simulated sky of one plane, seen through the air."""
         spectra = make_scene(self._scenes, self._rng).sum(0)
-        width = log_uniform(self._rng, *self._config.sky_fwhm) / OVERSAMPLE
+        samples = self._config.sky_samples
+        width = log_uniform(self._rng, *self._config.sky_fwhm) * samples / OVERSAMPLE
         values = (width, self._uniform(*_SKY_BETA), self._uniform(0.0, 0.15), self._uniform(0, 3.1))
-        profile = make_moffat(
-            self._side, *(torch.tensor([v], device=self._rng.device) for v in values)
-        )
-        return torch.fft.irfft2(spectra * to_transfer(profile)[0], s=(self._side, self._side))[None]
+        shape = tuple(torch.tensor([v], device=self._rng.device) for v in values)
+        profile = make_moffat(self._sky_side, *shape)
+        if self._config.sky_spikes and self._uniform(0, 1) < self._config.sky_spikes:
+            profile = self._spiked(profile)
+        transfer = to_transfer(profile)[0]
+        light = torch.fft.irfft2(spectra * transfer, s=(self._sky_side, self._sky_side))[None]
+        return F.avg_pool2d(light, samples) if samples > 1 else light
+
+    def _spiked(self, profile: Tensor) -> Tensor:
+        """Return a PSF with the spikes of two or three vanes."""
+        drawn = (log_uniform(self._rng, *_SPIKES), self._uniform(0, 3.1), self._uniform(0.3, 0.8))
+        strength, angle, width = (torch.tensor([v], device=self._rng.device) for v in drawn)
+        return add_spikes(profile, strength, 4 + 2 * self._below(2), angle, width)
 
     def draw(self) -> Tensor:
         """Return light of shape (channels, side, side), with `MARGIN` pixels for the blur."""
