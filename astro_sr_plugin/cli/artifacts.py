@@ -10,12 +10,14 @@ import astro_sr_plugin as asr
 from astro_sr_plugin.cli.every_image import process_file
 from astro_sr_plugin.cli.figures import figures_of
 from astro_sr_plugin.cli.options import (
-    DTYPES,
     Commands,
     add_command,
     add_image_options,
+    add_model_options,
     add_pixel_options,
     check_inputs,
+    chosen_model,
+    make_runtime,
 )
 from astro_sr_plugin.cli.outputs import plan_outputs
 
@@ -26,6 +28,16 @@ if TYPE_CHECKING:
 
 __all__ = ["add_commands"]
 
+_COUNTS = {
+    "ASRARTIF": "artifacts",
+    "ASRTRAIL": "trails",
+    "ASRCOSMI": "cosmic_rays",
+    "ASRCOLUM": "columns",
+    "ASRGHOST": "ghosts",
+    "ASRDOT": "dots",
+}
+"""Header keywords of how many artefacts were filled, and the names of these figures."""
+
 
 def add_commands(commands: Commands) -> None:
     """Add remove-artifacts."""
@@ -34,16 +46,25 @@ def add_commands(commands: Commands) -> None:
         "remove-artifacts",
         _remove,
         usage="remove-artifacts INPUT... -o OUTPUT",
-        summary="Find reflections and other artefacts by their shape, and fill them.",
-        details="What looks more like a star or a galaxy stays. Filled pixels are masked in the\n"
-        "result, and the header lists them.",
+        summary="Find reflections, trails, cosmic rays and other artefacts, and fill them.",
+        details="Templates find artefacts of one shape; what looks more like a star or a galaxy\n"
+        "stays. The network of --method unet finds trails, cosmic rays, columns, ghosts and dots.\n"
+        "Filled pixels are masked in the result, and the header counts them.",
         examples="  astro-sr remove-artifacts stack.fits -o clean.fits\n"
+        "  astro-sr remove-artifacts frame.fits -o clean.fits --method unet\n"
+        "  astro-sr remove-artifacts frame.fits -o clean.fits --method unet --kind trail\n"
         "  astro-sr remove-artifacts stack.fits -o clean.fits --template dot.fits --diameter 9 12\n"
         "  astro-sr remove-artifacts rgb.fits -o clean.fits --colour 1 0.1 0.1",
     )
     add_image_options(parser)
     add_pixel_options(parser)
-    group = parser.add_argument_group("artefacts")
+    parser.add_argument(
+        "--method",
+        choices=("template", "unet"),
+        default="template",
+        help="how artefacts are found (default: template)",
+    )
+    group = parser.add_argument_group("templates")
     group.add_argument(
         "--template",
         nargs="+",
@@ -74,13 +95,20 @@ def add_commands(commands: Commands) -> None:
         metavar="N",
         help="places of a million of empty sky that may look like a template (default: 1)",
     )
-    group.add_argument("--dtype", choices=DTYPES, help="number format of the output")
+    parser.add_argument_group("network").add_argument(
+        "--kind",
+        nargs="+",
+        metavar="KIND",
+        help="what it looks for: trail, cosmic-ray, column, ghost, dot (default: all)",
+    )
+    add_model_options(parser)
 
 
 def _remove(args: argparse.Namespace, console: Console) -> None:
     check_inputs(args.inputs)
     outputs = plan_outputs(args.inputs, args.output, ending="clean", overwrite=args.overwrite)
     sizes = {} if args.diameter is None else {"diameters": args.diameter}
+    model, runtime = chosen_model(args), make_runtime(args, console)
     for source, target in zip(args.inputs, outputs, strict=True):
         start = time.perf_counter()
         found: list[dict[str, Any]] = []
@@ -88,14 +116,19 @@ def _remove(args: argparse.Namespace, console: Console) -> None:
         def remove(image: CCDData, found: list[dict[str, Any]] = found) -> CCDData:
             clean: CCDData = asr.remove_artifacts(
                 image,
+                method=args.method,
                 templates=args.template,
                 colour=args.colour,
                 tolerance=args.tolerance,
                 false_alarms=args.false_alarms,
+                kinds=args.kind,
+                model=model,
+                runtime=runtime,
                 force=args.force,
                 **sizes,
             )
-            found.append(figures_of(clean) | {"artifacts": clean.meta["ASRARTIF"]})
+            counts = {name: clean.meta[key] for key, name in _COUNTS.items() if key in clean.meta}
+            found.append(figures_of(clean) | counts)
             return clean
 
         names = process_file(remove, source, target, args)
@@ -103,6 +136,11 @@ def _remove(args: argparse.Namespace, console: Console) -> None:
         for name, figures in zip(names, found, strict=True):
             place = {"hdu": name} if name else {}
             console.record(input=source, output=target, **place, **figures, seconds=seconds)
-            count = figures["artifacts"]
             image = f"{target} {name}".rstrip()
-            console.say(f"{image}: artefacts filled: {count}, {seconds:.1f} s")
+            console.say(f"{image}: artefacts filled: {_counted(figures)}, {seconds:.1f} s")
+
+
+def _counted(figures: dict[str, Any]) -> str:
+    """Return how many artefacts there are, and of which kinds where it is known."""
+    kinds = [f"{name} {figures[name]}" for name in list(_COUNTS.values())[1:] if name in figures]
+    return f"{figures['artifacts']}" + (f" ({', '.join(kinds)})" if kinds else "")

@@ -11,7 +11,7 @@ from astro_sr_plugin.models.plain_unet import PlainUNet
 
 __all__ = ["KINDS", "ContaminantNet"]
 
-KINDS = ("trail", "cosmic ray", "column", "ghost", "dot")
+KINDS = ("trail", "cosmic-ray", "column", "ghost", "dot")
 """What it tells from the sky, in the order of its planes."""
 _SLOPE = 0.2
 """Slope of the network for negative values, which its first weights follow from."""

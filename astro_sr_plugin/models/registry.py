@@ -13,6 +13,7 @@ from astro_sr_plugin.exceptions import ModelError
 from astro_sr_plugin.models.checkpoint import load_errors
 from astro_sr_plugin.models.classical.interpolated import InterpolatedModel
 from astro_sr_plugin.models.classical.provider import ClassicalModels
+from astro_sr_plugin.models.contaminant_net import KINDS
 from astro_sr_plugin.models.diffusion.model import DiffusionModel
 from astro_sr_plugin.models.external.model import ExternalModel
 from astro_sr_plugin.models.external.provider import ExternalNetworks
@@ -20,6 +21,7 @@ from astro_sr_plugin.models.published import PublishedNetworks
 from astro_sr_plugin.models.spec import Entry, Model, ModelSpec, Provider, refuse_condition
 from astro_sr_plugin.models.wiener_unet.network import NetworkModel
 from astro_sr_plugin.models.wiener_unet.provider import HouseNetworks
+from astro_sr_plugin.tasks import REMOVE_ARTIFACTS
 
 __all__ = ["PROVIDERS", "ModelLike", "default_model", "list_models", "load_model", "with_errors"]
 
@@ -142,9 +144,10 @@ def _check_runnable(spec: ModelSpec) -> None:
         If it takes or returns a number of planes that they cannot give, or is stochastic.
     """
     planes = (1,) if spec.domain == "noise-sigma" else (1, 3)
+    returned = (len(KINDS),) if spec.task == REMOVE_ARTIFACTS else planes
     for wanted, reason in (
         (spec.channels_in in planes, f"takes {spec.channels_in} planes at once"),
-        (spec.channels_out in planes, f"returns {spec.channels_out} planes"),
+        (spec.channels_out in returned, f"returns {spec.channels_out} planes"),
         (not spec.stochastic, "gives another result in every run"),
     ):
         if not wanted:

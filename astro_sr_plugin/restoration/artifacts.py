@@ -1,4 +1,4 @@
-"""Artefacts of a known shape, found by template matching, told from stars and galaxies, and filled.
+"""Artefacts of a known shape, found by template matching, told from stars and galaxies.
 
 A template of each size is correlated with the image (normalised cross-correlation, Lewis 1995,
 "Fast normalized cross-correlation"). What correlates more than empty sky does by chance is held
@@ -17,12 +17,10 @@ from scipy.special import ndtri
 
 from astro_sr_plugin.constants import FWHM_PER_SIGMA, MAD_TO_SIGMA
 
-__all__ = ["TEMPLATES", "Artifact", "fill_artifact", "find_artifacts", "footprint_of", "has_colour"]
+__all__ = ["TEMPLATES", "Artifact", "find_artifacts", "footprint_of", "has_colour"]
 
 Array = NDArray[np.float64]
 
-_RIM = 1.5
-"""Standard deviation in pixels of the Gaussian that smooths the light around a hole."""
 _SIDE = 65
 """Side of the built-in templates in pixels, before they are brought to a size."""
 _WINDOW = 1.6
@@ -264,23 +262,3 @@ def has_colour(
     light = np.maximum((window * shape).sum((1, 2)), 0.0)
     total = float(light.sum())
     return total > 0 and bool((np.abs(light / total - wanted) <= tolerance).all())
-
-
-def fill_artifact(plane: NDArray, mask: NDArray[np.bool_]) -> Array:
-    """Return a part of a plane with the pixels of a mask filled from those around it.
-
-    The surface that solves the biharmonic equation, exact where the light is smooth. The light
-    around is smoothed by a Gaussian first, so that its noise does not run into the hole; for that
-    the hole holds what the light as it is makes of it.
-    """
-    from scipy.ndimage import gaussian_filter
-    from skimage.restoration import inpaint_biharmonic
-
-    around = np.asarray(plane, dtype=np.float64)[~mask]
-    level, scale = float(np.median(around)), float(np.ptp(around)) or 1.0
-    values = np.zeros(plane.shape)
-    values[~mask] = (around - level) / scale
-    for _ in range(2):
-        filled = inpaint_biharmonic(values, mask)
-        values = np.where(mask, 0.0, gaussian_filter(filled, _RIM))
-    return np.asarray(filled * scale + level)

@@ -52,5 +52,5 @@ def test_a_bright_star_is_not_spoiled_by_what_is_faint_beside_it():
     star = torch.zeros(SIZE, SIZE)
     star[40:50, 40:50] = 1e6
     assert not drawn.masks(star)[:, 40:50, 40:50].any()
-    dark = drawn.masks(star - 1e6 * (star > 0))
+    dark = drawn.masks(torch.zeros_like(star))
     assert torch.equal(drawn.masks(-star), dark), "nothing below the sky counts"

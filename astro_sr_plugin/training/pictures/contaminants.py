@@ -128,7 +128,7 @@ def contaminant_figures(
             done += len(images)
     figures = {"clean_false_per_mpx": 1e6 * wrong / max(clean, 1.0)}
     for number, kind in enumerate(KINDS):
-        name = kind.replace(" ", "_")
+        name = kind.replace("-", "_")
         hits = float(right[number])
         figures[f"{name}_recall"] = hits / max(float(spoiled[number]), 1.0)
         figures[f"{name}_precision"] = hits / max(float(found[number]), 1.0)
