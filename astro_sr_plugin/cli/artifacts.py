@@ -99,7 +99,7 @@ def add_commands(commands: Commands) -> None:
         "--kind",
         nargs="+",
         metavar="KIND",
-        help="what it looks for: trail, cosmic-ray, column, ghost, dot (default: all)",
+        help="what it looks for: trail, cosmic-ray, column, ghost, dot (default: the first three)",
     )
     add_model_options(parser)
 

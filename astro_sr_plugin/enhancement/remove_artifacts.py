@@ -32,6 +32,8 @@ METHODS = ("template", "unet")
 """Methods that are offered."""
 DIAMETERS = (9.0, 11.0, 14.0, 17.0, 21.0, 26.0, 33.0)
 """Sizes in pixels that are tried by default: each a quarter larger than the one before."""
+_USUAL = ("trail", "cosmic-ray", "column")
+"""Kinds that are looked for by default: on real frames the others were galaxies too often."""
 _KEYWORD = "ASRARTIF"
 """Keyword of how many artefacts were filled."""
 _KIND_KEYWORDS = ("ASRTRAIL", "ASRCOSMI", "ASRCOLUM", "ASRGHOST", "ASRDOT")
@@ -85,7 +87,7 @@ def remove_artifacts(
         How many places of a million of empty sky may look like a template by chance.
     kinds : str or sequence of str, optional
         What the network looks for: ``"trail"``, ``"cosmic-ray"``, ``"column"``, ``"ghost"``,
-        ``"dot"``; all by default.
+        ``"dot"``; the first three by default, as spiral galaxies may look like ghosts.
 
     Returns
     -------
@@ -192,7 +194,7 @@ def _check_method(
     colour: Sequence[float] | None,
     model: ModelLike | None,
 ) -> tuple[str, ...]:
-    """Return the kinds that are looked for, all by default."""
+    """Return the kinds that are looked for."""
     if method not in METHODS:
         msg = f"method={method!r} is not known; allowed are {', '.join(METHODS)}"
         raise InputError(msg)
@@ -202,7 +204,7 @@ def _check_method(
             other = METHODS[method == "template"]
             msg = f"{name}={value!r} is of no use with method={method!r}; take method={other!r}"
             raise InputError(msg)
-    chosen = KINDS if kinds is None else (kinds,) if isinstance(kinds, str) else tuple(kinds)
+    chosen = _USUAL if kinds is None else (kinds,) if isinstance(kinds, str) else tuple(kinds)
     if not chosen or not set(chosen) <= set(KINDS):
         msg = f"kinds={kinds!r} are not allowed; take some of {', '.join(KINDS)}"
         raise InputError(msg)

@@ -25,6 +25,12 @@ from benchmarks.truth.star_removal import SKIES, make_starry
 
 _OURS = "network"
 _RAY = "cosmic-ray"
+_PARTS = {
+    "all kinds": tuple(KINDS),
+    "by default": ("trail", _RAY, "column"),
+    "cosmic rays": (_RAY,),
+}
+"""Kinds whose harm is counted together."""
 
 _KIND_COLUMNS = {
     "label": ("kind, method", ""),
@@ -109,17 +115,17 @@ def _run_network(
     def clean(**options: Any) -> Any:
         return asr.remove_artifacts(image, method="unet", model=model, measured=measured, **options)
 
-    whole = clean()
+    whole = clean(kinds=tuple(KINDS))
     masks = []
     for kind in KINDS:
         masks.append(clean(kinds=kind).mask)
         tally = by_kind.setdefault((kind, _OURS), Tally())
         tally.add_kind(case, kind, masks[-1])
         tally.add_residual(case, kind, whole.data)
-    by_sky.setdefault((sky, _OURS), Tally()).add_harm(case, masks, whole.data)
-    rays = by_sky.setdefault((sky, f"{_OURS}, cosmic rays alone"), Tally())
-    ray = masks[list(KINDS).index(_RAY)]
-    rays.add_harm(case, [ray], np.where(ray, whole.data, case.scene.observed))
+    for name, kinds in _PARTS.items():
+        found = np.any([masks[list(KINDS).index(kind)] for kind in kinds], axis=0)
+        result = np.where(found, whole.data, case.scene.observed)
+        by_sky.setdefault((sky, f"{_OURS}, {name}"), Tally()).add_harm(case, [found], result)
 
 
 def _rows(tallies: dict[tuple[str, str], Tally]) -> list[dict[str, Any]]:

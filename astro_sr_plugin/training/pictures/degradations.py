@@ -33,7 +33,7 @@ MARGIN = 16
 _FINE = 4
 """Samples along each axis that a kernel with sharp edges is averaged over in each pixel."""
 _NOISE_REACH = MARGIN - 6
-"""Pixels at each edge of a kernel that smooth noise does without: 1e-8 of it, and most of the time."""
+"""Pixels at each edge of a kernel that smooth noise does without: 1e-8 of it, most of the time."""
 _PIXEL_SIGMA = 12**-0.5
 """Standard deviation of the light within a square pixel, in pixels."""
 
