@@ -170,7 +170,7 @@ class Contradictions:
 
 def is_guarded(spec: ModelSpec) -> bool:
     """Whether results of a model are held against their input: those of networks, with stars."""
-    return bool(spec.sha256) and spec.task not in ("remove-stars", "colorize")
+    return bool(spec.sha256) and spec.task not in ("remove-stars", "colorize", "remove-artifacts")
 
 
 _ADVICE = (

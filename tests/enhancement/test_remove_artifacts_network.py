@@ -67,6 +67,7 @@ def test_contaminants_are_filled_and_counted(clean, image, sky, contaminants):
         clean.meta[key] for key in ("ASRTRAIL", "ASRCOSMI", "ASRCOLUM")
     )
     assert clean.meta["ASRMODEL"] == "remove-artifacts-unet"
+    assert "ASRAGREE" not in clean.meta, "nothing is restored that could disagree"
     np.testing.assert_array_equal(clean.data[~clean.mask], image[~clean.mask])
 
 
