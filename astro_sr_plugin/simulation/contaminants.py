@@ -141,8 +141,8 @@ def _cosmic_rays(draw: _Draw) -> Tensor:
         )
         inside = (row >= 0) & (row < draw.size) & (column >= 0) & (column < draw.size)
         share = torch.full(steps.shape, deposit * (_STEP if length > 1 else 1.0))
-        place = (row[inside], column[inside])
-        light.index_put_(place, share.to(light)[inside], accumulate=True)
+        hit = (row[inside], column[inside])
+        light.index_put_(hit, share.to(light)[inside], accumulate=True)
     if draw.chance(0.3):
         # As after the registration of the frame.
         sigma = draw.uniform(0.3, 0.6)
