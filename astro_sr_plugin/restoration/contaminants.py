@@ -31,7 +31,7 @@ class _Rule:
     gap : int
         Pixels over which its parts belong together.
     length : float
-        Diagonal in pixels that it has at least.
+        Pixels that it is long at least, and it is straight; any length and shape if 0.
     """
 
     certain: float
@@ -41,7 +41,7 @@ class _Rule:
 
 
 _RULES = {
-    "trail": _Rule(0.0, -2.0, gap=8, length=100.0),
+    "trail": _Rule(1.0, -1.0, gap=8, length=100.0),
     "cosmic-ray": _Rule(-2.0, -4.0),
     "column": _Rule(0.0, -2.0),
     "ghost": _Rule(1.0, 0.0),
@@ -51,6 +51,8 @@ _RULES = {
 pixels of stars. A galaxy seen edge-on is like a short trail."""
 _NEIGHBOURS = np.ones((3, 3), bool)
 """Pixels that touch at a corner belong together."""
+_LEAST_RATIO = 20.0
+"""Length of what is straight over the standard deviation of its pixels across it."""
 _SHORT = 0.7
 """Share of the shorter side of a small image that is as good as the length."""
 _AROUND_SATURATED = 5
@@ -116,12 +118,20 @@ def _groups(
     labels[~likely] = 0
     kept = np.zeros(count + 1, bool)
     kept[labels[steps > 1]] = True
+    kept[0] = False
     if rule.length:
         least = min(rule.length, _SHORT * min(steps.shape))
         for number, box in enumerate(ndimage.find_objects(labels), start=1):
-            if box is None or math.hypot(*(s.stop - s.start for s in box)) < least:
-                kept[number] = False
+            kept[number] &= _is_straight(np.argwhere(labels[box] == number), least)
     else:
         kept[labels[saturated]] = False
-    kept[0] = False
     return kept[labels], int(kept.sum())
+
+
+def _is_straight(pixels: NDArray[np.int64], least: float) -> bool:
+    """Return whether pixels (n, 2) lie along a line of a least length; arms of spirals do not."""
+    if len(pixels) < least:
+        return False
+    length = math.hypot(*np.ptp(pixels, axis=0))
+    across = math.sqrt(max(float(np.linalg.eigvalsh(np.cov(pixels.T))[0]), 0.0))
+    return length >= max(least, _LEAST_RATIO * across)
