@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.data.nddata import HDUChoice, Image, MaskLike
 from astro_sr_plugin.data.signatures import image_function
-from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.exceptions import InputError, warn
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.models.contaminant_net import KINDS
@@ -238,6 +238,13 @@ def _by_network(
 ) -> _Found:
     name = default_model(REMOVE_ARTIFACTS) if model is None else model
     engine = load_model(name, REMOVE_ARTIFACTS)
+    narrowest = min(plane.psf.moffat.fwhm for plane in frame.usable)
+    if narrowest < engine.spec.fwhm_range[0]:
+        warn(
+            f"the stars (FWHM {narrowest:.2f} px) are narrower than those that model "
+            f"{engine.spec.name!r} tells from cosmic rays, {engine.spec.fwhm_range[0]:g} px: look "
+            "at the mask, or leave cosmic rays out by kinds"
+        )
     filled = np.zeros(frame.parts.data.shape, bool)
     counts = dict.fromkeys(kinds, 0)
     for index, plane in frame.indexed():

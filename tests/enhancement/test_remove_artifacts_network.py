@@ -10,7 +10,8 @@ from astropy.nddata import CCDData, StdDevUncertainty
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.cli import main
-from astro_sr_plugin.exceptions import InputError, ModelError
+from astro_sr_plugin.exceptions import AstroSRWarning, InputError, ModelError
+from astro_sr_plugin.restoration.contaminants import _RULES, _groups
 from astro_sr_plugin.restoration.filling import fill_pixels
 
 NOISE, SIDE = 2.0, 160
@@ -135,6 +136,29 @@ def test_wrong_parameters_are_named(image):
             asr.remove_artifacts(image, **words)
     with pytest.raises(ModelError, match="is for denoise"):
         asr.remove_artifacts(image, method="unet", model="denoise-fast")
+
+
+def test_stars_as_narrow_as_cosmic_rays_are_warned_of():
+    rng = np.random.default_rng(8)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    image = rng.normal(100.0, NOISE, (SIDE, SIDE))
+    for row, column in rng.uniform(8, SIDE - 8, (40, 2)):
+        image += 2000.0 * np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * 0.6**2))
+    with pytest.warns(AstroSRWarning, match="narrower than"):
+        asr.remove_artifacts(image, method="unet", kinds="column")
+
+
+def test_arms_of_galaxies_are_no_trails():
+    steps = np.zeros((300, 300), np.uint8)
+    angle = np.linspace(0, 1.5 * np.pi, 4000)
+    rows, columns = (150 + 100 * wave(angle) for wave in (np.sin, np.cos))
+    steps[rows.astype(int), columns.astype(int)] = 2
+    rule, nowhere = _RULES["trail"], np.zeros(steps.shape, bool)
+    assert not _groups(steps, rule, nowhere)[0].any()
+    line = np.eye(300, dtype=np.uint8) * 2
+    found, count = _groups(line, rule, nowhere)
+    assert count == 1
+    assert found.sum() == 300
 
 
 def test_long_holes_are_filled_without_seams():
