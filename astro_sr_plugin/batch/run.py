@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
-import signal
 import tempfile
-import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import replace
@@ -24,6 +21,7 @@ from astro_sr_plugin.batch.work import FrameResult, Task, work
 from astro_sr_plugin.data.output import make_folder
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.inference.runtime import Runtime
+from astro_sr_plugin.processes import open_processes
 from astro_sr_plugin.scheduler import open_client
 
 __all__ = ["run_batch"]
@@ -218,24 +216,14 @@ def _in_processes(tasks: list[Task], jobs: int) -> Iterator[Finished]:
     jobs = min(jobs, len(tasks))
     tasks = [_sendable(task, _threads_each(jobs)) for task in tasks]
     lost = []
-    older = set(multiprocessing.active_children())
     # Not forked: threads of PyTorch do not survive that.
-    context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(jobs, mp_context=context, initializer=_prepare_worker)
-    futures = {executor.submit(work, task): task for task in tasks}
-    try:
+    with open_processes(jobs, "spawn") as executor:
+        futures = {executor.submit(work, task): task for task in tasks}
         for future in as_completed(futures):
             try:
                 yield future.result()
             except BrokenProcessPool:
                 lost.append(futures[future])
-    except BaseException:
-        # Ctrl-C: nobody waits for images that take minutes.
-        for child in set(multiprocessing.active_children()) - older:
-            child.terminate()
-        raise
-    finally:
-        executor.shutdown(cancel_futures=True)
     # One process that dies takes the others' work along: each again, with the machine to itself.
     for task in lost:
         if len(tasks) == 1:
@@ -272,19 +260,6 @@ def _threads_each(jobs: int) -> int:
     import torch
 
     return max(1, torch.get_num_threads() // jobs)
-
-
-def _prepare_worker() -> None:
-    """Leave Ctrl-C, which reaches every process of a terminal, to the parent; end when it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow_parent, daemon=True).start()
-
-
-def _follow_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _lost(task: Task, reason: str) -> Finished:

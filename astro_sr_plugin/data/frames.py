@@ -122,18 +122,22 @@ class Frame:
             A copy, NaN where the frame has no value or is masked.
         """
         strip = self.stored[..., first:last, :]
-        if self.coding is not None:
-            strip = self.coding.decode(strip)[0]
-        values = np.array(strip, dtype=np.float32)
+        if self.coding is None:
+            values = np.array(strip, dtype=np.float32)
+        else:
+            # Integers, whose values are new.
+            values = np.asarray(self.coding.decode(strip)[0], dtype=np.float32)
         if self.mask is not None:
             values[self.mask[..., first:last, :]] = np.nan
-        np.copyto(values, np.nan, where=np.isinf(values))
+        if self.stored.dtype.kind == "f":
+            np.copyto(values, np.nan, where=np.isinf(values))
         return values
 
     def counts(self, first: int = 0, last: int | None = None) -> NDArray[np.float32]:
         """Read a strip of rows as `rows` does, with the pedestal of the header added."""
         values = self.rows(first, last)
-        values += np.float32(self.header.pedestal)
+        if self.header.pedestal:
+            values += np.float32(self.header.pedestal)
         return values
 
     def saved(self, path: Path) -> Frame:

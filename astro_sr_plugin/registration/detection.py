@@ -110,8 +110,9 @@ def detect_stars(
         Brightest first: ``x y`` (pixels, 0-based, windowed centroids), ``flux peak`` (image units
         above the sky), ``snr``, ``fwhm`` (pixels), ``ellipticity``, and ``flags``: the sum of 1
         (blended), 2 (saturated) and 4 (an edge sharper than those of stars). ``meta`` holds the
-        ``shape`` of the image, and the ``background``, its ``noise`` per pixel and the typical
-        ``fwhm``; the noise is that of a super-pixel in a mosaic.
+        ``shape`` of the image, and the ``background``, its ``noise`` per pixel, the typical
+        ``fwhm`` and the value of ``saturation`` (infinite without saturated stars); noise and
+        saturation are those of a super-pixel in a mosaic.
 
     Raises
     ------
@@ -169,7 +170,7 @@ def list_stars(
     elif pixels is None:
         pixels = open_plane(plane.data, plane.mask)
     if pixels.unusable.all():
-        return _as_table(_nothing(), parts, plane.side, np.nan, np.nan, np.nan)
+        return _as_table(_nothing(), parts, plane.side, np.nan, np.nan, np.nan, np.inf)
     if background is None or (pixels.unit != 1 and not measured):
         background = measure_background(pixels.data, mask=pixels.unusable)
     gain = read_gain(parts.meta)
@@ -196,6 +197,7 @@ def list_stars(
         level,
         field.sigma * pixels.unit,
         field.fwhm,
+        field.saturation * pixels.unit,
     )
 
 
@@ -221,7 +223,8 @@ class _Field:
         saturation = find_saturation(
             pixels.data, mask=pixels.unusable, level=self.background.level, rms=self.sigma
         )
-        self.saturated = np.zeros_like(self.bad) if saturation is None else raw >= saturation
+        self.saturation = np.inf if saturation is None else saturation
+        self.saturated = raw >= self.saturation
         raw -= self.background.full()
         raw /= np.float32(self.sigma)
         raw[self.bad] = 0
@@ -241,10 +244,10 @@ class _Field:
         ny, nx = self.values.shape
         part = np.s_[::2, ::2]
         rms = _mesh(np.ascontiguousarray(self.values[part]), self.bad[part].copy(), mesh).rms()
-        rms = rms.repeat(2, axis=0).repeat(2, axis=1)[:ny, :nx]
         kernel = StarProfile(fwhm, _BETA).kernel()
-        threshold = np.maximum(rms, np.float32(1))
-        threshold *= np.float32(self.nsigma * np.sqrt((kernel**2).sum()))
+        asked = np.maximum(rms, np.float32(1))
+        asked *= np.float32(self.nsigma * np.sqrt((kernel**2).sum()))
+        threshold = asked.repeat(2, axis=0).repeat(2, axis=1)[:ny, :nx]
         return extract_sources(self.values, self.bad, threshold, kernel=kernel, minimum_area=3)[0]
 
 
@@ -419,10 +422,17 @@ def _as_table(
     background: float,
     noise: float,
     fwhm: float,
+    saturation: float,
 ) -> Table:
     """Make the table, in pixels of the image itself."""
     ny, nx = parts.data.shape[-2:]
-    meta = {"shape": (ny, nx), "background": background, "noise": noise, "fwhm": fwhm * side}
+    meta = {
+        "shape": (ny, nx),
+        "background": background,
+        "noise": noise,
+        "fwhm": fwhm * side,
+        "saturation": saturation,
+    }
     table = Table({name: found[name] for name in _COLUMNS}, meta=meta)
     for axis in ("x", "y"):
         table[axis] = side * table[axis] + (side - 1) / 2

@@ -160,13 +160,13 @@ def resample_rows(
         if inside is None or source.empty:
             continue
         places = np.stack([v[inside] - first, u[inside]])
-        area = transform.area(x, y)[inside] if conserve_flux else None
+        area = _area(transform, x, y, inside) if conserve_flux else None
         part = np.s_[low:high]
         values = source.values(places)
         values = values if area is None else values * area
         spoilt = source.spoilt(places)
         excluded[part][inside] = False if spoilt is None else spoilt
-        if source.missing.any():
+        if source.lacks_values:
             values[source.without_value(places, spoilt)] = np.nan
         result[part][inside] = values
         if noise is not None:
@@ -175,12 +175,21 @@ def resample_rows(
     return Resampled(result, excluded, noise)
 
 
+def _area(transform: Transform, x: Array, y: Array, inside: Any) -> Any:
+    """Area of pixels at the places that are inside; a number where it is the same everywhere."""
+    area = transform.area(x, y)
+    if not any(area.strides):
+        return float(area.flat[0])
+    return area[inside]
+
+
 def _kernel_for(transform: Transform, rows: tuple[int, int], kernel: str) -> Kernel:
     """Return the kernel; none is needed where pixels fall on pixels."""
     chosen = check_kernel(kernel)
     x = np.arange(transform.reference_shape[1], dtype=np.float64)
-    # The first and the last row decide in most cases.
-    for y in (np.array(rows) - (0.0, 1.0), np.arange(*rows, dtype=np.float64)):
+    # Three rows decide in most cases; of a linear map, in all.
+    few, every = np.array([rows[0], rows[0] + 1, rows[1] - 1.0]), np.arange(*rows, dtype=np.float64)
+    for y in (few,) if transform.is_linear else (few, every):
         places = np.stack(transform.to_image(x, y[:, None]))
         if not np.abs(places - np.rint(places)).max() < _WHOLE:
             return chosen
@@ -221,6 +230,16 @@ class _Source:
         """Whether no pixel can be used."""
         return bool(self.bad.all())
 
+    @cached_property
+    def lacks_values(self) -> bool:
+        """Whether a pixel has no value."""
+        return bool(self.missing.any())
+
+    @cached_property
+    def spoils(self) -> bool:
+        """Whether a pixel cannot be used."""
+        return self.lacks_values if self.bad is self.missing else bool(self.bad.any())
+
     def values(self, places: Array) -> NDArray[np.floating]:
         values = self.kernel.values(self._prepared, places)
         if self._saturated is not None:
@@ -235,7 +254,7 @@ class _Source:
 
     def spoilt(self, places: Array) -> NDArray[np.bool_] | None:
         """Say where a bad pixel has part in the value; None if none is bad."""
-        return _look_up(self._near_bad, places) if self.bad.any() else None
+        return _look_up(self._near_bad, places) if self.spoils else None
 
     def without_value(self, places: Array, spoilt: Any) -> Any:
         """Say where a pixel without value has part in it; `spoilt` is what `spoilt` gave."""

@@ -224,6 +224,11 @@ class Transform:
         return bool(xx * yy - xy * yx < 0)
 
     @property
+    def is_linear(self) -> bool:
+        """Whether equal steps in the reference are equal steps in the image."""
+        return self.distortion is None and not self.matrix[2, :2].any()
+
+    @property
     def is_identity(self) -> bool:
         """Whether it moves no pixel by more than 0.2 pixels."""
         ny, nx = self.reference_shape
@@ -297,11 +302,13 @@ def _middle(shape: tuple[int, int]) -> tuple[float, float]:
 
 def _project(matrix: NDArray[np.float64], x: ArrayLike, y: ArrayLike) -> Points:
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    u = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]
-    v = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]
     if matrix[2, 0] == matrix[2, 1] == 0:
-        return u / matrix[2, 2], v / matrix[2, 2]
-    w = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2]
+        matrix = matrix / matrix[2, 2]
+    # Where rows and columns are given, only the last sum is over a plane.
+    u, v = (line[0] * x + (line[1] * y + line[2]) for line in matrix[:2])
+    if matrix[2, 0] == matrix[2, 1] == 0:
+        return u, v
+    w = matrix[2, 0] * x + (matrix[2, 1] * y + matrix[2, 2])
     # Beyond the horizon of a homography there is nothing.
     w = np.where(w * matrix[2, 2] > 0, w, np.nan)
     return u / w, v / w

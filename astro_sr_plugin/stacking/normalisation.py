@@ -100,11 +100,13 @@ class Normalisation:
         near_x, near_y = np.clip(x, left, right), np.clip(y, bottom, top)
         terms = _terms(near_x, near_y, shape)
         coefficients = self.offsets[plane]
-        added = sum(c * term for c, term in zip(coefficients, terms, strict=True))
+        constant, of_x, of_y, of_xx, of_xy, of_yy = coefficients
+        one, s, t, ss, _, tt = terms
+        # Where rows and columns are given, only the last two sums are over a plane.
+        added = (constant * one + of_x * s + of_xx * ss) + (of_y * t + of_yy * tt)
+        added = added + (of_xy * t) * s
         beyond_x, beyond_y = x - near_x, y - near_y
         if np.any(beyond_x) or np.any(beyond_y):
-            _, of_x, of_y, of_xx, of_xy, of_yy = coefficients
-            _, s, t, *_ = terms
             along_x = (of_x + 2 * of_xx * s + of_xy * t) * 2 / max(shape[1] - 1, 1)
             along_y = (of_y + of_xy * s + 2 * of_yy * t) * 2 / max(shape[0] - 1, 1)
             added = added + along_x * beyond_x + along_y * beyond_y

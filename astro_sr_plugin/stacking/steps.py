@@ -71,6 +71,10 @@ _FEW_FRAMES = 5
 """Number of frames below which cosmic rays are looked for in each of them."""
 
 
+_LARGE = 10_000_000
+"""Values of all frames from which copies of the process pay: they take 0.1 s for each step."""
+
+
 class StackSteps:
     """The steps of one stack."""
 
@@ -95,7 +99,9 @@ class StackSteps:
 
     def run(self, jobs: int | None, scheduler: Any, strict: bool) -> StackResult:
         """Do all steps."""
-        with Workers(jobs, scheduler) as workers:
+        ny, nx = self.series.shape
+        large = ny * nx * self.series.planes * len(self.series.frames) >= _LARGE
+        with Workers(jobs, scheduler, large=large) as workers:
             return self._run(workers, strict)
 
     def _run(self, workers: Workers, strict: bool) -> StackResult:

@@ -1,14 +1,18 @@
-"""Frames and bands worked on at once: in threads, or by the workers of a Dask scheduler."""
+"""Frames and bands worked on at once: in processes or threads, or by workers of Dask."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
-from astro_sr_plugin.exceptions import KeptWarning, keep_warnings, warn
+from astro_sr_plugin.exceptions import AstroSRError, KeptWarning, keep_warnings, warn
+from astro_sr_plugin.processes import can_fork, keep_freed_memory, open_processes
 from astro_sr_plugin.scheduler import open_client
 from astro_sr_plugin.stacking.threads import count_threads, map_in_order
 
@@ -17,7 +21,7 @@ __all__ = ["Workers"]
 Item = TypeVar("Item", bound=Hashable)
 
 _AHEAD = 2
-"""Items in flight for each Dask worker: one that it works on, and the next one."""
+"""Items in flight for each worker: one that it works on, and the next one."""
 
 
 class Workers:
@@ -26,9 +30,12 @@ class Workers:
     Parameters
     ----------
     jobs : int, optional
-        Number of threads, or of local Dask workers; that of the processors by default.
+        Number of processes or threads, or of local Dask workers; that of the processors by default.
     scheduler : str or distributed.Client, optional
         Address of a Dask scheduler, ``"local"``, or a client; connected to at first use.
+    large : bool
+        Whether there is so much work that copies of this process pay, where the system has them:
+        threads wait for each other in Python.
 
     Raises
     ------
@@ -36,8 +43,10 @@ class Workers:
         If `jobs` is below 1.
     """
 
-    def __init__(self, jobs: int | None = None, scheduler: Any = None) -> None:
-        self.jobs, self.scheduler = count_threads(jobs), scheduler
+    def __init__(
+        self, jobs: int | None = None, scheduler: Any = None, *, large: bool = False
+    ) -> None:
+        self.jobs, self.scheduler, self.large = count_threads(jobs), scheduler, large
         self._client: Any = None
         self._stack = ExitStack()
 
@@ -86,7 +95,10 @@ class Workers:
             yield from self._on_dask(function, job, items)
             return
         count = min(self.jobs, at_once, len(items))
-        results = map_in_order(partial(function, *job), items, count)
+        if self.large and count > 1 and can_fork():
+            results = _in_processes(function, job, items, count)
+        else:
+            results = map_in_order(partial(function, *job), items, count)
         yield from zip(items, results, strict=True)
 
     def _on_dask(
@@ -110,10 +122,47 @@ class Workers:
                 running[future] = item
                 finished.add(future)
             future = next(finished)
-            result, warnings = future.result()
-            for text, category in warnings:
-                warn(text, category)
-            yield running.pop(future), result
+            yield running.pop(future), _received(future.result())
+
+
+_work: tuple[Callable[..., Any], tuple[Any, ...]]
+"""What the copies of this process do, and with what: they have it in memory."""
+
+
+def _keep(function: Callable[..., Any], job: tuple[Any, ...]) -> None:
+    global _work
+    _work = function, job
+    keep_freed_memory()
+
+
+def _do(item: Any) -> tuple[Any, list[KeptWarning]]:
+    return _call(*_work, item)
+
+
+def _in_processes(
+    function: Callable[..., Any], job: tuple[Any, ...], items: Sequence[Any], count: int
+) -> Iterator[Any]:
+    """Call a function for items in copies of this process; the results come in order."""
+    waiting: deque[Future[Any]] = deque()
+    try:
+        with open_processes(count, "fork", _keep, function, job) as processes:
+            for item in items:
+                waiting.append(processes.submit(_do, item))
+                if len(waiting) >= _AHEAD * count:
+                    yield _received(waiting.popleft().result())
+            while waiting:
+                yield _received(waiting.popleft().result())
+    except BrokenProcessPool as error:
+        msg = "a process of the stack was ended, perhaps for want of memory; lower memory or jobs"
+        raise AstroSRError(msg) from error
+
+
+def _received(answer: tuple[Any, list[KeptWarning]]) -> Any:
+    """Return a result, and give the warnings that came with it."""
+    result, warnings = answer
+    for text, category in warnings:
+        warn(text, category)
+    return result
 
 
 def _call(

@@ -133,6 +133,10 @@ class PixelCoding:
         for source, target in zip(iter_strips(stored), iter_strips(data), strict=True):
             if self.scale == 1 and self.zero == 0:
                 target[...] = source
+            elif self.scale == 1 and not self.is_float and self.zero.is_integer():
+                # Exact: every value has a place in this type.
+                target[...] = source
+                target += target.dtype.type(self.zero)
             else:
                 target[...] = source.astype(np.float64) * self.scale + self.zero
         if mask is not None:

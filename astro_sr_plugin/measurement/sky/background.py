@@ -43,6 +43,9 @@ _BLOCK_SMOOTHING = 0.75
 """Gaussian width in blocks to which their means are smoothed: 3 pixels."""
 _DEPTH_IGNORED = 1.0
 """Depth below the background, in noise sigma of a pixel, that is left to the noise."""
+_ROWS, _COLUMNS = 4, 1024
+"""Pixels that are evaluated at a time: OpenBLAS gives larger products to threads, which wait for
+work at full speed, for longer than this takes."""
 _LARGEST_LOWERING = 50.0
 """Largest lowering of the background in noise sigma of a pixel."""
 
@@ -99,14 +102,22 @@ class Background:
         along_y, along_x = self._bases
         # Without the middle, float32 sums keep a small run of a high sky.
         rows = along_y[y0:y1] @ (mesh - middle).astype(np.float32)
-        # Not by matmul: its threads wait for work at full speed, for longer than this takes.
-        values: NDArray[np.float32] = np.einsum("yk,kx->yx", rows, along_x[:, x0:x1])
+        values = np.empty((y1 - y0, x1 - x0), np.float32)
+        for left in range(x0, x1, _COLUMNS):
+            right = min(left + _COLUMNS, x1)
+            for first, last in iter_rows(y1 - y0, _ROWS):
+                part = np.s_[first:last, left - x0 : right - x0]
+                np.matmul(rows[first:last], along_x[:, left:right], out=values[part])
         values += np.float32(middle)
         return values
 
 
 def measure_background(
-    plane: ArrayLike, *, mask: ArrayLike | None = None, box_size: int | None = None
+    plane: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    box_size: int | None = None,
+    every: int = 1,
 ) -> Background:
     """Measure the sky level and its scatter in boxes, not following stars.
 
@@ -124,6 +135,8 @@ def measure_background(
         True marks pixels to leave out.
     box_size : int, optional
         Side of a box in pixels, at least 1; by default 128, and less for a small plane.
+    every : int
+        One row of so many is looked at.
 
     Returns
     -------
@@ -142,8 +155,8 @@ def measure_background(
     if box_size < 1:
         msg = f"box_size is {box_size}, but it must be at least 1 pixel"
         raise InputError(msg)
-    rows = max(1, round(ny / box_size))
-    edges = np.linspace(0, ny, rows + 1).round().astype(int)
+    count = max(1, round(ny / box_size))
+    edges = np.linspace(0, ny, count + 1).round().astype(int)
     width = -(-nx // max(1, round(nx / box_size)))
     # The centre of an odd box is a pixel, where the map of sep is exactly the value of the box.
     width += 1 - width % 2
@@ -151,10 +164,11 @@ def measure_background(
     stops = np.minimum(starts + width, nx)
 
     steps = find_steps(data, excluded)
-    mesh = np.full((rows, starts.size), np.nan)
+    mesh = np.full((count, starts.size), np.nan)
     rms_mesh = np.full_like(mesh, np.nan)
     for row, (y0, y1) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
         values, bad = cut_window(data, excluded, Window(int(y0), int(y1), 0, nx))
+        values, bad = (np.ascontiguousarray(rows[::every]) for rows in (values, bad))
         if steps.coarse:
             _measure_coarse_row(values, bad, steps.size, starts, stops, mesh[row], rms_mesh[row])
             continue

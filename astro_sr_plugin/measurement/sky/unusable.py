@@ -33,7 +33,7 @@ _GAP = 1e3
 _LARGEST = 1e15
 """Largest usable value: float32 takes the squares of sums of so large values. The scatter of an
 opened plane is at most 1e6."""
-_SAMPLE_ROWS, _SAMPLE_COLUMNS = 128, 1024
+_SAMPLE_ROWS, _SAMPLE_COLUMNS = 128, 256
 """Rows and columns of the sample from which the scatter of a plane is taken."""
 _COMMON = 0.3
 """Fraction of a sample from which its most frequent value is left out of the scatter."""

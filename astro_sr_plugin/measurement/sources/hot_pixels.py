@@ -69,10 +69,9 @@ def find_hot_pixels(
     for first, last in iter_rows(shape[0], rows):
         low, high = max(0, first - _PASSES), min(shape[0], last + _PASSES)
         values, invalid, saturated = window(low, high, 0, shape[1])
-        recorded = values.copy()
-        usable, hot = ~(invalid | saturated), np.zeros(values.shape, dtype=bool)
+        recorded, hot = values.copy(), np.zeros(values.shape, dtype=bool)
+        row, column = np.nonzero((values > _LEAST_VALUE) & ~(invalid | saturated))
         for _ in range(_PASSES):
-            row, column = np.nonzero((values > _LEAST_VALUE) & usable)
             mean = _mean_of_neighbours(values, row, column)
             new = mean < least * values[row, column]
             if not new.any():
@@ -80,6 +79,8 @@ def find_hot_pixels(
             spots = row[new], column[new]
             hot[spots] = True
             values[spots] = mean[new]
+            above = values[row, column] > _LEAST_VALUE
+            row, column = row[above], column[above]
         hot[: first - low] = hot[last - low :] = False
         row, column = np.nonzero(hot)
         light = values[row, column]
