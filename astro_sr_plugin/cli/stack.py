@@ -180,7 +180,9 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--memory", default="4GB", metavar="SIZE", help="memory for pixels (default: %(default)s)"
     )
-    group.add_argument("--jobs", type=int, metavar="N", help="threads (default: all processors)")
+    group.add_argument(
+        "--jobs", type=int, metavar="N", help="processes, or threads (default: all processors)"
+    )
     group.add_argument(
         "--scheduler", metavar="ADDRESS", help="Dask scheduler to combine on, or 'local'"
     )

@@ -59,8 +59,7 @@ _ROWS = 32
 _FEWEST_COLUMNS = 64
 """Columns that are combined at a time."""
 _AT_ONCE = 2
-"""Bands for which memory is reserved. The heights of bands do not depend on the number of
-workers, so that results do not."""
+"""Bands for which memory is reserved."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +160,7 @@ def iter_bands(height: int, rows: int) -> Iterator[tuple[int, int]]:
 
 
 def plan_bands(
-    n_frames: int, settings: StackSettings, margin: int, memory: int
+    n_frames: int, settings: StackSettings, margin: int, memory: int, jobs: int = 1
 ) -> tuple[int, int, int]:
     """Say how many rows a band has, and how many bands fit into memory at once.
 
@@ -175,6 +174,8 @@ def plan_bands(
         Rows that a band needs beside it, on each side.
     memory : int
         Bytes for all bands that are worked on at once.
+    jobs : int
+        Number of workers.
 
     Returns
     -------
@@ -188,6 +189,9 @@ def plan_bands(
     workspace = memory // _WORKSPACE
     rows = (memory // _AT_ONCE - workspace) // row - 2 * margin
     rows = min(ny, int(np.clip(rows, _FEWEST_ROWS, _MOST_ROWS)))
+    # As many bands for each worker, so that they end together.
+    rounds = -(-ny // (rows * jobs))
+    rows = min(rows, max(_FEWEST_ROWS, -(-ny // (rounds * jobs))))
     height = min(ny, rows + 2 * margin)
     column = _WORK_BYTES * n_frames * height
     columns = min(nx, max(_FEWEST_COLUMNS, workspace // column - 2 * margin))

@@ -157,7 +157,8 @@ def stack(
         Dask scheduler that the bands are combined on, by its address; ``"local"`` starts workers
         here. The result is the same.
     jobs : int, optional
-        Number of threads, or of local workers; that of the processors by default.
+        Number of processes (on Linux, for large series), threads, or local workers; that of the
+        processors by default.
     strict : bool
         Whether a frame that cannot be used is an error.
     scratch : str or Path, optional

@@ -200,7 +200,7 @@ class StackSteps:
             None if reference is None else numbers.index(reference),
             names=[os.path.basename(self.series.names[number]) for number in numbers],
             wcs=[self.series.frames[number].wcs for number in numbers],
-            run=workers.run,
+            run=partial(workers.run, at_once=len(numbers)),
         )
         self.left_out |= {numbers[k]: why for k, why in found.left_out.items()}
         transforms = {numbers[k]: transform for k, transform in found.transforms.items()}
@@ -293,7 +293,7 @@ class StackSteps:
         (ny, nx), planes = settings.shape, settings.planes
         memory = self.options.memory - ny * nx * planes * _RESULT_BYTES
         margin = margin_of(lights, settings)
-        rows, at_once, columns = plan_bands(len(lights), settings, margin, memory)
+        rows, at_once, columns = plan_bands(len(lights), settings, margin, memory, workers.jobs)
         settings = replace(settings, columns=columns)
         bands = list(iter_bands(ny, rows))
         self.total = self.done + len(bands)

@@ -168,7 +168,8 @@ def measure_background(
     rms_mesh = np.full_like(mesh, np.nan)
     for row, (y0, y1) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
         values, bad = cut_window(data, excluded, Window(int(y0), int(y1), 0, nx))
-        values, bad = (np.ascontiguousarray(rows[::every]) for rows in (values, bad))
+        if every > 1:
+            values, bad = values[::every].copy(), bad[::every].copy()
         if steps.coarse:
             _measure_coarse_row(values, bad, steps.size, starts, stops, mesh[row], rms_mesh[row])
             continue
