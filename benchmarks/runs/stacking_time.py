@@ -25,7 +25,7 @@ from benchmarks.figures.tables import figures_table
 from benchmarks.peers.siril import Siril
 from benchmarks.truth.night import make_frame
 
-SERIES = ((20, (1500, 2000)), (8, (4000, 6000)))
+SERIES = ((20, (1500, 2000)), (6, (4000, 6000)))
 """Numbers of frames, and their shapes."""
 _COMMANDS = (
     "set32bits",
