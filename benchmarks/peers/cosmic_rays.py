@@ -1,9 +1,8 @@
-"""Finders of cosmic rays that others made: LA Cosmic, and deepCR where it is installed."""
+"""Finders of cosmic rays that others made: LA Cosmic."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 
 import astroscrappy
 import numpy as np
@@ -28,16 +27,5 @@ def _la_cosmic(scene: Scene) -> Found:
     return np.asarray(mask, bool), np.asarray(clean) / CAMERA.gain
 
 
-def _deepcr(scene: Scene) -> Found:
-    """Run deepCR's network for DECam, the only one for cameras on the ground."""
-    from deepCR import deepCR
-
-    model = deepCR(mask="decam", device="CPU")
-    mask, clean = model.clean(scene.observed.astype(np.float32), threshold=0.5)
-    return np.asarray(mask, bool), np.asarray(clean)
-
-
 COSMIC_RAY_FINDERS: dict[str, Callable[[Scene], Found]] = {"LA Cosmic": _la_cosmic}
 """Functions of a scene that return the mask of cosmic rays and the image without them."""
-if find_spec("deepCR") is not None:
-    COSMIC_RAY_FINDERS["deepCR"] = _deepcr

@@ -1,4 +1,4 @@
-"""Contaminants found and filled by the network, beside LA Cosmic and deepCR for cosmic rays.
+"""Contaminants found and filled by the network, beside LA Cosmic for cosmic rays.
 
 Star fields through the telescopes of the run ``optics``, and the skies of ``star_removal``: stars
 with halos and spikes, galaxies, a nebula. No network was trained on them.
