@@ -25,7 +25,7 @@ from benchmarks.figures.tables import figures_table
 from benchmarks.peers.siril import Siril
 from benchmarks.truth.night import make_frame
 
-SERIES = ((20, (1500, 2000)), (6, (4000, 6000)))
+SMALL, LARGE = (20, (1500, 2000)), (6, (4000, 6000))
 """Numbers of frames, and their shapes."""
 _COMMANDS = (
     "set32bits",
@@ -38,15 +38,15 @@ _COMMANDS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the run."""
     parser.add_argument("--siril", metavar="ROOT", required=True, help="Debian root with siril-cli")
+    parser.add_argument("--large", action="store_true", help="6 frames of 24 Mpx, not 20 of 3")
     parser.add_argument("--turns", type=int, default=3, help="turns of both programs")
 
 
 def main(options: argparse.Namespace) -> int:
     """Let both programs stack in turn, and write the report."""
-    rows: list[dict[str, Any]] = []
-    for number, shape in SERIES:
-        with tempfile.TemporaryDirectory() as folder:
-            rows += _compare(Path(folder).resolve(), number, shape, options)
+    number, shape = LARGE if options.large else SMALL
+    with tempfile.TemporaryDirectory() as folder:
+        rows = _compare(Path(folder).resolve(), number, shape, options)
     columns = {
         "frames": ("frames", ""),
         "program": ("stacked by", ""),
@@ -56,7 +56,7 @@ def main(options: argparse.Namespace) -> int:
     }
     text = write_results(
         options.out,
-        "stacking_time",
+        "stacking_time_large" if options.large else "stacking_time",
         title="Time of a stack",
         made=made_with([]),
         sections=[
