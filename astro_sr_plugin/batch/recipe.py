@@ -138,7 +138,7 @@ class Step:
         return {**self._verb.options(), **self.options}
 
     def _model_name(self) -> str | None:
-        """Name and weights of the model; raises if it does not exist or does not fit."""
+        """Names and weights of the models; raises if one does not exist or does not fit."""
         options = self._all_options()
         if "model" not in options:
             return None
@@ -148,8 +148,10 @@ class Step:
         except KeyError:
             msg = f"step {self.verb!r} has scale={scale!r}, for which there is no model"
             raise InputError(msg) from None
-        spec = load_model(name, task=self.verb, scale=scale).spec
-        return f"{spec.name} {spec.sha256 or ''}".strip()
+        specs = [load_model(name, task=self.verb, scale=scale).spec]
+        if options["model"] is None and "colour" in specs[0].variants:
+            specs.append(load_model(specs[0].variants["colour"]).spec)
+        return " ".join(f"{spec.name} {spec.sha256}".strip() for spec in specs)
 
 
 @dataclass(frozen=True)

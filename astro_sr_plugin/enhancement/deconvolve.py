@@ -13,7 +13,7 @@ from astro_sr_plugin.data.signatures import image_function
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.models.registry import ModelLike
-from astro_sr_plugin.restoration.frame import choose_model, choose_runtime
+from astro_sr_plugin.restoration.frame import choose_model, choose_model_for, choose_runtime
 from astro_sr_plugin.restoration.generic import restore_frame
 from astro_sr_plugin.restoration.luminance import check_colour, check_uncertainty
 from astro_sr_plugin.restoration.pipeline import Job
@@ -124,6 +124,13 @@ def deconvolve(
     )
     if luminance_only:
         check_colour(frame)
+    engine = choose_model_for(
+        frame,
+        engine,
+        named=model is not None,
+        uncertainty=uncertainty,
+        luminance_only=luminance_only,
+    )
     target = choose_target(frame.planes, target_fwhm, engine.spec)
     if is_too_narrow(frame.planes, target_fwhm, engine.spec):
         stars = extended = 0.0

@@ -13,7 +13,12 @@ from astro_sr_plugin.exceptions import UnchangedWarning, warn
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.models.registry import ModelLike
-from astro_sr_plugin.restoration.frame import choose_model, choose_runtime, open_frame
+from astro_sr_plugin.restoration.frame import (
+    choose_model,
+    choose_model_for,
+    choose_runtime,
+    open_frame,
+)
 from astro_sr_plugin.restoration.generic import restore_frame
 from astro_sr_plugin.restoration.pipeline import Job
 from astro_sr_plugin.restoration.psf import PSFLike
@@ -83,6 +88,7 @@ def denoise(
     frame = open_frame(
         image, engine.spec.task, mask=mask, hdu=hdu, force=force, measured=measured, psf=psf
     )
+    engine = choose_model_for(frame, engine, named=model is not None, uncertainty=uncertainty)
     if all(plane.measured.noise.sigma <= 0 for plane in frame.usable):
         sigma = max(plane.image_sigma for plane in frame.usable)
         warn(

@@ -17,7 +17,7 @@ from astro_sr_plugin.models.diffusion.model import DiffusionModel
 from astro_sr_plugin.models.diffusion.sampler import Sampling, read_sampling
 from astro_sr_plugin.models.registry import ModelLike
 from astro_sr_plugin.restoration.crush import Crush, read_workflow
-from astro_sr_plugin.restoration.frame import choose_model, choose_runtime
+from astro_sr_plugin.restoration.frame import choose_model, choose_model_for, choose_runtime
 from astro_sr_plugin.restoration.generic import restore_frame
 from astro_sr_plugin.restoration.luminance import check_colour, check_uncertainty
 from astro_sr_plugin.restoration.pipeline import Job
@@ -157,6 +157,13 @@ def super_resolve(
     )
     if luminance_only:
         check_colour(frame)
+    engine = choose_model_for(
+        frame,
+        engine,
+        named=model is not None,
+        uncertainty=uncertainty,
+        luminance_only=luminance_only,
+    )
     target = choose_target(frame.planes, target_fwhm, engine.spec)
     header = frame.header(
         engine.spec,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -158,6 +159,9 @@ class Predictor:
             region = _REGION[device.split(":")[0]]
             if spec.scale > 1:
                 region = round(_FINER_REGION * region)
+            if spec.domain == "noise-sigma":
+                # Filters and features of all planes are held at once.
+                region = round(region / math.sqrt(spec.channels_in))
             tile_size = max(_MIN_DEFAULT_TILE, region - 2 * halo)
         tiles = make_tiles(
             (shape[0] - done, shape[1]),

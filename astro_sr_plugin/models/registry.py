@@ -143,7 +143,7 @@ def _check_runnable(spec: ModelSpec) -> None:
     ModelError
         If it takes or returns a number of planes that they cannot give, or is stochastic.
     """
-    planes = (1,) if spec.domain == "noise-sigma" else (1, 3)
+    planes = (1, 3)
     returned = (len(KINDS),) if spec.task == REMOVE_ARTIFACTS else planes
     for wanted, reason in (
         (spec.channels_in in planes, f"takes {spec.channels_in} planes at once"),
@@ -152,9 +152,8 @@ def _check_runnable(spec: ModelSpec) -> None:
     ):
         if not wanted:
             msg = (
-                f"model={spec.name!r} {reason}; the verbs run models of one plane in units of the "
-                "noise (domain 'noise-sigma') or of one or three planes of a picture (domain "
-                "'unit') whose results are repeatable"
+                f"model={spec.name!r} {reason}; the verbs run models of one or three planes whose "
+                "results are repeatable"
             )
             raise ModelError(msg)
 

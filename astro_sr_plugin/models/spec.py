@@ -35,8 +35,8 @@ Tiling = Literal["exact", "overlap", "whole"]
 class ModelSpec:
     """Declaration of a model: the fields of its card, and what follows from its architecture.
 
-    The verbs refuse models that they cannot run: those of other planes than one, of another domain
-    than ``"noise-sigma"``, and stochastic ones. `Predictor` honours the rest.
+    The verbs refuse models that they cannot run: those of other planes than one or three, and
+    stochastic ones. `Predictor` honours the rest.
 
     Attributes
     ----------
@@ -91,7 +91,8 @@ class ModelSpec:
         Measured figures of the model card.
     variants : dict
         Names of the models that follow from it: ``"averaged"`` (self-ensemble), ``"doubled"``
-        (interpolated to twice its scale), ``"averaged_doubled"`` (both).
+        (interpolated to twice its scale), ``"averaged_doubled"`` (both); ``"colour"`` is the one
+        that a verb takes for the three planes of a colour image in its place.
 
     Raises
     ------
@@ -222,6 +223,8 @@ class Conditions:
         Relative 1-sigma error of ``fwhm``; only an uncertainty depends on it.
     nodes : PSFNodes or None
         The PSF over the frame, where it changes; the others are then those of the mean profile.
+    others : tuple of Conditions
+        Of the further planes of the image, for a model that restores all of them at once.
     """
 
     psf: NDArray[np.float32]
@@ -232,6 +235,12 @@ class Conditions:
     noise_correlation: float = 0.0
     fwhm_error: float = 0.025
     nodes: PSFNodes | None = None
+    others: tuple[Conditions, ...] = ()
+
+    @property
+    def widest(self) -> float:
+        """The largest FWHM of all planes, in input pixels."""
+        return max(plane.fwhm for plane in (self, *self.others))
 
 
 class RestoreTile(Protocol):

@@ -15,7 +15,7 @@ from astro_sr_plugin.data.nddata import HDUChoice, Image, MaskLike, Unpacked, it
 from astro_sr_plugin.data.pixel_kind import check_linear
 from astro_sr_plugin.data.provenance import add_keywords
 from astro_sr_plugin.data.wcs import scale_wcs_header
-from astro_sr_plugin.exceptions import warn
+from astro_sr_plugin.exceptions import InputError, warn
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.measurement.plane import open_planes
 from astro_sr_plugin.measurement.psf.moffat import DEFAULT_FWHM
@@ -32,6 +32,7 @@ __all__ = [
     "FLUX_KEYWORDS",
     "Frame",
     "choose_model",
+    "choose_model_for",
     "choose_runtime",
     "open_frame",
 ]
@@ -43,6 +44,8 @@ FLUX_KEYWORDS = ("ASRFLUXB", "ASRFLUXA")
 """Keywords of the change of the light of the sources by a network for display images, in per cent:
 as the network left it, and in the result."""
 
+_COLOURS = 3
+"""Planes of a colour image."""
 _SMOOTH = 0.78
 """Correlation of the noise of neighbours beyond that of stacks and drizzled images: of 172 real
 linear frames the smoothest, a 2MASS mosaic, has 0.70; a Gaussian of 1.5 pixels makes 0.85."""
@@ -54,6 +57,49 @@ def choose_model(
     """Load the model that a verb works with, able to estimate its uncertainty if asked for."""
     engine = load_model(default_model(task, scale) if model is None else model, task, scale)
     return with_errors(engine) if uncertainty else engine
+
+
+def choose_model_for(
+    frame: Frame,
+    engine: Model,
+    *,
+    named: bool,
+    uncertainty: bool,
+    luminance_only: bool = False,
+) -> Model:
+    """Return the model for an image: of colour images, by default the one that sees all planes.
+
+    Parameters
+    ----------
+    frame : Frame
+        The image.
+    engine : Model
+        What `choose_model` returned.
+    named : bool
+        Whether the user named it: then it is kept.
+    uncertainty : bool
+        Whether it has to estimate its uncertainty.
+    luminance_only : bool
+        Whether it gets the luminance alone.
+
+    Raises
+    ------
+    InputError
+        If it restores planes together, and the image has others than three with data.
+    """
+    planes, wanted = len(frame.planes), engine.spec.channels_in
+    colour = planes == _COLOURS == len(frame.usable)
+    name = engine.spec.variants.get("colour")
+    if colour and name is not None and not named and not luminance_only:
+        return choose_model(name, engine.spec.task, engine.spec.scale, uncertainty=uncertainty)
+    if engine.spec.domain == "noise-sigma" and wanted > 1 and not (colour and not luminance_only):
+        found = "the luminance alone" if luminance_only else f"{len(frame.usable)} with data here"
+        msg = (
+            f"model={engine.spec.name!r} restores {wanted} planes of a colour image together, and "
+            f"gets {found}: leave it out, or take one of single planes"
+        )
+        raise InputError(msg)
+    return engine
 
 
 def choose_runtime(runtime: Runtime | None, device: str | None) -> Runtime:

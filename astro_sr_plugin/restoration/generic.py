@@ -22,7 +22,6 @@ from torch import Tensor
 
 from astro_sr_plugin.data.strips import release
 from astro_sr_plugin.exceptions import ModelError, UnchangedWarning, warn
-from astro_sr_plugin.inference.predictor import Predictor
 from astro_sr_plugin.measurement.plane import MeasuredPlane
 from astro_sr_plugin.measurement.sky.pixels import PlanePixels
 from astro_sr_plugin.measurement.sky.unusable import find_unusable
@@ -30,22 +29,18 @@ from astro_sr_plugin.models.display_stretch import STRETCH_KEYWORD, DisplayStret
 from astro_sr_plugin.models.external.model import ExternalModel
 from astro_sr_plugin.models.filters import without_border
 from astro_sr_plugin.models.spec import Conditions, ModelSpec, RestoreTile
-from astro_sr_plugin.restoration.conditions import make_conditions
 from astro_sr_plugin.restoration.crush import Crush, crush_picture
 from astro_sr_plugin.restoration.duration import warn_of_duration
 from astro_sr_plugin.restoration.flux import BLOCK
 from astro_sr_plugin.restoration.frame import FLUX_KEYWORDS, Frame
-from astro_sr_plugin.restoration.guard import note_verdicts
 from astro_sr_plugin.restoration.light_lock import STEPS, LightLock
 from astro_sr_plugin.restoration.luminance import restore_luminance
 from astro_sr_plugin.restoration.network_pass import Part, RunNetwork, run_pass
 from astro_sr_plugin.restoration.pipeline import (
     SHARPER,
     Job,
-    restore_plane,
     restore_planes,
     row_blocks,
-    stored_strips,
 )
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 from astro_sr_plugin.tasks import TASKS
@@ -153,21 +148,21 @@ class DisplayModel:
     def halo(self, conditions: Conditions) -> int:
         """Input pixels around a tile on which its output depends."""
         multiple = self.spec.multiple_of
-        reach = self._border + (self._lock_reach(conditions) if self.locked else 0)
+        reach = self._border + (self._lock_reach(conditions.widest) if self.locked else 0)
         return -(-reach // multiple) * multiple
 
-    def _lock_reach(self, conditions: Conditions) -> int:
+    def _lock_reach(self, fwhm: float) -> int:
         # Each step looks through the Gaussian, and interpolates between pixels; the luminance has
         # steps of its own.
         steps = 2 * STEPS if self.luminance_only else STEPS
-        return steps * (LightLock.reach(conditions.fwhm) + 1)
+        return steps * (LightLock.reach(fwhm) + 1)
 
     def prepare(self, conditions: Conditions, device: str, dtype: str) -> RestoreTile:
         """Return the function that restores tiles of one image."""
         run = self.inner.on(device, dtype)
         scale, stretch = self.spec.scale, self.stretch
         spare = self.halo(conditions) - self._border
-        lock = LightLock(conditions.fwhm, scale, device)
+        lock = LightLock(conditions.widest, scale, device)
 
         def restore(observed: Tensor, mask: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
             inside = observed.clamp(stretch.darkest, stretch.lightest)
@@ -270,9 +265,7 @@ def restore_frame(
         warn_of_duration(model.inner, math.prod(frame.planes[0].shape), planes, job.runtime)
         if not TASKS[model.spec.task].keeps_psf:
             job = replace(job, find_target=partial(_measure_target, job.scale, widths))
-    if isinstance(model, DisplayModel) and model.planes > 1:
-        _restore_colours(frame, job, sink, header)
-    elif luminance_only and job.target_fwhm is not None:
+    if luminance_only and job.target_fwhm is not None:
         restore_luminance(frame, job, sink)
     else:
         restore_planes(frame, job, sink, header=header, errors=errors)
@@ -323,28 +316,6 @@ def _error_of_mean(samples: Tensor, lock: LightLock) -> Tensor:
     """
     variance = samples.var(0, keepdim=True) * (1 + 1 / len(samples))
     return torch.sqrt(variance + lock.noise**2)
-
-
-def _restore_colours(frame: Frame, job: Job, sink: NDArray, header: Header) -> None:
-    """Restore the three planes of a colour image at once."""
-    conditions = [make_conditions(plane, None, job.scale) for plane in frame.planes]
-    seen = [p.with_cores(c, stars=False) for p, c in zip(frame.planes, conditions, strict=True)]
-    widest = max(conditions, key=lambda plane: plane.fwhm)
-
-    def read(*region: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        values, kinds = zip(*(plane.read(*region) for plane in seen), strict=True)
-        return np.stack(values), np.stack(kinds)
-
-    strips = Predictor(job.model, widest, job.runtime).strips(read, frame.planes[0].shape)
-    for first, strip in strips:
-        sink[:, first : first + strip.shape[1]] = strip
-        release(sink)
-    verdicts = [
-        restore_plane(source, job, plane, strips=stored_strips(plane, job.scale))
-        for source, plane in zip(frame.planes, sink, strict=True)
-    ]
-    if settled := [verdict for verdict in verdicts if verdict is not None]:
-        note_verdicts(header, settled, *job.advice)
 
 
 def _measure_target(

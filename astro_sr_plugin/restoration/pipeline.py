@@ -111,6 +111,9 @@ def restore_planes(
     """
     if job.target_fwhm is None:
         frame = frame.with_typical_psf()
+    together = job.model.spec.channels_in > 1
+    if together:
+        _predict_together(frame, job, sink, errors)
     verdicts: list[Verdict] = []
     runtimes = _over_planes(job.runtime, len(frame.planes))
     for (index, source), runtime in zip(frame.indexed(), runtimes, strict=True):
@@ -124,6 +127,7 @@ def restore_planes(
             replace(job, runtime=runtime),
             sink[index],
             errors=None if errors is None else errors[index],
+            strips=stored_strips(sink[index], job.scale) if together else None,
         )
         if verdict is not None:
             verdicts.append(verdict)
@@ -179,7 +183,8 @@ def restore_plane(
     errors : ndarray of float32, optional
         Takes the standard deviation of the result, of its shape; NaN where no data went into it.
     strips : iterable, optional
-        What the model makes of the plane, where it has done its work already.
+        What the model makes of the plane, where it has done its work already; ``errors`` then
+        holds the standard deviation.
 
     Returns
     -------
@@ -220,6 +225,34 @@ def restore_plane(
     return verdict
 
 
+def _predict_together(frame: Frame, job: Job, sink: NDArray, errors: NDArray | None) -> None:
+    """Fill ``sink`` with what a model makes of all planes of an image at once, in noise sigma."""
+    conditions = [make_conditions(plane, job.target_fwhm, job.scale) for plane in frame.planes]
+    seen = [_see(p, job, c) for p, c in zip(frame.planes, conditions, strict=True)]
+    count = len(seen)
+
+    def read(*region: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        values, kinds = zip(*(plane.read(*region) for plane in seen), strict=True)
+        return np.stack(values), np.stack(kinds)
+
+    first_plane = replace(conditions[0], others=tuple(conditions[1:]))
+    predictor = Predictor(job.model, first_plane, job.runtime)
+    for first, strip in predictor.strips(read, frame.planes[0].shape):
+        rows = slice(first, first + strip.shape[1])
+        sink[:, rows] = strip[:count]
+        if errors is not None:
+            errors[:, rows] = strip[count:]
+            release(errors)
+        for array in (sink, *(plane.plane for plane in seen)):
+            release(array)
+
+
+def _see(source: NormalisedPlane, job: Job, conditions: Conditions) -> NormalisedPlane:
+    """Return a plane as the model sees it."""
+    sharpens = conditions.target_fwhm < SHARPER * job.scale * conditions.fwhm
+    return source.with_cores(conditions, stars=sharpens and math.isfinite(source.saturation))
+
+
 def _predict(
     source: NormalisedPlane,
     job: Job,
@@ -231,15 +264,13 @@ def _predict(
     strips: Strips | None,
 ) -> NormalisedPlane:
     """Fill ``sink`` with the result in noise sigma; return the plane as the model saw it."""
-    sharpens = conditions.target_fwhm < SHARPER * job.scale * conditions.fwhm
-    stars = sharpens and math.isfinite(source.saturation)
-    seen = source.with_cores(conditions, stars=stars)
+    seen = _see(source, job, conditions)
     if strips is None:
         predictor = Predictor(job.model, conditions, job.runtime)
         strips = predictor.strips(seen.read_as_planes, source.shape)
     for first_row, (strip, *deviation) in strips:
         rows = (first_row // job.scale, (first_row + len(strip)) // job.scale)
-        if errors is not None:
+        if errors is not None and deviation:
             errors[first_row : first_row + len(strip)] = deviation[0]
         if seen.cores is not None:
             seen.cores.add_excess(strip, rows[0], job.scale)

@@ -14,6 +14,7 @@ from astro_sr_plugin.simulation.bank import (
     make_bank,
     make_bank_of_images,
 )
+from astro_sr_plugin.simulation.colours import make_planes
 from astro_sr_plugin.simulation.observe import Observation, ObservationConfig, observe
 from astro_sr_plugin.simulation.pupils import OpticsConfig
 from astro_sr_plugin.simulation.scene import OVERSAMPLE, SceneConfig, make_scene
@@ -28,6 +29,7 @@ __all__ = [
     "join_banks",
     "make_bank",
     "make_bank_of_images",
+    "make_planes",
     "make_scene",
     "observe",
 ]

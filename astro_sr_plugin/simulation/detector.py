@@ -135,7 +135,11 @@ def _cross(fy: Tensor, fx: Tensor) -> Tensor:
 
 
 def add_noise(
-    image: Tensor, gain: Tensor, amplitude: Tensor | None, rng: torch.Generator
+    image: Tensor,
+    gain: Tensor,
+    amplitude: Tensor | None,
+    rng: torch.Generator,
+    white: Tensor | None = None,
 ) -> Tensor:
     """Add Poisson-Gaussian noise whose sky level is 1 per pixel.
 
@@ -149,8 +153,10 @@ def add_noise(
         Amplitude of the noise spectrum, ``(B, H, W // 2 + 1)``; None for white noise.
     rng : torch.Generator
         Source of randomness.
+    white : Tensor, optional
+        White noise of standard deviation 1 in place of new one, of the shape of the images.
     """
-    noise = torch.randn(image.shape, generator=rng, device=image.device)
+    noise = torch.randn(image.shape, generator=rng, device=image.device) if white is None else white
     noise = noise * torch.sqrt((1 + image / gain[:, None, None]).clamp_min(_LEAST_VARIANCE))
     if amplitude is not None:
         noise = torch.fft.irfft2(torch.fft.rfft2(noise) * amplitude, s=image.shape[-2:])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ from astro_sr_plugin.simulation.optics import (
     pixel_transfer,
     to_transfer,
 )
-from astro_sr_plugin.simulation.scene import OVERSAMPLE
+from astro_sr_plugin.simulation.scene import OVERSAMPLE, chance
 from astro_sr_plugin.tasks import TASKS
 
 __all__ = ["Observation", "ObservationConfig", "observe"]
@@ -49,6 +49,14 @@ _COARSE_STEP = (0.1, 3.0)
 """Steps in sky sigma of images of few levels, such as those of 8 bits."""
 _FIT_ERROR = 0.7
 """Relative error of a fitted FWHM times the SNR of the star."""
+_ONE_TELESCOPE, _SEEING = 0.8, 0.08
+"""How often all planes of an image come from one telescope, and the scatter of the natural
+logarithm of their FWHM."""
+_SHARED_NOISE, _MOST_SHARED = 0.5, 0.7
+"""How often planes share noise, as after an interpolation of missing colours that takes detail from
+one plane to the others, and the largest share of the variance."""
+_COPIES = 0.1
+"""How often a plane is the copy of another, as in palettes of two filters and in gray pictures."""
 _MORE_STARS = (2.0, 100.0)
 """SNR of all stars together over that which explains the error of the FWHM: stars differ from each
 other, and more of them cure noise only."""
@@ -86,6 +94,9 @@ class ObservationConfig:
         How often the PSF that the network is given is a Moffat profile, as of few stars.
     bank_probability : float
         How often the PSF is one of `bank`.
+    planes : int
+        Planes of an image, which follow each other in a batch: they mostly share their optics, and
+        their target.
     bank : PSFBank or None
         PSFs that are not Moffat profiles.
     """
@@ -108,6 +119,7 @@ class ObservationConfig:
     wings_probability: float = 0.12
     moffat_probability: float = 0.12
     bank_probability: float = 0.55
+    planes: int = 1
     bank: PSFBank | None = field(default=None, compare=False, repr=False)
 
 
@@ -146,20 +158,29 @@ class Observation:
 
 
 class _Draw:
-    """Random numbers of one batch."""
+    """Random numbers of one batch, the same for so many patches that follow each other."""
 
-    def __init__(self, batch: int, rng: torch.Generator) -> None:
-        self.batch, self.rng = batch, rng
+    def __init__(self, batch: int, rng: torch.Generator, alike: int = 1) -> None:
+        self.batch, self.rng, self.alike = batch, rng, alike
+
+    @property
+    def different(self) -> int:
+        """How many numbers are drawn."""
+        return self.batch // self.alike
+
+    def repeat(self, values: Tensor) -> Tensor:
+        """Give each of the different numbers to all patches that are alike."""
+        return values.repeat_interleave(self.alike, dim=0)
 
     def uniform(self, low: float, high: float) -> Tensor:
-        values = torch.rand(self.batch, generator=self.rng, device=self.rng.device)
-        return values * (high - low) + low
+        values = torch.rand(self.different, generator=self.rng, device=self.rng.device)
+        return self.repeat(values * (high - low) + low)
 
     def log_uniform(self, low: float, high: float) -> Tensor:
         return torch.exp(self.uniform(math.log(low), math.log(high)))
 
     def normal(self) -> Tensor:
-        return torch.randn(self.batch, generator=self.rng, device=self.rng.device)
+        return self.repeat(torch.randn(self.different, generator=self.rng, device=self.rng.device))
 
     def chance(self, probability: float) -> Tensor:
         return self.uniform(0, 1) < probability
@@ -170,6 +191,8 @@ def _target_fwhm(config: ObservationConfig, fwhm: Tensor, draw: _Draw) -> Tensor
     if TASKS[config.task].keeps_psf:
         return fwhm
     scale = TASKS[config.task].trained_scale
+    # One target for all planes of an image, as for its widest plane.
+    fwhm = draw.repeat(fwhm.unflatten(0, (-1, draw.alike)).amax(1))
     default = (fwhm * scale / 2).clamp_min(2.0)
     free = default + draw.uniform(0, 1) * (fwhm * scale - default).clamp_min(0)
     return torch.where(draw.chance(0.2), free, default)
@@ -206,6 +229,8 @@ def _draw_psf(
     """Draw PSFs on the fine torus before the pixel, their Moffat profiles and their wide wings."""
     rng, device = draw.rng, draw.rng.device
     fwhm = draw.log_uniform(*config.fwhm)
+    if draw.alike > 1:
+        fwhm = fwhm * torch.exp(_SEEING * torch.randn(draw.batch, generator=rng, device=device))
     beta = draw.log_uniform(*config.beta)
     beta = torch.where(draw.chance(_SHALLOW), draw.log_uniform(*_SHALLOW_BETA), beta)
     ellipticity = config.ellipticity * draw.uniform(0, 1) ** 2
@@ -217,11 +242,11 @@ def _draw_psf(
         strength = spiked * draw.uniform(0.01, 0.08)
         psf = add_spikes(psf, strength, arms, theta, 0.25 * fwhm)
     if config.bank is not None:
-        other = config.bank.draw(draw.batch, n, rng)
+        other = config.bank.draw(draw.different, n, rng)
         taken = draw.chance(config.bank_probability)
-        psf = torch.where(taken[:, None, None], other.images, psf)
+        psf = torch.where(taken[:, None, None], draw.repeat(other.images), psf)
         fwhm, beta, ellipticity, theta = (
-            torch.where(taken, new, old)
+            torch.where(taken, draw.repeat(new), old)
             for new, old in zip(
                 (other.fwhm, other.beta, other.ellipticity, other.theta),
                 (fwhm, beta, ellipticity, theta),
@@ -247,12 +272,14 @@ def _draw_optics(n: int, config: ObservationConfig, draw: _Draw) -> _Optics:
     width_squared = fwhm**2
     correlation = torch.zeros(draw.batch, device=device)
     amplitude = torch.ones(draw.batch, size, size // 2 + 1, device=device)
-    for i in torch.nonzero(draw.chance(config.correlated_probability)).flatten().tolist():
+    registered = draw.chance(config.correlated_probability)[:: draw.alike]
+    for first in (torch.nonzero(registered).flatten() * draw.alike).tolist():
         registration = make_registration(size, OVERSAMPLE, rng)
-        optics[i] = optics[i] * registration.signal
-        amplitude[i] = registration.noise
-        width_squared[i] += 8 * math.log(2) * registration.variance
-        correlation[i] = registration.correlation
+        planes = slice(first, first + draw.alike)
+        optics[planes] = optics[planes] * registration.signal
+        amplitude[planes] = registration.noise
+        width_squared[planes] += 8 * math.log(2) * registration.variance
+        correlation[planes] = registration.correlation
     fitted = (width_squared.sqrt(), beta, ellipticity, theta)
     return _Optics(optics, fitted, wings, amplitude, correlation)
 
@@ -264,7 +291,8 @@ def _detect(
     rng, device = draw.rng, clean.device
     # Sources much brighter than the sky make the noise that the measurement finds.
     gain = draw.log_uniform(*_GAIN)
-    observed = add_noise(clean, gain, optics.amplitude, rng)
+    white = None if config.planes == 1 else _shared_noise(clean.shape[-2:], config, draw)
+    observed = add_noise(clean, gain, optics.amplitude, rng, white)
     starved = draw.chance(config.photon_probability) & (optics.correlation == 0)
     electrons = draw.log_uniform(*_FEW_ELECTRONS)
     if bool(starved.any()):
@@ -287,13 +315,38 @@ def _detect(
     return quantise(recorded, step), saturated
 
 
+def _shared_noise(shape: torch.Size, config: ObservationConfig, draw: _Draw) -> Tensor:
+    """Draw white noise of which the planes of an image may have a part in common."""
+    image = _Draw(draw.batch, draw.rng, config.planes)
+    share = image.chance(_SHARED_NOISE) * image.uniform(0, _MOST_SHARED)
+
+    def white(count: int) -> Tensor:
+        return torch.randn(count, *shape, generator=draw.rng, device=draw.rng.device)
+
+    share = share[:, None, None]
+    common = image.repeat(white(image.different))
+    return (1 - share).sqrt() * white(draw.batch) + share.sqrt() * common
+
+
+def _with_copies(seen: Observation, planes: int, rng: torch.Generator) -> Observation:
+    """Return a batch in which some planes of an image are copies of another."""
+    pick = torch.arange(len(seen.fwhm), device=rng.device).unflatten(0, (-1, planes))
+    for own in pick:
+        if chance(rng, _COPIES):
+            copies = torch.randperm(planes, generator=rng, device=rng.device)
+            count = int(torch.randint(1, planes, (1,), generator=rng, device=rng.device))
+            own[copies[1 : 1 + count]] = own[copies[0]].clone()
+    chosen = pick.flatten()
+    return Observation(*(getattr(seen, part.name)[chosen] for part in fields(seen)))
+
+
 def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) -> Observation:
     """Observe a batch of scenes, each through optics, noise and measurement errors of its own.
 
     Parameters
     ----------
     spectra : Tensor
-        ``(B, 2, n, n // 2 + 1)`` spectra from `make_scene`.
+        ``(B, 2, n, n // 2 + 1)`` spectra from `make_scene`, or of the planes of `make_planes`.
     config : ObservationConfig
         Ranges to draw from.
     rng : torch.Generator
@@ -307,11 +360,12 @@ def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) ->
     batch, _, n = spectra.shape[:3]
     size = n // OVERSAMPLE
     device = spectra.device
-    draw = _Draw(batch, rng)
+    draw, image = _Draw(batch, rng), _Draw(batch, rng, config.planes)
 
-    optics = _draw_optics(n, config, draw)
+    one = config.planes == 1 or chance(rng, _ONE_TELESCOPE)
+    optics = _draw_optics(n, config, image if one else draw)
     observed_fwhm, beta, ellipticity, theta = optics.fitted
-    target = _target_fwhm(config, observed_fwhm, draw)
+    target = _target_fwhm(config, observed_fwhm, image)
     fy = torch.fft.fftfreq(n, device=device)[:, None]
     fx = torch.fft.rfftfreq(n, device=device)[None, :]
     # Detector centres lie half a fine pixel beyond every second fine pixel.
@@ -347,16 +401,19 @@ def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) ->
     truth = (truth + background(truth.shape[-1])[:, None]) * scale_error[:, None]
 
     observed, mask = observed[:, None], saturated[:, None].float()
-    for probability, spoil in (
-        (config.hole_probability, punch_holes),
-        (config.missing_probability, mirror_beyond_area),
-    ):
-        for i in torch.nonzero(draw.chance(probability)).flatten().tolist():
-            observed[i], mask[i] = spoil(observed[i], mask[i], rng)
-    for i in torch.nonzero(draw.chance(config.edge_probability)).flatten().tolist():
+    for i in torch.nonzero(draw.chance(config.hole_probability)).flatten().tolist():
+        observed[i], mask[i] = punch_holes(observed[i], mask[i], rng)
+    for k in torch.nonzero(image.chance(config.missing_probability)[:: config.planes]).flatten():
+        # All planes of an image end where the sky does.
+        state = rng.get_state()
+        for i in range(int(k) * config.planes, (int(k) + 1) * config.planes):
+            rng.set_state(state)
+            observed[i], mask[i] = mirror_beyond_area(observed[i], mask[i], rng)
+    for k in torch.nonzero(image.chance(config.edge_probability)[:: config.planes]).flatten():
         rows, columns, beyond = mirror_beyond_frame(size, rng)
-        observed[i] = observed[i][:, rows][:, :, columns]
-        mask[i] = torch.where(beyond, -1.0, mask[i][:, rows][:, :, columns])
+        for i in range(int(k) * config.planes, (int(k) + 1) * config.planes):
+            observed[i] = observed[i][:, rows][:, :, columns]
+            mask[i] = torch.where(beyond, -1.0, mask[i][:, rows][:, :, columns])
 
     psf_error = draw.log_uniform(*config.fwhm_error)
     found = (
@@ -368,7 +425,7 @@ def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) ->
     snr = _FIT_ERROR / psf_error * draw.log_uniform(*_MORE_STARS)
     snr = torch.where(draw.chance(config.moffat_probability), torch.full_like(snr, 1e-3), snr)
     truth_psf = effective_psf(optics.transfer, n)
-    return Observation(
+    seen = Observation(
         observed=observed,
         mask=mask,
         truth=truth,
@@ -380,3 +437,4 @@ def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) ->
         target_fwhm=found[0] if TASKS[config.task].keeps_psf else target,
         noise_correlation=optics.correlation + 0.02 * draw.normal(),
     )
+    return seen if config.planes == 1 else _with_copies(seen, config.planes, rng)

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-__all__ = ["OVERSAMPLE", "SceneConfig", "fine_coordinates", "make_scene", "power_law_field"]
+__all__ = [
+    "OVERSAMPLE",
+    "SceneConfig",
+    "chance",
+    "draw_extended",
+    "draw_stars",
+    "fine_coordinates",
+    "log_uniform",
+    "make_scene",
+    "power_law_field",
+    "star_spectrum",
+]
 
 OVERSAMPLE = 2
 """Fine pixels per detector pixel along each axis."""
@@ -55,16 +67,22 @@ class SceneConfig:
     textures: tuple[Tensor, ...] = field(default=(), compare=False, repr=False)
 
 
+Draw = Callable[[SceneConfig, torch.Generator], Tensor]
+"""Draws the surface brightness of a component on the fine grid."""
+
+
 def _uniform(rng: torch.Generator, low: float, high: float, n: int | None = None) -> Tensor:
     value = torch.rand(n or 1, generator=rng, device=rng.device) * (high - low) + low
     return value if n else value[0]
 
 
-def _log_uniform(rng: torch.Generator, low: float, high: float, n: int | None = None) -> Tensor:
+def log_uniform(rng: torch.Generator, low: float, high: float, n: int | None = None) -> Tensor:
+    """Draw one number or ``n``, uniform in the logarithm."""
     return torch.exp(_uniform(rng, math.log(low), math.log(high), n))
 
 
-def _chance(rng: torch.Generator, probability: float) -> bool:
+def chance(rng: torch.Generator, probability: float) -> bool:
+    """Return True so often."""
     return bool(torch.rand(1, generator=rng, device=rng.device) < probability)
 
 
@@ -101,7 +119,7 @@ def power_law_field(n: int, slope: float, rng: torch.Generator) -> Tensor:
     return (out - out.mean()) / out.std()
 
 
-def _star_spectrum(x: Tensor, y: Tensor, flux: Tensor, n: int) -> Tensor:
+def star_spectrum(x: Tensor, y: Tensor, flux: Tensor, n: int) -> Tensor:
     """Exact spectrum of point sources at sub-pixel places: a sum of separable phase ramps."""
     u, v = (x + 0.5) * OVERSAMPLE - 0.5, (y + 0.5) * OVERSAMPLE - 0.5
     fy = torch.fft.fftfreq(n, device=x.device)
@@ -111,46 +129,47 @@ def _star_spectrum(x: Tensor, y: Tensor, flux: Tensor, n: int) -> Tensor:
     return (ramp_y * (flux * OVERSAMPLE**2)[None, :]) @ ramp_x
 
 
-def _stars(config: SceneConfig, rng: torch.Generator) -> Tensor:
+def draw_stars(config: SceneConfig, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw the places of the stars, x and y in detector pixels, and their flux."""
     size = config.size
-    density = float(_log_uniform(rng, *config.star_density))
+    density = float(log_uniform(rng, *config.star_density))
     mean = torch.tensor(density * size**2, device=rng.device)
     n = max(1, int(torch.poisson(mean, generator=rng)))
     n = min(n, 600)
     x, y = _uniform(rng, 0, size, n), _uniform(rng, 0, size, n)
-    if _chance(rng, 0.25):
+    if chance(rng, 0.25):
         width = float(_uniform(rng, 0.06, 0.2)) * size
         members = torch.rand(n, generator=rng, device=rng.device) < 0.6
         centre = _uniform(rng, 0, size, 2)
         offset = torch.randn(2, n, generator=rng, device=rng.device) * width
         x = torch.where(members, (centre[0] + offset[0]) % size, x)
         y = torch.where(members, (centre[1] + offset[1]) % size, y)
-    if _chance(rng, 0.3):
+    if chance(rng, 0.3):
         pairs = max(1, n // 4)
         angle = _uniform(rng, 0, 2 * math.pi, pairs)
-        distance = _log_uniform(rng, 0.7, 6.0, pairs)
+        distance = log_uniform(rng, 0.7, 6.0, pairs)
         x = torch.cat([x, (x[:pairs] + distance * torch.cos(angle)) % size])
         y = torch.cat([y, (y[:pairs] + distance * torch.sin(angle)) % size])
     slope = float(_uniform(rng, *config.star_slope))
-    low = float(_log_uniform(rng, config.star_flux[0], config.star_flux[0] * 20))
-    high = float(_log_uniform(rng, 1e3, config.star_flux[1]))
+    low = float(log_uniform(rng, config.star_flux[0], config.star_flux[0] * 20))
+    high = float(log_uniform(rng, 1e3, config.star_flux[1]))
     u = torch.rand(len(x), generator=rng, device=rng.device)
     flux = (low**-slope - u * (low**-slope - high**-slope)) ** (-1 / slope)
-    return _star_spectrum(x, y, flux, size * OVERSAMPLE)
+    return x, y, flux
 
 
 def _galaxies(config: SceneConfig, rng: torch.Generator) -> Tensor:
     n = config.size * OVERSAMPLE
     grid = fine_coordinates(n, rng.device)
     out = torch.zeros(n, n, device=rng.device)
-    count = int(_log_uniform(rng, 1, 14))
+    count = int(log_uniform(rng, 1, 14))
     for _ in range(count):
         xc, yc = _uniform(rng, 0, config.size, 2)
-        radius = _log_uniform(rng, 0.8, 14.0)
+        radius = log_uniform(rng, 0.8, 14.0)
         q = _uniform(rng, 0.2, 1.0)
         theta = _uniform(rng, 0, math.pi)
-        index = _log_uniform(rng, 0.5, 4.5)
-        peak = _log_uniform(rng, 0.5, 300.0)
+        index = log_uniform(rng, 0.5, 4.5)
+        peak = log_uniform(rng, 0.5, 300.0)
         dx = (grid[None, :] - xc + config.size / 2) % config.size - config.size / 2
         dy = (grid[:, None] - yc + config.size / 2) % config.size - config.size / 2
         major = dx * torch.cos(theta) + dy * torch.sin(theta)
@@ -158,7 +177,7 @@ def _galaxies(config: SceneConfig, rng: torch.Generator) -> Tensor:
         r = torch.sqrt(major**2 + minor**2 + 0.1) / radius
         b = 1.9992 * index - 0.3271  # Capaccioli (1989), half-light radius of a Sersic profile
         profile = torch.exp(-b.clamp_min(0.1) * (r ** (1 / index) - 1))
-        if radius > 4 and _chance(rng, 0.5):
+        if radius > 4 and chance(rng, 0.5):
             winding = _uniform(rng, 2.0, 6.0)
             phase = torch.atan2(minor, major) * 2 - winding * torch.log(r + 0.1)
             arms = 1 + 0.8 * torch.cos(phase) * (r / (r + 0.5))
@@ -170,8 +189,8 @@ def _galaxies(config: SceneConfig, rng: torch.Generator) -> Tensor:
 
 def _nebula(config: SceneConfig, rng: torch.Generator) -> Tensor:
     n = config.size * OVERSAMPLE
-    level = float(_log_uniform(rng, *config.nebula_level))
-    if config.textures and _chance(rng, 0.4):
+    level = float(log_uniform(rng, *config.nebula_level))
+    if config.textures and chance(rng, 0.4):
         pick = int(torch.randint(len(config.textures), (1,), generator=rng, device=rng.device))
         texture = config.textures[pick].to(rng.device)
         y0, x0 = (
@@ -193,7 +212,7 @@ def _nebula(config: SceneConfig, rng: torch.Generator) -> Tensor:
         cloud = torch.sigmoid(steepness * (base - threshold))
     else:
         cloud = (base - base.min()) / (base.max() - base.min())
-    if _chance(rng, 0.3):
+    if chance(rng, 0.3):
         dust = power_law_field(n, 3.0, rng)
         cloud = cloud * torch.exp(-float(_uniform(rng, 0.5, 2.0)) * torch.relu(dust))
     return level * cloud / cloud.quantile(0.98).clamp_min(1e-3)
@@ -202,7 +221,7 @@ def _nebula(config: SceneConfig, rng: torch.Generator) -> Tensor:
 def _dark_cloud(config: SceneConfig, rng: torch.Generator) -> Tensor:
     """Draw a cloud that keeps light of the sky behind it: nowhere above 0."""
     base = power_law_field(config.size * OVERSAMPLE, float(_uniform(rng, 2.2, 3.8)), rng)
-    depth = float(_log_uniform(rng, *config.dark_level))
+    depth = float(log_uniform(rng, *config.dark_level))
     steepness, threshold = _uniform(rng, 1.0, 10.0), _uniform(rng, -0.5, 1.5)
     return -depth * torch.sigmoid(steepness * (base - threshold))
 
@@ -210,8 +229,8 @@ def _dark_cloud(config: SceneConfig, rng: torch.Generator) -> Tensor:
 def _glow(config: SceneConfig, rng: torch.Generator) -> Tensor:
     """Draw smooth light: brightest at one place, falling off exponentially, periodic."""
     grid = fine_coordinates(config.size * OVERSAMPLE, rng.device) / config.size
-    level = float(_log_uniform(rng, *config.glow_level))
-    place, fall = _uniform(rng, 0, 1, 2), _log_uniform(rng, 1.0, 12.0, 2)
+    level = float(log_uniform(rng, *config.glow_level))
+    place, fall = _uniform(rng, 0, 1, 2), log_uniform(rng, 1.0, 12.0, 2)
     wave = [0.5 - 0.5 * torch.cos(2 * math.pi * (grid - at)) for at in place]
     return level * torch.exp(-fall[0] * wave[0][:, None] - fall[1] * wave[1][None, :])
 
@@ -225,8 +244,8 @@ def _trail(config: SceneConfig, rng: torch.Generator) -> Tensor:
     distance = (grid[:, None] - slope * grid[None, :] - shift) / math.sqrt(1 + slope**2)
     period = config.size / math.sqrt(1 + slope**2)
     distance = (distance + period / 2) % period - period / 2
-    line = torch.exp(-0.5 * (distance / 0.4) ** 2) * float(_log_uniform(rng, 3, 200))
-    return line if _chance(rng, 0.5) else line.T.contiguous()
+    line = torch.exp(-0.5 * (distance / 0.4) ** 2) * float(log_uniform(rng, 3, 200))
+    return line if chance(rng, 0.5) else line.T.contiguous()
 
 
 def make_scene(config: SceneConfig, rng: torch.Generator) -> Tensor:
@@ -246,16 +265,22 @@ def make_scene(config: SceneConfig, rng: torch.Generator) -> Tensor:
         the fine grid, complex64, shape ``(2, n, n // 2 + 1)`` with
         ``n = config.size * OVERSAMPLE``.
     """
-    stars = _stars(config, rng)
     n = config.size * OVERSAMPLE
+    stars = star_spectrum(*draw_stars(config, rng), n)
     extended = torch.zeros(n, n, device=rng.device)
-    for probability, draw in (
-        (config.galaxy_probability, _galaxies),
-        (config.nebula_probability, _nebula),
-        (config.trail_probability, _trail),
-        (config.dark_probability, _dark_cloud),
-        (config.glow_probability, _glow),
-    ):
-        if _chance(rng, probability):
-            extended += draw(config, rng)
+    for _, draw in draw_extended(config, rng):
+        extended += draw(config, rng)
     return torch.stack([stars, torch.fft.rfft2(extended)])
+
+
+def draw_extended(config: SceneConfig, rng: torch.Generator) -> Iterator[tuple[str, Draw]]:
+    """Yield what a sky holds beside stars: the name of a component, and what draws it."""
+    for name, probability, draw in (
+        ("galaxies", config.galaxy_probability, _galaxies),
+        ("nebula", config.nebula_probability, _nebula),
+        ("trail", config.trail_probability, _trail),
+        ("dark", config.dark_probability, _dark_cloud),
+        ("glow", config.glow_probability, _glow),
+    ):
+        if chance(rng, probability):
+            yield name, draw

@@ -30,7 +30,7 @@ class TrainConfig:
     name, task, description : str
         Name of the model, its task, and what its card says it is for.
     steps, batch_size, seed : int
-        Length of the run, patches per step, and the seed of everything random.
+        Length of the run, patches per step (each of all planes), and the seed of everything random.
     learning_rate, final_learning_rate : float
         Ends of the cosine schedule of AdamW.
     warmup : int
@@ -88,6 +88,11 @@ class TrainConfig:
         return TASKS[self.task].outputs
 
     @property
+    def planes(self) -> int:
+        """Planes of an image that the network restores at once."""
+        return int(self.architecture.get("planes", 1))
+
+    @property
     def total_steps(self) -> int:
         """Steps of the whole run."""
         return self.steps
@@ -106,7 +111,9 @@ class TrainConfig:
 
     def observation_config(self) -> ObservationConfig:
         """Return the configuration of PSF and detector, without the bank of PSFs."""
-        return ObservationConfig(task=self.task, **with_tuples(self.observation))
+        return ObservationConfig(
+            task=self.task, planes=self.planes, **with_tuples(self.observation)
+        )
 
     def optics_config(self) -> OpticsConfig:
         """Return the configuration of the telescopes of the bank."""

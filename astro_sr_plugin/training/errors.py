@@ -24,8 +24,9 @@ from astro_sr_plugin.models.wiener_unet.error_net import (
     ErrorNet,
     encode_error_conditions,
 )
-from astro_sr_plugin.models.wiener_unet.network import NetworkModel, encode_plane
-from astro_sr_plugin.simulation import ObservationConfig, SceneConfig, make_scene, observe
+from astro_sr_plugin.models.wiener_unet.network import NetworkModel
+from astro_sr_plugin.models.wiener_unet.plane_steps import encode_plane
+from astro_sr_plugin.simulation import ObservationConfig, SceneConfig, make_planes, observe
 from astro_sr_plugin.tasks import TASKS
 from astro_sr_plugin.training.config import TrainConfig, to_toml
 from astro_sr_plugin.training.log import RunLog
@@ -86,35 +87,53 @@ class _Examples:
             self.optics = replace(self.optics, bank=optics.bank.to(device))
         self.rng = torch.Generator(device).manual_seed(seed)
         self.device = device
+        self._drawn: list[_Example] = []
 
     def draw(self) -> _Example:
+        """Return the next plane of a patch."""
+        if not self._drawn:
+            self._drawn = self._draw_planes()
+        return self._drawn.pop(0)
+
+    def _draw_planes(self) -> list[_Example]:
         share = float(torch.rand(1, generator=self.rng, device=self.device))
         low, high = (math.log(error) for error in FWHM_ERRORS)
         fwhm_error = math.exp(low + share * (high - low))
         optics = replace(self.optics, fwhm_error=(fwhm_error, fwhm_error))
-        patch = observe(make_scene(self.scenes, self.rng)[None], optics, self.rng)
-        conditions = Conditions(
-            psf=patch.psf[0].cpu().numpy(),
-            fwhm=float(patch.fwhm),
-            beta=float(patch.beta),
-            ellipticity=float(patch.ellipticity),
-            target_fwhm=float(patch.target_fwhm),
-            noise_correlation=float(patch.noise_correlation),
-            fwhm_error=fwhm_error,
-        )
+        patch = observe(make_planes(self.scenes, optics.planes, self.rng), optics, self.rng)
         spec = self.model.spec
-        code = encode_plane(conditions, None if TASKS[spec.task].keeps_psf else spec.scale)
-        halo = self.model.halo(conditions)
+        conditions = [
+            Conditions(
+                psf=patch.psf[k].cpu().numpy(),
+                fwhm=float(patch.fwhm[k]),
+                beta=float(patch.beta[k]),
+                ellipticity=float(patch.ellipticity[k]),
+                target_fwhm=float(patch.target_fwhm[k]),
+                noise_correlation=float(patch.noise_correlation[k]),
+                fwhm_error=fwhm_error,
+            )
+            for k in range(optics.planes)
+        ]
+        whole = replace(conditions[0], others=tuple(conditions[1:]))
+        halo = self.model.halo(whole)
         with torch.inference_mode():
             # Scenes and their noise are periodic: no pixel is lost to the halo.
             observed, mask = (
-                functional.pad(image, (halo,) * 4, mode="circular")
+                functional.pad(image.transpose(0, 1), (halo,) * 4, mode="circular")
                 for image in (patch.observed, patch.mask)
             )
-            result = self.model.prepare(conditions, self.device, "float32")(observed, mask)
-        truth = patch.truth[:, -1:]
-        code = encode_error_conditions(code.to(self.device), fwhm_error)
-        return _Example(result.clone(), patch.observed, patch.mask, truth, code)
+            result = self.model.prepare(whole, self.device, "float32")(observed, mask)
+        scale = None if TASKS[spec.task].keeps_psf else spec.scale
+        return [
+            _Example(
+                result[:, k : k + 1].clone(),
+                patch.observed[k : k + 1],
+                patch.mask[k : k + 1],
+                patch.truth[k : k + 1, -1:],
+                encode_error_conditions(encode_plane(own, scale).to(self.device), fwhm_error),
+            )
+            for k, own in enumerate(conditions)
+        ]
 
 
 def quantile_loss(error: Tensor, predicted: Tensor, weight: Tensor) -> Tensor:
@@ -231,10 +250,12 @@ def train_errors(
     InputError
         If the run is not one for the model's task.
     """
-    if config.task != model.spec.task or config.scale != model.spec.scale:
+    spec = model.spec
+    wanted = (config.task, config.scale, config.planes)
+    if wanted != (spec.task, spec.scale, spec.channels_in):
         msg = (
-            f"config is for {config.task} (scale {config.scale}), but model {model.spec.name!r} "
-            f"for {model.spec.task} (scale {model.spec.scale})"
+            f"config is for {config.task} (scale {config.scale}, planes {config.planes}), but "
+            f"model {spec.name!r} for {spec.task} (scale {spec.scale}, planes {spec.channels_in})"
         )
         raise InputError(msg)
     out = Path(out)

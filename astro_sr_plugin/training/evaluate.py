@@ -12,7 +12,7 @@ import torch
 from astro_sr_plugin.models.filters import FILTER_RADIUS
 from astro_sr_plugin.models.spec import ModelSpec
 from astro_sr_plugin.models.wiener_unet.unet import WienerUNet
-from astro_sr_plugin.simulation import make_scene, observe
+from astro_sr_plugin.simulation import make_planes, observe
 from astro_sr_plugin.training.card import write_model
 from astro_sr_plugin.training.config import TrainConfig
 from astro_sr_plugin.training.loop import CHECKPOINT, VALIDATION_SEED, checkpoint_of
@@ -82,14 +82,14 @@ def evaluate_patches(
     with torch.inference_mode():
         while done < patches:
             count = min(config.batch_size, patches - done)
-            scenes = torch.stack([make_scene(config.scene_config(), rng) for _ in range(count)])
-            batch = observe(scenes, optics, rng)
+            scenes = [make_planes(config.scene_config(), config.planes, rng) for _ in range(count)]
+            batch = observe(torch.cat(scenes), optics, rng)
             for key, net in (("asinh_db", state.mean), ("wiener_db", fresh.net)):
                 difference = torch.asinh(restore_batch(net, batch) / 3) - torch.asinh(
                     batch.truth / 3
                 )
                 inner = difference[..., border:-border, border:-border]
-                errors[key] += float((inner**2).mean((1, 2, 3)).sum())
+                errors[key] += float((inner**2).mean()) * count
             done += count
     return {
         key: round(-10 * float(torch.log10(torch.tensor(total / patches))), 2)
@@ -137,6 +137,8 @@ def export_model(
         description=config.description,
         architecture="WienerUNet",
         scale=config.scale,
+        channels_in=config.planes,
+        channels_out=config.planes,
         halo=halo_of(state.mean),
         fwhm_range=(round(low * 1.07, 1), round(high * 0.975, 1)),
         options=options,

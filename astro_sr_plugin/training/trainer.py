@@ -16,7 +16,7 @@ from astro_sr_plugin.models.filters import (
     make_wiener_filters,
 )
 from astro_sr_plugin.models.wiener_unet.unet import WienerUNet, encode_conditions
-from astro_sr_plugin.simulation import OVERSAMPLE, Observation, make_scene, observe
+from astro_sr_plugin.simulation import OVERSAMPLE, Observation, make_planes, observe
 from astro_sr_plugin.training.config import TrainConfig, write_config
 from astro_sr_plugin.training.loop import (
     TrainState,
@@ -161,16 +161,16 @@ def train(
         pictures = load_textures(textures, scenes.size * OVERSAMPLE)
         scenes = replace(scenes, textures=tuple(p.to(device) for p in pictures))
     rng = torch.Generator(device).manual_seed(config.seed * 1_000_003 + state.step)
-    pool = torch.stack([make_scene(scenes, rng) for _ in range(config.pool_size)])
+    pool = torch.stack([make_planes(scenes, config.planes, rng) for _ in range(config.pool_size)])
     loss_function = RestorationLoss().to(device)
     use_bfloat16 = has_bfloat16(device)
 
     def loss_of(_stage: int) -> Tensor:
         for _ in range(config.pool_refresh):
             place = int(torch.randint(config.pool_size, (1,), generator=rng, device=device))
-            pool[place] = make_scene(scenes, rng)
+            pool[place] = make_planes(scenes, config.planes, rng)
         pick = torch.randint(config.pool_size, (config.batch_size,), generator=rng, device=device)
-        batch = observe(pool[pick], observation, rng)
+        batch = observe(pool[pick].flatten(0, 1), observation, rng)
         output = restore_batch(state.net, batch, autocast=use_bfloat16)
         loss: Tensor = loss_function(output, batch.truth, pixel_weight(batch))
         return loss

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import sep
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from astro_sr_plugin.metrics import aperture_photometry
 from benchmarks.truth.scene import Scene
 
-__all__ = ["BRIGHT_SNR", "LEAST_SNR", "VISIBLE", "colour_figures"]
+__all__ = [
+    "BRIGHT_SNR",
+    "FAINT",
+    "LEAST_SNR",
+    "VISIBLE",
+    "colour_figures",
+    "lonely_maxima",
+]
 
 Array = NDArray[np.float64]
 Pixels = NDArray[np.floating]
@@ -18,6 +29,11 @@ BRIGHT_SNR = 200.0
 """The same for fringes."""
 _TOTAL = 8.0  # radius in input pixels of the aperture of the total light
 _STAR = 6.0  # input pixels around a star in which fringes are sought
+FAINT = (1.0, 5.0)
+"""Height of faint maxima above the sky around them, in the noise of a pixel of the input."""
+_SKY = 32  # input pixels; side of the cells of the sky
+_BESIDE = 1.5  # input pixels within which a maximum of another plane is the same one
+_SEEN = 0.3  # its least height over that of the maximum
 VISIBLE = 0.05
 """Part of the peak of a star from which a difference of colours is a fringe."""
 
@@ -107,3 +123,39 @@ def _fringe(
         for d in differences
     ]
     return float(wrong), float(reaches[0]), float(reaches[1])
+
+
+def lonely_maxima(image: Pixels, sigma: Sequence[float], scale: int) -> tuple[int, int]:
+    """Count faint maxima of a colour image, and those that stand in one plane alone.
+
+    Stars shine in all planes; noise does not.
+
+    Parameters
+    ----------
+    image : ndarray, shape (3, ny, nx)
+        A result.
+    sigma : sequence of float
+        Noise of a pixel of the input in each plane.
+    scale : int
+        Its pixels per input pixel along each axis.
+    """
+    heights, tops = [], []
+    for plane, noise in zip(image, sigma, strict=True):
+        values = np.ascontiguousarray(plane, np.float32)
+        sky = sep.Background(values, bw=_SKY * scale, bh=_SKY * scale).back()
+        heights.append((values - sky) / noise)
+        tops.append(values == ndimage.maximum_filter(values, 2 * scale + 1))
+    reach = int(np.ceil(_BESIDE * scale))
+    offsets = np.arange(-reach, reach + 1)
+    around = np.hypot(offsets[:, None], offsets) <= _BESIDE * scale
+    beside = [
+        ndimage.maximum_filter(np.where(top, height, -np.inf), footprint=around)
+        for top, height in zip(tops, heights, strict=True)
+    ]
+    count = lonely = 0
+    for k, height in enumerate(heights):
+        faint = tops[k] & (height > FAINT[0]) & (height < FAINT[1])
+        others = np.maximum(*(beside[j] for j in range(3) if j != k))
+        count += int(faint.sum())
+        lonely += int((faint & (others <= _SEEN * height)).sum())
+    return count, lonely

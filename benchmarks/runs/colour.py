@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import astro_sr_plugin as asr
+from astro_sr_plugin.models.registry import default_model
 from benchmarks.arguments import add_options
-from benchmarks.figures.colour import BRIGHT_SNR, LEAST_SNR, VISIBLE, colour_figures
+from benchmarks.figures.colour import (
+    BRIGHT_SNR,
+    FAINT,
+    LEAST_SNR,
+    VISIBLE,
+    colour_figures,
+    lonely_maxima,
+)
 from benchmarks.figures.pictures import save_crops
 from benchmarks.figures.results import made_with, say, write_results
 from benchmarks.figures.tables import figures_table
-from benchmarks.peers.verbs import enhance
+from benchmarks.peers.verbs import VERBS, enhance
 from benchmarks.truth.colour import SKIES, make_colour_scene
-from benchmarks.truth.scene import Scene
+from benchmarks.truth.scene import SCALES, Scene
 
-METHODS = ("input", "per plane", "luminance only")
-"""The last one is for the verbs that sharpen."""
+METHODS = {
+    "denoise": ("input", "per plane", "together"),
+    "deconvolve": ("input", "per plane", "together", "luminance only"),
+    "super-resolve": ("input", "per plane", "luminance only"),
+}
+"""How each task treats the planes of an image."""
 
 _COLUMNS = {
     "label": ("", ""),
@@ -47,6 +60,12 @@ _ABOUT = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the run."""
     add_options(parser, "tasks", "size", "seed")
+    parser.add_argument(
+        "--stack", type=Path, metavar="FILE", help="a real stack of three planes with much noise"
+    )
+    parser.add_argument(
+        "--stack-of", default="a real stack", metavar="TEXT", help="what it shows, for the report"
+    )
 
 
 def main(options: argparse.Namespace) -> int:
@@ -58,7 +77,7 @@ def main(options: argparse.Namespace) -> int:
         for task in options.tasks:
             truth = np.asarray(scene.truth(task), float)
             shown = []
-            for method in METHODS[:2] if task == "denoise" else METHODS:
+            for method in METHODS[task]:
                 output = _enhanced(scene, task, method)
                 figures = colour_figures(scene, task, output, truth)
                 rows.append({"sky": name, "task": task, "method": method, **figures})
@@ -66,13 +85,18 @@ def main(options: argparse.Namespace) -> int:
                 say(name, task, method, f"{figures['db']:.1f} dB")
             picture = f"{task}_{name.replace(', ', '_').replace(' ', '-')}.png"
             save_crops(scene, task, shown, crops / picture)
+    real = [] if options.stack is None else _real_stack(options)
     text = write_results(
         options.out,
         "colour",
         title="Colours",
         made=made_with(options.tasks),
-        sections=[_ABOUT, *_sections(rows)],
-        record={"setting": {"size": options.size, "seed": options.seed}, "rows": rows},
+        sections=[_ABOUT, *_sections(rows), *_real_section(options, real)],
+        record={
+            "setting": {"size": options.size, "seed": options.seed},
+            "rows": rows,
+            "real": real,
+        },
     )
     print(text)
     return 0
@@ -84,8 +108,50 @@ def _enhanced(scene: Scene, task: str, method: str) -> NDArray[np.floating]:
         if task != "super-resolve":
             return scene.observed
         return np.asarray(asr.super_resolve(scene.observed, model="bicubic"))
-    options = {} if task == "denoise" else {"luminance_only": method == "luminance only"}
+    if method == "together":
+        return enhance(scene, task)
+    # Named, it gets one plane after the other, or the luminance.
+    options: dict[str, Any] = {"model": default_model(task, SCALES[task])}
+    if method == "luminance only":
+        options["luminance_only"] = True
     return enhance(scene, task, **options)
+
+
+def _real_stack(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Count the faint maxima of a real stack that stand in one plane alone."""
+    stack = asr.read_image(options.stack)
+    sigma = [plane.noise.sigma for plane in asr.measure(stack).planes]
+    rows = []
+    for task in options.tasks:
+        for method in METHODS[task]:
+            if method not in {"per plane", "together"}:
+                continue
+            named = default_model(task, SCALES[task]) if method == "per plane" else None
+            result = np.asarray(VERBS[task](stack, model=named).data, float)
+            count, lonely = lonely_maxima(result, sigma, SCALES[task])
+            label = f"{task}, {method}"
+            rows.append({"label": label, "maxima": count, "lonely": lonely})
+            say("stack", label, f"{lonely} of {count}")
+    return rows
+
+
+def _real_section(options: argparse.Namespace, rows: list[dict[str, Any]]) -> list[str]:
+    if not rows:
+        return []
+    low, high = FAINT
+    return [
+        "## Faint maxima of a real stack",
+        f"{options.stack_of}. Maxima of {low:g} to {high:g} times the noise of a pixel of the input"
+        " above the sky around them, and how many of them stand in one plane alone.",
+        figures_table(
+            rows,
+            {
+                "label": ("", ""),
+                "maxima": ("maxima", ""),
+                "lonely": ("in one plane alone", ""),
+            },
+        ),
+    ]
 
 
 def _sections(rows: list[dict[str, Any]]) -> list[str]:

@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 import pytest
+from astropy.nddata import CCDData
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.batch.recipe import Step
@@ -200,6 +201,45 @@ def test_grey_stays_grey(task, only):
         np.testing.assert_allclose(
             (out[0] - SKY[1])[stars].sum(), (own - SKY[1])[stars].sum(), rtol=0.01
         )
+
+
+@functools.cache
+def faint_stars():
+    """Give faint stars of one colour, shape (3, ny, nx), and the same with noise."""
+    rng = np.random.default_rng(4)
+    true = np.tile(SKY[:, None, None], (1, 160, 160))
+    flux = np.exp(rng.uniform(*np.log((4.0, 14.0)), 40)) * np.sqrt(4 * np.pi) * 3.0 / 2.355
+    for x, y, light in zip(*rng.uniform(4, 155, (2, 40)), flux, strict=True):
+        for plane, sigma in zip(true, SIGMA, strict=True):
+            add_star(plane, x, y, light * sigma, 3.0, FINE)
+    return true, true + rng.normal(size=true.shape) * SIGMA[:, None, None]
+
+
+def error_of(result, true):
+    return np.sqrt(np.mean(((result - true) / SIGMA[:, None, None]) ** 2))
+
+
+def test_planes_together_are_better_than_one_by_one():
+    true, seen = faint_stars()
+    options = {"psf": (3.0, BETA), "device": "cpu"}
+    together = asr.denoise(seen, **options)
+    alone = asr.denoise(seen, model="denoise-fast", **options)
+    assert error_of(together, true) < 0.9 * error_of(alone, true)
+
+
+def test_planes_that_are_copies_count_once():
+    true, seen = faint_stars()
+    options = {"psf": (3.0, BETA), "device": "cpu"}
+    together = asr.denoise(np.stack([seen[1]] * 3), **options)
+    alone = asr.denoise(seen[1], **options)
+    error = [np.sqrt(np.mean((plane - true[1]) ** 2)) for plane in (*together, alone)]
+    assert max(error[:3]) < 1.05 * error[3]
+
+
+@pytest.mark.parametrize(("planes", "model"), [(3, "denoise-colour"), (2, "denoise-fast")])
+def test_the_header_says_which_network_it_was(corner, planes, model):
+    image = CCDData(corner[:planes, :96, :96], unit="adu")
+    assert asr.denoise(image).header["ASRMODEL"] == model
 
 
 def test_a_star_saturated_in_one_plane_of_a_nebula_has_no_rim():

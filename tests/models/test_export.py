@@ -57,6 +57,13 @@ def test_onnx_runtime_gives_the_result_of_torch_at_other_sizes(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["tiny.onnx"]
 
 
+def test_networks_of_several_planes_are_refused(tmp_path):
+    spec = ModelSpec("three", "denoise", "A test.", "WienerUNet", channels_in=3, channels_out=3)
+    model = NetworkModel(spec, WienerUNet(widths=(8, 8), blocks=(1, 1), planes=3))
+    with pytest.raises(ModelError, match="restore single planes"):
+        export_onnx(model, tmp_path / "a.onnx")
+
+
 def test_classical_methods_are_no_networks(tmp_path, capsys):
     with pytest.raises(ModelError, match="'bicubic' cannot be exported"):
         export_onnx(asr.load_model("bicubic"), tmp_path / "a.onnx")

@@ -16,7 +16,7 @@ from astro_sr_plugin.simulation.optics import (
     pixel_transfer,
     to_transfer,
 )
-from astro_sr_plugin.simulation.scene import _star_spectrum, power_law_field
+from astro_sr_plugin.simulation.scene import power_law_field, star_spectrum
 
 SIZE = 64
 TASKS = ("denoise", "deconvolve", "super-resolve")
@@ -31,7 +31,7 @@ def numbers(*values):
 
 
 def render_star(x, y, fwhm, beta, ellipticity=0.0, theta=0.0):
-    spectrum = _star_spectrum(*numbers(x, y, 1000.0), 2 * SIZE)
+    spectrum = star_spectrum(*numbers(x, y, 1000.0), 2 * SIZE)
     psf = make_moffat(2 * SIZE, *numbers(fwhm, beta, ellipticity, theta))
     spectrum = spectrum * to_transfer(psf) * pixel_transfer(2 * SIZE, torch.device("cpu"))
     f = torch.fft.fftfreq(2 * SIZE)[:, None] + torch.fft.rfftfreq(2 * SIZE)[None, :]
@@ -108,7 +108,7 @@ def test_truth_has_the_light_of_the_observation(task):
 
 
 def test_fine_truth_lies_on_the_grid_of_half_pixels():
-    spectrum = _star_spectrum(*numbers(20.25, 31.75, 1e4), 2 * SIZE)[None]
+    spectrum = star_spectrum(*numbers(20.25, 31.75, 1e4), 2 * SIZE)[None]
     truth = torch.fft.irfft2(spectrum * gaussian_transfer(2 * SIZE, torch.tensor([1.5])))[0]
     y, x = np.unravel_index(int(truth.argmax()), truth.shape)
     assert ((x + 0.5) / 2 - 0.5, (y + 0.5) / 2 - 0.5) == (20.25, 31.75)

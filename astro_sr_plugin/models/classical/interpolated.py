@@ -142,7 +142,8 @@ class InterpolatedModel:
 
         def restore(observed: Tensor, mask: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
             images = sharpen(observed, mask, origin)
-            result, deviation = double(images[:, :1]), images[:, 1:]
+            planes = self.inner.spec.channels_out
+            result, deviation = double(images[:, :planes]), images[:, planes:]
             if not deviation.shape[1]:
                 return result
             # The errors of neighbouring pixels are correlated: theirs are interpolated.
@@ -155,7 +156,8 @@ class InterpolatedModel:
 
 
 def _on_inner_grid(conditions: Conditions) -> Conditions:
-    return replace(conditions, target_fwhm=conditions.target_fwhm / 2)
+    others = tuple(_on_inner_grid(plane) for plane in conditions.others)
+    return replace(conditions, target_fwhm=conditions.target_fwhm / 2, others=others)
 
 
 def describe_doubled(spec: ModelSpec, name: str) -> ModelSpec:

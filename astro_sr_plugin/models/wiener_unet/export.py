@@ -89,12 +89,16 @@ def export_onnx(model: Model, path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     ModelError
-        If the model is no network of this project, or what exports is not installed.
+        If the model is no network of single planes of this project, or what exports is not
+        installed.
     OutputError
         If the file cannot be written.
     """
-    if not isinstance(model, NetworkModel):
-        msg = f"model={model.spec.name!r} cannot be exported; allowed are networks of this project"
+    if not isinstance(model, NetworkModel) or model.net.planes > 1:
+        msg = (
+            f"model={model.spec.name!r} cannot be exported; allowed are networks of this project "
+            "that restore single planes"
+        )
         raise ModelError(msg)
     target = Path(path)
     try:

@@ -152,6 +152,22 @@ class Stage(nn.Module):
         return x
 
 
+class _Exchange(nn.Module):
+    """Shows each plane of an image the mean of what was found in the other planes."""
+
+    def __init__(self, channels: int, planes: int) -> None:
+        super().__init__()
+        self.planes = planes
+        self.others = nn.Conv2d(channels, channels, 1)
+        for parameter in self.others.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        planes = x.unflatten(0, (-1, self.planes))
+        others = (planes.sum(1, keepdim=True) - planes) / (self.planes - 1)
+        return x + self.others(others.flatten(0, 1))
+
+
 class WienerUNet(nn.Module):
     """Residual U-Net at half resolution that mixes and corrects Wiener estimates.
 
@@ -175,6 +191,9 @@ class WienerUNet(nn.Module):
     sees_edges : bool
         Whether the mask gives it the pixels beyond the edges of the frame; in training, frames
         must then have edges.
+    planes : int
+        Planes of an image that it restores at once. Each goes through the same layers; before each
+        stage it is shown the mean of the others. The order of the planes does not matter.
 
     References
     ----------
@@ -190,14 +209,15 @@ class WienerUNet(nn.Module):
         widths: Sequence[int] = (48, 96, 192),
         blocks: Sequence[int] = (1, 1, 2),
         sees_edges: bool = False,
+        planes: int = 1,
     ) -> None:
         super().__init__()
         self.scale, self.outputs, self.blocks = scale, outputs, blocks
-        self.sees_edges = sees_edges
+        self.sees_edges, self.planes = sees_edges, planes
         self.estimates = len(WIENER_STRENGTHS)
         phases = scale**2
-        planes = 2 + self.estimates * phases
-        self.head = nn.Conv2d(4 * planes, widths[0], 3, padding=1)
+        images = 2 + self.estimates * phases
+        self.head = nn.Conv2d(4 * images, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList(Stage(w, n) for w, n in zip(widths, blocks, strict=True))
         self.decoder = nn.ModuleList(
             Stage(w, n) for w, n in zip(widths[:-1], blocks[:-1], strict=True)
@@ -205,6 +225,9 @@ class WienerUNet(nn.Module):
         steps = list(zip(widths[:-1], widths[1:], strict=True))
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in steps)
         self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in steps)
+        if planes > 1:
+            self.exchanges = nn.ModuleList(_Exchange(w, planes) for w in widths)
+            self.exchanges_up = nn.ModuleList(_Exchange(w, planes) for w in widths[:-1])
         mixed = 2 * (self.estimates + 1) * phases * outputs
         self.tail = nn.Conv2d(widths[0], 4 * mixed, 3, padding=1)
         for parameter in self.tail.parameters():
@@ -226,7 +249,8 @@ class WienerUNet(nn.Module):
         observed, mask : Tensor
             Shape ``(B, 1, H, W)``: image in noise sigma with the background near 0, and 1 where a
             pixel is saturated or filled in; -1, if the network sees edges, where it is the mirror
-            image of one of the frame; ``H`` and ``W`` multiples of ``2**len(widths)``.
+            image of one of the frame; ``H`` and ``W`` multiples of ``2**len(widths)``. The planes
+            of an image follow each other in the batch.
         estimates : Tensor
             Shape ``(B, K, scale**2, H, W)``: Wiener estimates, all phases.
         conditions : Tensor or None
@@ -245,6 +269,8 @@ class WienerUNet(nn.Module):
         steering = [at_level(conditions, level) for level in range(len(self.encoder))]
         skips = []
         for level, stage in enumerate(self.encoder):
+            if self.planes > 1:
+                x = self.exchanges[level](x)
             x = stage(x, steering[level])
             if level < len(self.down):
                 skips.append(x)
@@ -256,6 +282,8 @@ class WienerUNet(nn.Module):
             if spare > gone:
                 x, gone = without_border(x, (spare - gone) // (2 * cell)), spare
             x = self.up[level](x).add_(without_border(skips[level], gone // cell))
+            if self.planes > 1:
+                x = self.exchanges_up[level](x)
             here = steering[level]
             if here is not None and here.ndim == 4:
                 here = without_border(here, gone // cell)
