@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -51,12 +52,14 @@ def measure_speed(model: Model, runtime: Runtime) -> float:
         ellipticity=0.0,
         target_fwhm=_FWHM * model.spec.scale,
     )
+    planes = model.spec.channels_in
+    conditions = replace(conditions, others=(conditions,) * (planes - 1))
     device = choose_device(runtime.device)
     multiple = model.spec.multiple_of
     side = max(_PROBE, 2 * model.halo(conditions) + 1, model.spec.min_size)
     side = math.ceil(side / multiple) * multiple
-    image = torch.rand(1, model.spec.channels_in, side, side, device=device)
-    mask = torch.zeros(1, 1, side, side, device=device)
+    image = torch.rand(1, planes, side, side, device=device)
+    mask = torch.zeros(1, planes, side, side, device=device)
     with torch.inference_mode():
         restore = model.prepare(conditions, device, runtime.dtype or "float32")
         seconds = _time(restore, image, mask)

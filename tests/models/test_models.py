@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,9 +28,10 @@ SPECS = list_models()
 IDS = [f"{s.name}-{s.task}-{s.scale}" for s in SPECS]
 
 
-def conditions(fwhm=4.0, target=2.0):
+def conditions(fwhm=4.0, target=2.0, planes=1):
     psf = make_moffat_psf(*torch.tensor([fwhm, 3.0, 0.0, 0.0])[:, None])[0].numpy()
-    return Conditions(psf, fwhm, 3.0, 0.0, target)
+    plane = Conditions(psf, fwhm, 3.0, 0.0, target)
+    return replace(plane, others=(plane,) * (planes - 1))
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=IDS)
@@ -38,10 +40,11 @@ def test_every_model_keeps_the_contract(spec):
     assert isinstance(model, Model)
     assert load_model(model, spec.task, spec.scale) is model
     assert model.spec == spec
-    given = conditions(target=2.0 * spec.scale)
+    given = conditions(target=2.0 * spec.scale, planes=spec.channels_in)
     halo = model.halo(given)
     assert halo % spec.multiple_of == 0
-    observed = torch.randn(1, 1, 64 + 2 * halo, 48 + 2 * halo, generator=torch.manual_seed(1))
+    shape = (1, spec.channels_in, 64 + 2 * halo, 48 + 2 * halo)
+    observed = torch.randn(shape, generator=torch.manual_seed(1))
     before = observed.clone()
     with torch.inference_mode():
         out = model.prepare(given, "cpu", "float32")(observed, torch.zeros_like(observed))
@@ -62,12 +65,13 @@ def test_every_model_keeps_the_contract(spec):
 )
 def test_every_model_keeps_the_place_and_the_light_of_a_star(spec):
     model = load_model(spec.name, spec.task, spec.scale)
-    given = conditions(target=2.0 * spec.scale)
+    given = conditions(target=2.0 * spec.scale, planes=spec.channels_in)
     side = 64 + 2 * model.halo(given)
-    observed = torch.randn(1, 1, side, side, generator=torch.manual_seed(2))
+    shape = (1, spec.channels_in, side, side)
+    observed = torch.randn(shape, generator=torch.manual_seed(2))
     centre = side // 2
     r = FILTER_RADIUS
-    observed[0, 0, centre - r : centre + r + 1, centre - r : centre + r + 1] += torch.from_numpy(
+    observed[0, :, centre - r : centre + r + 1, centre - r : centre + r + 1] += torch.from_numpy(
         given.psf * 20000
     )
     with torch.inference_mode():
@@ -108,9 +112,9 @@ QUALITY = [s for s in SPECS if s.name.endswith("-quality")]
 @pytest.mark.parametrize("spec", QUALITY, ids=[s.name for s in QUALITY])
 def test_the_mean_over_orientations_does_not_depend_on_the_orientation(spec):
     model = load_model(spec.name, spec.task)
-    given = conditions(target=2.0 * spec.scale)
+    given = conditions(target=2.0 * spec.scale, planes=spec.channels_in)
     side = 48 + 2 * model.halo(given)
-    observed = torch.randn(1, 1, side, side, generator=torch.manual_seed(6))
+    observed = torch.randn(1, spec.channels_in, side, side, generator=torch.manual_seed(6))
     observed[0, 0, side // 2 - 4, side // 2 + 7] += 100.0
     mask = torch.zeros_like(observed)
     mask[0, 0, side // 2 - 8, side // 2] = 1.0
