@@ -143,8 +143,11 @@ def _check_runnable(spec: ModelSpec) -> None:
     ModelError
         If it takes or returns a number of planes that they cannot give, or is stochastic.
     """
-    planes = (1, 3)
-    returned = (len(KINDS),) if spec.task == REMOVE_ARTIFACTS else planes
+    linear = spec.domain == "noise-sigma"
+    planes = (1,) if linear and spec.task in ("remove-stars", REMOVE_ARTIFACTS) else (1, 3)
+    returned: tuple[int, ...] = (spec.channels_in,) if linear else (1, 3)
+    if spec.task == REMOVE_ARTIFACTS:
+        returned = (len(KINDS),)
     for wanted, reason in (
         (spec.channels_in in planes, f"takes {spec.channels_in} planes at once"),
         (spec.channels_out in returned, f"returns {spec.channels_out} planes"),

@@ -90,7 +90,7 @@ def main(options: argparse.Namespace) -> int:
         options.out,
         "colour",
         title="Colours",
-        made=made_with(options.tasks),
+        made=made_with(options.tasks, models=_colour_models()),
         sections=[_ABOUT, *_sections(rows), *_real_section(options, real)],
         record={
             "setting": {"size": options.size, "seed": options.seed},
@@ -115,6 +115,11 @@ def _enhanced(scene: Scene, task: str, method: str) -> NDArray[np.floating]:
     if method == "luminance only":
         options["luminance_only"] = True
     return enhance(scene, task, **options)
+
+
+def _colour_models() -> list[str]:
+    """Return the names of the networks that see all planes."""
+    return [spec.variants["colour"] for spec in asr.list_models() if "colour" in spec.variants]
 
 
 def _real_stack(options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -100,7 +100,8 @@ def test_a_declaration_out_of_range_is_refused(field, value):
 @pytest.mark.parametrize(
     ("declared", "reason"),
     [
-        ({"channels_in": 3}, "takes 3 planes"),
+        ({"channels_in": 2}, "takes 2 planes"),
+        ({"channels_in": 3}, "returns 1 planes"),
         ({"channels_out": 2}, "returns 2 planes"),
         ({"domain": "unit"}, "domain 'unit'"),
         ({"stochastic": True}, "another result in every run"),
