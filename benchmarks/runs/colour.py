@@ -119,7 +119,7 @@ def _enhanced(scene: Scene, task: str, method: str) -> NDArray[np.floating]:
 
 def _colour_models() -> list[str]:
     """Return the names of the networks that see all planes."""
-    return [spec.variants["colour"] for spec in asr.list_models() if "colour" in spec.variants]
+    return sorted({s.variants["colour"] for s in asr.list_models() if "colour" in s.variants})
 
 
 def _real_stack(options: argparse.Namespace) -> list[dict[str, Any]]:
