@@ -18,6 +18,7 @@ _OPTIONS = {
     "suffix": "format",
     "byteorder": "byte_order",
     "diameters": "diameter",
+    "kinds": "kind",
 }
 """Options whose names are not those of the keywords, which commands of other functions have too."""
 
