@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -11,13 +10,10 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Literal
 
-__all__ = ["can_fork", "keep_freed_memory", "open_processes"]
-
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-"""Numbers of parameters of mallopt of the C library of Linux."""
+__all__ = ["can_fork", "open_processes"]
 
 
 def can_fork() -> bool:
@@ -71,17 +67,6 @@ def open_processes(
         raise
     finally:
         executor.shutdown(cancel_futures=True)
-
-
-def keep_freed_memory() -> None:
-    """Let this process use freed memory again: to get that of an array anew takes longer than sums.
-
-    It is for processes that end with their work.
-    """
-    with suppress(AttributeError, OSError):
-        library = ctypes.CDLL(None)
-        library.mallopt(_MMAP_MAX, 0)
-        library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _prepare(prepare: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from astro_sr_plugin.allocation import reuse_memory
 from astro_sr_plugin.exceptions import InputError, ModelError, OutOfMemoryError, warn
-from astro_sr_plugin.inference.allocation import reuse_memory
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.inference.tiling import Tile, make_tiles
 from astro_sr_plugin.models.spec import Conditions, Model, RestoreTile

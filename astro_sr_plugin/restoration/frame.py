@@ -87,12 +87,11 @@ def choose_model_for(
     InputError
         If it restores planes together, and the image has others than three with data.
     """
-    planes, wanted = len(frame.planes), engine.spec.channels_in
-    colour = planes == _COLOURS == len(frame.usable)
-    name = engine.spec.variants.get("colour")
-    if colour and name is not None and not named and not luminance_only:
+    together = frame.is_colour and not luminance_only
+    wanted, name = engine.spec.channels_in, engine.spec.variants.get("colour")
+    if together and name is not None and not named:
         return choose_model(name, engine.spec.task, engine.spec.scale, uncertainty=uncertainty)
-    if engine.spec.domain == "noise-sigma" and wanted > 1 and not (colour and not luminance_only):
+    if engine.spec.domain == "noise-sigma" and wanted > 1 and not together:
         found = "the luminance alone" if luminance_only else f"{len(frame.usable)} with data here"
         msg = (
             f"model={engine.spec.name!r} restores {wanted} planes of a colour image together, and "
@@ -132,6 +131,11 @@ class Frame:
     def usable(self) -> list[NormalisedPlane]:
         """The planes that hold something to restore."""
         return [plane for plane in self.planes if plane.usable]
+
+    @property
+    def is_colour(self) -> bool:
+        """Whether it has three planes, all of which hold something to restore."""
+        return len(self.planes) == _COLOURS == len(self.usable)
 
     @property
     def fwhm(self) -> float:

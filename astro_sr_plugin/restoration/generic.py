@@ -295,12 +295,11 @@ def _fit(
             "1, and 3 of 3"
         )
         raise ModelError(msg)
-    colours = len(frame.planes) == 3 == len(frame.usable)
     return DisplayModel(
         model,
         stretch_for(frame.usable, *model.value_range),
         frame.planes[0].shape,
-        planes=3 if luminance_only or (colours and planes == (3, 3)) else 1,
+        planes=3 if luminance_only or (frame.is_colour and planes == (3, 3)) else 1,
         locked=model.spec.task != "remove-stars",
         luminance_only=luminance_only,
         crush=crush,

@@ -185,6 +185,12 @@ class _Draw:
     def chance(self, probability: float) -> Tensor:
         return self.uniform(0, 1) < probability
 
+    def taken(self, probability: float) -> list[list[int]]:
+        """Draw to which patches something happens: lists of those that are alike."""
+        happens = self.chance(probability)[:: self.alike]
+        firsts = (torch.nonzero(happens).flatten() * self.alike).tolist()
+        return [list(range(first, first + self.alike)) for first in firsts]
+
 
 def _target_fwhm(config: ObservationConfig, fwhm: Tensor, draw: _Draw) -> Tensor:
     """Draw the default target for four patches of five, else any between it and no change."""
@@ -272,10 +278,8 @@ def _draw_optics(n: int, config: ObservationConfig, draw: _Draw) -> _Optics:
     width_squared = fwhm**2
     correlation = torch.zeros(draw.batch, device=device)
     amplitude = torch.ones(draw.batch, size, size // 2 + 1, device=device)
-    registered = draw.chance(config.correlated_probability)[:: draw.alike]
-    for first in (torch.nonzero(registered).flatten() * draw.alike).tolist():
+    for planes in draw.taken(config.correlated_probability):
         registration = make_registration(size, OVERSAMPLE, rng)
-        planes = slice(first, first + draw.alike)
         optics[planes] = optics[planes] * registration.signal
         amplitude[planes] = registration.noise
         width_squared[planes] += 8 * math.log(2) * registration.variance
@@ -403,15 +407,15 @@ def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) ->
     observed, mask = observed[:, None], saturated[:, None].float()
     for i in torch.nonzero(draw.chance(config.hole_probability)).flatten().tolist():
         observed[i], mask[i] = punch_holes(observed[i], mask[i], rng)
-    for k in torch.nonzero(image.chance(config.missing_probability)[:: config.planes]).flatten():
+    for planes in image.taken(config.missing_probability):
         # All planes of an image end where the sky does.
         state = rng.get_state()
-        for i in range(int(k) * config.planes, (int(k) + 1) * config.planes):
+        for i in planes:
             rng.set_state(state)
             observed[i], mask[i] = mirror_beyond_area(observed[i], mask[i], rng)
-    for k in torch.nonzero(image.chance(config.edge_probability)[:: config.planes]).flatten():
+    for planes in image.taken(config.edge_probability):
         rows, columns, beyond = mirror_beyond_frame(size, rng)
-        for i in range(int(k) * config.planes, (int(k) + 1) * config.planes):
+        for i in planes:
             observed[i] = observed[i][:, rows][:, :, columns]
             mask[i] = torch.where(beyond, -1.0, mask[i][:, rows][:, :, columns])
 

@@ -11,8 +11,9 @@ from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
+from astro_sr_plugin.allocation import keep_freed_memory
 from astro_sr_plugin.exceptions import AstroSRError, KeptWarning, keep_warnings, warn
-from astro_sr_plugin.processes import can_fork, keep_freed_memory, open_processes
+from astro_sr_plugin.processes import can_fork, open_processes
 from astro_sr_plugin.scheduler import open_client
 from astro_sr_plugin.stacking.threads import count_threads, map_in_order
 

@@ -12,6 +12,7 @@ from astro_sr_plugin.models.contaminant_net import KINDS
 from astro_sr_plugin.simulation.contaminants import draw_contaminants
 from astro_sr_plugin.simulation.detector import saturate
 from astro_sr_plugin.simulation.faults import bleed
+from astro_sr_plugin.simulation.scene import chance
 from astro_sr_plugin.training.loop import TrainState, autocast
 from astro_sr_plugin.training.pictures.config import PictureConfig
 from astro_sr_plugin.training.pictures.degradations import MARGIN, add_noise, log_uniform
@@ -58,15 +59,11 @@ def _draw(
 
 def _saturate(image: Tensor, rng: torch.Generator) -> Tensor:
     """Cut some images, (1, H, W), at a full well; the light beyond may run along columns."""
-
-    def chance(probability: float) -> bool:
-        return bool(torch.rand(1, generator=rng, device=rng.device) < probability)
-
-    if not chance(_SATURATED):
+    if not chance(rng, _SATURATED):
         return image
     level = log_uniform(rng, *_FULL_WELL)
     cut, saturated = saturate(image, torch.tensor([level], device=rng.device))
-    if chance(_BLEEDING):
+    if chance(rng, _BLEEDING):
         full = bleed(image[0], saturated[0], (image[0] / level - 1).clamp_min(0))
         cut = torch.where(full, level, cut)
     return cut

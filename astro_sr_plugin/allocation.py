@@ -1,12 +1,13 @@
-"""Keep the memory of one tile for the next, by settings of the GNU C library."""
+"""Keep freed memory for the next arrays, by settings of the GNU C library."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 from collections.abc import Iterator
+from typing import Any
 
-__all__ = ["reuse_memory"]
+__all__ = ["keep_freed_memory", "reuse_memory"]
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 """Parameters of mallopt, as malloc.h of the GNU C library numbers them."""
@@ -18,6 +19,21 @@ _LARGE_MMAP_THRESHOLD, _LARGE_TRIM_THRESHOLD = 2**25, 2**26
 """Bytes where the library's own adjustment ends up in a process that uses large arrays."""
 
 
+def keep_freed_memory() -> Any:
+    """Let freed memory stay in the process to its end; return the library, None if it is another.
+
+    To get memory from the system anew for each array takes longer than the sums over it.
+    """
+    try:
+        library = ctypes.CDLL(None)
+        set_option, _ = library.mallopt, library.malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None
+    set_option(_MMAP_MAX, 0)
+    set_option(_TRIM_THRESHOLD, _NEVER_TRIM)
+    return library
+
+
 @contextlib.contextmanager
 def reuse_memory() -> Iterator[None]:
     """Let freed memory stay in the process for the time of a ``with`` block.
@@ -27,18 +43,12 @@ def reuse_memory() -> Iterator[None]:
     Afterwards everything is given back. The settings are those of the whole process. Other C
     libraries are left as they are.
     """
-    try:
-        library = ctypes.CDLL(None)
-        set_option, trim = library.mallopt, library.malloc_trim
-    except (AttributeError, OSError, TypeError):
-        yield
-        return
-    set_option(_MMAP_MAX, 0)
-    set_option(_TRIM_THRESHOLD, _NEVER_TRIM)
+    library = keep_freed_memory()
     try:
         yield
     finally:
-        set_option(_MMAP_MAX, _DEFAULT_MMAP_MAX)
-        set_option(_MMAP_THRESHOLD, _LARGE_MMAP_THRESHOLD)
-        set_option(_TRIM_THRESHOLD, _LARGE_TRIM_THRESHOLD)
-        trim(0)
+        if library is not None:
+            library.mallopt(_MMAP_MAX, _DEFAULT_MMAP_MAX)
+            library.mallopt(_MMAP_THRESHOLD, _LARGE_MMAP_THRESHOLD)
+            library.mallopt(_TRIM_THRESHOLD, _LARGE_TRIM_THRESHOLD)
+            library.malloc_trim(0)
