@@ -207,7 +207,8 @@ def measure_frame(
     bad = ~np.isfinite(light)
     above = light - background.full()
     above[bad] = 0
-    _add_photometry(stars, above, bad, side, sigma)
+    # What a saturated pixel lacks differs between frames: apertures with one say nothing.
+    _add_photometry(stars, above, bad | (light >= stars.meta["saturation"]), side, sigma)
     excluded = _find_trails(light, pixels.unusable, side, background, fwhm, usable.shape[-2:])
     if single and fwhm >= _LEAST_FWHM:
         above /= np.float32(sigma)

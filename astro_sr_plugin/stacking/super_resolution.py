@@ -7,17 +7,23 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, map_coordinates, spline_filter
+from scipy.ndimage import (
+    distance_transform_edt,
+    map_coordinates,
+    maximum_filter,
+    spline_filter,
+)
 
 from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.registration.transform import Transform
-from astro_sr_plugin.stacking.bands import Light, StackSettings, area_of
+from astro_sr_plugin.stacking.bands import Light, StackSettings
 from astro_sr_plugin.stacking.checkpoints import Checkpoints
 from astro_sr_plugin.stacking.combination import Combined
 from astro_sr_plugin.stacking.correlation import NoiseCorrelation
 from astro_sr_plugin.stacking.fine_samples import Problem, plan_blocks
 from astro_sr_plugin.stacking.fine_strength import choose_strengths
 from astro_sr_plugin.stacking.fine_tiles import solve_block
+from astro_sr_plugin.stacking.measuring import read_calibrated
 from astro_sr_plugin.stacking.pixel_response import PixelResponse, make_response
 from astro_sr_plugin.stacking.psf_differences import measure_light, psf_difference, sharp_fwhm
 from astro_sr_plugin.stacking.samples import StackModel
@@ -43,9 +49,9 @@ _ALIKE = 0.9
 it is 1 for whole pixels, and 1 / sqrt(n) for n places by chance."""
 _WAVES = np.array([[1, 0], [0, 1], [1, 1], [1, -1]])
 """Waves along x and y per pixel that the dither has to tell from their aliases."""
-_NEARLY_FULL = 0.9
-"""Value of the stack, over that of saturated pixels, from which it is a plateau: frames of other
-seeing are averaged in."""
+_FULL = 0.25
+"""Part of the frames in which a star is saturated from which it has no image of the optics. The
+stack does not tell: the peak of a star that is saturated in all frames may be 0.8 of that level."""
 _PLATEAU_REACH = 4.0, 6.0
 """Distances in pixels from a plateau to which the stack is interpolated instead, wholly and in
 part."""
@@ -170,30 +176,52 @@ def super_resolve_frames(
         finished()
     known = [noise for noise in noises if np.isfinite(noise).all()]
     correlation = NoiseCorrelation(*np.median(known, axis=0).tolist())
-    for number, (target, own) in enumerate(zip(result, stack, strict=True)):
-        _interpolate_plateaus(target, own, lights, settings, number, scale)
+    counts = _count_saturated(lights, settings, workers, memory)
+    for target, own in zip(result, stack, strict=True):
+        _interpolate_plateaus(target, own, counts, scale)
     return result, correlation
 
 
+def _count_saturated(
+    lights: list[Light], settings: StackSettings, workers: Workers, memory: int
+) -> NDArray[np.uint16]:
+    """Count the frames that are saturated at each pixel of the stack, or beside it."""
+    counts = np.zeros(settings.shape, np.uint16)
+    known = [light.saturation for light in lights if np.isfinite(light.saturation)]
+    if known:
+        at_once = max(1, memory // (counts.size * _FRAME_BYTES))
+        # Few saturated pixels do not tell the level of their frame.
+        job = lights, settings, min(known)
+        for _, found in workers.run(_find_saturated, job, range(len(lights)), at_once=at_once):
+            counts.flat[found] += 1
+    return counts
+
+
+def _find_saturated(
+    lights: list[Light], settings: StackSettings, level: float, number: int
+) -> NDArray[np.intp]:
+    """Find the pixels of the stack, flat, where a frame is saturated within a pixel."""
+    light = lights[number]
+    values = read_calibrated(light.frame, light.masters)
+    values.reshape(*values.shape[:-2], -1)[..., light.excluded] = np.nan
+    full = values >= (light.saturation if np.isfinite(light.saturation) else level)
+    v, u = np.nonzero(full if full.ndim == 2 else full.any(axis=0))
+    x, y = light.transform.to_reference(u.astype(float), v.astype(float))
+    ny, nx = settings.shape
+    inside = (x > -0.5) & (x < nx - 0.5) & (y > -0.5) & (y < ny - 0.5)
+    near = np.zeros((ny, nx), bool)
+    near[np.rint(y[inside]).astype(int), np.rint(x[inside]).astype(int)] = True
+    return np.flatnonzero(maximum_filter(near, size=3))
+
+
 def _interpolate_plateaus(
-    target: Combined,
-    own: Combined,
-    lights: list[Light],
-    settings: StackSettings,
-    plane: int,
-    scale: int,
+    target: Combined, own: Combined, counts: NDArray[np.uint16], scale: int
 ) -> None:
     """Put the stack, interpolated linearly, in the place of the fine image beside saturated stars.
 
     The edges of their plateaus are no image of the optics: they would become rings.
     """
-    y, x = (np.full((1, 1), (side - 1) / 2) for side in settings.shape)
-    levels = [
-        light.normalisation.scale * area_of(light.transform) * light.saturation
-        + float(settings.offset_at(light, plane, x, y)[0, 0])
-        for light in lights
-    ]
-    full = own.data >= _NEARLY_FULL * min(levels)
+    full = counts > _FULL * (own.used + own.low + own.high)
     if not full.any():
         return
     distance = distance_transform_edt(~full).astype(np.float32)

@@ -13,6 +13,7 @@ from astropy.nddata import CCDData
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.exceptions import AstroSRWarning, InputError
+from tests.stacking.conftest import Field
 
 SKY, NOISE = 200.0, 5.0
 
@@ -35,6 +36,17 @@ def make_frames(field, number: int, *, seed: int = 0, noise: float = NOISE, **op
         }
         frames.append(field.render(**own) + SKY + rng.normal(0, noise, field.shape))
     return frames
+
+
+def test_light_that_saturated_neighbours_lack_does_not_change_the_scale() -> None:
+    """What is cut off depends on the seeing, in stars and in apertures that hold a part of them."""
+    rng = np.random.default_rng(4)
+    x, y = rng.uniform(-8, 208, (2, 200))
+    crowded = Field(x, y, np.exp(rng.uniform(np.log(1000), np.log(60000), x.size)), (200, 200))
+    widths = [1.9, 2.2, 2.6, 3.0]
+    frames = [np.minimum(frame, 4095) for frame in make_frames(crowded, 4, fwhm=widths)]
+    scales = np.asarray(asr.stack(frames, reference=0, jobs=1).table["scale"])
+    np.testing.assert_allclose(scales, 1, atol=0.012)
 
 
 def test_the_stack_keeps_fluxes_and_places_and_lowers_the_noise(field, aperture_flux) -> None:

@@ -30,11 +30,13 @@ def star_places(size: int = SIZE) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return x, y, np.exp(rng.uniform(np.log(800), np.log(12000), x.size))
 
 
-def render(shift: tuple[float, float] = (0.0, 0.0), scale: int = 1, size: int = SIZE) -> np.ndarray:
+def render(
+    shift: tuple[float, float] = (0.0, 0.0), scale: int = 1, size: int = SIZE, fwhm: float = FWHM
+) -> np.ndarray:
     """Stars integrated over the pixels exactly; surface brightness per pixel of a frame."""
     x, y, flux = star_places(size)
     edges = np.arange(size * scale + 1) / scale - 0.5
-    width = np.sqrt(2) * FWHM / 2.3548
+    width = np.sqrt(2) * fwhm / 2.3548
     across, down = (
         np.diff(erf((edges - (place + move)[:, None]) / width) / 2, axis=1)
         for place, move in ((x, shift[0]), (y, shift[1]))
@@ -42,11 +44,14 @@ def render(shift: tuple[float, float] = (0.0, 0.0), scale: int = 1, size: int = 
     return (down * flux[:, None]).T @ across * scale**2
 
 
-def make_frames(number: int, size: int = SIZE, factor: float = 1.0) -> list[np.ndarray]:
+def make_frames(
+    number: int, size: int = SIZE, factor: float = 1.0, fwhm: float = FWHM
+) -> list[np.ndarray]:
     rng = np.random.default_rng(7)
     shifts = [(0.0, 0.0), *rng.uniform(-2, 2, (number - 1, 2))]
     return [
-        factor * render(s, size=size) + SKY + rng.normal(0, NOISE, (size, size)) for s in shifts
+        factor * render(s, size=size, fwhm=fwhm) + SKY + rng.normal(0, NOISE, (size, size))
+        for s in shifts
     ]
 
 
@@ -161,6 +166,26 @@ def test_no_rings_beside_saturated_stars() -> None:
     found = asr.super_resolve_stack(frames, reference=0, jobs=1).image
     assert found.data.min() > SKY - 0.01 * 3000
     assert found.data.max() < 1.2 * 3000
+
+
+def test_no_dark_pixels_beside_stars_that_are_saturated_in_most_frames() -> None:
+    """Undersampled stars are averaged in the stack, which shows no plateau then."""
+    full, fwhm = 1500.0, 1.1
+    frames = make_frames(12, fwhm=fwhm)
+    saturated = np.mean([(frame >= full).sum() for frame in frames])
+    assert saturated > 8
+    found = asr.super_resolve_stack([np.minimum(f, full) for f in frames], reference=0, jobs=1)
+    stack = asr.stack([np.minimum(f, full) for f in frames], reference=0, jobs=1)
+    assert stack.image.data.max() < full
+    assert found.image.data.min() > SKY - 3 * NOISE
+    x, y, flux = star_places()
+    light, expected = found.image.data - SKY, render(scale=2, fwhm=fwhm)
+    own, true = [], []
+    for px, py in zip(2 * x[flux < 2500] + 0.5, 2 * y[flux < 2500] + 0.5, strict=True):
+        part = np.s_[round(py) - 4 : round(py) + 5, round(px) - 4 : round(px) + 5]
+        own.append(light[part].sum())
+        true.append(expected[part].sum())
+    assert np.dot(own, true) / np.dot(true, true) == pytest.approx(1, abs=0.01)
 
 
 def test_there_is_no_value_where_no_frame_has_one() -> None:
