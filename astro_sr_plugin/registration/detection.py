@@ -156,12 +156,14 @@ def list_stars(
     plane: DetectionPlane | None = None,
     pixels: PlanePixels | None = None,
     background: Background | None = None,
+    above: NDArray[np.float32] | None = None,
     measured: Sequence[MeasuredPlane] = (),
 ) -> Table:
     """Do the work of `detect_stars` on the parts of an image.
 
-    A caller that has the plane on which stars are found, or has opened it or measured its sky, or
-    has measured the planes of the image, hands them on.
+    A caller that has the plane on which stars are found, or has opened it, measured its sky or
+    subtracted that (with 0 where there is no data), or has measured the planes of the image, hands
+    them on.
     """
     if plane is None:
         plane = make_detection_plane(parts)
@@ -172,9 +174,9 @@ def list_stars(
     if pixels.unusable.all():
         return _as_table(_nothing(), parts, plane.side, np.nan, np.nan, np.nan, np.inf)
     if background is None or (pixels.unit != 1 and not measured):
-        background = measure_background(pixels.data, mask=pixels.unusable)
+        background, above = measure_background(pixels.data, mask=pixels.unusable), None
     gain = read_gain(parts.meta)
-    field = _Field(pixels, background, nsigma, gain)
+    field = _Field(pixels, background, nsigma, gain, above)
     found, side = _find(field), plane.side
     level = background.level * pixels.unit
     if plane.filters is not None:
@@ -213,7 +215,12 @@ class _Field:
     """
 
     def __init__(
-        self, pixels: PlanePixels, background: Background, nsigma: float, gain: float | None
+        self,
+        pixels: PlanePixels,
+        background: Background,
+        nsigma: float,
+        gain: float | None,
+        above: NDArray[np.float32] | None = None,
     ) -> None:
         self.background = background
         ny, nx = pixels.data.shape
@@ -225,7 +232,10 @@ class _Field:
         )
         self.saturation = np.inf if saturation is None else saturation
         self.saturated = raw >= self.saturation
-        raw -= self.background.full()
+        if above is None:
+            raw -= self.background.full()
+        else:
+            raw[:] = above
         raw /= np.float32(self.sigma)
         raw[self.bad] = 0
         self._raw, self.nsigma = raw, nsigma
@@ -244,11 +254,19 @@ class _Field:
         ny, nx = self.values.shape
         part = np.s_[::2, ::2]
         rms = _mesh(np.ascontiguousarray(self.values[part]), self.bad[part].copy(), mesh).rms()
-        kernel = StarProfile(fwhm, _BETA).kernel()
+        kernel = _filter_of(fwhm)
         asked = np.maximum(rms, np.float32(1))
         asked *= np.float32(self.nsigma * np.sqrt((kernel**2).sum()))
         threshold = asked.repeat(2, axis=0).repeat(2, axis=1)[:ny, :nx]
         return extract_sources(self.values, self.bad, threshold, kernel=kernel, minimum_area=3)[0]
+
+
+def _filter_of(fwhm: float) -> NDArray[np.float32]:
+    """Return the profile of a star out to its FWHM: 99 % of the light, in half of the pixels."""
+    kernel = StarProfile(fwhm, _BETA).kernel()
+    middle, reach = len(kernel) // 2, min(len(kernel) // 2, int(np.ceil(fwhm)))
+    part = slice(middle - reach, middle + reach + 1)
+    return np.ascontiguousarray(kernel[part, part] / kernel[part, part].sum())
 
 
 def _mesh(values: NDArray[np.float32], bad: NDArray[np.bool_], side: int) -> sep.Background:

@@ -45,12 +45,12 @@ FRAME_BYTES = 40
 APERTURES = (3.0, 4.0, 5.5, 7.5, 10.0, 14.0, 20.0, 28.0)
 """Radii in pixels of the apertures of the photometry. Two frames are compared in the same one,
 which is large enough for the wider stars."""
-_NOISE_WINDOWS, _NOISE_WINDOW = 4, 240
-"""Number, and side in pixels, of the windows in which the noise is measured: to 0.2 %."""
+_NOISE_WINDOWS, _NOISE_WINDOW = 4, 168
+"""Number, and side in pixels, of the windows in which the noise is measured: to 0.3 %."""
 _MANY_PIXELS = 1_000_000
-"""Pixels beyond which the sky is measured in every other row: a box of 128 pixels gives it to 0.014
+"""Pixels beyond which the sky is measured in every fourth row: a box of 128 pixels gives it to 0.02
 sigma then."""
-_PHOTOMETRY = 300
+_PHOTOMETRY = 200
 """Number of stars, the brightest, that are measured in the apertures."""
 _TRAIL_REACH = 2.0
 """Distance in FWHM from the middle of a trail out to which pixels are not used."""
@@ -202,14 +202,15 @@ def measure_frame(
         sigma = float(np.sqrt(np.sum(shares * noise**2))) / side
     elif not single:
         background, sigma = _measure_sky(light, pixels.unusable)
-    stars = list_stars(parts, plane=seen, pixels=pixels, background=background)
-    fwhm = float(stars.meta.get("fwhm", np.nan)) if len(stars) else np.nan
     bad = ~np.isfinite(light)
-    above = light - background.full()
+    above = background.full()
+    np.subtract(light, above, out=above, dtype=np.float32, casting="same_kind")
     above[bad] = 0
+    stars = list_stars(parts, plane=seen, pixels=pixels, background=background, above=above)
+    fwhm = float(stars.meta.get("fwhm", np.nan)) if len(stars) else np.nan
     # What a saturated pixel lacks differs between frames: apertures with one say nothing.
     _add_photometry(stars, above, bad | (light >= stars.meta["saturation"]), side, sigma)
-    excluded = _find_trails(light, pixels.unusable, side, background, fwhm, usable.shape[-2:])
+    excluded = _find_trails(above, pixels.unusable, side, fwhm, usable.shape[-2:])
     if single and fwhm >= _LEAST_FWHM:
         above /= np.float32(sigma)
         excluded |= _find_sharp(above, bad, fwhm, cosmic_rays)
@@ -238,7 +239,7 @@ def _measure_sky(
 ) -> tuple[Background, float]:
     """Measure the sky of a plane, and the noise of one pixel."""
     data, unusable = check_plane(plane, unusable)
-    every = 2 if data.size > _MANY_PIXELS else 1
+    every = 4 if data.size > _MANY_PIXELS else 1
     background = measure_background(data, mask=unusable, every=every)
     noise = measure_noise(
         data,
@@ -308,14 +309,13 @@ def _find_trails(
     plane: NDArray[np.float32],
     unusable: UnusablePixels,
     side: int,
-    background: Background,
     fwhm: float,
     shape: tuple[int, ...],
 ) -> NDArray[np.bool_]:
-    """Mark the pixels of a frame under trails, which are looked for in its luminance."""
+    """Mark the pixels of a frame under trails, which are looked for in its light above the sky."""
     found = np.zeros(shape, bool)
     width = (fwhm if np.isfinite(fwhm) else _UNKNOWN_FWHM) / side
-    for trail in find_trails(plane, unusable, background, width):
+    for trail in find_trails(plane, unusable, None, width):
         for first, last in iter_rows(shape[0], _ROWS):
             y, x = np.mgrid[first:last, : shape[1]] - (side - 1) / 2
             found[first:last] |= trail.distance(x / side, y / side) <= _TRAIL_REACH * width

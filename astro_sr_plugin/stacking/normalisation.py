@@ -98,13 +98,12 @@ class Normalisation:
         """
         (left, right), (bottom, top) = self.reach
         near_x, near_y = np.clip(x, left, right), np.clip(y, bottom, top)
-        terms = _terms(near_x, near_y, shape)
-        coefficients = self.offsets[plane]
-        constant, of_x, of_y, of_xx, of_xy, of_yy = coefficients
-        one, s, t, ss, _, tt = terms
+        s, t = _span(near_x, shape[1]), _span(near_y, shape[0])
+        constant, of_x, of_y, of_xx, of_xy, of_yy = self.offsets[plane]
         # Where rows and columns are given, only the last two sums are over a plane.
-        added = (constant * one + of_x * s + of_xx * ss) + (of_y * t + of_yy * tt)
-        added = added + (of_xy * t) * s
+        along_x, along_y = constant + of_x * s + of_xx * s**2, of_y * t + of_yy * t**2
+        added = along_x.astype(np.float32) + along_y.astype(np.float32)
+        added += (of_xy * t).astype(np.float32) * s.astype(np.float32)
         beyond_x, beyond_y = x - near_x, y - near_y
         if np.any(beyond_x) or np.any(beyond_y):
             along_x = (of_x + 2 * of_xx * s + of_xy * t) * 2 / max(shape[1] - 1, 1)
