@@ -186,7 +186,7 @@ def _candidates(above: NDArray[np.bool_]) -> Iterator[NDArray[np.float64]]:
         row, column = np.unravel_index(votes.argmax(), votes.shape)
         if votes[row, column] <= _LEAST_VOTES * _SHORTEST * min(ny, nx):
             break
-        yield _ends(angles[row], column - middle, ny, nx)
+        yield _ends(float(angles[row]), float(column) - middle, ny, nx)
         for turned in range(row - _APART, row + _APART + 1):
             # Beyond the last direction the first one follows, with the other sign of the distance.
             inside = 0 <= turned < _ANGLES
