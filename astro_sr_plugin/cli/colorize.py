@@ -28,11 +28,12 @@ def add_commands(commands: Commands) -> None:
         commands,
         "colorize",
         _colorize,
-        usage="colorize INPUT... -o OUTPUT --model FILE",
+        usage="colorize INPUT... -o OUTPUT",
         summary="Give a gray image synthetic colours; the mean of the planes stays that image.",
         details="The colours are what a network finds likely. They are not measured, and the\n"
         "header says so (ASRSYNCO). The sky stays gray.",
-        examples="  astro-sr colorize luminance.fits -o colours.fits --model colorize.safetensors",
+        examples="  astro-sr colorize luminance.fits -o colours.fits\n"
+        "  astro-sr colorize luminance.fits -o colours.fits --saturation 2",
     )
     add_image_options(parser)
     add_pixel_options(parser)

@@ -13,10 +13,11 @@ from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.models.external.model import ExternalModel
-from astro_sr_plugin.models.registry import ModelLike, load_model
+from astro_sr_plugin.models.registry import ModelLike, default_model, load_model
 from astro_sr_plugin.restoration.colours import colour_frame, note_synthetic
 from astro_sr_plugin.restoration.frame import choose_runtime, open_frame
 from astro_sr_plugin.restoration.result import write_result
+from astro_sr_plugin.tasks import COLORIZE
 
 __all__ = ["colorize"]
 
@@ -49,7 +50,8 @@ def colorize(
     image : CCDData, NDData, HDUList, HDU, array, str or Path
         Linear image, shape (ny, nx), in any unit and range. Never changed.
     model : str, Path or Model
-        Weights file of a network for colours, or what `load_model` returned; none is shipped.
+        A network for colours: name, weights file, or what `load_model` returned; by default the
+        shipped one, whose colours are pale.
     saturation : float
         0 (gray) to 3; 1 is what the network returns.
 
@@ -62,33 +64,28 @@ def colorize(
     Raises
     ------
     InputError
-        If the image has several planes, or cannot be used, or no model is given.
+        If the image has several planes, or cannot be used.
     ModelError
         If the model is unknown or damaged, or is for another task.
 
     Examples
     --------
     >>> import numpy as np
-    >>> import torch
     >>> import astro_sr_plugin as asr
-    >>> from astro_sr_plugin.training.pictures.config import PictureConfig
-    >>> from astro_sr_plugin.training.pictures.evaluate import export_picture_model
-    >>> config = PictureConfig("untrained", "colorize", "Colorizer", stages=[{"steps": 1}])
-    >>> weights = export_picture_model(config, "no run", ".")
-    >>> image = np.random.default_rng(1).normal(100.0, 2.0, (96, 96))
-    >>> colours = asr.colorize(image, model=weights)
+    >>> y, x = np.mgrid[:96, :96]
+    >>> galaxy = 900.0 * np.exp(-np.hypot(y - 48, x - 48) / 8)
+    >>> image = galaxy + np.random.default_rng(1).normal(100.0, 2.0, (96, 96))
+    >>> colours = asr.colorize(image)
     >>> colours.shape, bool(np.allclose(colours.mean(0), image, rtol=1e-12))
     ((3, 96, 96), True)
     """
     if not 0 <= saturation <= _MOST_SATURATION:
         msg = f"saturation={saturation} is not allowed; take 0 to {_MOST_SATURATION:g}"
         raise InputError(msg)
-    if model is None:
-        msg = "no network for colours is shipped; give the file of one by model='FILE'"
-        raise InputError(msg)
-    engine = load_model(model, "colorize")
+    name = default_model(COLORIZE) if model is None else model
+    engine = load_model(name, COLORIZE)
     assert isinstance(engine, ExternalModel)
-    frame = open_frame(image, "colorize", mask=mask, hdu=hdu, force=force, measured=measured)
+    frame = open_frame(image, COLORIZE, mask=mask, hdu=hdu, force=force, measured=measured)
     shape = frame.parts.data.shape
     if len(shape) > 2:  # noqa: PLR2004
         msg = f"image of shape {shape} has several planes; colorize takes one, of shape (ny, nx)"

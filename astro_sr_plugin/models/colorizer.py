@@ -35,9 +35,24 @@ class Colorizer(PlainUNet):
 
     Parameters
     ----------
-    widths, scale
+    widths, scale, dropout
         As for `PlainUNet`.
+    strength : float
+        Factor of the colours that a trained network returns: below 1, it is more cautious with
+        objects that it does not know than with those that it was trained on.
     """
 
-    def __init__(self, widths: Sequence[int] = (24, 48, 96, 128), scale: int = 1) -> None:
-        super().__init__(3, widths, scale)
+    def __init__(
+        self,
+        widths: Sequence[int] = (24, 48, 96, 128),
+        scale: int = 1,
+        dropout: float = 0.0,
+        strength: float = 1.0,
+    ) -> None:
+        super().__init__(3, widths, scale, dropout)
+        self.strength = strength
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Take pictures of shape (B, 1, H, W), return logarithms of shape (B, 3, H, W)."""
+        logits = super().forward(image)
+        return logits if self.training else self.strength * logits

@@ -24,6 +24,8 @@ class PlainUNet(nn.Module):
         Channels of the levels, the finest first.
     scale : int
         Output pixels per input pixel; 1 is allowed.
+    dropout : float
+        How often a whole plane of a level is left out in training.
 
     Raises
     ------
@@ -31,20 +33,22 @@ class PlainUNet(nn.Module):
         If ``scale`` is not 1.
     """
 
-    def __init__(self, planes: int, widths: Sequence[int], scale: int = 1) -> None:
+    def __init__(
+        self, planes: int, widths: Sequence[int], scale: int = 1, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         if scale != 1:
             msg = f"scale={scale} is not allowed; this network keeps the pixels"
             raise ValueError(msg)
         taken = (1, *widths[:-1])
         self.down = nn.ModuleList(
-            _block(given, width) for given, width in zip(taken, widths, strict=True)
+            _block(given, width, dropout) for given, width in zip(taken, widths, strict=True)
         )
         pairs = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.rise = nn.ModuleList(
             nn.ConvTranspose2d(coarse, fine, 2, stride=2) for coarse, fine in pairs
         )
-        self.up = nn.ModuleList(_block(2 * fine, fine) for _, fine in pairs)
+        self.up = nn.ModuleList(_block(2 * fine, fine, dropout) for _, fine in pairs)
         self.last = nn.Conv2d(widths[0], planes, 1)
         for parameter in self.last.parameters():
             nn.init.zeros_(parameter)
@@ -75,10 +79,11 @@ class PlainUNet(nn.Module):
         return result
 
 
-def _block(taken: int, given: int) -> nn.Sequential:
-    return nn.Sequential(
+def _block(taken: int, given: int, dropout: float) -> nn.Sequential:
+    layers = (
         nn.Conv2d(taken, given, 3, padding=1),
         nn.LeakyReLU(0.2),
         nn.Conv2d(given, given, 3, padding=1),
         nn.LeakyReLU(0.2),
     )
+    return nn.Sequential(*layers, *([nn.Dropout2d(dropout)] if dropout else []))

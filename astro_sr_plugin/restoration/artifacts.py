@@ -109,6 +109,7 @@ def find_artifacts(
     diameters: Sequence[float],
     *,
     fwhm: float,
+    star: NDArray | None = None,
     false_alarms: float = 1.0,
 ) -> list[Artifact]:
     """Find what looks like a template, and not like a star or a galaxy.
@@ -123,6 +124,8 @@ def find_artifacts(
         Sizes to which they are brought, in pixels.
     fwhm : float
         FWHM of the stars in pixels.
+    star : ndarray, optional
+        Image of a star, of odd sides, whatever its shape: out of focus, stars are rings themselves.
     false_alarms : float
         How many places of a million of empty sky may reach the correlation that is asked for.
 
@@ -137,7 +140,7 @@ def find_artifacts(
         artifact
         for name, template in templates.items()
         for diameter in diameters
-        for artifact in _candidates(light, name, template, diameter, fwhm, false_alarms)
+        for artifact in _candidates(light, name, template, diameter, fwhm, star, false_alarms)
     ]
     kept: list[Artifact] = []
     for artifact in sorted(found, key=lambda a: -_weight(a)):
@@ -159,7 +162,13 @@ def _weight(artifact: Artifact) -> float:
 
 
 def _candidates(
-    light: Array, name: str, template: Array, diameter: float, fwhm: float, false_alarms: float
+    light: Array,
+    name: str,
+    template: Array,
+    diameter: float,
+    fwhm: float,
+    star: NDArray | None,
+    false_alarms: float,
 ) -> Iterator[Artifact]:
     from skimage.feature import match_template, peak_local_max
 
@@ -181,7 +190,8 @@ def _candidates(
     for y, x in peaks:
         window = padded[y : y + 2 * radius + 1, x : x + 2 * radius + 1]
         own = _best(window, padded, (y, x), own_shape)
-        best = _best(window, padded, (y, x), others)
+        measured = [] if star is None else [_standardised(_seen(star, window))]
+        best = _best(window, padded, (y, x), [*others, *measured])
         gain = window.size / 2 * math.log((1 - best**2 + 1e-12) / (1 - own**2 + 1e-12))
         if gain > _LEAST_LIKELIHOOD and _is_fitted(window, image):
             yield Artifact(int(x), int(y), diameter, name, float(own), gain)
@@ -213,6 +223,17 @@ def _profiles(side: int, fwhm: float, diameter: float) -> Iterator[Array]:
         yield np.exp(-radius * (2 * math.log(2)) / width)
         yield (1 + (radius / (0.65 * width)) ** 2) ** -2.5
         width *= _VETO_STEP
+
+
+def _seen(star: NDArray, window: Array) -> Array:
+    """Return a star as bright as a window, compressed like it, and of its size."""
+    side, reach = window.shape[0], star.shape[0] // 2
+    radius = side // 2
+    padded = np.pad(star, max(0, radius - reach))
+    middle = padded.shape[0] // 2
+    cut = padded[middle - radius : middle + radius + 1, middle - radius : middle + radius + 1]
+    height = np.sinh(max(float(window.max()), 1.0) / _SOFTENING) / cut.max()
+    return np.asarray(_SOFTENING * np.arcsinh(height * cut))
 
 
 def _standardised(image: Array) -> Array:

@@ -16,6 +16,7 @@ from astro_sr_plugin.models.contaminant_net import KINDS
 from astro_sr_plugin.models.spec import Model
 from astro_sr_plugin.restoration.conditions import make_conditions
 from astro_sr_plugin.restoration.plane import NormalisedPlane
+from astro_sr_plugin.restoration.star_veto import StarVeto
 
 __all__ = ["find_contaminants"]
 
@@ -31,19 +32,22 @@ class _Rule:
     gap : int
         Pixels over which its parts belong together.
     length : float
-        Pixels that it is long at least, and it is straight; any length and shape if 0.
+        Pixels that it is long at least.
+    straight : bool
+        Whether it has to be straight. What need not be is nothing beside saturated pixels.
     """
 
     certain: float
     likely: float
     gap: int = 0
     length: float = 0.0
+    straight: bool = False
 
 
 _RULES = {
-    "trail": _Rule(1.0, -1.0, gap=8, length=100.0),
+    "trail": _Rule(1.0, -1.0, gap=8, length=100.0, straight=True),
     "cosmic-ray": _Rule(-2.0, -4.0),
-    "column": _Rule(0.0, -2.0),
+    "column": _Rule(0.0, -2.0, length=10.0),
     "ghost": _Rule(1.0, 0.0),
     "dot": _Rule(1.0, 0.0),
 }
@@ -64,6 +68,8 @@ def find_contaminants(
     plane: NormalisedPlane, model: Model, kinds: Iterable[str], runtime: Runtime
 ) -> tuple[NDArray[np.bool_], dict[str, int]]:
     """Find what is not of the sky in a plane.
+
+    What has the PSF of the plane is a star, and no cosmic ray or dot.
 
     Parameters
     ----------
@@ -94,9 +100,14 @@ def find_contaminants(
         rows = slice(first, first + logits.shape[1])
         steps[:, rows] = (logits > likely).astype(np.uint8) + (logits > certain)
     saturated = _around_saturated(plane)
+    veto = StarVeto(plane)
+    stars = {"cosmic-ray": veto.stars_of_rays, "dot": veto.stars_of_dots}
     mask, counts = np.zeros(plane.shape, bool), {}
     for kind in kinds:
         found, counts[kind] = _groups(steps[KINDS.index(kind)], _RULES[kind], saturated)
+        if kind in stars:
+            found &= ~stars[kind](found)
+            counts[kind] = int(ndimage.label(found, _NEIGHBOURS)[1])
         mask |= found
     return mask & ~plane.mask[:, :], counts
 
@@ -119,19 +130,20 @@ def _groups(
     kept = np.zeros(count + 1, bool)
     kept[labels[steps > 1]] = True
     kept[0] = False
+    if not rule.straight:
+        kept[labels[saturated]] = False
     if rule.length:
         least = min(rule.length, _SHORT * min(steps.shape))
         for number, box in enumerate(ndimage.find_objects(labels), start=1):
-            kept[number] &= _is_straight(np.argwhere(labels[box] == number), least)
-    else:
-        kept[labels[saturated]] = False
+            if kept[number]:
+                pixels = np.argwhere(labels[box] == number)
+                long = min(len(pixels), math.hypot(*np.ptp(pixels, axis=0)) + 1) >= least
+                kept[number] = long and (not rule.straight or _is_straight(pixels))
     return kept[labels], int(kept.sum())
 
 
-def _is_straight(pixels: NDArray[np.int64], least: float) -> bool:
-    """Return whether pixels (n, 2) lie along a line of a least length; arms of spirals do not."""
-    if len(pixels) < least:
-        return False
+def _is_straight(pixels: NDArray[np.int64]) -> bool:
+    """Return whether pixels (n, 2) lie along a line; arms of spirals do not."""
     length = math.hypot(*np.ptp(pixels, axis=0))
     across = math.sqrt(max(float(np.linalg.eigvalsh(np.cov(pixels.T))[0]), 0.0))
-    return length >= max(least, _LEAST_RATIO * across)
+    return length >= _LEAST_RATIO * across

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.data.formats.registry import read_image
 from astro_sr_plugin.exceptions import InputError
+from astro_sr_plugin.measurement.psf.profiles import STAMP_RADIUS
 from astro_sr_plugin.restoration.artifacts import (
     TEMPLATES,
     Artifact,
@@ -67,6 +68,7 @@ class TemplateSearch:
             self.shapes,
             self.sizes,
             fwhm=frame.fwhm,
+            star=_measured_star(frame),
             false_alarms=self.false_alarms,
         )
         if wanted is None:
@@ -86,6 +88,15 @@ class TemplateSearch:
             part, inside = _cut(artifact, self.shapes, shape)
             mask[part] |= inside
         return mask
+
+
+def _measured_star(frame: Frame) -> NDArray[np.float64] | None:
+    """Return the image of a star of the plane with the widest ones; None without any."""
+    planes = [plane for plane in frame.usable if plane.measured.psf.known]
+    if not planes:
+        return None
+    psf = max(planes, key=lambda plane: plane.measured.psf.moffat.fwhm).measured.empirical_psf
+    return psf.image(*psf.centre, radius=STAMP_RADIUS)
 
 
 def _open_templates(templates: Template | Sequence[Template]) -> dict[str, NDArray[np.float64]]:

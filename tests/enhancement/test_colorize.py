@@ -14,6 +14,7 @@ from astro_sr_plugin.models.colorizer import Colorizer, colour_ratios
 from astro_sr_plugin.restoration.colours import colour_planes
 from astro_sr_plugin.training.pictures.config import PictureConfig
 from astro_sr_plugin.training.pictures.evaluate import evaluate_pictures, export_picture_model
+from astro_sr_plugin.training.pictures.losses import ColourDifferenceLoss
 from astro_sr_plugin.training.pictures.trainer import train_pictures
 
 CONFIG = PictureConfig(
@@ -99,14 +100,24 @@ def test_tiles_and_files_give_the_same(image, weights, tmp_path):
     np.testing.assert_array_equal(written.data, whole)
 
 
-def test_the_command_writes_three_planes(image, weights, tmp_path, capsys):
+def test_the_command_writes_three_planes(image, weights, tmp_path):
     source, target = tmp_path / "in.fits", tmp_path / "out.fits"
     asr.write_image(CCDData(image, unit=""), source)
     words = ["colorize", str(source), "-o", str(target)]
-    assert main(words) == 2
-    assert "--model" in capsys.readouterr().err
     assert main([*words, "--model", str(weights), "--quiet"]) == 0
     assert asr.read_image(target).shape == (3, *image.shape)
+
+
+def test_the_shipped_network_is_pale_and_keeps_the_light_and_the_sky(image):
+    colours = asr.colorize(CCDData(image, unit="adu"))
+    assert colours.meta["ASRMODEL"] == "colorize-unet"
+    mean = colours.data.astype(np.float64).mean(0)
+    assert (np.abs(mean - image) <= 4 * np.spacing(np.abs(image))).all()
+    bright = image > 100
+    chroma = np.ptp(colours.data, axis=0)[bright] / image[bright]
+    assert 0.01 < np.median(chroma) < 0.6
+    sky = (colours.data - image)[:, 95:, 85:]
+    assert np.abs(sky.mean((1, 2))).max() < 0.5
 
 
 def test_what_is_no_gray_image_or_no_network_for_colours_is_refused(image, weights):
@@ -145,6 +156,25 @@ def test_a_fresh_network_is_gray_and_looks_no_further_than_its_halo():
     assert int(rows[-1]) <= 48 + net.halo
     with pytest.raises(ValueError, match="scale"):
         Colorizer(scale=2)
+
+
+def test_a_cautious_network_returns_paler_colours_than_it_learns():
+    torch.manual_seed(2)
+    net, picture = Colorizer((4, 6), dropout=0.5, strength=0.5), torch.rand(1, 1, 32, 32)
+    for parameter in net.last.parameters():
+        torch.nn.init.normal_(parameter)
+    whole = Colorizer((4, 6)).eval()
+    whole.load_state_dict(net.state_dict())
+    assert torch.equal(net.eval()(picture), 0.5 * whole(picture))
+    assert not torch.equal(net.train()(picture), whole(picture)), "planes are left out"
+
+
+def test_the_loss_of_colours_is_least_at_the_median():
+    hues = torch.tensor([[0.6, 0.4, 0.4], [0.4, 0.4, 0.6], [0.45, 0.45, 0.45]])[:, :, None, None]
+    loss = ColourDifferenceLoss()
+    shown = [hues[k : k + 1].expand(3, -1, -1, -1) for k in range(3)]
+    losses = [float(loss(one, hues)) for one in shown]
+    assert losses[2] < min(losses[:2]), "gray, where red is as likely as blue"
 
 
 def test_the_discriminator_is_trained_and_kept(tmp_path):

@@ -91,6 +91,22 @@ def test_the_colour_decides(image, sky):
     assert not changed[second].any()
 
 
+def test_stars_out_of_focus_are_no_rings():
+    rng = np.random.default_rng(9)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    image = rng.normal(100.0, NOISE, (SIDE, SIDE))
+    for row, column in np.mgrid[20:170:28, 20:170:28].reshape(2, -1).T + rng.uniform(
+        -4, 4, (36, 2)
+    ):
+        distance = np.hypot(y - row, x - column)
+        soft = np.clip(6.0 - distance, 0, 1) - np.clip(3.0 - distance, 0, 1)
+        image += 10 ** rng.uniform(1.3, 2.7) * soft
+    clean = asr.remove_artifacts(
+        CCDData(image, unit="adu"), templates="ring", diameters=(9, 11, 14)
+    )
+    assert clean.mask.mean() < 0.01
+
+
 def test_pixels_without_data_stay_and_are_not_used(image):
     pixels = image.copy()
     pixels[DISC[0] - 1 : DISC[0] + 2, DISC[1] + 12 : DISC[1] + 15] = np.nan

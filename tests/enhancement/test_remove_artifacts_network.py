@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from astropy.nddata import CCDData, StdDevUncertainty
+from scipy import ndimage
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.cli import main
@@ -138,14 +139,32 @@ def test_wrong_parameters_are_named(image):
         asr.remove_artifacts(image, method="unet", model="denoise-fast")
 
 
-def test_stars_as_narrow_as_cosmic_rays_are_warned_of():
+def narrow_stars(sigma):
+    """Stars as narrow as cosmic rays, without and with rays of one or two pixels beside them."""
     rng = np.random.default_rng(8)
     y, x = np.mgrid[:SIDE, :SIDE]
     image = rng.normal(100.0, NOISE, (SIDE, SIDE))
     for row, column in rng.uniform(8, SIDE - 8, (40, 2)):
-        image += 2000.0 * np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * 0.6**2))
+        fine = np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * sigma**2))
+        image += 10 ** rng.uniform(2.0, 3.5) * fine
+    rays = np.zeros(image.shape, bool)
+    for row, column in rng.integers(5, SIDE - 5, (25, 2)):
+        rays[row, column : column + rng.integers(1, 3)] = True
+    return image, image + 400.0 * rays, rays
+
+
+def test_what_has_the_psf_is_a_star_also_where_stars_are_narrow():
+    stars, image, rays = narrow_stars(0.65)
+    mask = asr.remove_artifacts(CCDData(image, unit="adu"), method="unet").mask
+    bright = (stars > 100 + 10 * NOISE) & ~ndimage.binary_dilation(rays, np.ones((3, 3)))
+    assert bright.sum() > 200
+    assert mask[bright].mean() < 0.01
+    assert mask[rays].mean() > 0.7
+
+
+def test_stars_narrower_than_cosmic_rays_are_warned_of():
     with pytest.warns(AstroSRWarning, match="narrower than"):
-        asr.remove_artifacts(image, method="unet", kinds="column")
+        asr.remove_artifacts(narrow_stars(0.5)[0], method="unet", kinds="column")
 
 
 def test_arms_of_galaxies_are_no_trails():
@@ -159,6 +178,15 @@ def test_arms_of_galaxies_are_no_trails():
     found, count = _groups(line, rule, nowhere)
     assert count == 1
     assert found.sum() == 300
+
+
+def test_a_few_pixels_in_a_line_are_no_column():
+    steps = np.zeros((60, 60), np.uint8)
+    steps[20:24, 30] = 2
+    steps[40:52, 10] = 2
+    found, count = _groups(steps, _RULES["column"], np.zeros(steps.shape, bool))
+    assert count == 1
+    assert found.sum() == 12
 
 
 def test_long_holes_are_filled_without_seams():

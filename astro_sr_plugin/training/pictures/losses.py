@@ -21,12 +21,23 @@ __all__ = [
     "AbsoluteLoss",
     "BackgroundLoss",
     "BrightnessMaskLoss",
+    "ColourDifferenceLoss",
     "GradientLoss",
     "HistogramLoss",
     "LaplacianLoss",
     "PictureLoss",
     "SquaredLoss",
 ]
+
+
+_SAME = 0.1
+"""Difference in CIELAB below which the loss of colours is a square."""
+_XYZ = (
+    (0.43395, 0.37622, 0.18984),
+    (0.21267, 0.71515, 0.07218),
+    (0.01775, 0.10947, 0.87277),
+)
+"""X, Y and Z of red, green and blue of sRGB, over those of white (D65)."""
 
 
 class AbsoluteLoss(nn.Module):
@@ -43,6 +54,35 @@ class SquaredLoss(nn.Module):
     def forward(self, output: Tensor, truth: Tensor) -> Tensor:
         """Return the loss."""
         return ((output - truth) ** 2).mean()
+
+
+class ColourDifferenceLoss(nn.Module):
+    """Difference of colours as seen: ``mean sqrt(|d|^2 + s^2) - s``, over ``1 + 0.045 C``.
+
+    ``d`` is in CIELAB for pictures of sRGB (D65), ``C`` the chroma of the truth, which makes it
+    about the difference CIE94, and ``s`` is 0.1. Where colours cannot be known, the least is at the
+    median of those that are possible, near gray: a network that is unsure is pale, not wrong.
+    """
+
+    def forward(self, output: Tensor, truth: Tensor) -> Tensor:
+        """Return the loss."""
+        lab = _lab(truth)
+        chroma = torch.hypot(lab[:, 1], lab[:, 2])
+        difference = ((_lab(output) - lab) ** 2).sum(1)
+        seen = (difference + _SAME**2).sqrt() - _SAME
+        return (seen / (1 + 0.045 * chroma)).mean()
+
+
+def _lab(image: Tensor) -> Tensor:
+    """Return CIELAB of pictures (B, 3, H, W) or (B, 1, H, W) from 0 to 1, which is clipped."""
+    tones = image.clamp(1e-4, 1).expand(-1, 3, -1, -1)
+    light = torch.where(tones > 0.04045, ((tones + 0.055) / 1.055) ** 2.4, tones / 12.92)
+    x, y, z = torch.einsum("ij,bjhw->bihw", torch.tensor(_XYZ).to(light), light).unbind(1)
+    x, y, z = (
+        torch.where(v > 0.008856, v.clamp_min(1e-6) ** (1 / 3), 7.787 * v + 16 / 116)
+        for v in (x, y, z)
+    )
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
 
 
 class GradientLoss(nn.Module):
@@ -197,6 +237,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "histogram": HistogramLoss,
     "brightness": BrightnessMaskLoss,
     "background": BackgroundLoss,
+    "colour-difference": ColourDifferenceLoss,
 }
 """The losses by the names that they have in the settings of a run."""
 _PUBLISHED = "-as-published"
