@@ -76,10 +76,9 @@ class StarVeto:
         labels, count = ndimage.label(near, _NEIGHBOURS)
         stars, others = np.zeros_like(found), np.zeros(count + 1, bool)
         for y, x in np.argwhere(near & (light >= ndimage.maximum_filter(light, 3))):
-            if self._is_star(light, y, x, sharper=True):
-                stars[y, x] = True
-            else:
-                others[labels[y, x]] = True
+            star = self._is_star(light, y, x, sharper=True)
+            stars[y, x] = star is True
+            others[labels[y, x]] |= star is False
         mixed = others[labels]
         whole = np.zeros(count + 1, bool)
         whole[labels[stars]] = True
@@ -95,7 +94,7 @@ class StarVeto:
         peaks = ndimage.maximum_position(light, labels, np.arange(1, count + 1))
         stars = np.zeros(count + 1, bool)
         for number, (y, x) in enumerate(peaks, start=1):
-            stars[number] = self._is_star(light, y, x, sharper=False)
+            stars[number] = self._is_star(light, y, x, sharper=False) is True
         return np.asarray(stars[labels])
 
     def _light(self) -> Array:
@@ -109,8 +108,8 @@ class StarVeto:
         stars = np.array([self._psf.star(x, y, offset, self._radius) for offset in offsets])
         return stars / stars[:, self._radius, self._radius][:, None, None]
 
-    def _is_star(self, light: Array, y: int, x: int, *, sharper: bool) -> bool:
-        """Return whether the PSF explains a peak.
+    def _is_star(self, light: Array, y: int, x: int, *, sharper: bool) -> bool | None:
+        """Return whether the PSF explains a peak; None where it is too faint to tell.
 
         With ``sharper``, only light counts that the PSF asks for and is missing: neighbours,
         nebulae and galaxies add some.
@@ -133,6 +132,6 @@ class StarVeto:
             (value**2 / variance).mean((1, 2), where=core) for value in (missing, asked)
         )
         best = int(misfit.argmin())
-        return bool(
-            height[best] > 0 and contrast[best] > _LEAST_CONTRAST and misfit[best] < _MOST_MISFIT
-        )
+        if height[best] <= 0 or contrast[best] < _LEAST_CONTRAST:
+            return None
+        return bool(misfit[best] < _MOST_MISFIT)
