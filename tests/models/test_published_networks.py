@@ -11,8 +11,10 @@ import astro_sr_plugin as asr
 from astro_sr_plugin.exceptions import ModelError
 from astro_sr_plugin.models.checkpoint import file_digest
 from astro_sr_plugin.models.published import PUBLISHED, PublishedNetworks
+from astro_sr_plugin.training.config import read_config
 
 CARDS = sorted(PUBLISHED.glob("*.toml"))
+RECIPES = PUBLISHED.parents[1] / "training" / "recipes"
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda path: path.stem)
@@ -29,6 +31,28 @@ def test_each_has_a_card_with_credits_and_figures(card):
     assert model.spec.domain == ("noise-sigma" if card.stem == "remove-artifacts-unet" else "unit")
     with pytest.raises(ModelError, match="vectors"):
         PublishedNetworks().load(weights, condition=card)
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda path: path.stem)
+def test_its_recipe_is_what_was_run_or_says_what_was_not(card):
+    table = tomllib.loads(card.read_text())
+    (path,) = (
+        p for p in RECIPES.glob("*.toml") if tomllib.loads(p.read_text())["name"] == card.stem
+    )
+    recipe = read_config(path)
+    ran, options = table["training"], table.get("options", {})
+    assert path.name in ran["command"]
+    assert (recipe.task, recipe.network, recipe.seed) == (
+        *(table[key] for key in ("task", "architecture")),
+        ran["seed"],
+    )
+    assert {
+        k: list(v) if isinstance(v, tuple) else v for k, v in recipe.architecture.items()
+    } == options
+    patches = recipe.total_steps * recipe.batch_size * recipe.accumulate
+    if (ran["steps"], ran["patches"]) != (recipe.total_steps, patches):
+        assert ran["history"]
+        assert f"{ran['steps']}" in path.read_text().partition("name =")[0]
 
 
 def test_swin2sr_takes_the_noise_away_and_keeps_the_light():

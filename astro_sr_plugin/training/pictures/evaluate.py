@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,8 @@ def evaluate_pictures(
         sigma 1.5) and ``input_psnr_db``, ``input_ssim`` of its input, enlarged by bicubic
         interpolation; ``dark_rms`` and ``input_dark_rms``, the error on the empty sky in noise
         sigma; ``flat_response``, the largest change of a flat image of level 0.2 to 0.85. For
-        colours what `training.pictures.colours.colour_errors` returns, for contaminants what
+        colours what `training.pictures.colours.colour_errors` returns, of pictures alone where
+        there are any, for contaminants what
         `training.pictures.contaminants.contaminant_figures` returns, for samples also what
         `training.pictures.diffusion.sampling_figures` returns.
 
@@ -80,6 +82,8 @@ def evaluate_pictures(
     kept = [] if pictures is None else read_pictures(pictures, validation=True)
     source = PatchSource(config, kept, rng)
     if config.colourises:
+        if kept:  # simulated skies are gray by assumption, pictures are not
+            source = PatchSource(replace(config, sky_probability=0.0), kept, rng)
         known = PatchSource(config, [] if pictures is None else read_pictures(pictures), rng)
         figures = colour_errors(net, config, source, known, patches, rng)
         return {name: round(value, 4) for name, value in figures.items()}
