@@ -21,11 +21,12 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 _LEAST_FWHM, _SURE_FWHM = 1.0, 1.5
-"""FWHM in pixels below which stars are as sharp as cosmic rays, and from which a measured PSF cannot
+"""FWHM in pixels below which stars are as sharp as cosmic rays, and from which a PSF cannot
 be that of cosmic rays."""
 _MOST_RESIDUAL = 1.3
-"""What the PSF leaves of stars that were left out, over the noise, up to which it is that of stars in
-between: 0.93 to 0.97 on undersampled simulations; cosmic rays are not alike, and leave 1.7 or more."""
+"""What the PSF leaves of stars that were left out, over the noise, up to which it is that of stars
+in between: 0.93 to 0.97 on undersampled simulations; cosmic rays are not alike, and leave 1.7 or
+more."""
 _REACH = 1.5
 """Half side of the window that is compared, in FWHM; a pixel more."""
 _RING = 1.2
