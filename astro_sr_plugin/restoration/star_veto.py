@@ -20,7 +20,7 @@ __all__ = ["StarVeto"]
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-_LEAST_FWHM, _SURE_FWHM = 1.0, 1.5
+_LEAST_FWHM, _SURE_FWHM = 1.0, 1.3
 """FWHM in pixels below which stars are as sharp as cosmic rays, and from which a PSF cannot
 be that of cosmic rays."""
 _MOST_RESIDUAL = 1.3
