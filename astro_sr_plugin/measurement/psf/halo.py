@@ -39,8 +39,11 @@ _FADING = 2.0
 """Radius in FWHM from which the profile of a halo may only fall outwards."""
 _OUTER_RINGS = 2
 """Number of rings that give the level of the halo beyond them."""
-_OUTSIDE_SQUARE = 4 * math.sqrt(2)
-"""Integral of ``r**-3`` over all that lies outside a square of half side 1."""
+_DIFFRACTION, _TURBULENCE = 3.0, 4.0
+"""Powers of the distance with which halos fall: of the edges of the pupil, and of the air beyond a
+Moffat profile of its core. No halo falls more steeply than that of the air."""
+_OUTSIDE_SQUARE = {_DIFFRACTION: 4 * math.sqrt(2), _TURBULENCE: 1 + math.pi / 2}
+"""Integral of ``r**-power`` over all that lies outside a square of half side 1."""
 _SEEING_WIDTH = 1.01
 """FWHM of a Kolmogorov profile over that of the Moffat profile that is fitted to it."""
 _SEEING_CORE = (0.0, 0.09, 0.175, 0.205, 0.235), (0.0, 0.0, 1.0, 1.0, 0.0)
@@ -82,15 +85,18 @@ def measure_halo(
         chi2.append((slope / error) ** 2)
         excesses.append(1 - spread**-2)
         slopes.append((slope, error))
-        level = slope * max(0.0, 1 - (error / slope) ** 2) if slope else 0.0
-        # A halo falls outwards; a rise is the light of a nebula.
-        levels.append(min(level, levels[-1]) if low >= _FADING else level)
+        if low < _FADING:
+            levels.append(_shrink(slope, error, 0.0))
+        else:
+            expected = max(0.0, levels[-1]) * (places[-2] / places[-1]) ** _TURBULENCE
+            # A halo falls outwards; a rise is the light of a nebula.
+            levels.append(min(_shrink(slope, error, expected), levels[-1]))
     # Scatter beyond the noise comes from the nebula under a star, the same in all its rings: the
     # rings are correlated then, and count as one in the limit.
     correlated = 1 + float(np.mean(excesses)) * (len(excesses) - 1) if excesses else 1.0
     if sum(chi2) < _LEAST_CHI2 * correlated:
         return np.zeros_like(radius), 0.0
-    outside, beyond = _outer_halo(places[1:], slopes, radius)
+    outside, beyond = _outer_halo(places[1:], slopes, levels[-1], radius)
     return np.where(radius > places[-1], outside, np.interp(radius, places, levels)), beyond
 
 
@@ -136,26 +142,41 @@ def scale_seeing(
     return halo * scale, beyond * scale
 
 
+def _shrink(value: float, error: float, expected: float) -> float:
+    """Draw a value to what is expected, by its error (James & Stein 1961, positive part)."""
+    excess = value - expected
+    return expected + (excess * max(0.0, 1 - (error / excess) ** 2) if excess else 0.0)
+
+
 def _outer_halo(
-    places: list[float], slopes: list[tuple[float, float]], radius: NDArray[np.float64]
+    places: list[float],
+    slopes: list[tuple[float, float]],
+    level: float,
+    radius: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], float]:
     """Extrapolate a halo beyond the last ring; return its image and its flux beyond the stamp.
 
-    Diffraction falls with the third power of the distance; the last rings give the level.
+    Diffraction falls with the third power of the distance; the last rings give its strength. Where
+    that is lost in the noise, the halo falls from its ``level`` in the last ring as that of the
+    air does.
     """
-    rise = np.array(places[-_OUTER_RINGS:]) ** 3
-    strengths, errors = np.array(slopes[-_OUTER_RINGS:]).T * rise
+    power, strength = _DIFFRACTION, _outer_strength(np.array(places), np.array(slopes))
+    if strength * places[-1] ** -power < level:
+        power, strength = _TURBULENCE, level * places[-1] ** _TURBULENCE
+    outside = strength * np.maximum(radius, places[-1]) ** -power
+    return outside, strength * _OUTSIDE_SQUARE[power] * STAMP_RADIUS ** (2 - power)
+
+
+def _outer_strength(places: NDArray[np.float64], slopes: NDArray[np.float64]) -> float:
+    """Return the brightness of diffraction at a distance of 1 that the last rings show."""
+    strengths, errors = slopes[-_OUTER_RINGS:].T * places[-_OUTER_RINGS:] ** _DIFFRACTION
     weight = float((errors**-2).sum())
     if not weight > 0:
-        return np.zeros_like(radius), 0.0
+        return 0.0
     strength = float((errors**-2 * strengths).sum()) / weight
     # A disc with an end, such as a reflection, is not extrapolated.
     strength = min(strength, float((strengths + errors).min()))
-    if strength <= 0:
-        return np.zeros_like(radius), 0.0
-    strength *= max(0.0, 1 - 1 / (weight * strength**2))
-    outside = strength * np.maximum(radius, places[-1]) ** -3.0
-    return outside, strength * _OUTSIDE_SQUARE / STAMP_RADIUS
+    return strength * max(0.0, 1 - 1 / (weight * strength**2)) if strength > 0 else 0.0
 
 
 def _rings(
