@@ -113,6 +113,17 @@ def test_ten_stars_are_enough_for_a_strong_halo():
         assert light_within(image, radius) == pytest.approx(light_within(truth, radius), abs=0.04)
 
 
+@pytest.mark.parametrize("seed", [1, 3])
+def test_a_halo_goes_on_where_its_rings_are_lost_in_the_noise(seed):
+    star = galsim.Convolve(galsim.Airy(lam_over_diam=0.9), galsim.Kolmogorov(fwhm=2.4))
+    _, image = measure(make_field(star, seed=seed, faint=12, bright=1))
+    assert image is not None
+    # Of a halo that ends there, 0.021 more of the light is inside.
+    assert light_within(image, 12) == pytest.approx(
+        light_within(draw(star, 32, 32, 65), 12), abs=0.0155
+    )
+
+
 def test_a_nebula_is_no_halo():
     rng = np.random.default_rng(4)
     cloud = gaussian_filter(rng.normal(size=(SIDE, SIDE)), 10, mode="wrap")

@@ -161,8 +161,8 @@ def _outer_halo(
     air does.
     """
     power, strength = _DIFFRACTION, _outer_strength(np.array(places), np.array(slopes))
-    if strength * places[-1] ** -power < level:
-        power, strength = _TURBULENCE, level * places[-1] ** _TURBULENCE
+    if strength == 0:
+        power, strength = _TURBULENCE, max(0.0, level) * places[-1] ** _TURBULENCE
     outside = strength * np.maximum(radius, places[-1]) ** -power
     return outside, strength * _OUTSIDE_SQUARE[power] * STAMP_RADIUS ** (2 - power)
 
