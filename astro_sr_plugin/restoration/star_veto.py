@@ -7,7 +7,7 @@ asks for. A dot is wider and flatter. Both are held against the PSF that was mea
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +78,7 @@ class StarVeto:
         """
         if not self._known or not found.any():
             return np.zeros_like(found)
-        light, near = self._light(), ndimage.binary_dilation(found, _NEIGHBOURS)
+        light, near = self._light, ndimage.binary_dilation(found, _NEIGHBOURS)
         labels, count = ndimage.label(near, _NEIGHBOURS)
         stars, others = np.zeros_like(found), np.zeros(count + 1, bool)
         for y, x in np.argwhere(near & (light >= ndimage.maximum_filter(light, 3))):
@@ -95,7 +95,7 @@ class StarVeto:
         """Return which groups of pixels are stars: the PSF fits them within the noise."""
         if not self._known or not found.any():
             return np.zeros_like(found)
-        light = self._light()
+        light = self._light
         labels, count = ndimage.label(found, _NEIGHBOURS)
         peaks = ndimage.maximum_position(light, labels, np.arange(1, count + 1))
         stars = np.zeros(count + 1, bool)
@@ -103,6 +103,7 @@ class StarVeto:
             stars[number] = self._is_star(light, y, x, sharper=False) is True
         return np.asarray(stars[labels])
 
+    @cached_property
     def _light(self) -> Array:
         ny, nx = self._plane.shape
         return np.asarray(self._plane.read(0, ny, 0, nx)[0], dtype=np.float64)

@@ -189,7 +189,7 @@ def _count_saturated(
     counts = np.zeros(settings.shape, np.uint16)
     known = [light.saturation for light in lights if np.isfinite(light.saturation)]
     if known:
-        at_once = max(1, memory // (counts.size * _FRAME_BYTES))
+        at_once = _frames_at_once(settings, memory)
         # Few saturated pixels do not tell the level of their frame.
         job = lights, settings, min(known)
         for _, found in workers.run(_find_saturated, job, range(len(lights)), at_once=at_once):
@@ -309,12 +309,11 @@ def _responses(
     ]
     nearest = int(np.argmin([abs(width - sharp) for width in np.nan_to_num(widths, nan=np.inf)]))
     if wider:
-        size = settings.shape[0] * settings.shape[1] * _FRAME_BYTES
         found = workers.run(
             measure_light,
             (lights, settings),
             sorted({*wider, nearest}),
-            at_once=max(1, memory // size),
+            at_once=_frames_at_once(settings, memory),
         )
         psfs |= dict(found)
     return [
@@ -324,6 +323,11 @@ def _responses(
         )
         for k, (width, jacobian) in enumerate(zip(widths, jacobians, strict=True))
     ]
+
+
+def _frames_at_once(settings: StackSettings, memory: int) -> int:
+    """Whole frames that are worked on at once."""
+    return max(1, memory // (settings.shape[0] * settings.shape[1] * _FRAME_BYTES))
 
 
 def _jacobian(transform: Transform, scale: int) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from scipy import ndimage, signal
 
 from benchmarks.truth.scene import Scene
 
-__all__ = ["KINDS", "Contaminated", "contaminate"]
+__all__ = ["KINDS", "Contaminated", "contaminate", "dot_shape", "log_uniform"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -75,7 +75,8 @@ def contaminate(scene: Scene, rng: Rng) -> Contaminated:
     return Contaminated(replace(scene, observed=observed.astype(np.float32)), light, noise)
 
 
-def _log_uniform(rng: Rng, low: float, high: float) -> float:
+def log_uniform(rng: Rng, low: float, high: float) -> float:
+    """Draw a number whose logarithm is uniform."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -95,7 +96,7 @@ def _trail(scene: Scene, rng: Rng) -> Array:
     if rng.uniform() < 0.3:
         line *= 0.3 + np.cos(along * np.pi / rng.uniform(15, 80)) ** 4
     seen = signal.fftconvolve(np.pad(line, 40, mode="edge"), scene.psf, mode="same")[40:-40, 40:-40]
-    return np.asarray(np.clip(seen, 0, None) / seen.max() * _log_uniform(rng, 3.0, 80.0))
+    return np.asarray(np.clip(seen, 0, None) / seen.max() * log_uniform(rng, 3.0, 80.0))
 
 
 def _cosmic_rays(scene: Scene, rng: Rng) -> Array:
@@ -111,7 +112,7 @@ def _cosmic_rays(scene: Scene, rng: Rng) -> Array:
         rows = ((y + np.cumsum(np.sin(angles)) / 4) * 4).astype(int)
         columns = ((x + np.cumsum(np.cos(angles)) / 4) * 4).astype(int)
         there = (rows >= 0) & (rows < 4 * size) & (columns >= 0) & (columns < 4 * size)
-        deposit = _log_uniform(rng, 15.0, 800.0) * rng.lognormal(0.0, 0.4, steps)
+        deposit = log_uniform(rng, 15.0, 800.0) * rng.lognormal(0.0, 0.4, steps)
         np.add.at(fine, (rows[there], columns[there]), deposit[there] / min(4, steps))
     spread = ndimage.gaussian_filter(fine, 4 * rng.uniform(0.15, 0.4))
     return np.asarray(spread.reshape(size, 4, size, 4).sum((1, 3)))
@@ -121,7 +122,7 @@ def _columns(scene: Scene, rng: Rng) -> Array:
     """Return a hot column from a row on, and a dark one."""
     light = np.zeros(scene.observed.shape)
     size = len(light)
-    light[rng.integers(size // 2) :, rng.integers(size)] += _log_uniform(rng, 4.0, 100.0)
+    light[rng.integers(size // 2) :, rng.integers(size)] += log_uniform(rng, 4.0, 100.0)
     light[:, rng.integers(size)] -= rng.uniform(4.0, 8.0)
     return light
 
@@ -132,7 +133,7 @@ def _ghosts(scene: Scene, rng: Rng) -> Array:
     light = np.zeros(x.shape)
     for _ in range(2):
         place = rng.uniform(0, len(x), 2)
-        outer = _log_uniform(rng, 10.0, 34.0)
+        outer = log_uniform(rng, 10.0, 34.0)
         shift = rng.uniform(-0.15, 0.15, 2) * outer
         radius = np.hypot(y - place[0], x - place[1])
         hole = np.hypot(y - place[0] - shift[0], x - place[1] - shift[1])
@@ -142,7 +143,7 @@ def _ghosts(scene: Scene, rng: Rng) -> Array:
             across = (y - place[0]) * np.cos(angle) - (x - place[1]) * np.sin(angle)
             disc &= np.abs(across) > 0.02 * outer
         soft = ndimage.gaussian_filter(disc.astype(float), 0.4 * scene.fwhm)
-        light += soft * _log_uniform(rng, 2.5, 20.0)
+        light += soft * log_uniform(rng, 2.5, 20.0)
     return light
 
 
@@ -151,12 +152,17 @@ def _dots(scene: Scene, rng: Rng) -> Array:
     y, x = _grid(scene)
     light = np.zeros(x.shape)
     for sphere in (False, True):
-        place, reach = rng.uniform(10, len(x) - 10, 2), _log_uniform(rng, 3.0, 12.0)
+        place, reach = rng.uniform(10, len(x) - 10, 2), log_uniform(rng, 3.0, 12.0)
         radius = np.hypot(y - place[0], x - place[1])
-        inside = np.clip(reach - radius + 0.5, 0, 1)
-        shape = np.sqrt(np.clip(1 - (radius / reach) ** 2, 0, None)) if sphere else inside
-        light += shape * _log_uniform(rng, 6.0, 60.0)
+        light += dot_shape(radius, reach, sphere=sphere) * log_uniform(rng, 6.0, 60.0)
     return light
+
+
+def dot_shape(radius: Array, reach: float, *, sphere: bool) -> Array:
+    """Return a disc, or a sphere lit from the front, at distances from its middle."""
+    if sphere:
+        return np.asarray(np.sqrt(np.clip(1 - (radius / reach) ** 2, 0, None)))
+    return np.asarray(np.clip(reach - radius + 0.5, 0, 1))
 
 
 KINDS: dict[str, Callable[[Scene, Rng], Array]] = {

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from benchmarks.truth.contaminants import dot_shape, log_uniform
+
 __all__ = ["CELL", "CELLS", "CLASSES", "Mosaic", "cells_of", "make_mosaic"]
 
 Array = NDArray[np.float64]
@@ -108,7 +110,7 @@ def make_mosaic(rng: Rng) -> Mosaic:
     for number, label in enumerate(labels):
         galaxy = draw[label](rng)
         brightest = np.sort(galaxy.ravel())[-100:].mean()
-        level = np.exp(rng.uniform(*np.log(_BRIGHTNESS))) * _NOISE
+        level = log_uniform(rng, *_BRIGHTNESS) * _NOISE
         light[_cell(number)] = galaxy * level / brightest
     rows, columns = (rng.integers(1, CELLS, 40) * CELL for _ in range(2))
     np.add.at(light, (rows, columns), _NOISE * np.exp(rng.uniform(4.0, 8.0, 40)))
@@ -131,14 +133,12 @@ def _contaminants(rng: Rng) -> Array:
         part, reach = _cell(number), rng.uniform(4.0, 9.0)
         place = [s.start + CELL / 2 + rng.uniform(-14, 14) for s in part]
         radius = np.hypot(y[part] - place[0], x[part] - place[1])
-        shape = np.clip(reach - radius + 0.5, 0, 1)
-        if rng.uniform() < 0.5:
-            shape = np.sqrt(np.clip(1 - (radius / reach) ** 2, 0, None))
-        light[part] += shape * np.exp(rng.uniform(*np.log((6.0, 40.0))))
+        shape = dot_shape(radius, reach, sphere=rng.uniform() < 0.5)
+        light[part] += shape * log_uniform(rng, 6.0, 40.0)
     angle, middle = rng.uniform(0, np.pi), rng.uniform(0.2, 0.8, 2) * side
     across = (y - middle[0]) * np.cos(angle) - (x - middle[1]) * np.sin(angle)
     width = _SIGMA_PSF * rng.uniform(1.0, 1.6)
-    trail = np.exp(-0.5 * (across / width) ** 2) * np.exp(rng.uniform(*np.log((5.0, 40.0))))
+    trail = np.exp(-0.5 * (across / width) ** 2) * log_uniform(rng, 5.0, 40.0)
     return np.asarray(light + trail)
 
 

@@ -86,7 +86,7 @@ def measure_halo(
         excesses.append(1 - spread**-2)
         slopes.append((slope, error))
         if low < _FADING:
-            levels.append(_shrink(slope, error, 0.0))
+            levels.append(_shrink(slope, error))
         else:
             expected = max(0.0, levels[-1]) * (places[-2] / places[-1]) ** _TURBULENCE
             # A halo falls outwards; a rise is the light of a nebula.
@@ -142,7 +142,7 @@ def scale_seeing(
     return halo * scale, beyond * scale
 
 
-def _shrink(value: float, error: float, expected: float) -> float:
+def _shrink(value: float, error: float, expected: float = 0.0) -> float:
     """Draw a value to what is expected, by its error (James & Stein 1961, positive part)."""
     excess = value - expected
     return expected + (excess * max(0.0, 1 - (error / excess) ** 2) if excess else 0.0)
@@ -176,7 +176,7 @@ def _outer_strength(places: NDArray[np.float64], slopes: NDArray[np.float64]) ->
     strength = float((errors**-2 * strengths).sum()) / weight
     # A disc with an end, such as a reflection, is not extrapolated.
     strength = min(strength, float((strengths + errors).min()))
-    return strength * max(0.0, 1 - 1 / (weight * strength**2)) if strength > 0 else 0.0
+    return _shrink(max(0.0, strength), weight**-0.5)
 
 
 def _rings(

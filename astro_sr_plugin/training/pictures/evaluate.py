@@ -80,10 +80,11 @@ def evaluate_pictures(
     net = load_picture_state(checkpoint_of(run), config, device).mean.eval()
     rng = torch.Generator(device).manual_seed(config.seed + VALIDATION_SEED)
     kept = [] if pictures is None else read_pictures(pictures, validation=True)
-    source = PatchSource(config, kept, rng)
+    if config.colourises and kept:  # simulated skies are gray by assumption, pictures are not
+        source = PatchSource(replace(config, sky_probability=0.0), kept, rng)
+    else:
+        source = PatchSource(config, kept, rng)
     if config.colourises:
-        if kept:  # simulated skies are gray by assumption, pictures are not
-            source = PatchSource(replace(config, sky_probability=0.0), kept, rng)
         known = PatchSource(config, [] if pictures is None else read_pictures(pictures), rng)
         figures = colour_errors(net, config, source, known, patches, rng)
         return {name: round(value, 4) for name, value in figures.items()}
