@@ -1,4 +1,4 @@
-"""Keep freed memory for the next arrays, by settings of the GNU C library."""
+"""How memory is got from the system: settings of the GNU C library and of Linux."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import ctypes
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["keep_freed_memory", "reuse_memory"]
+__all__ = ["keep_freed_memory", "refuse_huge_pages", "reuse_memory"]
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 """Parameters of mallopt, as malloc.h of the GNU C library numbers them."""
+_SET_THP_DISABLE = 41
+"""Option of prctl, as linux/prctl.h numbers it."""
 _NEVER_TRIM = 2**31 - 1
 """Free bytes at the end of the heap from which they are given back: the largest int."""
 _DEFAULT_MMAP_MAX = 65536
@@ -32,6 +34,16 @@ def keep_freed_memory() -> Any:
     set_option(_MMAP_MAX, 0)
     set_option(_TRIM_THRESHOLD, _NEVER_TRIM)
     return library
+
+
+def refuse_huge_pages() -> None:
+    """Let Linux give this process, which ends soon, memory in small pages.
+
+    Where memory is in pieces, to put pages of 2 MB together takes longer than they save: NumPy asks
+    for them for each large array.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).prctl(_SET_THP_DISABLE, 1, 0, 0, 0)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-__all__ = ["KERNELS", "WHOLE_PIXELS", "Kernel", "Pixels"]
+__all__ = ["KERNELS", "WHOLE_PIXELS", "Kernel", "Pixels", "filter_rows"]
 
 Array = NDArray[np.float64]
 Pixels = NDArray[np.float32]
@@ -63,11 +63,11 @@ def _spline_coefficients(pixels: Pixels) -> Pixels:
     They are those of `scipy.ndimage.spline_filter`, mirrored, in a sixth of its time: whole rows
     are filtered at once.
     """
-    down = _filter_rows(pixels)
-    return np.pad(np.ascontiguousarray(_filter_rows(down.T).T), _BORDER, mode="reflect")
+    down = filter_rows(pixels)
+    return np.pad(np.ascontiguousarray(filter_rows(down.T).T), _BORDER, mode="reflect")
 
 
-def _filter_rows(pixels: Pixels) -> Pixels:
+def filter_rows(pixels: Pixels) -> Pixels:
     """Filter along the first axis, forwards and backwards."""
     if len(pixels) == 1:
         return pixels
@@ -97,9 +97,10 @@ def _spline_values(coefficients: Pixels, places: Array) -> Pixels:
     row, column = base
     row *= width
     row += column
-    index = row.astype(np.intp)
     # The first of the 16 lies one row and one column before the base.
-    flat = coefficients.ravel()[(_BORDER - 1) * (width + 1) :]
+    row += (_BORDER - 1) * (width + 1)
+    index = row.astype(np.intp)
+    flat = coefficients.ravel()
     total, line, taken = (np.zeros(index.shape, np.float32) for _ in range(3))
     for y, weight_y in enumerate(weights_y):
         for x, weight_x in enumerate(weights_x):

@@ -13,13 +13,14 @@ from astro_sr_plugin.data.strips import iter_rows
 from astro_sr_plugin.exceptions import check_choice
 from astro_sr_plugin.registration.kernels import KERNELS, WHOLE_PIXELS, Kernel, Pixels
 from astro_sr_plugin.registration.transform import Transform
+from astro_sr_plugin.registration.two_passes import interpolate_upright, is_upright
 
 __all__ = ["Resampled", "check_kernel", "resample_rows", "rows_needed"]
 
 Array = NDArray[np.float64]
 Number = TypeVar("Number", bound=np.floating)
 
-_LINEAR = KERNELS["linear"]
+_SPLINE, _LINEAR = KERNELS["bspline"], KERNELS["linear"]
 """The kernel beside saturated pixels."""
 _SWING = 4
 """Distance in pixels out to which kernels swing beside an edge: by 1 % of its height there."""
@@ -27,6 +28,8 @@ _GRID = 32
 """Spacing in pixels of the places that a band's input rows are looked up at."""
 _PIXELS = 32768
 """Pixels that are made at a time: their numbers stay in the cache of a processor."""
+_BAD, _MISSING, _EDGE = np.uint8(1), np.uint8(2), np.uint8(4)
+"""Marks of values: made of a bad pixel, of one without value; beside a saturated one."""
 _WHOLE = 1e-6
 """Distance in pixels from whole pixels within which these are copied, and no mask grows."""
 
@@ -148,31 +151,61 @@ def resample_rows(
     """
     y0, y1 = rows
     shape = y1 - y0, transform.reference_shape[1]
+    source = _Source(strip, mask, variance, saturated, _kernel_for(transform, rows, kernel))
+    if source.empty:
+        noise = None if variance is None else np.full(shape, np.nan, dtype=np.float32)
+        return Resampled(np.full(shape, np.nan, np.float32), np.ones(shape, bool), noise)
+    if source.kernel is _SPLINE and variance is None and is_upright(transform):
+        return _resample_upright(source, transform, rows, first, conserve_flux)
     result = np.full(shape, np.nan, dtype=np.float32)
     noise = None if variance is None else np.full(shape, np.nan, dtype=np.float32)
     excluded = np.ones(shape, dtype=bool)
-    source = _Source(strip, mask, variance, saturated, _kernel_for(transform, rows, kernel))
-    x = np.arange(shape[1], dtype=np.float64)
     for low, high in iter_rows(shape[0], max(1, _PIXELS // shape[1])):
-        y = np.arange(y0 + low, y0 + high, dtype=np.float64)[:, None]
+        x, y = _pixels(transform, y0 + low, y0 + high)
         u, v = transform.to_image(x, y)
         inside = _inside(u, v, transform.shape)
-        if inside is None or source.empty:
+        if inside is None:
             continue
         places = np.stack([v[inside] - first, u[inside]])
         area = _area(transform, x, y, inside) if conserve_flux else None
         part = np.s_[low:high]
-        values = source.values(places)
+        values = source.kernel.values(source.prepared, places)
+        marks = source.look_up(values, places)
         values = values if area is None else values * area
-        spoilt = source.spoilt(places)
-        excluded[part][inside] = False if spoilt is None else spoilt
-        if source.lacks_values:
-            values[source.without_value(places, spoilt)] = np.nan
+        excluded[part][inside] = False if marks is None else marks & _BAD > 0
+        if marks is not None:
+            values[marks & _MISSING > 0] = np.nan
         result[part][inside] = values
         if noise is not None:
             found = source.variances(places)
             noise[part][inside] = found if area is None else found * area**2
     return Resampled(result, excluded, noise)
+
+
+def _resample_upright(
+    source: _Source, transform: Transform, rows: tuple[int, int], first: int, conserve_flux: bool
+) -> Resampled:
+    """Do the work of `resample_rows` where two passes give all values at once."""
+    result = interpolate_upright(source.filled, transform, rows, first)
+    excluded = np.empty(result.shape, bool)
+    for low, high in iter_rows(len(result), max(1, _PIXELS // result.shape[1])):
+        u, v = transform.to_image(*_pixels(transform, rows[0] + low, rows[0] + high))
+        own, outside = result[low:high], excluded[low:high]
+        np.logical_not(_covered(u, v, transform.shape), out=outside)
+        marks = source.look_up(own, np.stack([v - first, u]))
+        own[outside] = np.nan
+        if marks is not None:
+            own[marks & _MISSING > 0] = np.nan
+            outside |= marks & _BAD > 0
+    if conserve_flux:
+        result *= np.float32(transform.area(0, 0))
+    return Resampled(result, excluded, None)
+
+
+def _pixels(transform: Transform, first: int, last: int) -> tuple[Array, Array]:
+    """Columns x, and rows y, of a band of the reference."""
+    x = np.arange(transform.reference_shape[1], dtype=np.float64)
+    return x, np.arange(first, last, dtype=np.float64)[:, None]
 
 
 def _area(transform: Transform, x: Array, y: Array, inside: Any) -> Any:
@@ -202,8 +235,14 @@ def _inside(u: Array, v: Array, shape: tuple[int, int]) -> Any:
     # Indexing costs more than interpolating: all of them where possible.
     if u.min() >= -0.5 and u.max() <= nx - 0.5 and v.min() >= -0.5 and v.max() <= ny - 0.5:
         return np.s_[:]
-    covered = (u >= -0.5) & (u <= nx - 0.5) & (v >= -0.5) & (v <= ny - 0.5)
+    covered = _covered(u, v, shape)
     return covered if covered.any() else None
+
+
+def _covered(u: Array, v: Array, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    ny, nx = shape
+    covered: NDArray[np.bool_] = (u >= -0.5) & (u <= nx - 0.5) & (v >= -0.5) & (v <= ny - 0.5)
+    return covered
 
 
 class _Source:
@@ -231,42 +270,30 @@ class _Source:
         return bool(self.bad.all())
 
     @cached_property
-    def lacks_values(self) -> bool:
-        """Whether a pixel has no value."""
-        return bool(self.missing.any())
+    def filled(self) -> Pixels:
+        return _filled(self._pixels, self.bad)
 
     @cached_property
-    def spoils(self) -> bool:
-        """Whether a pixel cannot be used."""
-        return self.lacks_values if self.bad is self.missing else bool(self.bad.any())
-
-    def values(self, places: Array) -> NDArray[np.floating]:
-        values = self.kernel.values(self._prepared, places)
-        if self._saturated is not None:
-            edge = _look_up(self._near_saturated, places)
-            if edge.any():
-                values[edge] = _LINEAR.values(self._filled, places[:, edge])
-        return values
+    def prepared(self) -> Pixels:
+        return self.kernel.prepare(self.filled)
 
     def variances(self, places: Array) -> Array:
         found: Array = np.maximum(self.kernel.variances(self._spread, places), 0)
         return found
 
-    def spoilt(self, places: Array) -> NDArray[np.bool_] | None:
-        """Say where a bad pixel has part in the value; None if none is bad."""
-        return _look_up(self._near_bad, places) if self.spoils else None
+    def look_up(self, values: NDArray[np.floating], places: Array) -> NDArray[np.uint8] | None:
+        """Give the marks of the pixels that values are made of; None if none has any.
 
-    def without_value(self, places: Array, spoilt: Any) -> Any:
-        """Say where a pixel without value has part in it; `spoilt` is what `spoilt` gave."""
-        return spoilt if self.bad is self.missing else _look_up(self._near_missing, places)
-
-    @cached_property
-    def _filled(self) -> Pixels:
-        return _filled(self._pixels, self.bad)
-
-    @cached_property
-    def _prepared(self) -> Pixels:
-        return self.kernel.prepare(self._filled)
+        Beside saturated pixels the values, at these places, are interpolated linearly.
+        """
+        if self._marks is None:
+            return None
+        marks = _look_up(self._marks, places)
+        if self._saturated is not None:
+            edge = marks & _EDGE > 0
+            if edge.any():
+                values[edge] = _LINEAR.values(self.filled, places[:, edge])
+        return marks
 
     @cached_property
     def _spread(self) -> Array:
@@ -274,16 +301,14 @@ class _Source:
         return _filled(spread, self.bad | ~np.isfinite(spread))
 
     @cached_property
-    def _near_bad(self) -> NDArray[np.bool_]:
-        return _grown(self.bad, self.kernel.support)
-
-    @cached_property
-    def _near_missing(self) -> NDArray[np.bool_]:
-        return _grown(self.missing, self.kernel.support)
-
-    @cached_property
-    def _near_saturated(self) -> NDArray[np.bool_]:
-        return _grown(np.asarray(self._saturated), 2 * _SWING)
+    def _marks(self) -> NDArray[np.uint8] | None:
+        """Sum of the marks of each pixel: what is made of it and of the next ones has them."""
+        support = self.kernel.support
+        given = [(_BAD, self.bad, support), (_MISSING, self.missing, support)]
+        if self._saturated is not None:
+            given.append((_EDGE, self._saturated, 2 * _SWING))
+        grown = [mark * _grown(pixels, size) for mark, pixels, size in given if pixels.any()]
+        return np.sum(grown, axis=0, dtype=np.uint8) if grown else None
 
 
 def _filled(pixels: NDArray[Number], bad: NDArray[np.bool_]) -> NDArray[Number]:
@@ -308,12 +333,12 @@ def _grown(bad: NDArray[np.bool_], support: int) -> NDArray[np.bool_]:
     return found
 
 
-def _look_up(marked: NDArray[np.bool_], places: Array) -> NDArray[np.bool_]:
-    """Give what the pixel is at or before each place; those beyond the edges are at them."""
-    (ny, nx), (row, column) = marked.shape, np.floor(places).astype(np.intp)
+def _look_up(marks: NDArray[np.uint8], places: Array) -> NDArray[np.uint8]:
+    """Give the marks of the pixel at or before each place; those beyond the edges are at them."""
+    (ny, nx), (row, column) = marks.shape, np.floor(places).astype(np.intp)
     np.clip(row, 0, ny - 1, out=row)
     np.clip(column, 0, nx - 1, out=column)
     row *= nx
     row += column
-    found: NDArray[np.bool_] = marked.ravel().take(row)
+    found: NDArray[np.uint8] = marks.ravel().take(row)
     return found

@@ -52,7 +52,7 @@ _WORKSPACE = 8
 """Part of the memory, as its inverse, that is workspace for columns that are combined at a time."""
 _READ_BYTES = 60
 """Bytes for each pixel and colour of the strip of a frame that is being resampled."""
-_FEWEST_ROWS, _MOST_ROWS = 16, 512
+_FEWEST_ROWS, _MOST_ROWS = 16, 1024
 """Rows of a band."""
 _ROWS = 32
 """Rows that are scaled at a time: they stay in the cache of a processor."""
@@ -223,7 +223,7 @@ def combine_band(
     first, last = max(rows[0] - margin, 0), min(rows[1] + margin, ny)
     cube = np.empty((settings.planes, len(lights), last - first, nx), np.float32)
     for number, light in enumerate(lights):
-        cube[:, number] = _on_reference(light, settings, (first, last))
+        _put_on_reference(cube[:, number], light, settings, (first, last))
     inner = slice(rows[0] - first, rows[1] - first)
     results = []
     for plane, values in enumerate(cube):
@@ -286,14 +286,14 @@ def margin_of(lights: list[Light], settings: StackSettings) -> int:
     return size + spread + _GROWTH
 
 
-def _on_reference(
-    light: Light, settings: StackSettings, rows: tuple[int, int]
-) -> NDArray[np.float32]:
-    """Read a frame and bring it to rows of the reference, shape (planes, rows, nx)."""
-    result = np.full((settings.planes, rows[1] - rows[0], settings.shape[1]), np.nan, np.float32)
+def _put_on_reference(
+    target: NDArray[np.float32], light: Light, settings: StackSettings, rows: tuple[int, int]
+) -> None:
+    """Read a frame and bring it to rows of the reference, in an array (planes, rows, nx)."""
     start, stop = rows_needed(light.transform, rows, kernel=settings.kernel)
     if start == stop:
-        return result
+        target[:] = np.nan
+        return
     low, high = start, stop
     if settings.cfa is not None:
         low, high = max(0, start - _MARGIN_OF_FILTER), stop + _MARGIN_OF_FILTER
@@ -318,10 +318,9 @@ def _on_reference(
         moved.data[moved.mask] = np.nan
         x = np.arange(settings.shape[1])
         for low, high in iter_rows(len(moved.data), _ROWS):
-            own = np.multiply(moved.data[low:high], scale, out=result[number, low:high])
+            own = np.multiply(moved.data[low:high], scale, out=target[number, low:high])
             y = np.arange(rows[0] + low, rows[0] + high)[:, None]
             own += settings.offset_at(light, number, x, y)
-    return result
 
 
 def _colours(
@@ -406,10 +405,12 @@ def _tolerance(
     error = np.sqrt(MEDIAN_VARIANCE * variance.mean() / np.maximum(count, 1))
     stars, around = find_stars(above, error, widths)
 
-    def allowed(number: int) -> NDArray[np.float32]:
+    stars, around = stars.ravel(), around.ravel()
+
+    def allowed(number: int, index: NDArray[np.intp]) -> NDArray[np.float32]:
         own, beside = shares[number]
-        deviation: NDArray[np.float32] = own * stars
-        deviation += beside * around
+        deviation: NDArray[np.float32] = own * stars[index]
+        deviation += beside * around[index]
         return deviation
 
     return allowed

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astro_sr_plugin.constants import MEDIAN_VARIANCE
+from astro_sr_plugin.data.strips import iter_rows
 from astro_sr_plugin.stacking.rejection import sorted_median
 
 __all__ = ["COMBINATIONS", "Combination", "Combined", "combine_values"]
@@ -15,6 +16,8 @@ __all__ = ["COMBINATIONS", "Combination", "Combined", "combine_values"]
 Combination = Literal["mean", "median"]
 COMBINATIONS = ("mean", "median")
 """Names of the ways to combine."""
+_VALUES = 200_000
+"""Values that are combined at a time: they stay in the cache of a processor."""
 
 
 class Combined(NamedTuple):
@@ -68,30 +71,42 @@ def combine_values(
     Combined
         The result.
     """
-    shape = values.shape[1:]
-    share = np.ones(len(values)) if weights is None else np.asarray(weights, np.float64)
+    n, height, width = values.shape
+    share = np.ones(n) if weights is None else np.asarray(weights)
+    share = share.astype(np.float32)[:, None, None]
+    low, high = (np.broadcast_to(flags, values.shape) for flags in (low, high))
     variances = None if variance is None else np.broadcast_to(variance, values.shape)
-    total, spread = np.zeros(shape), np.zeros(shape)
-    used = np.zeros(shape, np.uint16)
-    sums = np.zeros(shape)
+    rows = max(1, _VALUES // max(n * width, 1))
+    parts = []
+    for part in (np.s_[:, first:last] for first, last in iter_rows(height, rows)):
+        own = None if variances is None else variances[part]
+        parts.append(_combine(values[part], low[part], high[part], combine, share, own))
+    return Combined(*(np.concatenate(planes) for planes in zip(*parts, strict=True)))
+
+
+def _combine(
+    values: NDArray[np.float32],
+    low: NDArray[np.bool_],
+    high: NDArray[np.bool_],
+    combine: Combination,
+    share: NDArray[np.float32],
+    variances: NDArray[np.floating] | None,
+) -> Combined:
+    """Do the work of `combine_values` for a few rows."""
     keep = np.isfinite(values) & ~low & ~high
-    for k, frame in enumerate(values):
-        kept = keep[k]
-        np.add(total, share[k], out=total, where=kept)
-        np.add(sums, share[k] * frame.astype(np.float64), out=sums, where=kept)
-        if variances is not None:
-            np.add(spread, share[k] ** 2 * variances[k], out=spread, where=kept)
-        used += kept
+    kept = np.where(keep, values, np.float32(0))
+    used = keep.sum(axis=0, dtype=np.uint16)
+    counted = keep.astype(np.float32)
+    total, sums = (np.sum(share * each, axis=0) for each in (counted, kept))
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(total > 0, sums / total, np.nan)
+        data = np.where(total > 0, sums / total, np.float32(np.nan))
         if variances is None:
-            for k, frame in enumerate(values):
-                np.add(spread, share[k] * (frame - mean) ** 2, out=spread, where=keep[k])
+            spread = np.sum(share * counted * (kept - data) ** 2, axis=0)
             # Right where weights are inverse variances on any scale.
             error = np.where(used > 1, spread / total / (used - 1.0), np.nan)
         else:
+            spread = np.sum(share**2 * variances * counted, axis=0)
             error = np.where(total > 0, spread / total**2, np.nan)
-    data = mean
     if combine == "median":
         data = sorted_median(np.where(keep, values, np.float32(np.nan)))[0]
         error = np.where(used > 2, error * MEDIAN_VARIANCE, error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from astro_sr_plugin.constants import MAD_TO_SIGMA, MEDIAN_VARIANCE
+from astro_sr_plugin.data.strips import iter_rows
 from astro_sr_plugin.exceptions import InputError, check_choice
 
 __all__ = [
@@ -31,8 +33,8 @@ __all__ = [
 Method = Literal[
     "noise", "sigma", "winsorized", "mad", "linearfit", "gesd", "percentile", "minmax", "none"
 ]
-Tolerance = Callable[[int], NDArray[np.float32]]
-"""Deviation that is allowed in a frame, by its number."""
+Tolerance = Callable[[int, NDArray[np.intp]], NDArray[np.float32]]
+"""Deviation that is allowed in a frame, by its number, at pixels, by their flat indices."""
 METHODS: tuple[Method, ...] = get_args(Method)
 """Names of the methods."""
 
@@ -67,6 +69,8 @@ _MOST_ROUNDS = 20
 """Rounds after which clipping ends at last; it takes 2 to 6."""
 _MAD_ROUNDS = 5
 """The same where a round sorts again."""
+_VALUES = 200_000
+"""Values that are sorted at a time: they stay in the cache of a processor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,8 +153,8 @@ def reject(
     sigma : ndarray, broadcastable to the shape of `values`
         Standard deviation of the noise of each value, for ``"noise"``.
     tolerance : callable, optional
-        Takes the number of a frame, and gives the deviation that is allowed in it beside the noise,
-        for ``"noise"``.
+        Takes the number of a frame and flat indices of pixels, and gives the deviation that is
+        allowed there beside the noise, for ``"noise"``.
     median : tuple of ndarray, optional
         Of `sorted_median`, where it is known.
     grow : int
@@ -216,9 +220,20 @@ def sorted_median(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDA
     count : ndarray of int, shape (ny, nx)
         Number of values.
     """
-    count = np.sum(np.isfinite(values), axis=0)
-    run = _Sorted(np.sort(values, axis=0), np.zeros_like(count), count)
-    return run.median(), count
+    n, height, width = values.shape
+    median = np.empty((height, width), np.float32)
+    count = np.full((height, width), n)
+    for first, last in iter_rows(height, max(1, _VALUES // max(n * width, 1))):
+        ordered = np.sort(values[:, first:last], axis=0)
+        median[first:last] = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+        # What is no value is last.
+        fewer = ~np.isfinite(ordered[-1])
+        if fewer.any():
+            some = ordered[:, fewer]
+            number = np.sum(np.isfinite(some), axis=0)
+            count[first:last][fewer] = number
+            median[first:last][fewer] = _Sorted(some, np.zeros_like(number), number).median()
+    return median, count
 
 
 def _reject_by_noise(
@@ -239,19 +254,12 @@ def _reject_by_noise(
     factor = np.sqrt(1 + MEDIAN_VARIANCE / np.maximum(count, 1)).astype(np.float32)
     too_low, too_high = np.zeros(values.shape, bool), np.zeros(values.shape, bool)
     sigmas = np.broadcast_to(sigma, values.shape)
-    least = min(low, high)
     for k, frame in enumerate(values):
-        deviation = frame - centre
-        size = np.abs(deviation)
-        if tolerance is not None:
-            size -= tolerance(k)
-            np.maximum(size, 0, out=size)
-        size /= sigmas[k] * factor
-        if not np.any(size > least):
-            continue
-        np.copysign(size, deviation, out=size)
-        too_high[k] = hysteresis(size, high, grow)
-        too_low[k] = hysteresis(np.negative(size, out=size), low, grow)
+        allowed = None if tolerance is None else partial(tolerance, k)
+        marked = (low, too_low[k]), (high, too_high[k])
+        _mark_outliers(
+            (frame - centre).ravel(), (sigmas[k] * factor).ravel(), allowed, marked, grow
+        )
     lonely = (count > 0) & (np.sum(too_low | too_high, axis=0, dtype=np.uint16) == count)
     if lonely.any():
         distance = np.abs(values[:, lonely] - centre[lonely])
@@ -259,6 +267,34 @@ def _reject_by_noise(
         too_low[:, lonely] &= ~kept
         too_high[:, lonely] &= ~kept
     return too_low, too_high
+
+
+def _mark_outliers(
+    deviation: NDArray[np.float32],
+    unit: NDArray[np.float32],
+    allowed: Callable[[NDArray[np.intp]], NDArray[np.float32]] | None,
+    marked: tuple[tuple[float, NDArray[np.bool_]], tuple[float, NDArray[np.bool_]]],
+    grow: int,
+) -> None:
+    """Mark values of a frame beyond the limits below and above, in units of their noise."""
+
+    def above(index: NDArray[np.intp]) -> NDArray[np.float32]:
+        own = deviation[index]
+        size = np.abs(own)
+        if allowed is not None:
+            size = np.maximum(size - allowed(index), 0)
+        return np.copysign(size / unit[index], own)
+
+    def below(index: NDArray[np.intp]) -> NDArray[np.float32]:
+        return -above(index)
+
+    # Few pixels deviate: all else is done for these alone.
+    least = np.float32(min(limit for limit, _ in marked))
+    found = np.flatnonzero(np.abs(deviation) > least * unit)
+    for (limit, target), sizes in zip(marked, (below, above), strict=True):
+        seeds = found[sizes(found) > limit]
+        target.flat[seeds] = True
+        _grow(target, seeds, sizes, _GROWTH_LIMIT * limit, grow)
 
 
 def hysteresis(size: NDArray[np.floating], limit: float, grow: int) -> NDArray[np.bool_]:
@@ -275,25 +311,26 @@ def hysteresis(size: NDArray[np.floating], limit: float, grow: int) -> NDArray[n
     """
     with np.errstate(invalid="ignore"):
         found: NDArray[np.bool_] = size > limit
-    if not grow or not found.any():
-        return found
-    # Few pixels are found: going from them to their neighbours is faster than a dilation.
-    left = np.zeros((found.shape[0] + 2, found.shape[1] + 2), bool)
-    with np.errstate(invalid="ignore"):
-        np.greater(size, _GROWTH_LIMIT * limit, out=left[1:-1, 1:-1])
-    grown = np.pad(found, 1)
-    width = grown.shape[1]
-    around = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
-    edge = np.flatnonzero(grown)
-    left.flat[edge] = False
+    _grow(found, np.flatnonzero(found), size.ravel().take, _GROWTH_LIMIT * limit, grow)
+    return found
+
+
+def _grow(
+    marked: NDArray[np.bool_],
+    edge: NDArray[np.intp],
+    sizes: Callable[[NDArray[np.intp]], NDArray[np.floating]],
+    least: float,
+    grow: int,
+) -> None:
+    """Mark neighbours of marked pixels, of flat indices `edge`, that exceed a size; in rounds."""
+    (ny, nx), flat = marked.shape, marked.reshape(-1)
+    steps = np.delete(np.arange(9), 4)
     for _ in range(grow):
-        near = (edge[:, None] + around).ravel()
-        edge = np.unique(near[left.flat[near]])
-        if not edge.size:
-            break
-        grown.flat[edge] = True
-        left.flat[edge] = False
-    return grown[1:-1, 1:-1]
+        y, x = (edge // nx)[:, None] + steps // 3 - 1, (edge % nx)[:, None] + steps % 3 - 1
+        near = np.unique((y * nx + x)[(y >= 0) & (y < ny) & (x >= 0) & (x < nx)])
+        near = near[~flat[near]]
+        edge = near[sizes(near) > least]
+        flat[edge] = True
 
 
 def _sums(run: _Sorted) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:

@@ -11,7 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
-from astro_sr_plugin.allocation import keep_freed_memory
+from astro_sr_plugin.allocation import keep_freed_memory, refuse_huge_pages
 from astro_sr_plugin.exceptions import AstroSRError, KeptWarning, keep_warnings, warn
 from astro_sr_plugin.processes import can_fork, open_processes
 from astro_sr_plugin.scheduler import open_client
@@ -134,6 +134,7 @@ def _keep(function: Callable[..., Any], job: tuple[Any, ...]) -> None:
     global _work
     _work = function, job
     keep_freed_memory()
+    refuse_huge_pages()
 
 
 def _do(item: Any) -> tuple[Any, list[KeptWarning]]:

@@ -45,6 +45,39 @@ def test_flux_and_places_of_stars_stay(kernel, flux_error, place_error, scale):
     np.testing.assert_allclose(bright[seen] * scale**2, result[seen], atol=1e-3)
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("angle", [0.0, 0.4, -2.0, 179.0])
+def test_stars_and_noise_stay_where_an_image_is_turned_by_little(angle, mirrored):
+    """Rows and columns are interpolated one after the other there."""
+    matrix = turned(angle, 2.3, -1.6)
+    if mirrored:
+        matrix = matrix @ [[-1, 0, SHAPE[1] - 1], [0, 1, 0], [0, 0, 1]]
+    truth = Transform.from_matrix(matrix, SHAPE)
+    x, y, flux = star_grid()
+    image = draw_stars(*truth.to_image(x, y), flux, SHAPE, sigma=1.25)
+    result = apply_transform(image, truth)
+    expected = draw_stars(x, y, flux, SHAPE, sigma=1.25)
+    seen = np.isfinite(result)
+    assert seen.mean() > 0.9
+    np.testing.assert_allclose(result[seen], expected[seen], atol=0.015 * expected.max())
+    noise = np.random.default_rng(1).normal(size=SHAPE).astype(np.float32)
+    own = resample_rows(noise, truth, (0, 300))
+    other = resample_rows(noise, truth, (0, 300), variance=np.ones(SHAPE))
+    assert (own.mask == other.mask).all()
+    good = ~own.mask
+    assert own.data[good].var() / other.data[good].var() == pytest.approx(1, abs=0.002)
+    np.testing.assert_allclose(own.data[good], other.data[good], atol=0.2 if angle else 1e-5)
+
+
+def test_half_a_pixel_beyond_the_edge_continues_the_image():
+    image = 10.0 * np.add(*np.mgrid[: SHAPE[0], : SHAPE[1]])
+    for shift in ([0.3, 0], [0, 0.3], [-0.3, -0.3]):
+        truth = Transform.from_matrix([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1]], SHAPE)
+        for variance in (None, np.ones(SHAPE)):
+            moved = resample_rows(image, truth, (0, 300), variance=variance).data
+            assert abs(moved - image).max() < 10
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_the_uncertainty_is_that_of_the_noise(kernel):
     truth = Transform.from_matrix(turned(7.0, 2.3, -1.6, 1.1), SHAPE)

@@ -108,8 +108,8 @@ def test_a_tolerance_is_allowed_beside_the_noise() -> None:
     values = noise(10)
     values[0] += 20
 
-    def allowed(number: int) -> np.ndarray:
-        return np.full((1, 1), 30 if number == 0 else 0, np.float32)
+    def allowed(number: int, index: np.ndarray) -> np.ndarray:
+        return np.full(index.shape, 30 if number == 0 else 0, np.float32)
 
     low, high = reject(values, "noise", sigma=ONE, tolerance=allowed)
     assert not high[0].any()
