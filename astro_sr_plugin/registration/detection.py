@@ -247,17 +247,20 @@ class _Field:
 
     def extract(self, fwhm: float) -> NDArray[Any]:
         """Find sources with the filter of stars of a FWHM in pixels."""
-        mesh = int(np.clip(_MESH_FWHM * fwhm, *_MESHES))
-        self.values = self._raw - _mesh(self._raw, self.bad, mesh).back()
-        self.values[self.bad] = 0
-        # Where structure is left, more is asked. A quarter of the pixels shows it.
-        ny, nx = self.values.shape
+        mesh = int(np.clip(_MESH_FWHM * fwhm, *_MESHES)) // 2
+        # A quarter of the pixels shows the sky, and where structure is left more is asked.
         part = np.s_[::2, ::2]
-        rms = _mesh(np.ascontiguousarray(self.values[part]), self.bad[part].copy(), mesh).rms()
+        seen, bad = np.ascontiguousarray(self._raw[part]), self.bad[part].copy()
+        sky = _mesh(seen, bad, mesh).back()
+        self.values = self._raw - _doubled(sky, self._raw.shape)
+        self.values[self.bad] = 0
+        seen -= sky
+        seen[bad] = 0
+        rms = _mesh(seen, bad, mesh).rms()
         kernel = _filter_of(fwhm)
         asked = np.maximum(rms, np.float32(1))
         asked *= np.float32(self.nsigma * np.sqrt((kernel**2).sum()))
-        threshold = asked.repeat(2, axis=0).repeat(2, axis=1)[:ny, :nx]
+        threshold = _doubled(asked, self._raw.shape)
         return extract_sources(self.values, self.bad, threshold, kernel=kernel, minimum_area=3)[0]
 
 
@@ -267,6 +270,12 @@ def _filter_of(fwhm: float) -> NDArray[np.float32]:
     middle, reach = len(kernel) // 2, min(len(kernel) // 2, int(np.ceil(fwhm)))
     part = slice(middle - reach, middle + reach + 1)
     return np.ascontiguousarray(kernel[part, part] / kernel[part, part].sum())
+
+
+def _doubled(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Repeat pixels in both directions, to a shape."""
+    doubled: NDArray[np.float32] = values.repeat(2, axis=0).repeat(2, axis=1)
+    return doubled[: shape[0], : shape[1]]
 
 
 def _mesh(values: NDArray[np.float32], bad: NDArray[np.bool_], side: int) -> sep.Background:

@@ -45,8 +45,8 @@ FRAME_BYTES = 40
 APERTURES = (3.0, 4.0, 5.5, 7.5, 10.0, 14.0, 20.0, 28.0)
 """Radii in pixels of the apertures of the photometry. Two frames are compared in the same one,
 which is large enough for the wider stars."""
-_NOISE_WINDOWS, _NOISE_WINDOW = 4, 168
-"""Number, and side in pixels, of the windows in which the noise is measured: to 0.3 %."""
+_NOISE_WINDOWS, _NOISE_WINDOW = 4, 120
+"""Number, and side in pixels, of the windows in which the noise is measured: to 0.4 %."""
 _MANY_PIXELS = 1_000_000
 """Pixels beyond which the sky is measured in every fourth row: a box of 128 pixels gives it to 0.02
 sigma then."""
@@ -295,7 +295,7 @@ def _add_photometry(
     # The brightest stars come first; the others have no say in the scale of a frame.
     x = (np.asarray(stars["x"][:_PHOTOMETRY], float) - middle) / side
     y = (np.asarray(stars["y"][:_PHOTOMETRY], float) - middle) / side
-    options = {"err": sigma, "mask": bad, "subpix": 5}
+    options = {"err": sigma, "mask": bad, "subpix": 0}
     found = [sep.sum_circle(above, x, y, radius / side, **options) for radius in APERTURES]
     flux, error, flag = (np.stack(parts, axis=1) for parts in zip(*found, strict=True))
     flux[(flag & (sep.APER_TRUNC | sep.APER_HASMASKED)) != 0] = np.nan

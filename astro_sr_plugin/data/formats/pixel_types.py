@@ -111,6 +111,8 @@ def choose_coding(
     if coding.is_float:
         _check_floats(coding, data)
         return coding
+    if not original and data.dtype.newbyteorder("=") == np.dtype(name):
+        return coding
     if _needs_finer_steps(coding, data):
         coding = _with_finer_steps(coding, data, name, fits=fits)
     return _with_blank(coding, data, name, allowed=fits)

@@ -178,6 +178,8 @@ def _candidates(above: NDArray[np.bool_]) -> Iterator[NDArray[np.float64]]:
     theta = np.linspace(-np.pi / 2, np.pi / 2, _ANGLES, endpoint=False)
     votes, angles, distances = hough_line(above, theta)
     least = _LEAST_VOTES * _SHORTEST * min(ny, nx)
+    if votes.max() <= least:
+        return
     for _, angle, distance in zip(
         *hough_line_peaks(votes, angles, distances, threshold=least, num_peaks=_CANDIDATES),
         strict=True,
