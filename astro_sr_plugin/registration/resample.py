@@ -180,11 +180,13 @@ def resample_rows(
         area = _area(transform, x, y, inside) if conserve_flux else None
         part = np.s_[low:high]
         values = source.kernel.values(source.prepared, places)
-        marks = source.look_up(values, places)
-        values = values if area is None else values * area
-        excluded[part][inside] = False if marks is None else marks & _BAD > 0
-        if marks is not None:
+        spoilt: Any = False
+        if source.marks is not None:
+            marks = source.look_up(values, places)
             values[marks & _MISSING > 0] = np.nan
+            spoilt = marks & _BAD > 0
+        excluded[part][inside] = spoilt
+        values = values if area is None else values * area
         result[part][inside] = values
         if noise is not None:
             found = source.variances(places)
@@ -202,9 +204,9 @@ def _resample_upright(
         u, v = transform.to_image(*_pixels(transform, rows[0] + low, rows[0] + high))
         own, outside = result[low:high], excluded[low:high]
         np.logical_not(_covered(u, v, transform.shape), out=outside)
-        marks = source.look_up(own, np.stack([v - first, u]))
         own[outside] = np.nan
-        if marks is not None:
+        if source.marks is not None:
+            marks = source.look_up(own, np.stack([v - first, u]))
             own[marks & _MISSING > 0] = np.nan
             outside |= marks & _BAD > 0
     if conserve_flux:
@@ -291,14 +293,13 @@ class _Source:
         found: Array = np.maximum(self.kernel.variances(self._spread, places), 0)
         return found
 
-    def look_up(self, values: NDArray[np.floating], places: Array) -> NDArray[np.uint8] | None:
-        """Give the marks of the pixels that values are made of; None if none has any.
+    def look_up(self, values: NDArray[np.floating], places: Array) -> NDArray[np.uint8]:
+        """Give the marks of the pixels that values at these places are made of.
 
-        Beside saturated pixels the values, at these places, are interpolated linearly.
+        Beside saturated pixels the values are interpolated linearly.
         """
-        if self._marks is None:
-            return None
-        marks = _look_up(self._marks, places)
+        assert self.marks is not None
+        marks = _look_up(self.marks, places)
         if self._saturated is not None:
             edge = marks & _EDGE > 0
             if edge.any():
@@ -311,8 +312,8 @@ class _Source:
         return _filled(spread, self.bad | ~np.isfinite(spread))
 
     @cached_property
-    def _marks(self) -> NDArray[np.uint8] | None:
-        """Sum of the marks of each pixel: what is made of it and of the next ones has them."""
+    def marks(self) -> NDArray[np.uint8] | None:
+        """Sum of the marks of each pixel, which what is made of it has; None if none has any."""
         support = self.kernel.support
         given = [(_BAD, self.bad, support), (_MISSING, self.missing, support)]
         if self._saturated is not None:

@@ -115,8 +115,8 @@ def _interpolate(
             high = min(block + step, span[1], size - 2 - near)
             if low >= high:
                 continue
-            fractions = [stretch * np.arange(low, high)] * 2
-            fractions[1 - axis] = shift[start:stop] - base[start]
+            fractions = [(stretch * np.arange(low, high)).astype(np.float32)] * 2
+            fractions[1 - axis] = (shift[start:stop] - base[start]).astype(np.float32)
             taken, target = [slice(start, stop)] * 2, [slice(start, stop)] * 2
             taken[axis] = slice(low + near - 1, high + near + 2)
             target[axis] = slice(low - span[0], high - span[0])
@@ -128,15 +128,15 @@ def _fill(
     result: Pixels,
     coefficients: Pixels,
     axis: int,
-    down: NDArray[np.float64],
-    across: NDArray[np.float64],
+    down: Pixels,
+    across: Pixels,
 ) -> None:
     """Interpolate at a place between the second and the third of each four coefficients.
 
     Its distance from the second one is a sum of one part for each row and one for each column.
     """
     for low, high in iter_rows(len(result), max(1, _PIXELS // result.shape[1])):
-        t = np.add.outer(down[low:high], across).astype(np.float32)
+        t = np.add.outer(down[low:high], across)
         taken = coefficients[low : high if axis else high + 3]
         result[low:high] = _values(taken, axis, t)
 
@@ -147,12 +147,13 @@ def _values(coefficients: Pixels, axis: int, t: Pixels) -> Pixels:
     ``c1 + t (c2 - c1) + ((1 - t)^3 q1 + t^3 q2) / 6`` with the second differences q.
     """
     n = t.shape[axis]
-    slopes = np.diff(coefficients, axis=axis)
-    bends = np.diff(slopes, axis=axis)
 
-    def part(array: Pixels, first: int) -> Pixels:
-        return array[first : first + n] if axis == 0 else array[:, first : first + n]
+    def part(array: Pixels, first: int, length: int = n) -> Pixels:
+        piece = slice(first, first + length)
+        return array[piece] if axis == 0 else array[:, piece]
 
+    slopes = part(coefficients, 1, n + 2) - part(coefficients, 0, n + 2)
+    bends = part(slopes, 1, n + 1) - part(slopes, 0, n + 1)
     cube = t * t
     cube *= t
     rest = 1 - t

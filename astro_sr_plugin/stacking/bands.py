@@ -231,31 +231,29 @@ def combine_band(
         for left, right in iter_bands(nx, settings.columns):
             low, high = max(left - margin, 0), min(right + margin, nx)
             window = inner, slice(left - low, right - low)
-            chunk = np.ascontiguousarray(values[:, :, low:high])
-            parts.append(_combine_plane(chunk, lights, settings, plane, window))
+            parts.append(_combine_plane(values[:, :, low:high], lights, settings, plane, window))
         results.append(
             Combined(*(np.concatenate(pieces, axis=1) for pieces in zip(*parts, strict=True)))
         )
     return results
 
 
-def noise_factors(
-    light: Light, settings: StackSettings
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Find what becomes of white noise when a frame is resampled.
+def noise_factors(lights: list[Light], settings: StackSettings, number: int) -> NDArray[np.float64]:
+    """Find what becomes of white noise when one of the frames is resampled.
 
     Noise is put through the same steps as the frame, debayering included.
 
     Returns
     -------
-    factors, neighbours : ndarray, shape (planes,)
+    ndarray, shape (2, planes)
         Variance of a pixel after that over that before, and correlation of neighbouring pixels; 1
         and 0 where a frame stays as it is.
     """
+    light = lights[number]
     ny = settings.shape[0]
     first = max(0, (ny - _NOISE_ROWS) // 2)
     rows = first, min(ny, first + _NOISE_ROWS)
-    unchanged = np.ones(settings.planes), np.zeros(settings.planes)
+    unchanged = np.array([np.ones(settings.planes), np.zeros(settings.planes)])
     if light.transform.is_identity and settings.cfa is None:
         return unchanged
     start, stop = rows_needed(light.transform, rows, kernel=settings.kernel)
@@ -274,8 +272,7 @@ def noise_factors(
         variance = np.nanmean(values**2)
         beside = np.nanmean(values[:, 1:] * values[:, :-1]) + np.nanmean(values[1:] * values[:-1])
         found.append((variance, beside / 2 / variance))
-    factors, neighbours = np.transpose(found)
-    return factors, neighbours
+    return np.transpose(found)
 
 
 def margin_of(lights: list[Light], settings: StackSettings) -> int:

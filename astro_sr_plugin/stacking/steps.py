@@ -117,7 +117,7 @@ class StackSteps:
         if len(used) < 2:
             msg = f"a stack needs two frames or more; {self._complaint()}"
             raise InputError(msg)
-        lights, settings = self._prepare(used, measured, found)
+        lights, settings = self._prepare(used, measured, found, workers)
         planes = self._combine(lights, settings, workers)
         correlation = interpolated_correlation(lights, settings)
         if self.options.drizzling is not None:
@@ -207,7 +207,11 @@ class StackSteps:
         return Alignment(numbers[found.reference], transforms, {})
 
     def _prepare(
-        self, used: list[int], measured: dict[int, FrameMeasurement], found: Alignment
+        self,
+        used: list[int],
+        measured: dict[int, FrameMeasurement],
+        found: Alignment,
+        workers: Workers,
     ) -> tuple[list[Light], StackSettings]:
         """Put together what each frame needs."""
         series, options = self.series, self.options
@@ -257,8 +261,10 @@ class StackSteps:
             options.limits,
             options.kernel,
         )
-        found_noise = [noise_factors(light, settings) for light in lights]
-        factors, neighbours = (np.array(one) for one in zip(*found_noise, strict=True))
+        run = workers.run(
+            noise_factors, (lights, settings), range(len(lights)), at_once=len(lights)
+        )
+        factors, neighbours = np.swapaxes([noise for _, noise in sorted(run)], 0, 1)
         settings = replace(settings, factors=factors, neighbours=neighbours)
         return self._choose_pixels(lights, settings)
 

@@ -1,6 +1,7 @@
 """Time by the clock and of processors that a stack takes, beside Siril, on the same frames.
 
-Both programs are started anew for each turn, register and stack, and may use all processors.
+Both programs are started anew for each turn, register and stack, and may use all processors. A
+first turn is not counted: Python compiles its modules in it, and files are read from the disk.
 """
 
 from __future__ import annotations
@@ -89,20 +90,25 @@ def _compare(
             os.link(path, siril.work / path.name)
         siril.script([f"setcpu {os.cpu_count()}", *_COMMANDS])
 
+    # Where this is set, all modules would be compiled at each start.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+
     def by_us() -> None:
         output = ["-o", str(folder / "stack.fits"), "--overwrite", "--quiet"]
         command = [sys.executable, "-m", "astro_sr_plugin", "stack", str(lights), *output]
-        subprocess.run(command, check=True)
+        subprocess.run(command, check=True, env=environment)
 
     times: dict[str, list[tuple[float, float]]] = {name: [], "ours": []}
-    for _ in range(options.turns):
+    for turn in range(options.turns + 1):
         for who, work in ((name, by_siril), ("ours", by_us)):
-            times[who].append(_time(work))
-            say("frames", number, who, *times[who][-1])
+            found = _time(work)
+            say("frames", number, who, *found)
+            if turn:
+                times[who].append(found)
     ny, nx = shape
     rows = []
-    for who, found in times.items():
-        seconds, cpu = np.median(found, axis=0).tolist()
+    for who, turns in times.items():
+        seconds, cpu = np.median(turns, axis=0).tolist()
         ratio = seconds / float(np.median(times[name], axis=0)[0])
         size = f"{number} of {ny * nx / 1e6:.0f} Mpx"
         rows.append(
