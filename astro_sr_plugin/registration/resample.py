@@ -28,16 +28,12 @@ _GRID = 32
 """Spacing in pixels of the places that a band's input rows are looked up at."""
 _PIXELS = 32768
 """Pixels that are made at a time: their numbers stay in the cache of a processor."""
-_NEAR = 3
-"""Distance in pixels out to which the nearest good pixel is looked for around each bad one, where
-these are few."""
-_FEW = 0.005
-"""Fraction of the pixels that are few: more take longer than the transform of distances."""
-_OFFSETS = sorted(
-    (offset for offset in np.ndindex(2 * _NEAR + 1, 2 * _NEAR + 1) if offset != (_NEAR, _NEAR)),
-    key=lambda offset: np.hypot(offset[0] - _NEAR, offset[1] - _NEAR),
-)
-"""Rows and columns of the places within it, the nearest first; the middle is `_NEAR`."""
+_FEW = 0.02
+"""Fraction of the pixels that are few bad ones: each is looked at on its own."""
+_REACH = 32
+"""Distance in pixels from the rim of an area of few bad pixels out to which it is filled so."""
+_CROSS = ((-1, 0), (1, 0), (0, -1), (0, 1))
+"""Offsets (dy, dx) of the four neighbours of a pixel."""
 _BAD, _MISSING, _EDGE = np.uint8(1), np.uint8(2), np.uint8(4)
 """Marks of values: made of a bad pixel, of one without value; beside a saturated one."""
 _WHOLE = 1e-6
@@ -323,25 +319,38 @@ class _Source:
 
 
 def _filled(pixels: NDArray[Number], bad: NDArray[np.bool_]) -> NDArray[Number]:
-    """Give bad pixels the value of the nearest good one."""
+    """Give bad pixels the value of a good one near by."""
     todo = np.flatnonzero(bad)
     if not todo.size:
         return pixels
     if todo.size == bad.size:
         return np.zeros_like(pixels)
-    filled: NDArray[Number] = pixels.copy()
     if todo.size < _FEW * bad.size:
-        (ny, nx), flat = pixels.shape, filled.reshape(-1)
-        for dy, dx in _OFFSETS:
-            y, x = todo // nx + dy - _NEAR, todo % nx + dx - _NEAR
-            good = (y >= 0) & (y < ny) & (x >= 0) & (x < nx)
-            good[good] = ~bad[y[good], x[good]]
-            flat[todo[good]] = pixels[y[good], x[good]]
-            todo = todo[~good]
-        if not todo.size:
-            return filled
+        # Single pixels, or a trail: from the rim inwards.
+        pixels, bad = pixels.copy(), bad.copy()
+        for _ in range(_REACH):
+            todo = _fill_rim(pixels, bad, todo)
+            if not todo.size:
+                return pixels
     nearest = distance_transform_edt(bad, return_distances=False, return_indices=True)
     return np.asarray(pixels[tuple(nearest)])
+
+
+def _fill_rim(
+    pixels: NDArray[Number], bad: NDArray[np.bool_], todo: NDArray[np.intp]
+) -> NDArray[np.intp]:
+    """Fill bad pixels, of these flat indices, that have a good neighbour; give the others."""
+    (ny, nx), source = bad.shape, np.full(todo.size, -1)
+    row, column = todo // nx, todo % nx
+    for dy, dx in _CROSS:
+        y, x = row + dy, column + dx
+        good = (y >= 0) & (y < ny) & (x >= 0) & (x < nx)
+        good[good] = ~bad[y[good], x[good]]
+        source[good] = (y * nx + x)[good]
+    found = source >= 0
+    pixels.flat[todo[found]] = pixels.flat[source[found]]
+    bad.flat[todo[found]] = False
+    return todo[~found]
 
 
 def _grown(bad: NDArray[np.bool_], support: int) -> NDArray[np.bool_]:

@@ -70,7 +70,8 @@ def find_hot_pixels(
         low, high = max(0, first - _PASSES), min(shape[0], last + _PASSES)
         values, invalid, saturated = window(low, high, 0, shape[1])
         recorded, hot = values.copy(), np.zeros(values.shape, dtype=bool)
-        row, column = np.nonzero((values > _LEAST_VALUE) & ~(invalid | saturated))
+        tested = np.flatnonzero((values > _LEAST_VALUE) & ~(invalid | saturated))
+        row, column = np.unravel_index(tested, values.shape)
         for _ in range(_PASSES):
             mean = _mean_of_neighbours(values, row, column)
             new = mean < least * values[row, column]
@@ -82,7 +83,7 @@ def find_hot_pixels(
             above = values[row, column] > _LEAST_VALUE
             row, column = row[above], column[above]
         hot[: first - low] = hot[last - low :] = False
-        row, column = np.nonzero(hot)
+        row, column = np.unravel_index(np.flatnonzero(hot), values.shape)
         light = values[row, column]
         place = np.stack([row + low, column], axis=1)
         found.append((place, light, recorded[row, column] - light))
