@@ -26,9 +26,9 @@ def star_grid():
     ("kernel", "flux_error", "place_error"),
     [("bspline", 1e-3, 0.003), ("lanczos", 2e-3, 0.02), ("linear", 1.5e-2, 0.02)],
 )
-@pytest.mark.parametrize("scale", [1.0, 0.8])
-def test_flux_and_places_of_stars_stay(kernel, flux_error, place_error, scale):
-    truth = Transform.from_matrix(turned(7.0, 2.3, -1.6, scale), SHAPE)
+@pytest.mark.parametrize(("angle", "scale"), [(7.0, 1.0), (7.0, 0.8), (1.5, 1.0), (-178.0, 1.0)])
+def test_flux_and_places_of_stars_stay(kernel, flux_error, place_error, angle, scale):
+    truth = Transform.from_matrix(turned(angle, 2.3, -1.6, scale), SHAPE)
     x, y, flux = star_grid()
     image = draw_stars(*truth.to_image(x, y), flux, SHAPE, sigma=1.25)
     result = apply_transform(image, truth, kernel=kernel)
