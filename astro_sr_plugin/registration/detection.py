@@ -45,6 +45,8 @@ _BETA = 3.5
 """Moffat exponent of the filters; a typical one, to which detection is not sensitive."""
 _MESH_FWHM, _MESHES = 12, (32, 128)
 """Box of the sky that follows nebulae, in FWHM; its least and largest side in pixels."""
+_MANY_PIXELS = 1_000_000
+"""Pixels beyond which a quarter of them gives that sky."""
 _LEAST_NEIGHBOURS = 0.12
 """Mean of the four neighbours of a peak over it, below which it is a hot pixel (0); a star of FWHM
 1.2 px has 0.2."""
@@ -247,12 +249,13 @@ class _Field:
 
     def extract(self, fwhm: float) -> NDArray[Any]:
         """Find sources with the filter of stars of a FWHM in pixels."""
-        mesh = int(np.clip(_MESH_FWHM * fwhm, *_MESHES)) // 2
-        # A quarter of the pixels shows the sky, and where structure is left more is asked.
-        part = np.s_[::2, ::2]
-        seen, bad = np.ascontiguousarray(self._raw[part]), self.bad[part].copy()
+        # Of many pixels, a quarter shows the sky, and where structure is left more is asked.
+        step = 2 if self._raw.size > _MANY_PIXELS else 1
+        mesh = int(np.clip(_MESH_FWHM * fwhm, *_MESHES)) // step
+        part = np.s_[::step, ::step]
+        seen, bad = self._raw[part].copy(), self.bad[part].copy()
         sky = _mesh(seen, bad, mesh).back()
-        self.values = self._raw - _doubled(sky, self._raw.shape)
+        self.values = self._raw - _repeated(sky, step, self._raw.shape)
         self.values[self.bad] = 0
         seen -= sky
         seen[bad] = 0
@@ -260,7 +263,7 @@ class _Field:
         kernel = _filter_of(fwhm)
         asked = np.maximum(rms, np.float32(1))
         asked *= np.float32(self.nsigma * np.sqrt((kernel**2).sum()))
-        threshold = _doubled(asked, self._raw.shape)
+        threshold = _repeated(asked, step, self._raw.shape)
         return extract_sources(self.values, self.bad, threshold, kernel=kernel, minimum_area=3)[0]
 
 
@@ -272,10 +275,14 @@ def _filter_of(fwhm: float) -> NDArray[np.float32]:
     return np.ascontiguousarray(kernel[part, part] / kernel[part, part].sum())
 
 
-def _doubled(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+def _repeated(
+    values: NDArray[np.float32], step: int, shape: tuple[int, int]
+) -> NDArray[np.float32]:
     """Repeat pixels in both directions, to a shape."""
-    doubled: NDArray[np.float32] = values.repeat(2, axis=0).repeat(2, axis=1)
-    return doubled[: shape[0], : shape[1]]
+    if step == 1:
+        return values
+    repeated: NDArray[np.float32] = values.repeat(step, axis=0).repeat(step, axis=1)
+    return repeated[: shape[0], : shape[1]]
 
 
 def _mesh(values: NDArray[np.float32], bad: NDArray[np.bool_], side: int) -> sep.Background:
