@@ -13,6 +13,7 @@ from astro_sr_plugin.simulation.pupils import OpticsConfig
 from astro_sr_plugin.simulation.scene import SceneConfig
 from astro_sr_plugin.tasks import TASKS
 from astro_sr_plugin.training.loop import Pace
+from astro_sr_plugin.training.losses import RestorationLoss
 from astro_sr_plugin.training.pictures.config import PictureConfig, with_tuples
 
 __all__ = ["TrainConfig", "read_config", "write_config"]
@@ -43,8 +44,9 @@ class TrainConfig:
         Simulated telescopes whose PSFs take part; 0: all PSFs are Moffat profiles.
     architecture : dict
         Arguments of `WienerUNet`.
-    scene, observation, optics : dict
-        Changes to the defaults of `SceneConfig`, `ObservationConfig` and `OpticsConfig`.
+    scene, observation, optics, loss : dict
+        Changes to the defaults of `SceneConfig`, `ObservationConfig`, `OpticsConfig` and
+        `RestorationLoss`.
     """
 
     name: str
@@ -64,6 +66,7 @@ class TrainConfig:
     scene: dict[str, Any] = field(default_factory=dict)
     observation: dict[str, Any] = field(default_factory=dict)
     optics: dict[str, Any] = field(default_factory=dict)
+    loss: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -119,6 +122,10 @@ class TrainConfig:
         """Return the configuration of the telescopes of the bank."""
         return OpticsConfig(**with_tuples(self.optics))
 
+    def build_loss(self) -> RestorationLoss:
+        """Return the loss that is made small."""
+        return RestorationLoss(**self.loss)
+
 
 def read_config(path: str | Path) -> TrainConfig | PictureConfig:
     """Read a run from a TOML file.
@@ -155,6 +162,7 @@ def read_config(path: str | Path) -> TrainConfig | PictureConfig:
             config.scene_config()
             config.observation_config()
             config.optics_config()
+            config.build_loss()
         else:
             config.build()
     except TypeError as error:

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 __all__ = ["ApertureLoss", "AsinhLoss", "CharbonnierLoss", "RestorationLoss"]
 
+_BRIGHT = 100.0
+"""Sky sigma from which on a pixel counts more, if ``cores`` is set."""
+
 
 class CharbonnierLoss(nn.Module):
     """Smooth L1 in noise units with a relative floor.
@@ -75,6 +78,9 @@ class RestorationLoss(nn.Module):
         Weights of the terms.
     border : int
         Pixels at the edge of the patch that do not count.
+    cores : float
+        How much more a pixel counts for each power of ten by which the truth exceeds 100 sigma: the
+        cores of bright stars are so few pixels that without it their error hardly shows in the sum.
     """
 
     def __init__(
@@ -83,11 +89,12 @@ class RestorationLoss(nn.Module):
         charbonnier: float = 0.1,
         aperture: float = 0.1,
         border: int = 8,
+        cores: float = 0.0,
     ) -> None:
         super().__init__()
         self.weights = (asinh, charbonnier, aperture)
         self.terms = nn.ModuleList([AsinhLoss(), CharbonnierLoss(), ApertureLoss()])
-        self.border = border
+        self.border, self.cores = border, cores
 
     def forward(self, output: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
         """Return the weighted sum of the terms.
@@ -98,6 +105,9 @@ class RestorationLoss(nn.Module):
             Shape ``(B, 1, H, W)``; ``weight`` 0 to 1 says how much a pixel counts.
         """
         b = self.border
+        # Not where saturation hides the truth: that would outweigh all else.
+        core = torch.log10(1 + truth.clamp_min(0) / _BRIGHT) * (weight > 0.5)
+        weight = weight * (1 + self.cores * core)
         inner = [image[..., b:-b, b:-b] for image in (output, truth, weight)]
         total = output.new_zeros(())
         for factor, term in zip(self.weights, self.terms, strict=True):

@@ -26,7 +26,6 @@ from astro_sr_plugin.training.loop import (
     open_run,
     optimise,
 )
-from astro_sr_plugin.training.losses import RestorationLoss
 from astro_sr_plugin.training.optics import observation_with_bank
 from astro_sr_plugin.training.textures import load_textures
 
@@ -162,7 +161,7 @@ def train(
         scenes = replace(scenes, textures=tuple(p.to(device) for p in pictures))
     rng = torch.Generator(device).manual_seed(config.seed * 1_000_003 + state.step)
     pool = torch.stack([make_planes(scenes, config.planes, rng) for _ in range(config.pool_size)])
-    loss_function = RestorationLoss().to(device)
+    loss_function = config.build_loss().to(device)
     use_bfloat16 = has_bfloat16(device)
 
     def loss_of(_stage: int) -> Tensor:

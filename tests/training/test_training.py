@@ -61,6 +61,7 @@ def test_recipes_read_and_write(recipe, tmp_path):
         ('name = "a"\ntask = "denoise"\n[scene]\nsize = 64', "multiple of 8"),
         ('name = "a"\ntask = "denoise"\nbank_size = -1', "bank_size"),
         ('name = "a"\ntask = "denoise"\n[optics]\nmirrors = 2', "mirrors"),
+        ('name = "a"\ntask = "denoise"\n[loss]\nlaplacian = 2', "laplacian"),
         ("name = ", "cannot be read"),
     ],
 )
@@ -94,6 +95,24 @@ def test_saturated_pixels_and_borders_count_little():
     full = float(loss(output, truth, weight))
     weight[..., 20, 20] = 0.05
     assert float(loss(output, truth, weight)) < 0.1 * full
+
+
+def test_cores_of_bright_stars_count_more_on_request_but_not_where_the_truth_is_hidden():
+    truth = torch.zeros(1, 1, 40, 40)
+    truth[..., 20, 20] = 9900
+    weight = torch.ones_like(truth)
+    faint, bright = truth.clone(), truth.clone()
+    faint[..., 12, 12] += 3
+    bright[..., 20, 20] *= 0.9
+    for terms in ("asinh", "charbonnier"):
+        others = {"asinh": 0, "charbonnier": 0, "aperture": 0} | {terms: 1}
+        plain, cores = RestorationLoss(**others), RestorationLoss(**others, cores=10)
+        assert float(cores(faint, truth, weight)) == float(plain(faint, truth, weight))
+        ratio = float(cores(bright, truth, weight)) / float(plain(bright, truth, weight))
+        assert ratio == pytest.approx(21)
+        weight[..., 20, 20] = 0.05
+        assert float(cores(bright, truth, weight)) == float(plain(bright, truth, weight))
+        weight[..., 20, 20] = 1
 
 
 @pytest.mark.parametrize(("task", "scale"), [("deconvolve", 1), ("super-resolve", 2)])
