@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import galsim
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.optimize import least_squares
 
 from astro_sr_plugin.measurement.measuring import measure
 from astro_sr_plugin.measurement.psf.star_residuals import profile_only, stack_residuals
+from astro_sr_plugin.simulation.moffat_fit import fit_moffat
 
 STEPS = 8
 SEEING = {"coma": 2.2, "astigmatism": 2.0, "ring": 1.5, "lens": 0.9, "moffat": 3.0}
@@ -102,6 +104,15 @@ def test_stars_through_optics_are_described(kind, count, largest):
     assert image.min() >= 0
 
 
+@pytest.mark.parametrize(("kind", "seed"), [("coma", 1), ("coma", 2), ("lens", 1), ("ring", 1)])
+def test_the_middle_is_the_centre_of_the_moffat_profile_as_in_training(kind, seed):
+    (plane,) = measure(make_field(kind, 60, seed=seed)).planes
+    psf = plane.empirical_psf
+    image = psf.image(*psf.centre, radius=16, oversampling=psf.oversampling)
+    centre = fit_moffat(image, 1 / psf.oversampling, psf.moffat.fwhm)
+    assert np.hypot(centre.x, centre.y) < 0.15
+
+
 @pytest.mark.parametrize("count", [3, 10, 50])
 def test_moffat_stars_give_the_moffat_profile(count):
     (plane,) = measure(make_field("moffat", count, snr=(100, 5e3))).planes
@@ -116,6 +127,23 @@ def test_the_change_over_the_field_is_measured():
     assert psf.order > 0
     for x, amount in ((50, 0.05), (300, 0.3), (550, 0.55)):
         assert misfit(psf, x, 200, "coma", amount) < 0.1
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_few_stars_tell_that_it_changes(seed):
+    image = make_field("coma", 26, seed=seed, shape=(400, 600), vary=0.6, snr=(2e3, 3e4))
+    (plane,) = measure(image).planes
+    psf = plane.empirical_psf
+    assert psf.order > 0
+    for x, amount in ((100, 0.1), (500, 0.5)):
+        unchanged = misfit(replace(psf, residual=psf.residual[:1]), x, 200, "coma", amount)
+        assert misfit(psf, x, 200, "coma", amount) < 0.6 * unchanged
+
+
+def test_a_few_stars_that_are_alike_do_not():
+    for kind in ("coma", "astigmatism"):
+        (plane,) = measure(make_field(kind, 40, shape=(400, 600), snr=(2e3, 3e4))).planes
+        assert plane.empirical_psf.order == 0
 
 
 @pytest.mark.parametrize(("kind", "left"), [("coma", 0.03), ("moffat", 0.03)])

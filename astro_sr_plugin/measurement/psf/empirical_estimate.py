@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.interpolate import CubicSpline
 
 from astro_sr_plugin.measurement.psf.empirical import ORDERS, EmpiricalPSF, field_terms
 from astro_sr_plugin.measurement.psf.empirical_basis import SplineBasis, make_basis
+from astro_sr_plugin.measurement.psf.empirical_centre import centred
 from astro_sr_plugin.measurement.psf.empirical_fit import Equations, Model, sum_at_nodes
 from astro_sr_plugin.measurement.psf.empirical_stars import (
     FIRST_ERROR,
@@ -41,6 +43,8 @@ _ROUNDS = 3
 _AMPLITUDES = (0.02, 0.06, 0.2, 0.6)
 """Prior standard deviations of the residual in units of the peak of the Moffat profile, from which
 the cross-validation chooses."""
+_CHANGES = _AMPLITUDES[1:]
+"""The same of the change over the field."""
 _FIRST_AMPLITUDE = 0.2
 """The one of the first rounds."""
 _FOLDS = 5
@@ -52,14 +56,15 @@ _LEAST_GAIN = 20.0
 taken."""
 _AGREEMENT = 0.6
 """Fraction of the brighter half of them that have to be described better."""
-_STARS_PER_TERM = 6
+_STARS_PER_TERM = 4
 """Stars for each polynomial of the change over the field."""
 _FIELD_NODES = 5
 """Nodes along each axis of the plane at which a profile that changes is rendered."""
 _MISFIT = 3.0
 """Misfit of a star, in units of that of the others, from which it is none, or has neighbours."""
 _EXPLAINED = 1.1
-"""Mean square residual, in that of the noise, below which nothing is left to explain."""
+"""Typical mean square residual of the brighter half, in that of the noise, below which nothing is
+left to explain."""
 _RIM = 0.64, 0.8
 """Radii, in units of that of the fine grid, between which the wings are measured."""
 _MOST_WINGS = 1.5
@@ -102,25 +107,28 @@ def estimate_psf(stars: Candidates | None, first: EmpiricalPSF) -> EmpiricalPSF:
     estimate = _Estimate.start(stars, first)
     if len(estimate.stars) < _FEWEST_STARS:
         return first
-    most = len(estimate.stars) / _STARS_PER_TERM
-    order = max((order for order, count in ORDERS.items() if count <= most), default=0)
     plain = estimate.as_it_is()
-    if not plain.may_gain() and (order == 0 or plain.typical_chi2() <= _EXPLAINED):
+    if not plain.may_gain() and not plain.may_change():
         return plain.result(first)
     for turn in range(_ROUNDS):
         estimate = estimate.refined(FIRST_ERROR if turn == 0 else PSF_ERROR)
         if turn == 0:
             estimate = estimate.without_misfits()
     estimate = estimate.with_best_amplitude()
-    if order > 0 and estimate.typical_chi2() > _EXPLAINED:
-        estimate = estimate.with_order(order)
+    if estimate.may_change():
+        estimate = estimate.with_change()
     return estimate.result(first)
+
+
+_Prior = tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
 class _Estimate:
     """State of the estimate.
 
+    ``prior`` are the standard deviations of the residual and of its change over the field, in units
+    of the peak of the Moffat profile.
     ``judged`` are the stars that are left out in turn; ``residuals`` what the PSF then leaves of
     them, and ``first`` what the Moffat profile does.
     """
@@ -131,7 +139,7 @@ class _Estimate:
     peak: float
     near: int
     shape: tuple[int, int]
-    amplitude: float = _FIRST_AMPLITUDE
+    prior: _Prior = (_FIRST_AMPLITUDE, 0.0)
     residuals: NDArray[np.float64] | None = None
     first: NDArray[np.float64] | None = None
 
@@ -167,7 +175,7 @@ class _Estimate:
         """Judge the PSF without a residual."""
         judged = self._judged()
         _, residuals = self._fit(self.stars.select(judged), self.model.select(judged), steps=0)
-        return replace(self, amplitude=0.0, residuals=residuals, first=residuals)
+        return replace(self, prior=(0.0, 0.0), residuals=residuals, first=residuals)
 
     def may_gain(self) -> bool:
         """Whether any residual can be expected to describe left-out stars better."""
@@ -180,9 +188,9 @@ class _Estimate:
         """Fit the residual to the stars, and the stars to the new PSF."""
         sums = sum_at_nodes(self.stars, self.model, np.zeros(len(self.stars), int), psf_error)
         equations = Equations(self.basis, *sums.without(None))
-        residual = equations.solve(self.amplitude * self.peak)
-        model = replace(self.model, residual=residual)
-        stars, _ = self._fit(self.stars, model)
+        residual = equations.solve(*(size * self.peak for size in self.prior))
+        stars, model = centred(self.stars, replace(self.model, residual=residual), self.near)
+        stars, _ = self._fit(stars, model)
         return replace(self, stars=stars, model=model)
 
     def without_misfits(self) -> _Estimate:
@@ -197,56 +205,67 @@ class _Estimate:
 
     def with_best_amplitude(self) -> _Estimate:
         """Choose the prior by cross-validation; 0 if the Moffat profile does as well."""
-        found = self._cross_validate((0.0, *_AMPLITUDES))
-        best = int(np.argmin([residuals[:, 0].sum() for residuals in found]))
+        priors: list[_Prior] = [(size, 0.0) for size in (0.0, *_AMPLITUDES)]
+        found = self._cross_validate(priors)
+        best = _least(found)
         if not _is_better(found[best], found[0]):
             best = 0
-        chosen = replace(
-            self, amplitude=(0.0, *_AMPLITUDES)[best], residuals=found[best], first=found[0]
-        )
+        chosen = replace(self, prior=priors[best], residuals=found[best], first=found[0])
         return chosen.refined(PSF_ERROR) if best else chosen
 
-    def with_order(self, order: int) -> _Estimate:
+    def may_change(self) -> bool:
+        """Whether stars are left that a change over the field could describe better."""
+        chi2 = self._chi2()
+        enough = len(self.stars) >= _STARS_PER_TERM * ORDERS[1]
+        return enough and float(np.median(chi2[: -(-len(chi2) // 2)])) > _EXPLAINED
+
+    def with_change(self) -> _Estimate:
         """Let the residual change over the field, if left-out stars are described better then."""
-        count = ORDERS[order]
+        order = 2 if len(self.stars) >= _STARS_PER_TERM * ORDERS[2] else 1
         places = self.stars.columns + self.stars.x, self.stars.rows + self.stars.y
         terms = field_terms(*places, self.shape, order)
-        grown = np.zeros((count, *self.model.residual.shape[1:]))
-        grown[: len(self.model.residual)] = self.model.residual
+        grown = np.zeros((ORDERS[order], *self.model.residual.shape[1:]))
+        grown[:1] = self.model.residual
         model = replace(self.model, terms=terms, residual=grown)
         # A mean of zero may still change over the field.
-        amplitude = self.amplitude or _FIRST_AMPLITUDE
-        varying = replace(self, model=model, amplitude=amplitude).refined(PSF_ERROR)
-        (residuals,) = varying._cross_validate((amplitude,))
-        if self.residuals is None or not _is_better(residuals, self.residuals):
+        mean, _ = self.prior
+        first = mean or _FIRST_AMPLITUDE, _FIRST_AMPLITUDE
+        varying = replace(self, model=model, prior=first).refined(PSF_ERROR)
+        priors: list[_Prior] = [(mean or size, size) for size in _CHANGES]
+        found = varying._cross_validate(priors)
+        best = _least(found)
+        if not _is_better(found[best], self._judgement):
             return self
-        return replace(varying, residuals=residuals)
+        return replace(varying, prior=priors[best], residuals=found[best]).refined(PSF_ERROR)
 
-    def typical_chi2(self) -> float:
-        """Median mean square of what is left of left-out stars, in the noise of their pixels."""
+    @property
+    def _judgement(self) -> NDArray[np.float64]:
         assert self.residuals is not None
+        return self.residuals
+
+    def _chi2(self) -> NDArray[np.float64]:
+        """Mean square of what is left of left-out stars, in the noise of their pixels."""
         axis = np.arange(-self.stars.radius, self.stars.radius + 1)
         near = np.hypot(axis[:, None], axis) <= self.near
         pixels = self.stars.usable[self._judged()][:, near].sum(axis=1)
-        return float(np.median(self.residuals[:, 0] / np.maximum(pixels, 1)))
+        return np.asarray(self._judgement[:, 0] / np.maximum(pixels, 1))
 
     def result(self, first: EmpiricalPSF) -> EmpiricalPSF:
         """Return the PSF and its quality; ``first`` is the one without the residual."""
-        assert self.residuals is not None
         assert self.first is not None
-        bright = slice(-(-len(self.residuals) // 2))
+        bright = slice(-(-len(self._judgement) // 2))
         fraction, without = (
             float(np.sqrt(max(0.0, np.median(residuals[bright, 1]))))
-            for residuals in (self.residuals, self.first)
+            for residuals in (self._judgement, self.first)
         )
         measured = replace(
             first,
             n_stars=len(self.stars),
             residual_fraction=fraction,
             moffat_residual_fraction=without,
-            residual_noise=float(np.sqrt(self.typical_chi2())),
+            residual_noise=float(np.sqrt(np.median(self._chi2()))),
         )
-        if not self.amplitude > 0:
+        if not self.prior[0] > 0:
             return measured
         return replace(
             measured,
@@ -272,19 +291,20 @@ class _Estimate:
     def _judged(self) -> NDArray[np.int_]:
         return np.argsort(-self.stars.flux)[:_MOST_JUDGED]
 
-    def _cross_validate(self, amplitudes: tuple[float, ...]) -> list[NDArray[np.float64]]:
+    def _cross_validate(self, priors: Sequence[_Prior]) -> list[NDArray[np.float64]]:
         """Fit the PSF without each group of stars, and let them judge it: (stars, 2) of each."""
         judged = self._judged()
         groups = np.empty(len(self.stars), dtype=int)
         groups[np.argsort(-self.stars.flux)] = np.arange(len(groups)) % min(_FOLDS, len(groups))
         sums = sum_at_nodes(self.stars, self.model, groups, PSF_ERROR)
-        found = [np.zeros((len(judged), 2)) for _ in amplitudes]
+        found = [np.zeros((len(judged), 2)) for _ in priors]
         for group in range(groups.max() + 1):
             out = groups[judged] == group
             left = self.stars.select(judged[out])
             equations = Equations(self.basis, *sums.without(group))
-            for amplitude, residuals in zip(amplitudes, found, strict=True):
-                residual = equations.solve(amplitude * self.peak)
+            residual = self.model.residual
+            for prior, residuals in zip(priors, found, strict=True):
+                residual = equations.solve(*(size * self.peak for size in prior), residual)
                 model = replace(self.model.select(judged[out]), residual=residual)
                 _, residuals[out] = self._fit(left, model, steps=1)
         return found
@@ -293,6 +313,11 @@ class _Estimate:
 def _oversampling(fwhm: float) -> int:
     nodes = _NODES_PER_FWHM / max(float(np.hypot(fwhm, PIXEL_FWHM)), 1.0)
     return int(np.clip(np.ceil(nodes), 1, _MOST_OVERSAMPLING)) if np.isfinite(nodes) else 1
+
+
+def _least(found: Sequence[NDArray[np.float64]]) -> int:
+    """Index of what describes the stars best."""
+    return int(np.argmin([residuals[:, 0].sum() for residuals in found]))
 
 
 def _is_better(new: NDArray[np.float64], old: NDArray[np.float64]) -> bool:

@@ -144,30 +144,36 @@ class Equations:
         self.basis, self.weight, self.value = basis, weight, value
         self._normals = [basis.normal(weight[j, j]) for j in range(len(value))]
 
-    def solve(self, amplitude: float) -> NDArray[np.float64]:
+    def solve(
+        self, amplitude: float, change: float = 0.0, start: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
         """Solve for the residual that is most probable, given its prior.
 
         Parameters
         ----------
         amplitude : float
             Prior standard deviation of the residual in the core; 0 gives none.
+        change : float
+            The same of the terms that change over the field.
+        start : ndarray, shape (t, n, n), optional
+            Where the sweeps over the terms begin; 0 by default.
 
         Returns
         -------
         ndarray, shape (t, n, n)
             The residual of each term.
         """
-        images = np.zeros_like(self.value)
+        images = np.zeros_like(self.value) if start is None else start.copy()
         if not amplitude > 0:
-            return images
-        factors = self._factors(amplitude)
+            return np.zeros_like(images)
+        factors = self._factors(amplitude, change)
         # Block Gauss-Seidel: the polynomials are nearly orthogonal over the stars.
         for _ in range(1 if len(factors) == 1 else _SWEEPS):
             moved = 0.0
             for j, factor in enumerate(factors):
                 coupled = (self.weight[j] * images).sum(axis=0) - self.weight[j, j] * images[j]
                 vector = self.basis.project(self.value[j] - coupled)
-                new = self.basis.image(cho_solve(factor, vector))
+                new = self.basis.image(cho_solve(factor, vector, check_finite=False))
                 moved = max(moved, float(np.abs(new - images[j]).max()))
                 images[j] = new
             if moved <= _TOLERANCE * np.abs(images).max():
@@ -182,11 +188,16 @@ class Equations:
         Mallows (1973), Technometrics 15, 661.
         """
         normal, vector = self._normals[0], self.basis.project(self.value[0])
-        factor = self._factors(amplitude)[0]
-        fitted = cho_solve(factor, vector)
-        parameters = float(np.trace(cho_solve(factor, normal)))
+        (factor,) = self._factors(amplitude)
+        fitted = cho_solve(factor, vector, check_finite=False)
+        parameters = float(np.trace(cho_solve(factor, normal, check_finite=False)))
         return float(2 * vector @ fitted - fitted @ normal @ fitted) - 2 * parameters
 
-    def _factors(self, amplitude: float) -> list[tuple[NDArray[np.float64], bool]]:
-        prior = self.basis.precision / amplitude**2
-        return [cho_factor(normal + prior) for normal in self._normals]
+    def _factors(
+        self, amplitude: float, change: float = 0.0
+    ) -> list[tuple[NDArray[np.float64], bool]]:
+        sizes = [amplitude] + [change] * (len(self._normals) - 1)
+        return [
+            cho_factor(normal + self.basis.precision / size**2, check_finite=False)
+            for normal, size in zip(self._normals, sizes, strict=True)
+        ]
