@@ -188,7 +188,7 @@ class _Estimate:
         """Fit the residual to the stars, and the stars to the new PSF."""
         sums = sum_at_nodes(self.stars, self.model, np.zeros(len(self.stars), int), psf_error)
         equations = Equations(self.basis, *sums.without(None))
-        residual = equations.solve(*(size * self.peak for size in self.prior))
+        residual = equations.solve(self._scaled(self.prior))
         stars, model = centred(self.stars, replace(self.model, residual=residual), self.near)
         stars, _ = self._fit(stars, model)
         return replace(self, stars=stars, model=model)
@@ -288,6 +288,9 @@ class _Estimate:
     ) -> tuple[StarStamps, NDArray[np.float64]]:
         return fit_stars(stars, model.psfs(), radius=self.near, psf_error=PSF_ERROR, steps=steps)
 
+    def _scaled(self, prior: _Prior) -> _Prior:
+        return prior[0] * self.peak, prior[1] * self.peak
+
     def _judged(self) -> NDArray[np.int_]:
         return np.argsort(-self.stars.flux)[:_MOST_JUDGED]
 
@@ -304,7 +307,7 @@ class _Estimate:
             equations = Equations(self.basis, *sums.without(group))
             residual = self.model.residual
             for prior, residuals in zip(priors, found, strict=True):
-                residual = equations.solve(*(size * self.peak for size in prior), residual)
+                residual = equations.solve(self._scaled(prior), residual)
                 model = replace(self.model.select(judged[out]), residual=residual)
                 _, residuals[out] = self._fit(left, model, steps=1)
         return found

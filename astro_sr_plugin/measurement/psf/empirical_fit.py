@@ -145,16 +145,15 @@ class Equations:
         self._normals = [basis.normal(weight[j, j]) for j in range(len(value))]
 
     def solve(
-        self, amplitude: float, change: float = 0.0, start: NDArray[np.float64] | None = None
+        self, prior: tuple[float, float], start: NDArray[np.float64] | None = None
     ) -> NDArray[np.float64]:
         """Solve for the residual that is most probable, given its prior.
 
         Parameters
         ----------
-        amplitude : float
-            Prior standard deviation of the residual in the core; 0 gives none.
-        change : float
-            The same of the terms that change over the field.
+        prior : (float, float)
+            Prior standard deviation of the residual in the core, 0 gives none; and that of the
+            terms that change over the field.
         start : ndarray, shape (t, n, n), optional
             Where the sweeps over the terms begin; 0 by default.
 
@@ -164,9 +163,9 @@ class Equations:
             The residual of each term.
         """
         images = np.zeros_like(self.value) if start is None else start.copy()
-        if not amplitude > 0:
+        if not prior[0] > 0:
             return np.zeros_like(images)
-        factors = self._factors(amplitude, change)
+        factors = self._factors(*prior)
         # Block Gauss-Seidel: the polynomials are nearly orthogonal over the stars.
         for _ in range(1 if len(factors) == 1 else _SWEEPS):
             moved = 0.0
