@@ -13,6 +13,7 @@ from astro_sr_plugin.data.signatures import image_function
 from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.models.registry import ModelLike
+from astro_sr_plugin.restoration.aberrated import fit_to_aberrations
 from astro_sr_plugin.restoration.frame import choose_model, choose_model_for, choose_runtime
 from astro_sr_plugin.restoration.generic import restore_frame
 from astro_sr_plugin.restoration.luminance import check_colour, check_uncertainty
@@ -132,6 +133,8 @@ def deconvolve(
         luminance_only=luminance_only,
     )
     target = choose_target(frame.planes, target_fwhm, engine.spec)
+    if model is None:
+        engine = fit_to_aberrations(frame, engine, target, uncertainty=uncertainty)
     if is_too_narrow(frame.planes, target_fwhm, engine.spec):
         stars = extended = 0.0
     profiles = [plane.psf.moffat for plane in frame.planes]

@@ -16,6 +16,7 @@ from astro_sr_plugin.measurement.quality import Quality
 from astro_sr_plugin.models.diffusion.model import DiffusionModel
 from astro_sr_plugin.models.diffusion.sampler import Sampling, read_sampling
 from astro_sr_plugin.models.registry import ModelLike
+from astro_sr_plugin.restoration.aberrated import fit_to_aberrations
 from astro_sr_plugin.restoration.crush import Crush, read_workflow
 from astro_sr_plugin.restoration.frame import choose_model, choose_model_for, choose_runtime
 from astro_sr_plugin.restoration.generic import restore_frame
@@ -165,6 +166,8 @@ def super_resolve(
         luminance_only=luminance_only,
     )
     target = choose_target(frame.planes, target_fwhm, engine.spec)
+    if model is None:
+        engine = fit_to_aberrations(frame, engine, target, uncertainty=uncertainty)
     header = frame.header(
         engine.spec,
         fwhm_out=target,

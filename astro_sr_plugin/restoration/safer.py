@@ -13,8 +13,8 @@ from astro_sr_plugin.restoration.plane import enlarge
 
 __all__ = ["richardson_lucy"]
 
-_ITERATIONS = 25
-"""Number of accelerated iterations: twice as many give 0.02 dB more on aberrated stars."""
+_ITERATIONS = 40
+"""Number of accelerated iterations."""
 _PEDESTAL = 3.0
 """Light of the sky in the model, in noise sigma: the noise is positive on it."""
 _LEAST = 0.1
@@ -58,8 +58,8 @@ def richardson_lucy(
 
     References
     ----------
-    Richardson (1972), JOSA 62, 55; Lucy (1974), AJ 79, 745. Acceleration: Biggs & Andrews
-    (1997), Applied Optics 36, 1766.
+    Richardson (1972), JOSA 62, 55; Lucy (1974), AJ 79, 745. Acceleration: Wang & Miller (2014),
+    IEEE Trans. Image Processing 23, 848.
     """
     ny, nx = observed.shape
     fine = (ny * scale, nx * scale)
@@ -68,16 +68,14 @@ def richardson_lucy(
     light = observed - ground
     image = np.maximum(light + _PEDESTAL, _FLOOR)
     estimate = enlarge(np.maximum(light, _LEAST), scale)
-    guess, step, power = estimate, np.zeros_like(estimate), 0.0
-    for _ in range(_ITERATIONS):
+    guess = estimate
+    for k in range(_ITERATIONS):
         blurred = fft.irfft2(fft.rfft2(guess) * transfer, s=fine)
         model = blurred.reshape(ny, scale, nx, scale).mean(axis=(1, 3)) + _PEDESTAL
         ratio = enlarge(image / np.maximum(model, _FLOOR), scale)
         factor = fft.irfft2(fft.rfft2(ratio) * transfer.conj(), s=fine)
         last, estimate = estimate, guess * np.maximum(factor, 0.0)
-        before, step = step, estimate - guess
-        length = float(np.vdot(step, before)) / power if power else 0.0
-        power = float(np.vdot(step, step))
-        guess = np.maximum(estimate + np.clip(length, 0.0, 1.0) * (estimate - last), 0.0)
+        # The same at every place of every image, so that tiles do not matter.
+        guess = np.maximum(estimate + k / (k + 3) * (estimate - last), 0.0)
     smooth = gaussian_filter(estimate, target_fwhm / FWHM_PER_SIGMA)
     return np.asarray(smooth + enlarge(ground, scale), np.float32)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import binary_dilation, binary_fill_holes
 
 from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.measurement.sky.windows import check_plane, cut_window, iterate_strips
@@ -22,6 +23,11 @@ _FEWEST_PIXELS = 8
 _FEWEST_STEPS = 25
 """Steps above the sky below which a maximum is no profile: the uppermost 4 % must be a step or
 more."""
+
+_LARGEST_RING = 48
+"""Side in pixels up to which the uppermost pixels may be the bright ring of one star."""
+_FLAT = 0.01
+"""Spread of the uppermost pixels, over the range, below which even a ring is full."""
 
 
 def find_highest(plane: ArrayLike, mask: ArrayLike | UnusablePixels | None = None) -> float:
@@ -49,7 +55,8 @@ def find_saturation(
     The profile of a star has equally many pixels in equal steps of brightness near its peak, or
     fewer the higher one goes. A clear excess in the uppermost step is therefore saturation. The
     plateaus of registered stacks differ by some per cent, so the step is 4 % of the range. Where no
-    two of its pixels touch, they are the peaks of equal stars.
+    two of its pixels touch, they are the peaks of equal stars; where they lie around darker ones,
+    they are the ring of a star that is out of focus.
 
     Parameters
     ----------
@@ -80,12 +87,13 @@ def find_saturation(
     span = highest - level
     if not np.isfinite(span) or span <= max(50 * rms, _FEWEST_STEPS * step, 0):
         return None
-    upper = []
+    upper, places = [], []
     touching = False
     for strip in iterate_strips(data.shape):
         values, bad = cut_window(data, excluded, strip)
         values[bad] = -np.inf
         upper.append(values[values >= highest - _BELOW * span])
+        places.append(np.argwhere(values >= highest - _TOP * span) + (strip.y0, strip.x0))
         at_top = values >= highest - _TOP * span
         touching |= bool((at_top[1:] & at_top[:-1]).any() or (at_top[:, 1:] & at_top[:, :-1]).any())
     if not touching:
@@ -98,5 +106,21 @@ def find_saturation(
         return None
     if top.size > 0.2 * data.size:
         return None
+    flat = np.ptp(np.percentile(top, (10, 90))) < _FLAT * span
+    if not flat and _is_ring(data, np.concatenate(places), highest - _BELOW * span):
+        return None
     # The plateau is the densest part of the top; its lower end is where saturation begins.
     return max(float(np.percentile(top, 5)) - 0.005 * span, highest - _TOP * span)
+
+
+def _is_ring(data: NDArray, places: NDArray[np.int_], level: float) -> bool:
+    """Whether all places lie on a ring around pixels below a level."""
+    low, high = places.min(axis=0), places.max(axis=0) + 1
+    if (high - low).max() > _LARGEST_RING:
+        return False
+    ring = np.zeros(high - low + 2, dtype=bool)
+    ring[tuple((places - low + 1).T)] = True
+    closed = binary_dilation(ring, np.ones((3, 3)))
+    hole = (binary_fill_holes(closed) & ~closed)[1:-1, 1:-1]
+    inside = data[low[0] : high[0], low[1] : high[1]][hole]
+    return bool((inside < level).any())
