@@ -117,6 +117,19 @@ def test_tiles_do_not_matter():
     np.testing.assert_allclose(tiled.data, whole.data, atol=0.02 * SIGMA, rtol=1e-3)
 
 
+def test_each_plane_of_a_colour_image_is_restored_as_it_is_alone():
+    pixels = make_field("ring")[0]
+    cube = CCDData(np.stack([pixels, 2 * pixels, 0.5 * pixels]), unit="adu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        out = asr.deconvolve(cube, uncertainty=True, device="cpu")
+    assert out.meta["ASRMODEL"] == "denoised-richardson-lucy"
+    alone = restore("deconvolve")[0].data
+    for plane, factor in zip(out.data, (1, 2, 0.5), strict=True):
+        np.testing.assert_allclose(plane / factor, alone, atol=0.02 * SIGMA, rtol=1e-3)
+    assert np.isfinite(out.uncertainty.array).all()
+
+
 def test_the_uncertainty_is_no_less_than_the_noise():
     out, _ = restore("deconvolve", uncertainty=True)
     plain, _ = restore("deconvolve")
