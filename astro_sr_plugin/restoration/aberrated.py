@@ -24,10 +24,12 @@ __all__ = ["DenoisedRichardsonLucy", "fit_to_aberrations", "reversed_contrast"]
 
 _MOST_REVERSED = 0.1
 """Part of the detail of the result that may come with reversed contrast. Coma, trefoil, trailing
-and undersampled lenses have at most 0.03; astigmatism of 0.25 and a defocus of 0.55 waves 0.29 and
-0.40, and networks fall behind there."""
-_REVERSED = -0.02
+and undersampled lenses have none; astigmatism of 0.25 and a defocus of 0.55 waves 0.23 and 0.21,
+and networks fall behind there."""
+_REVERSED = -0.05
 """Transfer below which the contrast is reversed, and not lost."""
+_FINEST = 2.0
+"""Least FWHM in input pixels of the detail that is looked at: finer detail is aliased."""
 _GRID = 128
 """Side in pixels of the grid on which the transfer is looked at."""
 _DENOISER = "denoise-fast"
@@ -91,7 +93,8 @@ def fit_to_aberrations(
     if target_fwhm is None:
         return engine
     planes = [make_conditions(plane, target_fwhm, scale) for plane in frame.usable]
-    if not any(reversed_contrast(c.psf, target_fwhm / scale) > _MOST_REVERSED for c in planes):
+    finest = max(target_fwhm / scale, _FINEST)
+    if not any(reversed_contrast(c.psf, finest) > _MOST_REVERSED for c in planes):
         return engine
     warn(
         "the optics reverse the contrast of fine detail (out of focus, or astigmatic): the image "
