@@ -13,7 +13,7 @@ from astro_sr_plugin.measurement.psf.field import PSFField
 from astro_sr_plugin.measurement.psf.moffat import PSFMeasurement
 from astro_sr_plugin.measurement.psf.profiles import STAMP_RADIUS
 
-__all__ = ["PlanePSF", "VaryingPSF", "make_plane_psf"]
+__all__ = ["PlanePSF", "VaryingPSF", "is_sampled", "make_plane_psf"]
 
 
 class VaryingPSF(Protocol):
@@ -69,6 +69,17 @@ class PlanePSF:
         if self.field is None:
             return self.moffat.fwhm, self.moffat.fwhm
         return self.field.fwhm_range()
+
+
+_LEAST_SAMPLED = 2.5
+"""FWHM in pixels from which the verbs use the residual from the Moffat profile. Of simulated stars
+that are narrower they make up to 3.5 dB more of it; around bright stars of real frames (Abell 671)
+it leaves dark specks, for which the profile has none."""
+
+
+def is_sampled(moffat: PSFMeasurement) -> bool:
+    """Whether stars are wide enough for the verbs to use the residual from their profile."""
+    return moffat.fwhm >= _LEAST_SAMPLED
 
 
 def make_plane_psf(psf: EmpiricalPSF) -> PlanePSF:
