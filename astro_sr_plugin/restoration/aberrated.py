@@ -9,14 +9,11 @@ import numpy as np
 import torch
 from astropy.stats import gaussian_fwhm_to_sigma
 from numpy.typing import NDArray
-from scipy import fft
 from torch import Tensor
 
 from astro_sr_plugin.exceptions import warn
-from astro_sr_plugin.models.filters import without_border
-from astro_sr_plugin.models.registry import load_model
+from astro_sr_plugin.models.filters import filter_spectra, without_border
 from astro_sr_plugin.models.spec import Conditions, Model, ModelSpec, RestoreTile
-from astro_sr_plugin.restoration.conditions import make_conditions
 from astro_sr_plugin.restoration.frame import Frame, choose_model
 from astro_sr_plugin.restoration.safer import richardson_lucy
 
@@ -31,9 +28,7 @@ _REVERSED = -0.05
 _FINEST = 2.0
 """Least FWHM in input pixels of the detail that is looked at: finer detail is aliased."""
 _GRID = 128
-"""Side in pixels of the grid on which the transfer is looked at."""
-_DENOISER = "denoise-fast"
-"""Network that takes the noise away first."""
+"""Least side in pixels of the grid on which the transfer is looked at."""
 _RECORDED = 0.3
 """Part of the image as recorded in what is deconvolved: the network may take faint rings of stars
 for noise."""
@@ -61,13 +56,9 @@ def reversed_contrast(psf: NDArray[np.floating], target_fwhm: float) -> float:
     ----------
     Goodman (2005), Introduction to Fourier Optics, 6.4.
     """
-    half = psf.shape[0] // 2
-    reach = min(half, _GRID // 2 - 1)
-    inner = slice(half - reach, half + reach + 1)
-    stamp = np.zeros((_GRID, _GRID))
-    stamp[: 2 * reach + 1, : 2 * reach + 1] = psf[inner, inner]
-    transfer = fft.rfft2(np.roll(stamp, (-reach, -reach), (0, 1))).real
-    fy, fx = fft.fftfreq(_GRID)[:, None], fft.rfftfreq(_GRID)[None, :]
+    n = max(_GRID, *psf.shape)
+    transfer = filter_spectra(torch.from_numpy(np.asarray(psf)), (n, n)).real.numpy()
+    fy, fx = np.fft.fftfreq(n)[:, None], np.fft.rfftfreq(n)[None, :]
     sigma = target_fwhm * gaussian_fwhm_to_sigma
     power = np.exp(-4 * (np.pi * sigma) ** 2 * (fy**2 + fx**2))
     return float(power[transfer < _REVERSED * transfer[0, 0]].sum() / power.sum())
@@ -92,9 +83,10 @@ def fit_to_aberrations(
     scale = engine.spec.scale
     if target_fwhm is None:
         return engine
-    planes = [make_conditions(plane, target_fwhm, scale) for plane in frame.usable]
     finest = max(target_fwhm / scale, _FINEST)
-    if not any(reversed_contrast(c.psf, finest) > _MOST_REVERSED for c in planes):
+    # A Moffat profile reverses nothing.
+    images = [plane.psf.image for plane in frame.usable if plane.psf.image is not None]
+    if not any(reversed_contrast(image, finest) > _MOST_REVERSED for image in images):
         return engine
     warn(
         "the optics reverse the contrast of fine detail (out of focus, or astigmatic): the image "
@@ -103,7 +95,7 @@ def fit_to_aberrations(
     )
     if engine.spec.channels_in > 1:
         engine = choose_model(None, engine.spec.task, scale, uncertainty=uncertainty)
-    return DenoisedRichardsonLucy(load_model(_DENOISER), engine, uncertainty)
+    return DenoisedRichardsonLucy(choose_model(None, "denoise"), engine, uncertainty)
 
 
 @dataclass(frozen=True)

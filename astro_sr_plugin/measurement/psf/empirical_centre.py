@@ -14,12 +14,15 @@ from astro_sr_plugin.measurement.psf.fitting import fit_moffat
 
 __all__ = ["centred"]
 
+_RADIUS_IN_FWHM = 2.5
+"""Radius of what is fitted, in FWHM, from which the fit starts."""
+
 
 def centred(stars: StarStamps, model: Model, radius: int) -> tuple[StarStamps, Model]:
     """Move a PSF so that the Moffat profile that fits it best is in the middle of the grid.
 
     Stars that are all moved by as much as the PSF look the same, so nothing in them holds its
-    centre; that of an aberrated star may drift by a quarter of its FWHM. The networks know PSFs
+    centre; that of an aberrated star drifts by up to half of its FWHM. The networks know PSFs
     whose profile is in the middle.
 
     Parameters
@@ -61,5 +64,5 @@ def _centre(image: NDArray[np.float64], oversampling: int, radius: int) -> NDArr
     stamp = image[np.ix_(nodes, nodes)][None]
     # The noise is that of the sky alone: all nodes count alike.
     sigma, everywhere = float(stamp.max()), np.ones(stamp.shape, bool)
-    fit = fit_moffat(stamp, everywhere, sigma=sigma, fwhm=reach / 2.5, model_error=0.0)
+    fit = fit_moffat(stamp, everywhere, sigma=sigma, fwhm=reach / _RADIUS_IN_FWHM, model_error=0.0)
     return (np.array([fit.x[0], fit.y[0]]) - reach) * step / oversampling

@@ -215,9 +215,8 @@ class _Estimate:
 
     def may_change(self) -> bool:
         """Whether stars are left that a change over the field could describe better."""
-        chi2 = self._chi2()
         enough = len(self.stars) >= _STARS_PER_TERM * ORDERS[1]
-        return enough and float(np.median(chi2[: -(-len(chi2) // 2)])) > _EXPLAINED
+        return enough and float(np.median(_brighter_half(self._chi2()))) > _EXPLAINED
 
     def with_change(self) -> _Estimate:
         """Let the residual change over the field, if left-out stars are described better then."""
@@ -253,9 +252,8 @@ class _Estimate:
     def result(self, first: EmpiricalPSF) -> EmpiricalPSF:
         """Return the PSF and its quality; ``first`` is the one without the residual."""
         assert self.first is not None
-        bright = slice(-(-len(self._judgement) // 2))
         fraction, without = (
-            float(np.sqrt(max(0.0, np.median(residuals[bright, 1]))))
+            float(np.sqrt(max(0.0, np.median(_brighter_half(residuals)[:, 1]))))
             for residuals in (self._judgement, self.first)
         )
         measured = replace(
@@ -323,11 +321,15 @@ def _least(found: Sequence[NDArray[np.float64]]) -> int:
     return int(np.argmin([residuals[:, 0].sum() for residuals in found]))
 
 
+def _brighter_half(of_stars: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what belongs to the brighter half of stars, the brightest first."""
+    return of_stars[: -(-len(of_stars) // 2)]
+
+
 def _is_better(new: NDArray[np.float64], old: NDArray[np.float64]) -> bool:
     """Whether stars that were left out, the brightest first, are described better."""
     gain = old[:, 0] - new[:, 0]
-    bright = gain[: -(-len(gain) // 2)]
-    return bool(gain.sum() > _LEAST_GAIN and (bright > 0).mean() > _AGREEMENT)
+    return bool(gain.sum() > _LEAST_GAIN and (_brighter_half(gain) > 0).mean() > _AGREEMENT)
 
 
 def _profiles(
