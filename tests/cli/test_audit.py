@@ -17,10 +17,10 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A field of Gaussian stars in a folder of its own; the test stands in it."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(7)
-    y, x = np.mgrid[:200, :200]
-    image = rng.normal(500.0, 8.0, (200, 200))
-    for yc in range(25, 190, 30):
-        for xc in range(25, 190, 30):
+    y, x = np.mgrid[:144, :144]
+    image = rng.normal(500.0, 8.0, (144, 144))
+    for yc in range(25, 130, 30):
+        for xc in range(25, 130, 30):
             dx, dy = rng.uniform(-3, 3, 2)
             square = (x - xc - dx) ** 2 + (y - yc - dy) ** 2
             image += rng.uniform(200, 4000) * np.exp(-0.5 * square / 1.5**2)
@@ -52,7 +52,7 @@ def test_a_spurious_star_fails_a_check(stack: str, astro_sr: Callable[..., Any])
     assert astro_sr("denoise", stack, "-o", "clean.fits").code == 0
     assert astro_sr("audit", stack, "clean.fits", "--strict").code == 0
     with fits.open("clean.fits", mode="update") as hdus:
-        y, x = np.mgrid[:200, :200]
+        y, x = np.mgrid[:144, :144]
         hdus[0].data += 200 * np.exp(-0.5 * ((x - 70) ** 2 + (y - 70) ** 2) / 1.5**2)
     warned = astro_sr("audit", stack, "clean.fits")
     assert warned.code == 0

@@ -60,7 +60,7 @@ def test_stars_of_any_shape_are_sharpened_if_their_psf_is_known() -> None:
     assert suggest(quality, {}).verb == "deconvolve"
     # A plane without a usable pixel has no say.
     with pytest.warns(asr.AstroSRWarning, match="nothing is measured"):
-        quality = asr.measure(np.stack([image, image, np.full_like(image, np.nan)]))
+        quality = asr.measure(np.stack([image, np.full_like(image, np.nan)]))
     assert suggest(quality, {}).verb == "deconvolve"
 
 

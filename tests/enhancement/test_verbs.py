@@ -229,12 +229,12 @@ def test_streaming_equals_memory(verb, ccd, tmp_path):
 )
 def test_any_pixel_type_is_taken(verb, model, corner):
     """The networks see the same numbers as these models: all pixels go through one door."""
-    whole_numbers = corner.data.round()
-    reference = run(verb, whole_numbers.astype(np.float32), model)
+    whole_numbers, psf = corner.data.round(), (FWHM, 3.2)
+    reference = run(verb, whole_numbers.astype(np.float32), model, psf=psf)
     for dtype in (">f4", ">f8", "u2", ">i2", "i4"):
         pixels = whole_numbers.astype(dtype)
         pixels.setflags(write=False)
-        out = run(verb, pixels, model)
+        out = run(verb, pixels, model, psf=psf)
         assert out.dtype == (np.float64 if dtype == ">f8" else np.float32)
         np.testing.assert_allclose(out, reference, atol=2e-3 * SIGMA, rtol=1e-5)
 

@@ -11,6 +11,8 @@ from astro_sr_plugin.measurement.measuring import measure as measure_quality
 from astro_sr_plugin.measurement.psf.profiles import moffat_stamp
 
 FWHM, SIDE = 3.0, 420
+REACH = 120
+"""Pixels beyond which the light of a star is far below the noise."""
 
 
 def spider():
@@ -34,11 +36,14 @@ def draw(psf, x, y, side=SIDE):
 
 def make_field(psf, *, seed=1, full_well=None, extra=0.0, faint=40, bright=10):
     rng = np.random.default_rng(seed)
-    image = np.zeros((SIDE, SIDE)) + extra
+    light = galsim.ImageD(SIDE, SIDE, xmin=0, ymin=0)
     snr = np.concatenate([rng.uniform(20, 300, faint), np.exp(rng.uniform(7.5, 9.5, bright))])
     for value in snr:
         flux = value * np.sqrt(4 * np.pi) * FWHM / 2.355
-        image += flux * draw(psf, *rng.uniform(36, SIDE - 36, 2))
+        place = galsim.PositionD(*rng.uniform(36, SIDE - 36, 2))
+        part = light[galsim.BoundsI(place.round()).withBorder(REACH) & light.bounds]
+        (flux * psf).drawImage(part, scale=1, center=place, add_to_image=True)
+    image = light.array + extra
     image += rng.normal(size=image.shape) * np.sqrt(1 + np.maximum(image, 0) / 30)
     return image if full_well is None else np.minimum(image, full_well)
 

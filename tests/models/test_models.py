@@ -43,13 +43,13 @@ def test_every_model_keeps_the_contract(spec):
     given = conditions(target=2.0 * spec.scale, planes=spec.channels_in)
     halo = model.halo(given)
     assert halo % spec.multiple_of == 0
-    shape = (1, spec.channels_in, 64 + 2 * halo, 48 + 2 * halo)
+    shape = (1, spec.channels_in, 32 + 2 * halo, 16 + 2 * halo)
     observed = torch.randn(shape, generator=torch.manual_seed(1))
     before = observed.clone()
     with torch.inference_mode():
         out = model.prepare(given, "cpu", "float32")(observed, torch.zeros_like(observed))
     samples = model.sampling.samples if isinstance(model, DiffusionModel) else 1
-    assert out.shape == (samples, spec.channels_out, 64 * spec.scale, 48 * spec.scale)
+    assert out.shape == (samples, spec.channels_out, 32 * spec.scale, 16 * spec.scale)
     assert out.dtype == torch.float32
     assert torch.isfinite(out).all()
     assert torch.equal(observed, before)
@@ -66,7 +66,7 @@ def test_every_model_keeps_the_contract(spec):
 def test_every_model_keeps_the_place_and_the_light_of_a_star(spec):
     model = load_model(spec.name, spec.task, spec.scale)
     given = conditions(target=2.0 * spec.scale, planes=spec.channels_in)
-    side = 64 + 2 * model.halo(given)
+    side = 50 + 2 * model.halo(given)
     shape = (1, spec.channels_in, side, side)
     observed = torch.randn(shape, generator=torch.manual_seed(2))
     centre = side // 2
@@ -77,7 +77,7 @@ def test_every_model_keeps_the_place_and_the_light_of_a_star(spec):
     with torch.inference_mode():
         out = model.prepare(given, "cpu", "float32")(observed, torch.zeros_like(observed))[0, 0]
     y, x = np.indices(out.shape)
-    middle = (32 + 0.5) * spec.scale - 0.5
+    middle = (25 + 0.5) * spec.scale - 0.5
     disc = np.hypot(y - middle, x - middle) < 12 * spec.scale
     light = out.numpy()[disc]
     expected = 20000 * given.psf[np.hypot(*(np.indices(given.psf.shape) - r)) < 12].sum()
@@ -114,7 +114,7 @@ PLAIN = {s.variants["averaged"]: s.name for s in reversed(SPECS) if "averaged" i
 def test_the_mean_over_orientations_does_not_depend_on_the_orientation(spec):
     model = load_model(spec.name, spec.task)
     given = conditions(target=2.0 * spec.scale, planes=spec.channels_in)
-    side = 48 + 2 * model.halo(given)
+    side = 24 + 2 * model.halo(given)
     observed = torch.randn(1, spec.channels_in, side, side, generator=torch.manual_seed(6))
     observed[0, 0, side // 2 - 4, side // 2 + 7] += 100.0
     mask = torch.zeros_like(observed)
@@ -122,9 +122,9 @@ def test_the_mean_over_orientations_does_not_depend_on_the_orientation(spec):
     restore = model.prepare(given, "cpu", "float32")
     with torch.inference_mode():
         result = restore(observed, mask)
-        for axes in ((-1,), (-2,), (-1, -2)):
-            turned = restore(observed.flip(axes), mask.flip(axes)).flip(axes)
-            assert torch.allclose(turned, result, rtol=1e-3, atol=1e-2)
+        # A mirror and a transposition make all eight orientations.
+        turned = restore(observed.flip(-1), mask.flip(-1)).flip(-1)
+        assert torch.allclose(turned, result, rtol=1e-3, atol=1e-2)
         turned = restore(observed.mT, mask.mT).mT
         assert torch.allclose(turned, result, rtol=1e-3, atol=1e-2)
         plain = load_model(PLAIN.get(spec.name, spec.name.replace("-quality", "-fast")), spec.task)

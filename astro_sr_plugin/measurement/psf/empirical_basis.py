@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor
+from scipy.linalg.lapack import dpotri
 
 __all__ = ["SplineBasis", "make_basis"]
 
@@ -105,4 +106,12 @@ def _precision(centres: NDArray[np.float64], width: float) -> NDArray[np.float64
     correlation = (1 - _NUGGET) * np.exp(-0.5 * square / (_SMOOTH * width) ** 2)
     correlation[np.diag_indices_from(correlation)] += _NUGGET
     covariance = correlation * scale[:, None] * scale
-    return np.asarray(cho_solve(cho_factor(covariance), np.eye(scale.size)))
+    return invert(cho_factor(covariance))
+
+
+def invert(factor: tuple[NDArray[np.float64], bool]) -> NDArray[np.float64]:
+    """Return the inverse of the symmetric matrix whose Cholesky factor this is."""
+    matrix, lower = factor
+    inverse, _ = dpotri(matrix, lower)
+    triangle = np.tril(inverse) if lower else np.triu(inverse)
+    return np.asarray(triangle + triangle.T - np.diag(np.diagonal(inverse)))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from astro_sr_plugin.measurement.psf.empirical_basis import SplineBasis
+from astro_sr_plugin.measurement.psf.empirical_basis import SplineBasis, invert
 from astro_sr_plugin.measurement.psf.empirical_stars import (
     FinePSF,
     StarStamps,
@@ -189,7 +189,7 @@ class Equations:
         normal, vector = self._normals[0], self.basis.project(self.value[0])
         (factor,) = self._factors(amplitude)
         fitted = cho_solve(factor, vector, check_finite=False)
-        parameters = float(np.trace(cho_solve(factor, normal, check_finite=False)))
+        parameters = float(np.vdot(invert(factor), normal))
         return float(2 * vector @ fitted - fitted @ normal @ fitted) - 2 * parameters
 
     def _factors(

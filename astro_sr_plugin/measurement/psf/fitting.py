@@ -229,30 +229,41 @@ def _evaluate(
     amplitude, x0, y0 = (column[:, None] for column in local[:, :_STAR_PARAMETERS].T)
     own = local.shape[1]
     log_fwhm, q, g1, g2 = (column[:, None] for column in shapes.T)
-    model = np.zeros((len(local), nodes.x.size))
-    jacobian = np.zeros((len(local), own + _SHAPE_PARAMETERS, nodes.x.size))
+    model, logarithms = np.zeros((2, len(local), nodes.x.size))
+    # Sums over the nodes of the slope along w, times 1, x, y, x^2, y^2 and x y.
+    sum_x, sum_y, sum_xx, sum_yy, sum_xy = np.zeros((5, *model.shape))
     # Radius in units of half the FWHM: w = r'^2, profile = (1 + (2^q - 1) w)^(-1/q).
-    scale = 4 * np.exp(-2 * log_fwhm)
     norm = 1 / (1 - g1**2 - g2**2)
+    scale = 4 * np.exp(-2 * log_fwhm) * norm
     two_q = np.exp(np.log(2) * q)
+    part_xx, part_yy = scale * ((1 - g1) ** 2 + g2**2), scale * ((1 + g1) ** 2 + g2**2)
+    part_xy = -4 * scale * g2
     for dx, dy, weight in zip(nodes.dx, nodes.dy, nodes.weight, strict=True):
         x, y = nodes.x + dx - x0, nodes.y + dy - y0
-        u, v = (1 - g1) * x - g2 * y, (1 + g1) * y - g2 * x
-        w = scale * norm * (u * u + v * v)
+        xx, yy, xy = x * x, y * y, x * y
+        w = part_xx * xx + part_yy * yy + part_xy * xy
         base = 1 + (two_q - 1) * w
         logarithm = np.log(base)
-        profile = weight * np.exp(-logarithm / q)
-        slope = amplitude * profile * (-(two_q - 1) / q) / base
-        factor = 2 * scale * norm * slope
+        profile = weight * np.exp(logarithm / -q)
+        slope = profile / base
         model += profile
-        jacobian[:, 1] -= factor * ((1 - g1) * u - g2 * v)
-        jacobian[:, 2] -= factor * ((1 + g1) * v - g2 * u)
-        jacobian[:, own] -= 2 * slope * w
-        jacobian[:, own + 1] += (
-            amplitude * profile * (logarithm / q**2 - np.log(2) * two_q * w / (q * base))
-        )
-        jacobian[:, own + 2] += factor * (v * y - u * x) + slope * w * (2 * g1 * norm)
-        jacobian[:, own + 3] -= factor * (u * y + v * x) - slope * w * (2 * g2 * norm)
+        logarithms += profile * logarithm
+        sum_x += slope * x
+        sum_y += slope * y
+        sum_xx += slope * xx
+        sum_yy += slope * yy
+        sum_xy += slope * xy
+    slope = amplitude * (1 - two_q) / q
+    radial = slope * (part_xx * sum_xx + part_yy * sum_yy + part_xy * sum_xy)
+    jacobian = np.empty((len(local), own + _SHAPE_PARAMETERS, nodes.x.size))
+    jacobian[:, 1] = -slope * (2 * part_xx * sum_x + part_xy * sum_y)
+    jacobian[:, 2] = -slope * (2 * part_yy * sum_y + part_xy * sum_x)
+    jacobian[:, own] = -2 * radial
+    jacobian[:, own + 1] = amplitude / q**2 * logarithms
+    jacobian[:, own + 1] += np.log(2) * two_q / (two_q - 1) * radial
+    slope = 2 * scale * slope
+    jacobian[:, own + 2] = slope * ((1 + g1) * sum_yy - (1 - g1) * sum_xx) + 2 * g1 * norm * radial
+    jacobian[:, own + 3] = slope * (g2 * (sum_xx + sum_yy) - 2 * sum_xy) + 2 * g2 * norm * radial
     jacobian[:, 0] = model
     jacobian[:, _STAR_PARAMETERS:own] = nodes.sky
     return amplitude * model + _sky(local, nodes), jacobian
