@@ -19,7 +19,7 @@ def main() -> None:
     ):
         paths = [str(path) for path in sorted(folder.glob("*.fits"))]
         for sharp in client.gather(client.map(RECIPE.apply, paths)):
-            print(f"{asr.measure(sharp).fwhm[0]:.2f} px")
+            print(f"{sharp.meta['ASRFWHMI']:.2f} -> {sharp.meta['ASRFWHMO']:.2f} px")
 
         summary = asr.run_batch(folder, "results", RECIPE, scheduler=client)
         print(summary.to_text())

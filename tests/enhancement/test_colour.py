@@ -94,10 +94,16 @@ def truth(sky, task):
 
 
 @functools.cache
+def measured(sky):
+    return asr.measure(observe(sky))
+
+
+@functools.cache
 def restored(task, sky, only):
     options = {} if task == "denoise" else {"luminance_only": only}
     if task != "denoise":
         options["target_fwhm"] = TARGET * (2 if task == "super-resolve" else 1)
+    options["measured"] = measured(sky)
     return VERBS[task](observe(sky), device="cpu", **options).astype(np.float64)
 
 
@@ -271,8 +277,13 @@ def corner():
 
 
 @pytest.fixture(scope="module")
-def by_luminance(corner):
-    return functools.cache(lambda verb: verb(corner, luminance_only=True))
+def quality(corner):
+    return asr.measure(corner)
+
+
+@pytest.fixture(scope="module")
+def by_luminance(corner, quality):
+    return functools.cache(lambda verb: verb(corner, luminance_only=True, measured=quality))
 
 
 def test_the_luminance_does_not_depend_on_the_white_balance(corner, by_luminance):
@@ -303,25 +314,28 @@ def test_holes_of_one_plane_are_holes_of_that_plane_alone(corner, by_luminance, 
 
 
 def test_a_streamed_result_is_the_same(corner, tmp_path):
-    kept = asr.deconvolve(corner.astype(np.float32), luminance_only=True)
-    path = tmp_path / "out.fits"
-    streamed = asr.deconvolve(corner.astype(np.float32), luminance_only=True, out=path)
+    image, path = corner.astype(np.float32), tmp_path / "out.fits"
+    options = {"luminance_only": True, "measured": asr.measure(image)}
+    kept = asr.deconvolve(image, **options)
+    streamed = asr.deconvolve(image, out=path, **options)
     np.testing.assert_array_equal(np.asarray(streamed.data), kept)
     assert "luminance_only" in str(streamed.meta["HISTORY"])
 
 
 @pytest.mark.parametrize("verb", [asr.deconvolve, asr.super_resolve])
-def test_blocks_leave_no_seams(corner, by_luminance, verb, monkeypatch):
+def test_blocks_leave_no_seams(corner, quality, by_luminance, verb, monkeypatch):
     whole = by_luminance(verb)
     monkeypatch.setattr("astro_sr_plugin.restoration.pipeline.ROWS", 40)
     monkeypatch.setattr(luminance, "_COLUMNS", 70)
-    assert np.abs(verb(corner, luminance_only=True) - whole).max() < 1e-5 * whole.max()
+    blocks = verb(corner, luminance_only=True, measured=quality)
+    assert np.abs(blocks - whole).max() < 1e-5 * whole.max()
 
 
-def test_strength_zero_is_the_input(corner, by_luminance):
-    out = asr.deconvolve(corner, luminance_only=True, stars=0.0, extended=0.0)
+def test_strength_zero_is_the_input(corner, quality, by_luminance):
+    options = {"luminance_only": True, "measured": quality}
+    out = asr.deconvolve(corner, stars=0.0, extended=0.0, **options)
     np.testing.assert_array_equal(out, corner)
-    half = asr.deconvolve(corner, luminance_only=True, stars=0.5, extended=0.5)
+    half = asr.deconvolve(corner, stars=0.5, extended=0.5, **options)
     full = by_luminance(asr.deconvolve)
     np.testing.assert_allclose(half, (full + corner) / 2, rtol=1e-5)
 

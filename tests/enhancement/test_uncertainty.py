@@ -36,9 +36,14 @@ def scene():
     return field()
 
 
-def test_errors_of_denoising_are_covered(scene):
+@pytest.fixture(scope="module")
+def measured(scene):
+    return asr.measure(scene[1])
+
+
+def test_errors_of_denoising_are_covered(scene, measured):
     truth, observed = scene
-    clean = asr.denoise(CCDData(observed, unit="adu"), uncertainty=True)
+    clean = asr.denoise(CCDData(observed, unit="adu"), uncertainty=True, measured=measured)
     assert isinstance(clean.uncertainty, StdDevUncertainty)
     assert clean.uncertainty.array.shape == observed.shape
     pulls = np.abs(clean.data - truth) / clean.uncertainty.array
@@ -54,18 +59,17 @@ def test_errors_of_denoising_are_covered(scene):
     )
 
 
-def test_the_result_is_the_same_with_and_without(scene):
+def test_the_result_is_the_same_with_and_without(scene, measured):
     image = CCDData(scene[1], unit="adu")
-    with_it = asr.deconvolve(image, uncertainty=True)
-    np.testing.assert_allclose(with_it.data, asr.deconvolve(image).data, rtol=1e-6, atol=1e-4)
+    with_it = asr.deconvolve(image, uncertainty=True, measured=measured)
+    without = asr.deconvolve(image, measured=measured)
+    np.testing.assert_allclose(with_it.data, without.data, rtol=1e-6, atol=1e-4)
 
 
-def test_uncertainty_does_not_depend_on_tiles(scene):
-    image = CCDData(scene[1], unit="adu")
+def test_uncertainty_does_not_depend_on_tiles(scene, measured):
+    image, options = CCDData(scene[1], unit="adu"), {"uncertainty": True, "measured": measured}
     whole, tiled = (
-        asr.super_resolve(
-            image, uncertainty=True, runtime=asr.Runtime(tile_size=size)
-        ).uncertainty.array
+        asr.super_resolve(image, runtime=asr.Runtime(tile_size=size), **options).uncertainty.array
         for size in (512, 96)
     )
     np.testing.assert_allclose(tiled, whole, rtol=2e-3)
@@ -121,9 +125,10 @@ def test_units_scale_and_flux_go_along(scene):
     )
 
 
-def test_strength_goes_from_the_noise_of_the_input_to_the_error_of_the_result(scene):
+def test_strength_goes_from_the_noise_of_the_input_to_the_error_of_the_result(scene, measured):
+    options = {"uncertainty": True, "measured": measured}
     medians = [
-        np.median(asr.denoise(scene[1], strength=s, uncertainty=True).uncertainty.array)
+        np.median(asr.denoise(scene[1], strength=s, **options).uncertainty.array)
         for s in (0.0, 0.5, 1.0)
     ]
     assert medians[0] == pytest.approx(5.0, rel=0.05)

@@ -147,10 +147,11 @@ def test_an_image_with_defects_agrees_with_itself(scene):
     image = CCDData(observed.data.copy(), unit="adu")
     image.data[:, ::40] += 60 * NOISE
     changed = image.data.copy()
-    assert len(asr.audit(image, image, target_fwhm=FWHM).split) == 0
+    options = {"target_fwhm": FWHM, "measured": measured(image)}
+    assert len(asr.audit(image, image, **options).split) == 0
     # The same columns in a result that was made are pairs of stars that no star explains.
     changed += np.random.default_rng(3).normal(0, NOISE / 10, changed.shape)
-    assert len(asr.audit(image, CCDData(changed, unit="adu"), target_fwhm=FWHM).split) > 0
+    assert len(asr.audit(image, CCDData(changed, unit="adu"), **options).split) > 0
 
 
 def test_stars_wider_than_those_of_the_input_are_not_missing(scene):

@@ -34,11 +34,12 @@ def test_compare_and_audit_never_differ(scene) -> None:
     observed, truth = scene
     fine = SKY + stars(inner_stars(), TARGET / 2, SIZE, scale=2)
     colour = np.stack([observed, 0.9 * observed, 1.1 * observed])
+    measured = asr.measure(observed)
     for before, after, options in (
         (observed, truth, {}),
-        (observed, 0.5 * truth, {}),
-        (colour, np.stack([truth, 0.9 * truth, truth]), {}),
-        (observed, fine / 4, {"conserve_flux": True}),
+        (observed, 0.5 * truth, {"measured": measured}),
+        (colour, np.stack([truth, 0.9 * truth, truth]), {"measured": asr.measure(colour)}),
+        (observed, fine / 4, {"measured": measured, "conserve_flux": True}),
     ):
         found = asr.compare(before, after, target_fwhm=TARGET, **options)
         assert found.psf_matched
