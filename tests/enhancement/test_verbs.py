@@ -150,43 +150,64 @@ def test_flux_stays(verb, model, ccd, field):
     assert np.median(measured / known) == pytest.approx(1.0, abs=0.08 if model else 0.03)
 
 
+@cache
+def corner_in_units(factor, pedestal):
+    """Return pixels in another unit, above a pedestal, and what is measured of them."""
+    pixels = make_ccd()[:144, :160].data.astype(np.float64) * factor + pedestal
+    return pixels, asr.measure(pixels)
+
+
 @pytest.mark.parametrize(("verb", "model"), ALL)
-def test_units_and_pedestals_do_not_matter(verb, model, corner):
-    pixels = corner.data.astype(np.float64)
+def test_units_and_pedestals_do_not_matter(verb, model):
+    pixels, measured = corner_in_units(1.0, 0.0)
     before = pixels.copy()
-    out = run(verb, pixels, model)
-    other = run(verb, pixels * 2.5e-5 - 7.0, model)
+    out = run(verb, pixels, model, measured=measured)
+    scaled, measured = corner_in_units(2.5e-5, -7.0)
+    other = run(verb, scaled, model, measured=measured)
     assert out.dtype == np.float64
     np.testing.assert_array_equal(pixels, before)
     difference = (other + 7.0) / 2.5e-5 - out
     assert np.abs(difference).max() < 0.02 * SIGMA + 3e-4 * out.max()
 
 
+@cache
+def corner_with_holes(masked):
+    """Return the corner with pixels without value and one that is masked, and its measurement."""
+    image = make_ccd()[:144, :160]
+    image.data[50:54, 60:63] = np.nan
+    image.mask = np.zeros(image.shape, bool)
+    image.mask[100, 120] = True
+    image.data[100, 120] = masked
+    return image, asr.measure(image)
+
+
 @pytest.mark.parametrize(("verb", "model"), ALL)
-def test_holes_come_back_as_they_were(verb, model, corner):
+def test_holes_come_back_as_they_were(verb, model):
     scale = SCALES[verb]
-    corner.data[50:54, 60:63] = np.nan
-    mask = np.zeros(corner.shape, bool)
-    mask[100, 120] = True
-    corner.data[100, 120] = 1e6
-    corner.mask = mask
-    out = run(verb, corner, model)
+    corner, measured = corner_with_holes(1e6)
+    out = run(verb, corner, model, measured=measured)
     holes = np.isnan(corner.data).repeat(scale, 0).repeat(scale, 1)
     np.testing.assert_array_equal(np.isnan(out.data), holes)
-    np.testing.assert_array_equal(out.mask, mask.repeat(scale, 0).repeat(scale, 1))
+    np.testing.assert_array_equal(out.mask, corner.mask.repeat(scale, 0).repeat(scale, 1))
     assert (out.data[out.mask] == 1e6).all()
-    corner.data[100, 120] = -3e5
-    other = run(verb, corner, model)
+    corner, measured = corner_with_holes(-3e5)
+    other = run(verb, corner, model, measured=measured)
     unused = ~(out.mask | holes)
     np.testing.assert_array_equal(other.data[unused], out.data[unused])
 
 
+@cache
+def measured_twice():
+    """Return two planes that are the field, and what is measured of them."""
+    cube = np.stack([shared_field()[0]] * 2)
+    return cube, asr.measure(cube)
+
+
 @pytest.mark.parametrize(("verb", "model"), NETWORKS)
-def test_tiles_and_planes_do_not_matter(verb, model, field):
-    pixels = field[0]
-    whole = result(verb, model).data
-    cube = np.stack([pixels, pixels])
-    tiled = run(verb, cube, model, runtime=asr.Runtime(tile_size=136, device="cpu"))
+def test_tiles_and_planes_do_not_matter(verb, model):
+    whole, (cube, measured) = result(verb, model).data, measured_twice()
+    runtime = asr.Runtime(tile_size=136, device="cpu")
+    tiled = run(verb, cube, model, measured=measured, runtime=runtime)
     for plane in tiled:
         np.testing.assert_allclose(plane, whole, atol=2e-3 * SIGMA, rtol=1e-5)
 
@@ -357,9 +378,10 @@ def test_colours_of_stars_stay():
         *(make_field(144, 160, fwhm=f, seed=4, sigma=SIGMA) for f in (3.0, 3.3, 3.6)), strict=True
     )
     image = np.stack([p * factor for p, factor in zip(planes, (1.0, 0.6, 1.7), strict=True)])
-    out = asr.deconvolve(image)
+    measured = asr.measure(image)
+    out = asr.deconvolve(image, measured=measured)
     places = stars[0][stars[0][:, 2] > 400 * SIGMA][:, :2]
-    for verb_out, scale in ((out, 1), (asr.super_resolve(image), 2)):
+    for verb_out, scale in ((out, 1), (asr.super_resolve(image, measured=measured), 2)):
         fluxes = [
             aperture_photometry(p, (places + 0.5) * scale - 0.5, radius=6 * scale).flux
             for p in verb_out
