@@ -24,7 +24,7 @@ from astro_sr_plugin.measurement.psf.empirical_estimate import estimate_psf
 from astro_sr_plugin.measurement.psf.extended import measure_extended_part
 from astro_sr_plugin.measurement.psf.field import PSFField, fit_psf_field
 from astro_sr_plugin.measurement.psf.grid import PSFGrid, measure_psf_grid
-from astro_sr_plugin.measurement.psf.model import PlanePSF, is_sampled, make_plane_psf
+from astro_sr_plugin.measurement.psf.model import PlanePSF, is_usable, make_plane_psf
 from astro_sr_plugin.measurement.psf.moffat import (
     DEFAULT_BETA,
     DEFAULT_FWHM,
@@ -256,8 +256,8 @@ class MeasuredPlane:
     @_measured
     def psf(self) -> PlanePSF:
         """Point-spread function of the stars, as the verbs use it."""
-        plain = self._profile_psf
-        return make_plane_psf(self.empirical_psf if is_sampled(plain.moffat) else plain)
+        psf = self.empirical_psf
+        return make_plane_psf(psf if is_usable(psf) else self._profile_psf)
 
     @_measured
     def star_profile(self) -> StarProfile:

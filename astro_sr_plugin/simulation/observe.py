@@ -57,6 +57,8 @@ _SHARED_NOISE, _MOST_SHARED = 0.5, 0.7
 one plane to the others, and the largest share of the variance."""
 _COPIES = 0.1
 """How often a plane is the copy of another, as in palettes of two filters and in gray pictures."""
+_NARROW = 2.5
+"""FWHM in pixels below which the verbs give networks the Moffat profile alone."""
 _MORE_STARS = (2.0, 100.0)
 """SNR of all stars together over that which explains the error of the FWHM: stars differ from each
 other, and more of them cure noise only."""
@@ -92,6 +94,8 @@ class ObservationConfig:
         How often the PSF has wide wings.
     moffat_probability : float
         How often the PSF that the network is given is a Moffat profile, as of few stars.
+    narrow_moffat_probability : float
+        How often it is one where stars are narrower than 2.5 pixels: the verbs give that profile.
     bank_probability : float
         How often the PSF is one of `bank`.
     planes : int
@@ -118,6 +122,7 @@ class ObservationConfig:
     photon_probability: float = 0.06
     wings_probability: float = 0.12
     moffat_probability: float = 0.12
+    narrow_moffat_probability: float = 0.0
     bank_probability: float = 0.55
     planes: int = 1
     bank: PSFBank | None = field(default=None, compare=False, repr=False)
@@ -427,7 +432,9 @@ def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) ->
         theta + 0.05 * draw.normal(),
     )
     snr = _FIT_ERROR / psf_error * draw.log_uniform(*_MORE_STARS)
-    snr = torch.where(draw.chance(config.moffat_probability), torch.full_like(snr, 1e-3), snr)
+    narrow = draw.chance(config.narrow_moffat_probability) & (observed_fwhm < _NARROW)
+    profile_alone = draw.chance(config.moffat_probability) | narrow
+    snr = torch.where(profile_alone, torch.full_like(snr, 1e-3), snr)
     truth_psf = effective_psf(optics.transfer, n)
     seen = Observation(
         observed=observed,

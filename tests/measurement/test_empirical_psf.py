@@ -110,6 +110,16 @@ def test_stars_through_optics_are_described(kind, count, largest):
     assert image.min() >= 0
 
 
+@pytest.mark.parametrize(("response", "used"), [(0.0, True), (0.08, False)])
+def test_verbs_use_what_narrow_stars_have_in_common_where_it_is_known_well(response, used):
+    """Pixels of unequal response change every star by as much."""
+    field = make_field("lens", 40)
+    field *= 1 + np.random.default_rng(3).normal(0, response, field.shape) * (field > 150)
+    (plane,) = measure(field).planes
+    assert plane.psf.moffat.fwhm < 2.5
+    assert (plane.psf.core is not None) == used
+
+
 @pytest.mark.parametrize(
     ("kind", "count", "seed"),
     [("coma", 60, 1), ("coma", 60, 2), ("lens", 40, 1), ("ring", 40, 1)],
