@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sep
 from astropy.nddata import CCDData
+from astropy.stats import mad_std
 from numpy.typing import NDArray
 
 import astro_sr_plugin as asr
+from benchmarks.truth.scene import planes_of
 
-__all__ = ["VERBS", "Field", "Outcome", "brightest", "find_frames", "open_field", "run_verb"]
+__all__ = [
+    "VERBS",
+    "Field",
+    "Outcome",
+    "brightest",
+    "find_frames",
+    "open_field",
+    "run_verb",
+    "starless_promises",
+]
 
-VERBS: Mapping[str, Callable[..., CCDData]] = {
+VERBS: Mapping[str, Callable[..., Any]] = {
     "denoise": asr.denoise,
     "deconvolve": asr.deconvolve,
     "super-resolve": asr.super_resolve,
@@ -115,10 +127,7 @@ def _middle(image: CCDData, side: int) -> CCDData:
 
 
 def run_verb(frame: Field, verb: str, **options: Any) -> tuple[Outcome, CCDData | None]:
-    """Run a verb on a frame and check its result.
-
-    Starless images are not checked: the audit is for images with stars.
-    """
+    """Run a verb on a frame and check its result, by the audit or by `starless_promises`."""
     outcome = Outcome(frame.name, verb)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -129,7 +138,9 @@ def run_verb(frame: Field, verb: str, **options: Any) -> tuple[Outcome, CCDData 
             return outcome, None
     outcome.said = [str(warning.message) for warning in caught]
     if verb == "remove-stars":
-        return outcome, result
+        starless, stars = result
+        outcome.failed, outcome.worst = starless_promises(frame, starless.data, stars.data)
+        return outcome, starless
     try:
         found = asr.audit(frame.image, result, measured=frame.measured)
     except asr.InputError as error:
@@ -139,6 +150,66 @@ def run_verb(frame: Field, verb: str, **options: Any) -> tuple[Outcome, CCDData 
     worst = sorted(found.sources, key=lambda source: -abs(source.shown))
     outcome.worst = (worst[0].x, worst[0].y) if worst else None
     return outcome, result
+
+
+def starless_promises(
+    frame: Field, starless: NDArray[np.floating], stars: NDArray[np.floating]
+) -> tuple[list[str], tuple[float, float] | None]:
+    """Check what is left in a starless image where stars of SNR > 50 were.
+
+    Returns
+    -------
+    failed : list of str
+        How many stars leave more than 2 % of their flux, or less than none by as much, beyond
+        3 sigma of the noise; empty for none.
+    worst : tuple of float or None
+        Place (x, y) of the one that leaves most.
+
+    Notes
+    -----
+    Apertures are 1.5 FWHM in radius, with the sky of a ring of 3 to 5 FWHM; the noise is that of
+    apertures at places drawn at random.
+    """
+    rng = np.random.default_rng(1)
+    checked, missed, worst, most = 0, 0, None, 0.0
+    planes = zip(planes_of(starless), planes_of(stars), frame.measured.fwhm, strict=False)
+    for plane, light, fwhm in planes:
+        blank = ~np.isfinite(plane)
+        image = np.ascontiguousarray(np.where(blank, 0, plane), np.float64)
+        removed = np.ascontiguousarray(np.where(np.isfinite(light), light, 0), np.float64)
+
+        margin = 6 * fwhm
+        high = np.array(plane.shape[::-1]) - margin
+        places = rng.uniform(margin, np.maximum(high, margin + 1), (400, 2)).T
+        noise = mad_std(_aperture_sums(image, places, fwhm, blank))
+        found = sep.extract(removed, 3 * frame.measured.sigma[0], minarea=3)
+        x, y = found["x"], found["y"]
+        inside = (x > margin) & (y > margin) & (x < high[0]) & (y < high[1])
+        x, y = x[inside], y[inside]
+        flux = sep.sum_circle(removed, x, y, 1.5 * fwhm, subpix=5)[0]
+        bright = flux > 50 * noise
+        flux, x, y = flux[bright], x[bright], y[bright]
+        rest = _aperture_sums(image, (x, y), fwhm, blank)
+        beyond = (np.abs(rest) - 3 * noise) / flux
+        checked += beyond.size
+        missed += int((beyond > 0.02).sum())
+        if beyond.size and beyond.max() > max(most, 0.02):
+            most, at = beyond.max(), int(np.argmax(beyond))
+            worst = (float(x[at]), float(y[at]))
+    if not missed:
+        return [], None
+    return [f"stars left: {missed} of {checked}, at most {most:.1%} of the flux"], worst
+
+
+def _aperture_sums(
+    image: NDArray[np.float64],
+    places: Sequence[NDArray[np.float64]],
+    fwhm: float,
+    mask: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    ring = (3 * fwhm, 5 * fwhm)
+    sums = sep.sum_circle(image, *places, 1.5 * fwhm, mask=mask, bkgann=ring, subpix=5)
+    return np.asarray(sums[0])
 
 
 def brightest(image: NDArray[np.floating]) -> tuple[int, int]:
