@@ -23,7 +23,11 @@ _GROWN = 2
 _MARGIN = 4
 """Pixels by which the fitted circle exceeds two FWHM and the saturated core."""
 _FEWEST_PIXELS = 30
-"""Smallest number of usable pixels for the fit of a star."""
+"""Smallest number of usable pixels for the fit of a star, and for the bound of its halo."""
+_CLEAR_HALO = 2.0
+"""Light of a halo in noise sigma of a pixel from which it is compared with what is recorded."""
+_BOUND = 0.2
+"""Part of the pixels of a halo that may hold less light than is taken off."""
 
 
 def remove_extended_light(source: NormalisedPlane) -> NormalisedPlane:
@@ -62,10 +66,11 @@ def _fit_extended_light(source: NormalisedPlane) -> ExtendedLight | None:
     # Fluxes of saturated stars are too small here, but not by so much.
     stars = stars[stars["flux"] * beside.max() > _LEAST_LIGHT * source.sigma]
     stars = stars[np.argsort(np.round(stars["y"]))]
-    spline = SplinePSF(image)
+    spline, halo = SplinePSF(image), SplinePSF(beside)
     rows, columns, stamps = [], [], []
     for x, y in zip(stars["x"].tolist(), stars["y"].tolist(), strict=True):
         flux = _fit_flux(source, spline, x, y)
+        flux *= _recorded_share(source, spline, halo, flux, x, y) if flux > 0 else 0.0
         if flux > 0:
             rows.append(round(y))
             columns.append(round(x))
@@ -106,3 +111,25 @@ def _fit_flux(source: NormalisedPlane, psf: SplinePSF, x: float, y: float) -> fl
         return 0.0
     fit = fit_star(data[usable], light_weight(data[usable]), model[usable])
     return 0.0 if fit is None else float(fit[0][0])
+
+
+def _recorded_share(
+    source: NormalisedPlane, psf: SplinePSF, halo: SplinePSF, flux: float, x: float, y: float
+) -> float:
+    """Return how much of the halo of a star is recorded at most, from 0 to 1.
+
+    Stars may have less of it than the one that it was measured on. Other sources add light to
+    what is recorded, so that most pixels of the halo have to hold it.
+    """
+    row, column = round(y), round(x)
+    place, part = cut_around(row, column, psf.reach, psf.reach, source.shape)
+    data, invalid, saturated = source.window(*place)
+    to_sigma = flux / source.noise(*place)
+    expected = halo.moved(y - row, x - column)[part] * to_sigma
+    usable = expected > _CLEAR_HALO
+    usable &= ~(binary_dilation(saturated, iterations=_GROWN) | invalid)
+    if usable.sum() < _FEWEST_PIXELS:
+        return 1.0
+    core = psf.moved(y - row, x - column)[part] * to_sigma - expected
+    shares = (data - core)[usable] / expected[usable]
+    return float(np.clip(np.quantile(shares, _BOUND), 0.0, 1.0))

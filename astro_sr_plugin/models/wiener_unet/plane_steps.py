@@ -23,7 +23,7 @@ from astro_sr_plugin.models.wiener_unet.repairs import (
     remove_cell_pattern,
     remove_ringing,
 )
-from astro_sr_plugin.models.wiener_unet.star_subtraction import subtract_stars
+from astro_sr_plugin.models.wiener_unet.star_subtraction import SUBTRACTION_RADIUS, subtract_stars
 from astro_sr_plugin.models.wiener_unet.unet import encode_conditions
 
 __all__ = ["NetworkInput", "PlaneSteps", "encode_plane", "steps_halo"]
@@ -58,7 +58,7 @@ def encode_plane(conditions: Conditions, scale: int | None) -> Tensor:
 
 def steps_halo(outputs: int) -> int:
     """Return the input pixels around a pixel on which the steps after a network depend."""
-    return REPAIR_RADIUS + (0 if outputs == 2 else FLUX_RADIUS)
+    return SUBTRACTION_RADIUS if outputs == 2 else REPAIR_RADIUS + FLUX_RADIUS
 
 
 @dataclass(frozen=True)

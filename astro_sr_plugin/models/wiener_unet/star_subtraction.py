@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["subtract_stars"]
+__all__ = ["SUBTRACTION_RADIUS", "subtract_stars"]
 
 _STAR_FLOOR = 0.15
 """Difference of the two predictions, in sigma, below which it is mostly no star: the networks
@@ -17,8 +17,13 @@ _MAX_RESIDUAL = 3.0
 """Largest residual left under starlight, in sigma, as the noise of the sky rarely exceeds it."""
 _HIDDEN = (10.0, 30.0)
 """Starlight, in sigma, from which, and above which altogether, the sky behind it is hidden."""
+_HOLE = 9
+"""Side of the box in pixels: no hole in the predicted sky is narrower behind hidden places."""
 _MEDIAN_RADIUS = 2
 """The median of ``5 x 5`` pixels spans more than two cells of 2 x 2 pixels of the network."""
+
+SUBTRACTION_RADIUS = _MEDIAN_RADIUS + 2 * (_HOLE // 2) + _POWER_BOX // 2
+"""Pixels around a pixel on which the subtraction depends."""
 
 
 def subtract_stars(observed: Tensor, clean: Tensor, starless: Tensor) -> Tensor:
@@ -37,11 +42,12 @@ def subtract_stars(observed: Tensor, clean: Tensor, starless: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        Shape ``(B, 1, H, W)``. The outermost 4 pixels depend on what lies beyond.
+        Shape ``(B, 1, H, W)``. The outermost `SUBTRACTION_RADIUS` pixels depend on what lies
+        beyond.
     """
     light = clean - starless
     hidden = ((light - _HIDDEN[0]) / (_HIDDEN[1] - _HIDDEN[0])).clamp(0.0, 1.0)
-    starless = _replace_outliers(starless, hidden)
+    starless = _fill_holes(_replace_outliers(starless, hidden), hidden)
     light = clean - starless
     stars = light**3 / (light**2 + _STAR_FLOOR**2)
     residual = observed - stars - starless
@@ -51,6 +57,18 @@ def subtract_stars(observed: Tensor, clean: Tensor, starless: Tensor) -> Tensor:
     scaled = (residual / power.clamp_min(1.0).sqrt()).clamp(-_MAX_RESIDUAL, _MAX_RESIDUAL)
     weight = stars**2 / (1 + stars**2)
     return starless + torch.lerp(residual, scaled, weight)
+
+
+def _fill_holes(image: Tensor, weight: Tensor) -> Tensor:
+    """Close holes of an image that are narrower than the box, where ``weight`` is above 0.
+
+    What a star hides is not darker than the sky on all sides of it.
+    """
+    if not bool(weight.any()):
+        return image
+    box = {"kernel_size": _HOLE, "stride": 1, "padding": _HOLE // 2}
+    closed = -functional.max_pool2d(-functional.max_pool2d(image, **box), **box)
+    return torch.lerp(image, closed, weight)
 
 
 def _replace_outliers(image: Tensor, weight: Tensor) -> Tensor:
