@@ -40,6 +40,10 @@ _ENDINGS = (".fits", ".fit", ".fits.gz", ".fits.fz", ".fit.fz", ".fits.bz2")
 _NOT_SKY = ("calib", "dark", "bias", "flat", "donut")
 """Words in the path of frames that show no sky in focus."""
 
+_WIDEST = 0.7
+"""Radius of half of the light in FWHM above which a source is no star: 0.5 of a Gaussian profile,
+0.6 of a Moffat profile with wide wings."""
+
 
 @dataclass(frozen=True)
 class Field:
@@ -172,8 +176,14 @@ def starless_promises(
     """
     rng = np.random.default_rng(1)
     checked, missed, worst, most = 0, 0, None, 0.0
-    planes = zip(planes_of(starless), planes_of(stars), frame.measured.fwhm, strict=False)
-    for plane, light, fwhm in planes:
+    planes = zip(
+        planes_of(starless),
+        planes_of(stars),
+        frame.measured.fwhm,
+        frame.measured.background,
+        strict=False,
+    )
+    for plane, light, fwhm, level in planes:
         blank = ~np.isfinite(plane)
         image = np.ascontiguousarray(np.where(blank, 0, plane), np.float64)
         removed = np.ascontiguousarray(np.where(np.isfinite(light), light, 0), np.float64)
@@ -187,7 +197,9 @@ def starless_promises(
         inside = (x > margin) & (y > margin) & (x < high[0]) & (y < high[1])
         x, y = x[inside], y[inside]
         flux = sep.sum_circle(removed, x, y, 1.5 * fwhm, subpix=5)[0]
-        bright = flux > 50 * noise
+        recorded = image + removed - level
+        radius = sep.flux_radius(recorded, x, y, np.full(len(x), 2.5 * fwhm), 0.5)[0]
+        bright = (flux > 50 * noise) & (radius < _WIDEST * fwhm)
         flux, x, y = flux[bright], x[bright], y[bright]
         rest = _aperture_sums(image, (x, y), fwhm, blank)
         beyond = (np.abs(rest) - 3 * noise) / flux
