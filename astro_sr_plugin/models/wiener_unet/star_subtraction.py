@@ -22,8 +22,17 @@ _HOLE = 9
 _MEDIAN_RADIUS = 2
 """The median of ``5 x 5`` pixels spans more than two cells of 2 x 2 pixels of the network."""
 
-SUBTRACTION_RADIUS = _MEDIAN_RADIUS + 2 * (_HOLE // 2) + _POWER_BOX // 2
-"""Pixels around a pixel on which the subtraction depends."""
+_AROUND = 29
+"""Side of the box in pixels around a hidden place in which the sky is seen."""
+_RIM = 2
+"""Pixels around hidden places that are limited too."""
+_LEAST_SEEN = 0.02
+"""Part of the box from which it tells what the sky is like."""
+_SPREAD, _WRONG = 2.0, 0.005
+"""Standard deviations of the sky around, and part of the starlight, by which the sky behind a star
+may be brighter than the mean around it, beside the noise."""
+SUBTRACTION_RADIUS = _MEDIAN_RADIUS + 2 * (_HOLE // 2) + _AROUND // 2 + _RIM + _POWER_BOX // 2
+"""Pixels around a pixel on which the subtraction depends: whole cells of 4 of the network."""
 
 
 def subtract_stars(observed: Tensor, clean: Tensor, starless: Tensor) -> Tensor:
@@ -48,6 +57,7 @@ def subtract_stars(observed: Tensor, clean: Tensor, starless: Tensor) -> Tensor:
     light = clean - starless
     hidden = ((light - _HIDDEN[0]) / (_HIDDEN[1] - _HIDDEN[0])).clamp(0.0, 1.0)
     starless = _fill_holes(_replace_outliers(starless, hidden), hidden)
+    starless = _limit_to_surroundings(starless, clean - starless, hidden)
     light = clean - starless
     stars = light**3 / (light**2 + _STAR_FLOOR**2)
     residual = observed - stars - starless
@@ -69,6 +79,36 @@ def _fill_holes(image: Tensor, weight: Tensor) -> Tensor:
     box = {"kernel_size": _HOLE, "stride": 1, "padding": _HOLE // 2}
     closed = -functional.max_pool2d(-functional.max_pool2d(image, **box), **box)
     return torch.lerp(image, closed, weight)
+
+
+def _limit_to_surroundings(image: Tensor, light: Tensor, weight: Tensor) -> Tensor:
+    """Limit an image to what is seen around hidden places, where ``weight`` is above 0.
+
+    Behind saturated stars with bleeding columns the prediction is wrong by hundreds of sigma.
+    """
+    if not bool(weight.any()):
+        return image
+    near = functional.max_pool2d(weight, 2 * _RIM + 1, stride=1, padding=_RIM)
+    seen = (near == 0).to(image.dtype)
+    share, mean, square = (_box_mean(seen * values) for values in (seen, image, image**2))
+    share = share.clamp_min(1e-6)
+    mean = mean / share
+    spread = (square / share - mean**2).clamp_min(0).sqrt()
+    brightest = mean + _MAX_RESIDUAL + _SPREAD * spread + _WRONG * light.abs()
+    darkest = -_box_largest(torch.where(seen > 0, -image, -torch.inf))
+    limited = torch.maximum(torch.minimum(image, brightest), darkest)
+    limited = torch.where(share > _LEAST_SEEN, limited, image)
+    return torch.lerp(image, limited, near)
+
+
+def _box_mean(image: Tensor) -> Tensor:
+    rows = functional.avg_pool2d(image, (_AROUND, 1), stride=1, padding=(_AROUND // 2, 0))
+    return functional.avg_pool2d(rows, (1, _AROUND), stride=1, padding=(0, _AROUND // 2))
+
+
+def _box_largest(image: Tensor) -> Tensor:
+    rows = functional.max_pool2d(image, (_AROUND, 1), stride=1, padding=(_AROUND // 2, 0))
+    return functional.max_pool2d(rows, (1, _AROUND), stride=1, padding=(0, _AROUND // 2))
 
 
 def _replace_outliers(image: Tensor, weight: Tensor) -> Tensor:
