@@ -140,6 +140,44 @@ def test_saturated_stars_leave_no_holes(scene):
         assert abs(np.median((result - starless)[near])) < 3 * SIGMA
 
 
+def test_bleeding_columns_leave_no_holes_and_no_pattern(scene):
+    clean, starless, _ = scene
+    y, x = np.mgrid[:SIZE, :SIZE]
+    level = SKY + 1500 * SIGMA
+    image = clean.copy()
+    for xs, ys in ((60, 70), (130, 190)):
+        away = np.hypot(x - xs - 0.3, y - ys + 0.2)
+        image += 2e5 * SIGMA * (1 + (away / 3.25) ** 2) ** -3.5 * 2.5 / np.pi / 3.25**2
+        image[ys - 1 : ys + 2, xs - 18 : xs + 19] = 2 * level
+    image = np.minimum(image, level)
+    result, _ = asr.remove_stars(image.astype(np.float32), device="cpu")
+    left = (result - starless) / SIGMA
+    for xs, ys in ((60, 70), (130, 190)):
+        near = left[ys - 12 : ys + 13, xs - 25 : xs + 26]
+        assert near.min() > -10
+        assert near.max() < 40
+
+
+def test_a_star_without_the_halo_of_others_leaves_no_disc():
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    image = 100 + rng.normal(0, 1, (SIZE, SIZE))
+
+    def light(xs, ys, halo):
+        away = np.hypot(x - xs, y - ys)
+        core = (1 + (away / 3.25) ** 2) ** -3.5 * 2.5 / np.pi / 3.25**2
+        return core + halo * np.exp(-away / 7) / (2 * np.pi * 49)
+
+    for _ in range(30):
+        image += rng.uniform(300, 3000) * light(*rng.uniform(5, SIZE - 5, 2), 0)
+    for place in ((60, 60), (60, 190), (190, 60)):
+        image += 2e5 * light(*place, 0.15)
+    image += 2e5 * light(190, 190, 0)
+    starless, _ = asr.remove_stars(image.astype(np.float32), device="cpu")
+    disc = gaussian_filter(starless - 100.0, 2)[np.hypot(x - 190, y - 190) < 30]
+    assert disc.min() > -3
+
+
 @pytest.fixture(scope="module")
 def with_halos():
     """Return a scene of saturated stars with halos and spikes, and the result."""
