@@ -76,8 +76,8 @@ def _fill_holes(image: Tensor, weight: Tensor) -> Tensor:
     """
     if not bool(weight.any()):
         return image
-    box = {"kernel_size": _HOLE, "stride": 1, "padding": _HOLE // 2}
-    closed = -functional.max_pool2d(-functional.max_pool2d(image, **box), **box)
+    filled = functional.max_pool2d(image, _HOLE, 1, _HOLE // 2)
+    closed = -functional.max_pool2d(-filled, _HOLE, 1, _HOLE // 2)
     return torch.lerp(image, closed, weight)
 
 
@@ -88,7 +88,7 @@ def _limit_to_surroundings(image: Tensor, light: Tensor, weight: Tensor) -> Tens
     """
     if not bool(weight.any()):
         return image
-    near = functional.max_pool2d(weight, 2 * _RIM + 1, stride=1, padding=_RIM)
+    near = functional.max_pool2d(weight, 2 * _RIM + 1, 1, _RIM)
     seen = (near == 0).to(image.dtype)
     share, mean, square = (_box_mean(seen * values) for values in (seen, image, image**2))
     share = share.clamp_min(1e-6)
@@ -102,13 +102,15 @@ def _limit_to_surroundings(image: Tensor, light: Tensor, weight: Tensor) -> Tens
 
 
 def _box_mean(image: Tensor) -> Tensor:
-    rows = functional.avg_pool2d(image, (_AROUND, 1), stride=1, padding=(_AROUND // 2, 0))
-    return functional.avg_pool2d(rows, (1, _AROUND), stride=1, padding=(0, _AROUND // 2))
+    half = _AROUND // 2
+    rows = functional.avg_pool2d(image, (_AROUND, 1), 1, (half, 0))
+    return functional.avg_pool2d(rows, (1, _AROUND), 1, (0, half))
 
 
 def _box_largest(image: Tensor) -> Tensor:
-    rows = functional.max_pool2d(image, (_AROUND, 1), stride=1, padding=(_AROUND // 2, 0))
-    return functional.max_pool2d(rows, (1, _AROUND), stride=1, padding=(0, _AROUND // 2))
+    half = _AROUND // 2
+    rows = functional.max_pool2d(image, (_AROUND, 1), 1, (half, 0))
+    return functional.max_pool2d(rows, (1, _AROUND), 1, (0, half))
 
 
 def _replace_outliers(image: Tensor, weight: Tensor) -> Tensor:
