@@ -22,7 +22,7 @@ _HOLE = 9
 _MEDIAN_RADIUS = 2
 """The median of ``5 x 5`` pixels spans more than two cells of 2 x 2 pixels of the network."""
 
-_AROUND = 29
+_AROUND = 37
 """Side of the box in pixels around a hidden place in which the sky is seen."""
 _RIM = 2
 """Pixels around hidden places that are limited too."""
@@ -32,7 +32,7 @@ _SPREAD, _WRONG = 2.0, 0.005
 """Standard deviations of the sky around, and part of the starlight, by which the sky behind a star
 may be brighter than the mean around it, beside the noise."""
 SUBTRACTION_RADIUS = _MEDIAN_RADIUS + 2 * (_HOLE // 2) + _AROUND // 2 + _RIM + _POWER_BOX // 2
-"""Pixels around a pixel on which the subtraction depends: whole cells of 4 of the network."""
+"""Pixels around a pixel on which the subtraction depends: whole cells of the network."""
 
 
 def subtract_stars(observed: Tensor, clean: Tensor, starless: Tensor) -> Tensor:
