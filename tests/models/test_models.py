@@ -66,7 +66,7 @@ def test_every_model_keeps_the_contract(spec):
 def test_every_model_keeps_the_place_and_the_light_of_a_star(spec):
     model = load_model(spec.name, spec.task, spec.scale)
     given = conditions(target=2.0 * spec.scale, planes=spec.channels_in)
-    side = 50 + 2 * model.halo(given)
+    side = 56 + 2 * model.halo(given)
     shape = (1, spec.channels_in, side, side)
     observed = torch.randn(shape, generator=torch.manual_seed(2))
     centre = side // 2
@@ -77,7 +77,7 @@ def test_every_model_keeps_the_place_and_the_light_of_a_star(spec):
     with torch.inference_mode():
         out = model.prepare(given, "cpu", "float32")(observed, torch.zeros_like(observed))[0, 0]
     y, x = np.indices(out.shape)
-    middle = (25 + 0.5) * spec.scale - 0.5
+    middle = (28 + 0.5) * spec.scale - 0.5
     disc = np.hypot(y - middle, x - middle) < 12 * spec.scale
     light = out.numpy()[disc]
     expected = 20000 * given.psf[np.hypot(*(np.indices(given.psf.shape) - r)) < 12].sum()
