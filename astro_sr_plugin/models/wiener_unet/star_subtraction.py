@@ -25,7 +25,7 @@ _MEDIAN_RADIUS = 2
 _AROUND = 37
 """Side of the box in pixels around a hidden place in which the sky is seen."""
 _RIM = 2
-"""Pixels around hidden places that are limited too."""
+"""Pixels around hidden places that count as hidden too."""
 _LEAST_SEEN = 0.02
 """Part of the box from which it tells what the sky is like."""
 _SPREAD, _WRONG = 2.0, 0.005
@@ -57,7 +57,8 @@ def subtract_stars(observed: Tensor, clean: Tensor, starless: Tensor) -> Tensor:
     light = clean - starless
     hidden = ((light - _HIDDEN[0]) / (_HIDDEN[1] - _HIDDEN[0])).clamp(0.0, 1.0)
     starless = _fill_holes(_replace_outliers(starless, hidden), hidden)
-    starless = _limit_to_surroundings(starless, clean - starless, hidden)
+    near = functional.max_pool2d(hidden, 2 * _RIM + 1, 1, _RIM)
+    starless = _limit_to_surroundings(starless, clean - starless, near)
     light = clean - starless
     stars = light**3 / (light**2 + _STAR_FLOOR**2)
     residual = observed - stars - starless
@@ -65,7 +66,7 @@ def subtract_stars(observed: Tensor, clean: Tensor, starless: Tensor) -> Tensor:
         residual**2, _POWER_BOX, stride=1, padding=_POWER_BOX // 2, count_include_pad=False
     )
     scaled = (residual / power.clamp_min(1.0).sqrt()).clamp(-_MAX_RESIDUAL, _MAX_RESIDUAL)
-    weight = stars**2 / (1 + stars**2)
+    weight = torch.maximum(stars**2 / (1 + stars**2), near)
     return starless + torch.lerp(residual, scaled, weight)
 
 
@@ -88,17 +89,17 @@ def _limit_to_surroundings(image: Tensor, light: Tensor, weight: Tensor) -> Tens
     """
     if not bool(weight.any()):
         return image
-    near = functional.max_pool2d(weight, 2 * _RIM + 1, 1, _RIM)
-    seen = (near == 0).to(image.dtype)
+    seen = (weight == 0).to(image.dtype)
     share, mean, square = (_box_mean(seen * values) for values in (seen, image, image**2))
     share = share.clamp_min(1e-6)
     mean = mean / share
     spread = (square / share - mean**2).clamp_min(0).sqrt()
     brightest = mean + _MAX_RESIDUAL + _SPREAD * spread + _WRONG * light.abs()
-    darkest = -_box_largest(torch.where(seen > 0, -image, -torch.inf))
+    least = -_box_largest(torch.where(seen > 0, -image, -torch.inf))
+    darkest = torch.maximum(least, mean - _MAX_RESIDUAL - _SPREAD * spread)
     limited = torch.maximum(torch.minimum(image, brightest), darkest)
     limited = torch.where(share > _LEAST_SEEN, limited, image)
-    return torch.lerp(image, limited, near)
+    return torch.lerp(image, limited, weight)
 
 
 def _box_mean(image: Tensor) -> Tensor:
