@@ -30,7 +30,7 @@ _LEAST_SEEN = 0.02
 """Part of the box from which it tells what the sky is like."""
 _SPREAD, _WRONG = 2.0, 0.005
 """Standard deviations of the sky around, and part of the starlight, by which the sky behind a star
-may be brighter than the mean around it, beside the noise."""
+may be brighter than the mean around it, beside the noise; it may be darker by the former alone."""
 SUBTRACTION_RADIUS = _MEDIAN_RADIUS + 2 * (_HOLE // 2) + _AROUND // 2 + _RIM + _POWER_BOX // 2
 """Pixels around a pixel on which the subtraction depends: whole cells of the network."""
 
@@ -39,7 +39,8 @@ def subtract_stars(observed: Tensor, clean: Tensor, starless: Tensor) -> Tensor:
     """Subtract the stars from an observed image and keep its noise.
 
     Where there is starlight, the residuals that the prediction does not explain (photon noise, a
-    saturated core) are scaled down to the noise of the sky.
+    saturated core) are scaled down to the noise of the sky. Where it hides the sky, the prediction
+    has no narrow holes, and is limited to what is seen around.
 
     Parameters
     ----------
