@@ -28,6 +28,8 @@ _RIM = 2
 """Pixels around hidden places that count as hidden too."""
 _LEAST_SEEN = 0.02
 """Part of the box from which it tells what the sky is like."""
+_UNSEEN = 100.0
+"""Sigma by which hidden places are taken to be brighter where the darkest one is looked for."""
 _SPREAD, _WRONG = 2.0, 0.005
 """Standard deviations of the sky around, and part of the starlight, by which the sky behind a star
 may be brighter than the mean around it, beside the noise; it may be darker by the former alone."""
@@ -90,13 +92,19 @@ def _limit_to_surroundings(image: Tensor, light: Tensor, weight: Tensor) -> Tens
     """
     if not bool(weight.any()):
         return image
-    seen = (weight == 0).to(image.dtype)
-    share, mean, square = (_box_mean(seen * values) for values in (seen, image, image**2))
+    # Without a step, so that rounding moves nothing: tiles give the result of the whole image.
+    seen = 1 - weight
+    # The difference of two squares needs the precision; not every device has it.
+    precise = image.dtype if image.device.type == "mps" else torch.float64
+    values = image.to(precise)
+    ones = torch.ones_like(values)
+    share, mean, square = (_box_mean(seen * term) for term in (ones, values, values**2))
     share = share.clamp_min(1e-6)
     mean = mean / share
     spread = (square / share - mean**2).clamp_min(0).sqrt()
+    share, mean, spread = (term.to(image.dtype) for term in (share, mean, spread))
     brightest = mean + _MAX_RESIDUAL + _SPREAD * spread + _WRONG * light.abs()
-    least = -_box_largest(torch.where(seen > 0, -image, -torch.inf))
+    least = -_box_largest(-image - _UNSEEN * weight)
     darkest = torch.maximum(least, mean - _MAX_RESIDUAL - _SPREAD * spread)
     limited = torch.maximum(torch.minimum(image, brightest), darkest)
     limited = torch.where(share > _LEAST_SEEN, limited, image)
