@@ -26,7 +26,7 @@ _FEWEST_PIXELS = 30
 """Smallest number of usable pixels for the fit of a star, and for the bound of its halo."""
 _CLEAR_HALO = 2.0
 """Light of a halo in noise sigma of a pixel from which it is compared with what is recorded."""
-_BOUND = 0.2
+_BOUND = 0.35
 """Part of the pixels of a halo that may hold less light than is taken off."""
 
 
