@@ -69,8 +69,7 @@ def _fit_extended_light(source: NormalisedPlane) -> ExtendedLight | None:
     spline, halo = SplinePSF(image), SplinePSF(beside)
     rows, columns, stamps = [], [], []
     for x, y in zip(stars["x"].tolist(), stars["y"].tolist(), strict=True):
-        flux = _fit_flux(source, spline, x, y)
-        flux *= _recorded_share(source, spline, halo, flux, x, y) if flux > 0 else 0.0
+        flux = _fit_flux(source, spline, halo, x, y)
         if flux > 0:
             rows.append(round(y))
             columns.append(round(x))
@@ -95,41 +94,44 @@ def _beside_the_core(
     return np.asarray(beside * ramp**2 * (3 - 2 * ramp))
 
 
-def _fit_flux(source: NormalisedPlane, psf: SplinePSF, x: float, y: float) -> float:
-    """Fit the flux of a star over a constant sky, in image units; 0 if too few pixels are left."""
-    row, column = round(y), round(x)
-    place, part = cut_around(row, column, psf.reach, psf.reach, source.shape)
-    data, invalid, saturated = source.window(*place)
-    model = psf.moved(y - row, x - column)[part] / source.noise(*place)
-    rows, columns = np.indices(data.shape)
-    distance = np.hypot(rows + place.y0 - y, columns + place.x0 - x)
-    own = saturated & (distance < psf.reach / 2)
-    radius = 2 * source.psf.moffat.fwhm + np.sqrt(own.sum() / np.pi) + _MARGIN
-    usable = distance < radius
-    usable &= ~(binary_dilation(saturated, iterations=_GROWN) | invalid)
-    if usable.sum() < _FEWEST_PIXELS:
-        return 0.0
-    fit = fit_star(data[usable], light_weight(data[usable]), model[usable])
-    return 0.0 if fit is None else float(fit[0][0])
-
-
-def _recorded_share(
-    source: NormalisedPlane, psf: SplinePSF, halo: SplinePSF, flux: float, x: float, y: float
+def _fit_flux(
+    source: NormalisedPlane, psf: SplinePSF, halo: SplinePSF, x: float, y: float
 ) -> float:
-    """Return how much of the halo of a star is recorded at most, from 0 to 1.
+    """Fit the flux of a star whose halo is taken off, in image units; 0 if too few pixels are left.
 
-    Stars may have less of it than the one that it was measured on. Other sources add light to
-    what is recorded, so that most pixels of the halo have to hold it.
+    The sky is constant. No more halo is taken off than is recorded.
     """
     row, column = round(y), round(x)
     place, part = cut_around(row, column, psf.reach, psf.reach, source.shape)
     data, invalid, saturated = source.window(*place)
-    to_sigma = flux / source.noise(*place)
-    expected = halo.moved(y - row, x - column)[part] * to_sigma
-    usable = expected > _CLEAR_HALO
-    usable &= ~(binary_dilation(saturated, iterations=_GROWN) | invalid)
-    if usable.sum() < _FEWEST_PIXELS:
+    noise = source.noise(*place)
+    model = psf.moved(y - row, x - column)[part] / noise
+    rows, columns = np.indices(data.shape)
+    distance = np.hypot(rows + place.y0 - y, columns + place.x0 - x)
+    own = saturated & (distance < psf.reach / 2)
+    radius = 2 * source.psf.moffat.fwhm + np.sqrt(own.sum() / np.pi) + _MARGIN
+    usable = ~(binary_dilation(saturated, iterations=_GROWN) | invalid)
+    near = usable & (distance < radius)
+    if near.sum() < _FEWEST_PIXELS:
+        return 0.0
+    fit = fit_star(data[near], light_weight(data[near]), model[near])
+    flux = 0.0 if fit is None else float(fit[0][0])
+    if not flux > 0:
+        return 0.0
+    light = flux * halo.moved(y - row, x - column)[part] / noise
+    return flux * _recorded_share(data - (flux * model - light), light, usable)
+
+
+def _recorded_share(
+    data: NDArray[np.floating], halo: NDArray[np.floating], usable: NDArray[np.bool_]
+) -> float:
+    """Return how much of the halo of a star is recorded at most, from 0 to 1.
+
+    Stars may have less of it than the one that it was measured on. Other sources add light to
+    what is recorded (``data``, without the core of the star), so that most pixels of the halo have
+    to hold it.
+    """
+    clear = usable & (halo > _CLEAR_HALO)
+    if clear.sum() < _FEWEST_PIXELS:
         return 1.0
-    core = psf.moved(y - row, x - column)[part] * to_sigma - expected
-    shares = (data - core)[usable] / expected[usable]
-    return float(np.clip(np.quantile(shares, _BOUND), 0.0, 1.0))
+    return float(np.clip(np.quantile(data[clear] / halo[clear], _BOUND), 0.0, 1.0))

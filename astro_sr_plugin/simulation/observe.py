@@ -58,7 +58,7 @@ one plane to the others, and the largest share of the variance."""
 _COPIES = 0.1
 """How often a plane is the copy of another, as in palettes of two filters and in gray pictures."""
 _NARROW = 2.5
-"""FWHM in pixels below which the verbs give networks the Moffat profile alone."""
+"""FWHM in pixels below which the verbs mostly give networks the Moffat profile alone."""
 _MORE_STARS = (2.0, 100.0)
 """SNR of all stars together over that which explains the error of the FWHM: stars differ from each
 other, and more of them cure noise only."""
@@ -95,7 +95,7 @@ class ObservationConfig:
     moffat_probability : float
         How often the PSF that the network is given is a Moffat profile, as of few stars.
     narrow_moffat_probability : float
-        How often it is one where stars are narrower than 2.5 pixels: the verbs give that profile.
+        How often it is one where stars are narrower than 2.5 pixels: the verbs mostly give that.
     bank_probability : float
         How often the PSF is one of `bank`.
     planes : int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from astropy.stats import mad_std
 from numpy.typing import NDArray
 
 import astro_sr_plugin as asr
+from astro_sr_plugin.metrics import aperture_photometry
 from benchmarks.truth.scene import planes_of
 
 __all__ = [
@@ -43,6 +44,8 @@ _NOT_SKY = ("calib", "dark", "bias", "flat", "donut")
 _WIDEST = 0.7
 """Radius of half of the light in FWHM above which a source is no star: 0.5 of a Gaussian profile,
 0.6 of a Moffat profile with wide wings."""
+_MOST_LEFT = 0.02
+"""Part of the flux of a star that may be left, or missing, beyond the noise."""
 
 
 @dataclass(frozen=True)
@@ -175,53 +178,48 @@ def starless_promises(
     apertures at places drawn at random.
     """
     rng = np.random.default_rng(1)
-    checked, missed, worst, most = 0, 0, None, 0.0
+    beyond, places = [np.empty(0)], [np.empty((0, 2))]
+    measured = frame.measured
     planes = zip(
         planes_of(starless),
         planes_of(stars),
-        frame.measured.fwhm,
-        frame.measured.background,
-        strict=False,
+        measured.fwhm,
+        measured.background,
+        measured.sigma,
+        strict=True,
     )
-    for plane, light, fwhm, level in planes:
-        blank = ~np.isfinite(plane)
-        image = np.ascontiguousarray(np.where(blank, 0, plane), np.float64)
-        removed = np.ascontiguousarray(np.where(np.isfinite(light), light, 0), np.float64)
-
+    for plane, light, fwhm, level, sigma in planes:
+        removed = np.nan_to_num(light)
         margin = 6 * fwhm
         high = np.array(plane.shape[::-1]) - margin
-        places = rng.uniform(margin, np.maximum(high, margin + 1), (400, 2)).T
-        noise = mad_std(_aperture_sums(image, places, fwhm, blank))
-        found = sep.extract(removed, 3 * frame.measured.sigma[0], minarea=3)
-        x, y = found["x"], found["y"]
-        inside = (x > margin) & (y > margin) & (x < high[0]) & (y < high[1])
-        x, y = x[inside], y[inside]
-        flux = sep.sum_circle(removed, x, y, 1.5 * fwhm, subpix=5)[0]
-        recorded = image + removed - level
-        radius = sep.flux_radius(recorded, x, y, np.full(len(x), 2.5 * fwhm), 0.5)[0]
+        empty = rng.uniform(margin, np.maximum(high, margin + 1), (400, 2))
+        noise = mad_std(_light_at(plane, empty, fwhm), ignore_nan=True)
+        found = sep.extract(removed, 3 * sigma, minarea=3)
+        at = np.stack([found["x"], found["y"]], axis=1)
+        at = at[((at > margin) & (at < high)).all(axis=1)]
+        flux = aperture_photometry(removed, at, radius=1.5 * fwhm, annulus=(0, 0)).flux
+        recorded = np.nan_to_num(plane) + removed - level
+        radius = sep.flux_radius(recorded, *at.T, np.full(len(at), 2.5 * fwhm), 0.5)[0]
         bright = (flux > 50 * noise) & (radius < _WIDEST * fwhm)
-        flux, x, y = flux[bright], x[bright], y[bright]
-        rest = _aperture_sums(image, (x, y), fwhm, blank)
-        beyond = (np.abs(rest) - 3 * noise) / flux
-        checked += beyond.size
-        missed += int((beyond > 0.02).sum())
-        if beyond.size and beyond.max() > max(most, 0.02):
-            most, at = beyond.max(), int(np.argmax(beyond))
-            worst = (float(x[at]), float(y[at]))
+        left = np.abs(_light_at(plane, at[bright], fwhm))
+        beyond.append((left - 3 * noise) / flux[bright])
+        places.append(at[bright])
+    parts, where = np.nan_to_num(np.concatenate(beyond)), np.concatenate(places)
+    missed = int((parts > _MOST_LEFT).sum())
     if not missed:
         return [], None
-    return [f"stars left: {missed} of {checked}, at most {most:.1%} of the flux"], worst
+    x, y = where[int(np.argmax(parts))].tolist()
+    most = f"at most {parts.max():.1%} of the flux"
+    return [f"stars left: {missed} of {parts.size}, {most}"], (x, y)
 
 
-def _aperture_sums(
-    image: NDArray[np.float64],
-    places: Sequence[NDArray[np.float64]],
-    fwhm: float,
-    mask: NDArray[np.bool_],
+def _light_at(
+    image: NDArray[np.float64], places: NDArray[np.float64], fwhm: float
 ) -> NDArray[np.float64]:
+    """Return the light at places (x, y) above the sky around them."""
     ring = (3 * fwhm, 5 * fwhm)
-    sums = sep.sum_circle(image, *places, 1.5 * fwhm, mask=mask, bkgann=ring, subpix=5)
-    return np.asarray(sums[0])
+    found = aperture_photometry(image, places, radius=1.5 * fwhm, annulus=ring, statistic="mean")
+    return found.flux
 
 
 def brightest(image: NDArray[np.floating]) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from scipy.interpolate import BSpline
 from scipy.linalg import cho_factor
 from scipy.linalg.lapack import dpotri
 
-__all__ = ["SplineBasis", "make_basis"]
+__all__ = ["SplineBasis", "invert", "make_basis"]
 
 _DEGREE = 3
 """Degree of the splines: cubic."""

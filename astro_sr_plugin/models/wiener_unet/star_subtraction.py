@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -59,9 +61,10 @@ def subtract_stars(observed: Tensor, clean: Tensor, starless: Tensor) -> Tensor:
     """
     light = clean - starless
     hidden = ((light - _HIDDEN[0]) / (_HIDDEN[1] - _HIDDEN[0])).clamp(0.0, 1.0)
-    starless = _fill_holes(_replace_outliers(starless, hidden), hidden)
     near = functional.max_pool2d(hidden, 2 * _RIM + 1, 1, _RIM)
-    starless = _limit_to_surroundings(starless, clean - starless, near)
+    if bool(hidden.any()):
+        starless = _fill_holes(_replace_outliers(starless, hidden), hidden)
+        starless = _limit_to_surroundings(starless, clean - starless, near)
     light = clean - starless
     stars = light**3 / (light**2 + _STAR_FLOOR**2)
     residual = observed - stars - starless
@@ -78,8 +81,6 @@ def _fill_holes(image: Tensor, weight: Tensor) -> Tensor:
 
     What a star hides is not darker than the sky on all sides of it.
     """
-    if not bool(weight.any()):
-        return image
     filled = functional.max_pool2d(image, _HOLE, 1, _HOLE // 2)
     closed = -functional.max_pool2d(-filled, _HOLE, 1, _HOLE // 2)
     return torch.lerp(image, closed, weight)
@@ -90,37 +91,31 @@ def _limit_to_surroundings(image: Tensor, light: Tensor, weight: Tensor) -> Tens
 
     Behind saturated stars with bleeding columns the prediction is wrong by hundreds of sigma.
     """
-    if not bool(weight.any()):
-        return image
     # Without a step, so that rounding moves nothing: tiles give the result of the whole image.
     seen = 1 - weight
     # The difference of two squares needs the precision; not every device has it.
     precise = image.dtype if image.device.type == "mps" else torch.float64
     values = image.to(precise)
     ones = torch.ones_like(values)
-    share, mean, square = (_box_mean(seen * term) for term in (ones, values, values**2))
+    share, mean, square = (
+        _over_box(functional.avg_pool2d, seen * term) for term in (ones, values, values**2)
+    )
     share = share.clamp_min(1e-6)
     mean = mean / share
     spread = (square / share - mean**2).clamp_min(0).sqrt()
     share, mean, spread = (term.to(image.dtype) for term in (share, mean, spread))
     brightest = mean + _MAX_RESIDUAL + _SPREAD * spread + _WRONG * light.abs()
-    least = -_box_largest(-image - _UNSEEN * weight)
+    least = -_over_box(functional.max_pool2d, -image - _UNSEEN * weight)
     darkest = torch.maximum(least, mean - _MAX_RESIDUAL - _SPREAD * spread)
     limited = torch.maximum(torch.minimum(image, brightest), darkest)
     limited = torch.where(share > _LEAST_SEEN, limited, image)
     return torch.lerp(image, limited, weight)
 
 
-def _box_mean(image: Tensor) -> Tensor:
+def _over_box(pool: Callable[..., Tensor], image: Tensor) -> Tensor:
+    """Pool an image over the box, along one axis after the other."""
     half = _AROUND // 2
-    rows = functional.avg_pool2d(image, (_AROUND, 1), 1, (half, 0))
-    return functional.avg_pool2d(rows, (1, _AROUND), 1, (0, half))
-
-
-def _box_largest(image: Tensor) -> Tensor:
-    half = _AROUND // 2
-    rows = functional.max_pool2d(image, (_AROUND, 1), 1, (half, 0))
-    return functional.max_pool2d(rows, (1, _AROUND), 1, (0, half))
+    return pool(pool(image, (_AROUND, 1), 1, (half, 0)), (1, _AROUND), 1, (0, half))
 
 
 def _replace_outliers(image: Tensor, weight: Tensor) -> Tensor:
@@ -130,8 +125,6 @@ def _replace_outliers(image: Tensor, weight: Tensor) -> Tensor:
     saturated stars with halos, the median lowers the worst error from 133 to 8 sigma.
     """
     batch, channel, row, column = torch.nonzero(weight, as_tuple=True)
-    if not len(row):
-        return image
     r = _MEDIAN_RADIUS
     wide = functional.pad(image, (r, r, r, r), mode="replicate")
     offsets = [(dy, dx) for dy in range(2 * r + 1) for dx in range(2 * r + 1)]
