@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sysconfig
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+from tests.warm import warm_command
 
 # Many small tensors: threads would only wait for each other. With workers, each has a core.
 os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
@@ -20,6 +23,24 @@ os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.envi
 def sample_path() -> Path:
     """The real image that ships with the package."""
     return Path(str(files("astro_sr_plugin") / "data" / "samples" / "abell671_crop.fits"))
+
+
+@pytest.fixture(scope="session")
+def astro_sr_path() -> str:
+    """The installed command."""
+    path = Path(sysconfig.get_path("scripts")) / ("astro-sr.exe" if os.name == "nt" else "astro-sr")
+    assert path.exists()
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def warm_astro_sr(astro_sr_path: str) -> Iterator[str]:
+    """A command that does what the installed one does, without its start."""
+    if not hasattr(os, "fork"):
+        yield astro_sr_path
+        return
+    with warm_command() as path:
+        yield str(path)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""The PixInsight scripts, run in a stand-in for PixInsight with the real astro-sr."""
+"""The PixInsight scripts, run in a stand-in for PixInsight with the real astro-sr.
+
+Most are run without its start, see tests/warm.py; some with the command as it is installed.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ import re
 import struct
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -136,16 +138,8 @@ class State:
         return [Path(word).name if "astro-sr-" in word else word for word in command[start:]]
 
 
-@pytest.fixture(scope="session")
-def astro_sr_path() -> str:
-    """The installed command."""
-    path = Path(sysconfig.get_path("scripts")) / ("astro-sr.exe" if os.name == "nt" else "astro-sr")
-    assert path.exists()
-    return str(path)
-
-
 @pytest.fixture
-def pixinsight(tmp_path: Path, astro_sr_path: str) -> Callable[..., State]:
+def pixinsight(tmp_path: Path, warm_astro_sr: str) -> Callable[..., State]:
     """Run a script in the stand-in: ``pixinsight("Denoise", images=[...], target="M31")``."""
     if sys.platform == "win32":
         pytest.skip("the stand-in runs processes by a POSIX shell")
@@ -153,7 +147,7 @@ def pixinsight(tmp_path: Path, astro_sr_path: str) -> Callable[..., State]:
     temp.mkdir()
 
     def run(script: str, **scenario: Any) -> State:
-        scenario.setdefault("settings", {"AstroSR/command": astro_sr_path})
+        scenario.setdefault("settings", {"AstroSR/command": warm_astro_sr})
         scenario |= {"script": str(SCRIPTS / f"AstroSR{script}.js"), "folder": str(tmp_path)}
         scenario["temp"] = str(temp)
         (tmp_path / "scenario.json").write_text(json.dumps(scenario), encoding="utf-8")
@@ -163,6 +157,12 @@ def pixinsight(tmp_path: Path, astro_sr_path: str) -> Callable[..., State]:
         return State(state, temp)
 
     return run
+
+
+@pytest.fixture
+def installed(astro_sr_path: str) -> dict[str, str]:
+    """Settings with the installed command."""
+    return {"AstroSR/command": astro_sr_path}
 
 
 @pytest.fixture
@@ -222,9 +222,13 @@ def test_the_parser_refuses_a_slip(tmp_path: Path) -> None:
         assert run_node(STANDIN, "--syntax", tmp_path / "slip.js").returncode != 0
 
 
-def test_icon_on_a_view_opens_a_new_window(pixinsight: Callable, m31: dict[str, Any]) -> None:
+def test_icon_on_a_view_opens_a_new_window(
+    pixinsight: Callable, m31: dict[str, Any], installed: dict[str, str]
+) -> None:
     parameters = {"strength": "0.5", "model": "wiener", "device": "cpu"}
-    state = pixinsight("Denoise", images=[m31], target="M31", parameters=parameters)
+    state = pixinsight(
+        "Denoise", images=[m31], target="M31", parameters=parameters, settings=installed
+    )
     assert state.error is None
     assert state.commands[0][:3] == ["/usr/bin/env", "-u", "LD_LIBRARY_PATH"]
     assert state.words == [
@@ -471,7 +475,9 @@ def test_failure_of_an_icon_ends_the_process(pixinsight: Callable, m31: dict[str
     assert state.left_over == []
 
 
-def test_abort_leaves_nothing(pixinsight: Callable, tmp_path: Path) -> None:
+def test_abort_leaves_nothing(
+    pixinsight: Callable, tmp_path: Path, installed: dict[str, str]
+) -> None:
     data = make_field((256, 256))
     path = write_pixinsight_xisf(tmp_path / "big.xisf", data)
     state = pixinsight(
@@ -480,6 +486,7 @@ def test_abort_leaves_nothing(pixinsight: Callable, tmp_path: Path) -> None:
         parameters={"tileSize": "16", "replace": "true"},
         dialog={},
         abortAt="Progress:",
+        settings=installed,
     )
     assert state.killed == 1
     assert "Stopped by the user" in state.lines("criticalln")

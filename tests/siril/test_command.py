@@ -192,12 +192,12 @@ def make_frame(dtype: type = np.float32) -> Frame:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.uint16])
 def test_a_job_on_a_region_changes_only_that(
-    dtype: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dtype: type, warm: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     frame = make_frame(dtype)
     before = frame.pixels.copy()
-    job = Job(DENOISE, {"strength": 0.5}, Command(OWN, own=True), ["--model", "wiener"])
+    job = Job(DENOISE, {"strength": 0.5}, warm, ["--model", "wiener"])
     steps: list[tuple[str, float]] = []
     region = Region(10, 20, 40, 30)
     outcome = job.run(
@@ -217,9 +217,9 @@ def test_a_job_on_a_region_changes_only_that(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_report_changes_nothing() -> None:
+def test_a_report_changes_nothing(warm: Command) -> None:
     frame = make_frame(np.uint16)
-    job = Job(MEASURE, {}, Command(OWN, own=True), [])
+    job = Job(MEASURE, {}, warm, [])
     outcome = job.run(frame, None, progress=lambda *step: None, warn=lambda text: None)
     assert "FWHM [pixel]" in outcome.report
     part = Region(3, 4, 120, 100)
@@ -227,12 +227,12 @@ def test_a_report_changes_nothing() -> None:
     assert "120 x 100 pixels" in outcome.report
 
 
-def test_a_command_may_leave_the_image_as_it_is() -> None:
+def test_a_command_may_leave_the_image_as_it_is(warm: Command) -> None:
     frame = make_frame()
     frame.header["ASRTASK"] = "denoise"
     panel = Verb("panel", "Panel", "1", "", steps=lambda values: [["auto", "--no-page"]])
     region = Region(60, 70, 40, 30)
-    outcome = Job(panel, {}, Command(OWN, own=True), []).run(
+    outcome = Job(panel, {}, warm, []).run(
         frame, region, progress=lambda *step: None, warn=lambda text: None
     )
     assert not outcome.changed
@@ -241,9 +241,11 @@ def test_a_command_may_leave_the_image_as_it_is() -> None:
     np.testing.assert_array_equal(outcome.pixels, frame.pixels[70:100, 60:100])
 
 
-def test_a_failing_job_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_job_leaves_no_files(
+    warm: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    job = Job(DENOISE, {"strength": 1.0}, Command(OWN, own=True), ["--model", "no-such-model"])
+    job = Job(DENOISE, {"strength": 1.0}, warm, ["--model", "no-such-model"])
     with pytest.raises(ScriptError, match="no-such-model"):
         job.run(make_frame(), None, progress=lambda *step: None, warn=lambda text: None)
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,6 @@ from astro_sr_siril.words import in_script_words, script_of
 from astropy.io.fits import Header
 
 from tests.cli.conftest import make_field
-from tests.siril.test_command import OWN
 from tests.siril.test_scripts import NAMES, SCRIPTS, verb_of
 
 TARGET = Number("target-fwhm", "Star width afterwards", None, low=1)
@@ -55,24 +54,26 @@ def test_suggested_scripts_exist() -> None:
         assert script_of(verb) == verbs[verb]
 
 
-def run(verb: Verb, pixels: np.ndarray, header: Header, *, window: bool) -> tuple[str, list[str]]:
+def run(
+    command: Command, pixels: np.ndarray, header: Header, *, window: bool
+) -> tuple[str, list[str]]:
     frame = Frame(pixels[::-1].astype(np.float32), header, None, None)
     warnings: list[str] = []
-    job = Job(verb, verb.defaults(), Command(OWN, own=True), [], window=window)
+    job = Job(MEASURE, MEASURE.defaults(), command, [], window=window)
     outcome = job.run(frame, None, progress=lambda word, done: None, warn=warnings.append)
     return outcome.report, warnings
 
 
-def test_a_report_names_no_file_and_a_script_to_run() -> None:
-    report, warnings = run(MEASURE, make_field(), Header(), window=False)
+def test_a_report_names_no_file_and_a_script_to_run(warm: Command) -> None:
+    report, warnings = run(warm, make_field(), Header(), window=False)
     assert "AstroSR_" in report.partition("To run next: ")[2]
     assert "0.fits" not in "".join([report, *warnings])
 
 
 @pytest.mark.parametrize("window", [False, True])
-def test_a_refusal_is_in_the_words_of_the_script(window: bool) -> None:
+def test_a_refusal_is_in_the_words_of_the_script(window: bool, warm: Command) -> None:
     header = Header({"BUNIT": "mag"})
     expected = "'Use the pixels as they are' uses" if window else "; -force uses them"
     with pytest.raises(ScriptError, match=expected) as error:
-        run(MEASURE, make_field(), header, window=window)
+        run(warm, make_field(), header, window=window)
     assert "--" not in str(error.value)
