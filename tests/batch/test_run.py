@@ -231,6 +231,8 @@ from distributed import Client, LocalCluster
 
 def main():
     options = dict(n_workers=1, threads_per_worker=1, dashboard_address=None)
+    # The one with an address has its worker in this process; "local" starts a process of its own.
+    options |= dict(processes=False, protocol="tcp://")
     with LocalCluster(**options) as cluster, Client(cluster) as client:
         for out, scheduler in (("local", "local"), ("address", cluster.scheduler_address)):
             summary = asr.run_batch("lights", out, ["denoise"], scheduler=scheduler)

@@ -1,18 +1,24 @@
-"""The examples of the documentation, each run as a user would run it, in an empty folder."""
+"""The examples of the documentation, each run in an empty folder.
+
+Those that start processes are run as a user would run them, the other scripts in this process.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py"))
+WITH_PROCESSES = {"dask_workers.py", "processes.py"}
 NOTEBOOKS = sorted(path.name for path in EXAMPLES.glob("*.ipynb"))
 
 pytestmark = pytest.mark.slow
@@ -43,8 +49,22 @@ def run(words: list[str], folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_scripts(name: str, folder: Path) -> None:
+@pytest.mark.parametrize("name", sorted({*SCRIPTS} - WITH_PROCESSES))
+def test_scripts(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    # The one in this folder is meant.
+    sys.modules.pop("frames", None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        runpy.run_path(name, run_name="__main__")
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", sorted(WITH_PROCESSES))
+def test_scripts_that_start_processes(name: str, folder: Path) -> None:
     assert run([sys.executable, name], folder)
 
 

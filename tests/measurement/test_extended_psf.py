@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import galsim
 import numpy as np
 import pytest
@@ -53,9 +55,14 @@ def measure(image, mask=None):
     return plane.psf.moffat, plane.psf.image
 
 
+@functools.cache
+def measured_spider(seed, full_well):
+    return measure(make_field(spider(), seed=seed, full_well=full_well))
+
+
 @pytest.mark.parametrize("full_well", [None, 600.0])
 def test_spikes_are_measured(full_well):
-    psf, image = measure(make_field(spider(), full_well=full_well))
+    psf, image = measured_spider(1, full_well)
     assert image is not None
     truth = draw(spider(), 32, 32, 65)
     assert image.shape == (65, 65)
@@ -67,7 +74,7 @@ def test_spikes_are_measured(full_well):
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_core_of_a_star_with_spikes_has_its_part_of_the_light(seed):
-    _, image = measure(make_field(spider(), seed=seed))
+    _, image = measured_spider(seed, None)
     truth = draw(spider(), 32, 32, 65)
     for radius in (4, 8, 16):
         assert light_within(image, radius) == pytest.approx(light_within(truth, radius), rel=0.03)
