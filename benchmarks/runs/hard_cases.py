@@ -72,7 +72,9 @@ class Outcome:
     audit: tuple[str, ...] = ()
 
 
-def run_case(scene: Scene, task: str, *, audit: bool = True) -> tuple[Scene, Outcome]:
+def run_case(
+    scene: Scene, task: str, *, audit: bool = True, measured: asr.Quality | None = None
+) -> tuple[Scene, Outcome]:
     """Give a case to a verb.
 
     Parameters
@@ -83,6 +85,8 @@ def run_case(scene: Scene, task: str, *, audit: bool = True) -> tuple[Scene, Out
         One of `TASKS`.
     audit : bool
         Whether the result is held against the input as well.
+    measured : Quality, optional
+        What was measured of the scene, for several verbs.
 
     Returns
     -------
@@ -97,6 +101,8 @@ def run_case(scene: Scene, task: str, *, audit: bool = True) -> tuple[Scene, Out
     options: dict[str, Any] = {} if task == "denoise" else dict(case.options)
     if case.in_range:
         options |= options_of(scene, task)
+    if measured is not None:
+        options["measured"] = measured
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

@@ -94,13 +94,18 @@ def test_a_less_certain_profile_makes_stars_less_certain(scene):
     assert np.median(errors[1][bright] / errors[0][bright]) > 1.2
 
 
-@pytest.mark.parametrize("verb", ["denoise", "deconvolve", "super_resolve", "remove_stars"])
-def test_every_verb_writes_it_to_the_file(verb, scene, tmp_path):
+@pytest.fixture(scope="module")
+def with_hole(scene):
     data = scene[1][:128, :136].copy()
     data[20, 30] = np.nan
-    result = getattr(asr, verb)(
-        CCDData(data, unit="adu"), uncertainty=True, out=tmp_path / "out.fits"
-    )
+    return data, asr.measure(data)
+
+
+@pytest.mark.parametrize("verb", ["denoise", "deconvolve", "super_resolve", "remove_stars"])
+def test_every_verb_writes_it_to_the_file(verb, with_hole, tmp_path):
+    data, measured = with_hole
+    options = {"uncertainty": True, "measured": measured}
+    result = getattr(asr, verb)(CCDData(data, unit="adu"), out=tmp_path / "out.fits", **options)
     result = result[0] if isinstance(result, tuple) else result
     again = asr.read_image(tmp_path / "out.fits")
     scale = 2 if verb == "super_resolve" else 1
@@ -116,8 +121,9 @@ def test_every_verb_writes_it_to_the_file(verb, scene, tmp_path):
 @pytest.mark.filterwarnings("ignore:the PSF:astro_sr_plugin.AstroSRWarning")
 def test_units_scale_and_flux_go_along(scene):
     data = scene[1][:128, :128]
-    plain = asr.super_resolve(CCDData(data, unit="adu"), uncertainty=True)
-    summed = asr.super_resolve(CCDData(data, unit="adu"), uncertainty=True, conserve_flux=True)
+    image, options = CCDData(data, unit="adu"), {"uncertainty": True, "measured": asr.measure(data)}
+    plain = asr.super_resolve(image, **options)
+    summed = asr.super_resolve(image, conserve_flux=True, **options)
     np.testing.assert_allclose(summed.uncertainty.array * 4, plain.uncertainty.array, rtol=1e-5)
     brighter = asr.super_resolve(CCDData(data * 1000, unit="adu"), uncertainty=True)
     np.testing.assert_allclose(
@@ -135,17 +141,19 @@ def test_strength_goes_from_the_noise_of_the_input_to_the_error_of_the_result(sc
     assert medians[0] > medians[1] > medians[2]
 
 
-def test_models_without_it_say_so(scene):
+def test_models_without_it_say_so(scene, measured):
     with pytest.raises(ModelError, match="estimates no uncertainty"):
-        asr.deconvolve(scene[1], model="wiener", uncertainty=True)
+        asr.deconvolve(scene[1], model="wiener", uncertainty=True, measured=measured)
 
 
-def varying(seed=3):
-    """Return a field whose right half is four times as noisy, and its true noise."""
-    truth, _ = field(seed)
+@pytest.fixture(scope="module")
+def varying():
+    """A field whose right half is four times as noisy, its noise, and its light by one noise."""
+    truth, _ = field(3)
     noise = np.full(truth.shape, 5.0)
     noise[:, SIZE // 2 :] = 20.0
-    return truth, truth + np.random.default_rng(seed).normal(0, 1, truth.shape) * noise, noise
+    observed = truth + np.random.default_rng(3).normal(0, 1, truth.shape) * noise
+    return truth, observed, noise, asr.denoise(CCDData(observed, unit="adu")).data
 
 
 @pytest.mark.parametrize(
@@ -158,9 +166,8 @@ def varying(seed=3):
     ids=["std", "variance", "weights in any unit"],
 )
 @pytest.mark.filterwarnings("ignore:the uncertainty of the input")
-def test_noise_that_varies_is_taken_from_the_uncertainty_of_the_input(kind):
-    truth, observed, noise = varying()
-    without = asr.denoise(CCDData(observed, unit="adu")).data
+def test_noise_that_varies_is_taken_from_the_uncertainty_of_the_input(varying, kind):
+    truth, observed, noise, without = varying
     image = CCDData(observed, unit="adu", uncertainty=kind(noise))
     clean = asr.denoise(image, uncertainty=True)
     quiet = np.s_[8:-8, 8 : SIZE // 2 - 32]

@@ -238,7 +238,7 @@ def test_sky_positions_stay(verb, ccd):
 def test_streaming_equals_memory(verb, ccd, tmp_path):
     asr.write_image(ccd, tmp_path / "in.fits")
     path = tmp_path / "out.fits"
-    streamed = run(verb, tmp_path / "in.fits", out=path)
+    streamed = run(verb, tmp_path / "in.fits", out=path, measured=measured_field())
     np.testing.assert_array_equal(np.asarray(streamed.data), result(verb).data)
     with fits.open(path, checksum=True) as hdus:
         hdus.verify("exception")
@@ -293,18 +293,22 @@ def test_absurd_numbers_stand_for_no_value(field):
 
 
 def test_strength_zero_is_the_input_exactly(ccd):
-    np.testing.assert_array_equal(asr.denoise(ccd, strength=0).data, ccd.data)
-    np.testing.assert_array_equal(asr.deconvolve(ccd, stars=0, extended=0).data, ccd.data)
+    measured = measured_field()
+    out = asr.denoise(ccd, strength=0, measured=measured)
+    np.testing.assert_array_equal(out.data, ccd.data)
+    out = asr.deconvolve(ccd, stars=0, extended=0, measured=measured)
+    np.testing.assert_array_equal(out.data, ccd.data)
 
 
 def test_strength_is_continuous(ccd):
-    full, half = result("denoise").data, asr.denoise(ccd, strength=0.5).data
+    full = result("denoise").data
+    half = asr.denoise(ccd, strength=0.5, measured=measured_field()).data
     np.testing.assert_allclose(half, (full + ccd.data) / 2, rtol=1e-5)
 
 
 def test_stars_and_background_have_strengths_of_their_own(ccd, field):
     _, stars = field
-    out = asr.deconvolve(ccd, stars=0, extended=1).data
+    out = asr.deconvolve(ccd, stars=0, extended=1, measured=measured_field()).data
     full = result("deconvolve").data
     x, y, _ = stars[np.argmax(stars[:, 2])].astype(int)
     assert out[y, x] == pytest.approx(ccd.data[y, x], rel=0.02)
@@ -368,7 +372,7 @@ def test_without_stars_the_user_is_asked_for_the_psf():
 
 def test_surface_brightness_or_flux_is_kept(ccd):
     level = result("super_resolve")
-    total = asr.super_resolve(ccd, conserve_flux=True)
+    total = asr.super_resolve(ccd, conserve_flux=True, measured=measured_field())
     np.testing.assert_allclose(total.data * 4, level.data, rtol=1e-5)
     assert np.median(level.data) == pytest.approx(SKY, rel=0.01)
 

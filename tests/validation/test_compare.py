@@ -25,16 +25,20 @@ def scene() -> tuple[np.ndarray, np.ndarray]:
     return SKY + stars(places, FWHM, SIZE) + noise, SKY + stars(places, TARGET, SIZE)
 
 
+@pytest.fixture(scope="module")
+def measured(scene) -> asr.Quality:
+    return asr.measure(scene[0])
+
+
 def same_figures(found: asr.Comparison, checked: asr.Audit) -> None:
     for name in ("flux_ratio", "n_stars", "magnitude_difference", "magnitude_scatter"):
         assert getattr(found, name) == getattr(checked, name)
 
 
-def test_compare_and_audit_never_differ(scene) -> None:
+def test_compare_and_audit_never_differ(scene, measured) -> None:
     observed, truth = scene
     fine = SKY + stars(inner_stars(), TARGET / 2, SIZE, scale=2)
     colour = np.stack([observed, 0.9 * observed, 1.1 * observed])
-    measured = asr.measure(observed)
     for before, after, options in (
         (observed, truth, {}),
         (observed, 0.5 * truth, {"measured": measured}),
@@ -47,9 +51,10 @@ def test_compare_and_audit_never_differ(scene) -> None:
         same_figures(found, asr.audit(before, after, target_fwhm=TARGET, **options))
 
 
-def test_the_figures_are_those_of_the_change(scene) -> None:
+def test_the_figures_are_those_of_the_change(scene, measured) -> None:
     observed, truth = scene
-    found = asr.compare(observed, SKY + 0.8 * (truth - SKY), target_fwhm=TARGET)
+    fainter = SKY + 0.8 * (truth - SKY)
+    found = asr.compare(observed, fainter, target_fwhm=TARGET, measured=measured)
     assert found.magnitude_difference == pytest.approx(-2.5 * np.log10(0.8), abs=0.015)
     assert found.fwhm_before == pytest.approx(FWHM, rel=0.1)
     assert found.fwhm_after == pytest.approx(TARGET, rel=0.15)
@@ -59,10 +64,11 @@ def test_the_figures_are_those_of_the_change(scene) -> None:
     assert f"{found.n_stars} stars" in found.to_text()
 
 
-def test_a_mixture_is_compared_without_matching(scene) -> None:
+def test_a_mixture_is_compared_without_matching(scene, measured) -> None:
     observed, truth = scene
     meta = {"ASRFWHMO": TARGET, "ASRSTREN": 0.5}
-    found = asr.compare(observed, CCDData(0.5 * (observed + truth), unit="adu", meta=meta))
+    mixture = CCDData(0.5 * (observed + truth), unit="adu", meta=meta)
+    found = asr.compare(observed, mixture, measured=measured)
     assert not found.psf_matched
     assert found.n_stars >= 5
     assert "PSF not matched" in found.to_text()
@@ -92,9 +98,8 @@ def test_a_plane_without_data_is_left_out(scene) -> None:
     same_figures(asr.compare(before, after, target_fwhm=TARGET), checked)
 
 
-def test_nothing_is_measured_again(scene, monkeypatch) -> None:
+def test_nothing_is_measured_again(scene, measured, monkeypatch) -> None:
     observed, truth = scene
-    measured = asr.measure(observed)
     expected = asr.audit(observed, truth, target_fwhm=TARGET)
     monkeypatch.setattr("astro_sr_plugin.validation.pair.open_planes", None)
     assert asr.audit(observed, truth, target_fwhm=TARGET, measured=measured) == expected
