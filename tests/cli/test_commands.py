@@ -13,6 +13,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 import astro_sr_plugin as asr
+from astro_sr_plugin.cli import main
 
 PROGRESS = re.compile(r"Progress: \d+\.\d\d% \(\d+/\d+ tiles processed\)")
 
@@ -63,15 +64,23 @@ def test_enhancing(
     assert "100.00%" in lines[-1]
 
 
+@pytest.fixture(scope="module")
+def plain_path(field_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the denoised image in a plain file."""
+    path = tmp_path_factory.mktemp("plain") / "plain.fits"
+    assert main(["denoise", str(field_path), "-o", str(path), "--quiet"]) == 0
+    return path
+
+
 @pytest.mark.parametrize("name", ["out.fits.fz", "out.fits.gz", "out.xisf", "out.tif", "out.fit"])
-def test_formats(name: str, astro_sr: Any, field_path: Path, tmp_path: Path) -> None:
+def test_formats(
+    name: str, astro_sr: Any, field_path: Path, plain_path: Path, tmp_path: Path
+) -> None:
     import astro_sr_plugin as asr
 
     result = astro_sr("denoise", field_path, "-o", tmp_path / name, "--quiet")
     assert (result.code, result.out, result.err) == (0, "", "")
-    plain = tmp_path / "plain.fits"
-    astro_sr("denoise", field_path, "-o", plain)
-    expected, found = (asr.read_image(path).data for path in (plain, tmp_path / name))
+    expected, found = (asr.read_image(path).data for path in (plain_path, tmp_path / name))
     # Tile-compressed FITS quantises float pixels to a fraction of their noise.
     tolerance = 1.0 if name.endswith(".fz") else 1e-3
     np.testing.assert_allclose(found, expected, atol=tolerance)
