@@ -125,6 +125,16 @@ def test_ten_stars_are_enough_for_a_strong_halo():
         assert light_within(image, radius) == pytest.approx(light_within(truth, radius), abs=0.04)
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_halo_is_not_brighter_than_the_brightest_star_shows_it(seed):
+    star = galsim.Moffat(beta=3.2, fwhm=FWHM)
+    hazy = star * 0.85 + galsim.Exponential(half_light_radius=9) * 0.15
+    field = make_field(hazy, seed=seed, faint=9, bright=1)
+    _, image = measure(field + 3e5 * draw(star, 210, 210))
+    beyond = 0.0 if image is None else image.sum() - light_within(image, 8)
+    assert beyond < 0.02
+
+
 @pytest.mark.parametrize("seed", [1, 3])
 def test_a_halo_goes_on_where_its_rings_are_lost_in_the_noise(seed):
     star = galsim.Convolve(galsim.Airy(lam_over_diam=0.9), galsim.Kolmogorov(fwhm=2.4))

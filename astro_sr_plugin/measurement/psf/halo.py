@@ -35,6 +35,8 @@ _BRIGHT = 500.0
 _CONTRADICTION = 2.5
 """Difference of a halo with and without the brightest star, in units of the error of the latter,
 from which that star has a neighbour or a galaxy."""
+_DARKEST = 2.0
+"""Errors by which a halo may be brighter than the brightest star shows it."""
 _FADING = 2.0
 """Radius in FWHM from which the profile of a halo may only fall outwards."""
 _OUTER_RINGS = 2
@@ -76,6 +78,7 @@ def measure_halo(
     if len(stars) < _FEWEST_FOR_HALO:
         return np.zeros_like(radius), 0.0
     flux = np.array([star.flux for star in stars])
+    brightest = int(flux.argmax())
     places, levels, chi2, excesses = [0.0], [0.0], [], []
     slopes: list[tuple[float, float]] = []
     for low, ring in _rings(radius, psf):
@@ -88,9 +91,12 @@ def measure_halo(
         if low < _FADING:
             levels.append(_shrink(slope, error))
         else:
+            # Neighbours, galaxies and nebulae add light, and take none away.
+            most = light[brightest] + _DARKEST * np.hypot(noise[brightest], SKY_ERROR)
+            slopes[-1] = min(slope, float(most) / flux[brightest]), error
             expected = max(0.0, levels[-1]) * (places[-2] / places[-1]) ** _TURBULENCE
             # A halo falls outwards; a rise is the light of a nebula.
-            levels.append(min(_shrink(slope, error, expected), levels[-1]))
+            levels.append(min(_shrink(*slopes[-1], expected), max(0.0, levels[-1])))
     # Scatter beyond the noise comes from the nebula under a star, the same in all its rings: the
     # rings are correlated then, and count as one in the limit.
     correlated = 1 + float(np.mean(excesses)) * (len(excesses) - 1) if excesses else 1.0
