@@ -16,6 +16,8 @@ __all__ = ["centred"]
 
 _RADIUS_IN_FWHM = 2.5
 """Radius of what is fitted, in FWHM, from which the fit starts."""
+_LEAST_CONTRAST = 0.1
+"""Contrast of the mean over a pixel below which it is not undone."""
 
 
 def centred(stars: StarStamps, model: Model, radius: int) -> tuple[StarStamps, Model]:
@@ -57,12 +59,24 @@ def centred(stars: StarStamps, model: Model, radius: int) -> tuple[StarStamps, M
 
 
 def _centre(image: NDArray[np.float64], oversampling: int, radius: int) -> NDArray[np.float64]:
-    """Return the centre of the Moffat profile that fits an image best: (x, y) in pixels."""
-    step = -(-oversampling // 2)
-    reach = radius * oversampling // step
-    nodes = image.shape[0] // 2 + step * np.arange(-reach, reach + 1)
-    stamp = image[np.ix_(nodes, nodes)][None]
+    """Return the centre of the Moffat profile that fits a PSF best: (x, y) in pixels.
+
+    It is that of the light that falls on the pixels, as in what the networks have seen: the mean
+    over a pixel moves the centre of the narrow core of an aberrated star by up to 0.15 pixels.
+    """
+    sharp = _before_the_pixels(image, oversampling)
+    reach = radius * oversampling
+    middle = image.shape[0] // 2
+    stamp = sharp[middle - reach : middle + reach + 1, middle - reach : middle + reach + 1][None]
     # The noise is that of the sky alone: all nodes count alike.
     sigma, everywhere = float(stamp.max()), np.ones(stamp.shape, bool)
     fit = fit_moffat(stamp, everywhere, sigma=sigma, fwhm=reach / _RADIUS_IN_FWHM, model_error=0.0)
-    return (np.array([fit.x[0], fit.y[0]]) - reach) * step / oversampling
+    return (np.array([fit.x[0], fit.y[0]]) - reach) / oversampling
+
+
+def _before_the_pixels(image: NDArray[np.float64], oversampling: int) -> NDArray[np.float64]:
+    """Undo the mean over a pixel, where enough of the contrast is left (Wiener's filter)."""
+    pixel = np.sinc(np.fft.fftfreq(image.shape[0], 1 / oversampling))
+    transfer = pixel[:, None] * pixel[None]
+    filtered = np.fft.fft2(image) * transfer / (transfer**2 + _LEAST_CONTRAST**2)
+    return np.asarray(np.fft.ifft2(filtered).real)
