@@ -47,6 +47,12 @@ _BRIGHT_RANGE = (-0.05, 0.05)
 """Least and greatest part of the light of bright stars that is added to it: the error of the light
 that a PSF holds."""
 
+_STAR_SCATTER = 0.02
+"""Scatter of the parts of their light that single stars lack."""
+
+_LEAST_SUM = 1e-6
+"""Least light of a star in noise sigma, against a division by zero."""
+
 _NOISE_OF_SUM = 3.0
 """Noise of the sum of all pixels that counts for nothing, over that of white noise."""
 
@@ -71,7 +77,7 @@ class FluxCorrection:
     scales far above the PSF. What it holds is smoothed with a Gaussian of 16 pixels and added to
     the result, a data-consistency step ``x + F^-1[W (Y - (H/T) X)]`` with ``W = 1`` at zero
     frequency. The mean is weighted by the inverse variance, to which the error of the PSF adds:
-    what it leaves of a bright star is no light of the sky around it. A factor for the light of
+    what it leaves of a bright star is no light of the sky around it. Factors for the light of
     bright stars, and a last constant, make the sums equal. Around saturated stars, where the input
     does not say how the light was spread, the saturated pixels take what is missing: such a star
     keeps the recorded light.
@@ -184,16 +190,9 @@ class FluxCorrection:
         clear = regions == 0
         self._bright_part = np.zeros(self.blocks)
         if area[clear].any():
-            bright = np.sum((self._bright * area)[clear])
-            rest = np.sum(((lacking - smooth) * area)[clear & inside])
-            if bright > 0 and rest:
-                # The noise of the sum is that of the sky, not of the stars.
-                noise = _NOISE_OF_SUM * np.sqrt(np.sum(area[clear]))
-                part = max(0.0, 1.0 - (noise / rest) ** 2) * float(
-                    np.clip(rest / bright, *_BRIGHT_RANGE)
-                )
-                self._bright_part[clear] = part
-                left -= self._bright_part * self._bright * area
+            self._bright_part = self._missing_parts(lacking - smooth, area * (clear & inside))
+            self._bright_part[~clear] = 0.0
+            left -= self._bright_part * self._bright * area
             constant = np.sum(left[clear]) / np.sum(area[clear])
             smooth += constant
             left -= constant * area
@@ -205,6 +204,34 @@ class FluxCorrection:
             factor = 1 + np.divide(missing_light, core, out=np.zeros(count), where=core > 0)
             self._core_factor[~clear] = np.clip(factor, *_CORE_RANGE)[regions[~clear] - 1]
         self._spline = _spline(smooth)
+
+    def _missing_parts(
+        self, missing: NDArray[np.float64], area: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the part of its light that each bright star, or group of them, is short of.
+
+        An error of the light that the PSF holds is common to all: the median over the stars. What
+        one star lacks beside is its own, so that a star that a model fails on changes no other.
+        """
+        near = np.ones((3, 3))
+        stars = binary_dilation(self._bright * BLOCK > 1, near, iterations=_STAR_ERROR_REACH)
+        groups, count = label(stars & (area > 0), near)
+        if not count:
+            return np.zeros(self.blocks)
+        numbers = np.arange(1, count + 1)
+        bright, lacking, pixels = (
+            ndimage_sum(image, groups, numbers)
+            for image in (self._bright * area, missing * area, area)
+        )
+        bright = np.maximum(bright, _LEAST_SUM)  # of a group that is all but cut off
+        # The noise of a sum is that of the sky, not of the stars.
+        own, error = lacking / bright, _NOISE_OF_SUM * np.sqrt(pixels) / bright
+        weight = 1 / (error**2 + _STAR_SCATTER**2)
+        order = np.argsort(own)
+        middle = np.searchsorted(np.cumsum(weight[order]), weight.sum() / 2)
+        common = _significant(own[order][middle], weight.sum() ** -0.5)
+        parts = common + _significant(own - common, error)
+        return np.concatenate([[common], parts]).clip(*_BRIGHT_RANGE)[groups]
 
     def core_factor(self, first_row: int, last_row: int) -> NDArray[np.float32]:
         """Return the factors of the saturated pixels of output rows ``first_row:last_row``."""
@@ -234,6 +261,14 @@ class FluxCorrection:
         y = np.clip(y, 0, self.blocks[0] - 1)
         x = np.clip(x, 0, self.blocks[1] - 1)
         return self._spline(y, x).astype(np.float32)
+
+
+def _significant(
+    value: NDArray[np.float64] | float, error: NDArray[np.float64] | float
+) -> NDArray[np.float64]:
+    """Draw values to zero by their errors."""
+    excess = np.maximum(np.abs(value), 1e-12)
+    return np.asarray(value * np.maximum(0.0, 1 - (error / excess) ** 2))
 
 
 def _bright_light(values: NDArray[np.float32]) -> NDArray[np.float32]:
