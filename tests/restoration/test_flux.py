@@ -132,3 +132,22 @@ def test_the_error_of_a_star_is_no_light_of_the_sky_around_it():
     assert np.abs(out[beside]).max() < 0.02
     assert out.sum() == pytest.approx(observed.sum(), rel=1e-4)
     assert out[110:131, 107:128].sum() == pytest.approx(1e5, rel=3e-3)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_star_that_a_model_fails_on_changes_no_other(scale):
+    truth = np.zeros((400, 400))
+    places = [(80, 80), (100, 300), (310, 90), (300, 320)]
+    for place, light in zip(places, (8e4, 6e3, 1e4, 2e4), strict=True):
+        truth[place] = light
+    observed = fftconvolve(truth, gaussian(5.0), mode="same").astype(np.float32)
+    truth[places[0]] *= 0.8
+    result = fftconvolve(truth, gaussian(2.5), mode="same").astype(np.float32)
+    result = result.repeat(scale, 0).repeat(scale, 1)
+    out = corrected(observed, result, scale, gaussian(5.0), gaussian(2.5))
+    assert out.sum() / scale**2 == pytest.approx(observed.sum(), rel=1e-5)
+    for row, column in places[1:]:
+        around = np.s_[
+            (row - 9) * scale : (row + 9) * scale, (column - 9) * scale : (column + 9) * scale
+        ]
+        assert out[around].sum() == pytest.approx(result[around].sum(), rel=0.02)
