@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, gaussian_filter
+from scipy.ndimage import binary_dilation, gaussian_filter, label
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
@@ -29,6 +29,11 @@ _Part = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]
 _MOST_PIXELS = 200_000
 """Saturated pixels of a plane above which no star is fitted: the level must be wrong, and the time
 is limited."""
+_PLATEAU = 0.88
+"""Light over that of the saturated pixels of a star from which its pixels beside them are full too:
+registration of the frames of a stack leaves plateaus that are not flat."""
+_PLATEAU_REACH = 8
+"""Pixels beside the saturated ones among which they are looked for."""
 _STEPS = 5
 """Rounds of the fit of the position."""
 _LARGEST_STEP = 0.5
@@ -153,7 +158,8 @@ def fit_cores(
     hot = find_hot_pixels(window, shape, centre, rows)
     parts = [] if hot is None else [hot]
     spline = SplinePSF(centre)
-    for blob in _connected(places) if 0 < len(places) <= _MOST_PIXELS else ():
+    for core in _connected(places) if 0 < len(places) <= _MOST_PIXELS else ():
+        blob = _with_plateau(window, shape, core)
         if callable(psf):
             spline = SplinePSF(psf(*blob.mean(axis=0)))
         part = _fit_core(window, shape, blob, spline, fwhm)
@@ -178,6 +184,18 @@ def _connected(places: NDArray[np.int64]) -> Iterable[NDArray[np.int64]]:
     return np.split(places[order], np.searchsorted(label[order], np.arange(1, count)))
 
 
+def _with_plateau(
+    window: Window, shape: tuple[int, int], blob: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Add the pixels that touch saturated ones and are nearly as bright."""
+    low = np.maximum(blob.min(axis=0) - _PLATEAU_REACH, 0)
+    high = np.minimum(blob.max(axis=0) + _PLATEAU_REACH + 1, shape)
+    data, invalid, _ = window(low[0], high[0], low[1], high[1])
+    own = tuple((blob - low).T)
+    groups, _ = label((data > _PLATEAU * data[own].min()) & ~invalid, np.ones((3, 3)))
+    return np.argwhere(np.isin(groups, np.unique(groups[own]))) + low
+
+
 def _fit_core(
     window: Window,
     shape: tuple[int, int],
@@ -196,6 +214,7 @@ def _fit_core(
     if np.any(own < 0) or np.any(own >= place.shape):
         return None
     data, invalid, saturated = window(*place)
+    saturated[tuple(own.T)] = True
     usable = ~binary_dilation(saturated | invalid)
     if usable.sum() < _FEWEST_PIXELS:
         return None

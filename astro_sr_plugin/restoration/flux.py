@@ -51,7 +51,7 @@ _STAR_SCATTER = 0.02
 """Scatter of the parts of their light that single stars lack."""
 
 _LEAST_SUM = 1e-6
-"""Least light of a star in noise sigma, against a division by zero."""
+"""Least light of bright stars in noise sigma, against a division by zero."""
 
 _NOISE_OF_SUM = 3.0
 """Noise of the sum of all pixels that counts for nothing, over that of white noise."""
@@ -215,23 +215,26 @@ class FluxCorrection:
         """
         near = np.ones((3, 3))
         stars = binary_dilation(self._bright * BLOCK > 1, near, iterations=_STAR_ERROR_REACH)
-        groups, count = label(stars & (area > 0), near)
-        if not count:
-            return np.zeros(self.blocks)
-        numbers = np.arange(1, count + 1)
+        groups, count = label(stars, near)
+        cut_off = np.unique(groups[area == 0])
+        groups[np.isin(groups, cut_off)] = 0
+        numbers = np.setdiff1d(np.arange(1, count + 1), cut_off)
+        if not len(numbers):  # one group, as in a crowded field, or none
+            groups, numbers, count = np.ones(self.blocks, int), np.array([1]), 1
         bright, lacking, pixels = (
             ndimage_sum(image, groups, numbers)
             for image in (self._bright * area, missing * area, area)
         )
-        bright = np.maximum(bright, _LEAST_SUM)  # of a group that is all but cut off
+        bright = np.maximum(bright, _LEAST_SUM)
         # The noise of a sum is that of the sky, not of the stars.
         own, error = lacking / bright, _NOISE_OF_SUM * np.sqrt(pixels) / bright
         weight = 1 / (error**2 + _STAR_SCATTER**2)
         order = np.argsort(own)
         middle = np.searchsorted(np.cumsum(weight[order]), weight.sum() / 2)
         common = _significant(own[order][middle], weight.sum() ** -0.5)
-        parts = common + _significant(own - common, error)
-        return np.concatenate([[common], parts]).clip(*_BRIGHT_RANGE)[groups]
+        parts = np.full(count + 1, common)
+        parts[numbers] += _significant(own - common, error)
+        return parts.clip(*_BRIGHT_RANGE)[groups]
 
     def core_factor(self, first_row: int, last_row: int) -> NDArray[np.float32]:
         """Return the factors of the saturated pixels of output rows ``first_row:last_row``."""

@@ -58,6 +58,20 @@ def test_the_core_of_a_star_is_fitted_to_its_wings():
     assert np.all(cores.excess >= 0)
 
 
+def test_a_plateau_that_is_not_flat_is_replaced_whole():
+    clean = 60_000 * moffat(80.3, 71.8)
+    image, full = clipped(clean)
+    image[full] *= np.random.default_rng(2).uniform(0.93, 1.0, full.sum())
+    saturated = full & (image > 0.99 * LIMIT)
+    assert 0 < saturated.sum() < full.sum() / 3
+    cores = fit_cores(window_of(image, saturated), image.shape, PSF, FWHM)
+    assert cores is not None
+    replaced = np.zeros(full.shape, bool)
+    replaced[cores.rows, cores.columns] = True
+    assert replaced[full].all()
+    np.testing.assert_allclose(cores.values, clean[cores.rows, cores.columns], rtol=0.06)
+
+
 def test_a_bleeding_column_is_kept_as_excess():
     clean = 60_000 * moffat(80.0, 80.0)
     image, saturated = clipped(clean)
