@@ -30,8 +30,8 @@ times the FWHM of the widest stars, so that the correction follows no star."""
 _EDGE = 4
 """Blocks beside an edge where missing light may be that of stars outside of the frame."""
 
-_SATURATED_REACH = 4
-"""Blocks around saturated pixels that do not say how much light is missing."""
+_UNKNOWN_REACH = 4
+"""Blocks around saturated and filled pixels that do not say how much light is missing."""
 
 _STAR_REACH = 16
 """Blocks around saturated pixels that make up a saturated star: 64 pixels, where the light of the
@@ -50,8 +50,8 @@ that a PSF holds."""
 _STAR_SCATTER = 0.02
 """Scatter of the parts of their light that single stars lack."""
 
-_LEAST_SUM = 1e-6
-"""Least light of bright stars in noise sigma, against a division by zero."""
+_MOST_CUT = 0.9
+"""Part of the bright light of a star inside the frame, from which what it lacks can be told."""
 
 _NOISE_OF_SUM = 3.0
 """Noise of the sum of all pixels that counts for nothing, over that of white noise."""
@@ -111,6 +111,7 @@ class FluxCorrection:
         self._core = np.zeros(self.blocks)
         self._bright = np.zeros(self.blocks)
         self._bright_part = np.zeros(self.blocks)
+        self._unknown = np.zeros(self.blocks, dtype=bool)
         self._saturated = np.zeros(self.blocks, dtype=bool)
         self._outside = np.zeros(self.blocks, dtype=bool)
         self._spline: RectBivariateSpline | float = 0.0
@@ -126,7 +127,7 @@ class FluxCorrection:
         place = slice(first_row // BLOCK, first_row // BLOCK + -(-len(values) // BLOCK))
         self._input[place] = _block_means(values, BLOCK)
         self._outside[place] = _block_means(mask.clip(max=0), BLOCK) < 0
-        self._saturated[place] = (_block_means(mask.clip(min=0), BLOCK) > 0) & ~self._outside[place]
+        self._unknown[place] = (_block_means(mask.clip(min=0), BLOCK) > 0) & ~self._outside[place]
 
     def add_output(
         self, first_row: int, values: NDArray[np.float32], mask: NDArray[np.float32] | None = None
@@ -141,6 +142,7 @@ class FluxCorrection:
         self._bright[place] = _block_means(_bright_light(values), side)
         if mask is not None and mask.any():
             self._core[place] = _block_means(values * mask, side)
+            self._saturated[place] = _block_means(mask, side) > 0
 
     def solve(self) -> None:
         """Compute the correction; afterwards `apply` and `core_factor` may be called."""
@@ -160,9 +162,9 @@ class FluxCorrection:
         reconvolved += convolve(self._output, self._far, mode="same")
         missing = self._input - reconvolved
         lacking = missing
-        if self._saturated.any():
+        if self._unknown.any():
             missing = missing.copy()
-            missing[binary_dilation(self._saturated, iterations=_SATURATED_REACH)] = 0.0
+            missing[binary_dilation(self._unknown, iterations=_UNKNOWN_REACH)] = 0.0
         # Near the edges, what is missing may well be the light of stars outside.
         edge = min(_EDGE, min(self.blocks) // 4)
         inside = np.zeros(self.blocks, dtype=bool)
@@ -216,16 +218,16 @@ class FluxCorrection:
         near = np.ones((3, 3))
         stars = binary_dilation(self._bright * BLOCK > 1, near, iterations=_STAR_ERROR_REACH)
         groups, count = label(stars, near)
-        cut_off = np.unique(groups[area == 0])
-        groups[np.isin(groups, cut_off)] = 0
-        numbers = np.setdiff1d(np.arange(1, count + 1), cut_off)
-        if not len(numbers):  # one group, as in a crowded field, or none
-            groups, numbers, count = np.ones(self.blocks, int), np.array([1]), 1
+        numbers = np.arange(1, count + 1)
+        whole, seen = (ndimage_sum(self._bright * (area >= k), groups, numbers) for k in (0, 1))
+        numbers = numbers[seen > _MOST_CUT * whole]
+        if not len(numbers):
+            return np.zeros(self.blocks)
+        groups[~np.isin(groups, numbers)] = 0
         bright, lacking, pixels = (
             ndimage_sum(image, groups, numbers)
             for image in (self._bright * area, missing * area, area)
         )
-        bright = np.maximum(bright, _LEAST_SUM)
         # The noise of a sum is that of the sky, not of the stars.
         own, error = lacking / bright, _NOISE_OF_SUM * np.sqrt(pixels) / bright
         weight = 1 / (error**2 + _STAR_SCATTER**2)

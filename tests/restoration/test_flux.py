@@ -19,8 +19,9 @@ def corrected(observed, result, scale, psf, target, mask=None):
     mask = np.zeros_like(observed) if mask is None else mask
     flux.add_input(0, observed[:64], mask[:64])
     flux.add_input(64, observed[64:], mask[64:])
-    flux.add_output(0, result[: 64 * scale])
-    flux.add_output(64 * scale, result[64 * scale :])
+    full = mask.clip(min=0).repeat(scale, 0).repeat(scale, 1)
+    flux.add_output(0, result[: 64 * scale], full[: 64 * scale])
+    flux.add_output(64 * scale, result[64 * scale :], full[64 * scale :])
     flux.solve()
     return flux.apply(0, result)
 
