@@ -136,7 +136,9 @@ def load_network(path: Path, spec: ModelSpec | None = None) -> NetworkModel | Ex
         if spec is None:
             declared["fwhm_range"] = tuple(declared["fwhm_range"])
             spec = ModelSpec(**declared, sha256=digest, size=path.stat().st_size)
-        net = _build(spec)
+        # The first weights of a network are drawn, and then replaced.
+        with torch.random.fork_rng(devices=()):
+            net = _build(spec)
         net.load_state_dict(tensors)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -184,7 +186,8 @@ def load_errors(path: Path, of: ModelSpec) -> ErrorNet:
     try:
         metadata, tensors = _read(path)
         made_for = metadata["of_sha256"]
-        net = ErrorNet(of.scale)
+        with torch.random.fork_rng(devices=()):
+            net = ErrorNet(of.scale)
         net.load_state_dict(tensors)
     except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
