@@ -11,6 +11,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from astro_sr_plugin.measurement.measuring import measure as measure_quality
 from astro_sr_plugin.measurement.psf.profiles import moffat_stamp
+from benchmarks.truth.scenes import make_scene
 
 FWHM, SIDE = 3.0, 420
 REACH = 120
@@ -144,6 +145,15 @@ def test_a_halo_goes_on_where_its_rings_are_lost_in_the_noise(seed):
     assert light_within(image, 12) == pytest.approx(
         light_within(draw(star, 32, 32, 65), 12), abs=0.0155
     )
+
+
+def test_the_neighbours_in_a_cluster_are_no_halo():
+    scene = make_scene("cluster", 1, size=512)
+    _, image = measure(scene.observed)
+    truth = scene.psf
+    middle = truth.shape[0] // 2
+    within = truth[middle - 2 : middle + 3, middle - 2 : middle + 3].sum()
+    assert image[30:35, 30:35].sum() == pytest.approx(within, rel=0.02)
 
 
 def test_a_nebula_is_no_halo():

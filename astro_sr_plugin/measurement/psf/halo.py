@@ -97,10 +97,11 @@ def measure_halo(
             expected = max(0.0, levels[-1]) * (places[-2] / places[-1]) ** _TURBULENCE
             # A halo falls outwards; a rise is the light of a nebula.
             levels.append(min(_shrink(*slopes[-1], expected), max(0.0, levels[-1])))
-    # Scatter beyond the noise comes from the nebula under a star, the same in all its rings: the
-    # rings are correlated then, and count as one in the limit.
+    # Scatter beyond the noise comes from the nebula or the neighbours under a star, the same in all
+    # its rings: the rings are correlated then, and count as one in the limit, which is as much
+    # higher, since bright stars lie where nebulae and clusters are bright.
     correlated = 1 + float(np.mean(excesses)) * (len(excesses) - 1) if excesses else 1.0
-    if sum(chi2) < _LEAST_CHI2 * correlated:
+    if sum(chi2) < _LEAST_CHI2 * correlated**2:
         return np.zeros_like(radius), 0.0
     outside, beyond = _outer_halo(places[1:], slopes, levels[-1], radius)
     return np.where(radius > places[-1], outside, np.interp(radius, places, levels)), beyond
