@@ -136,10 +136,10 @@ def load_network(path: Path, spec: ModelSpec | None = None) -> NetworkModel | Ex
         if spec is None:
             declared["fwhm_range"] = tuple(declared["fwhm_range"])
             spec = ModelSpec(**declared, sha256=digest, size=path.stat().st_size)
-        # The first weights of a network are drawn, and then replaced.
-        with torch.random.fork_rng(devices=()):
+        # Weights that are drawn would change the random numbers of the program around this.
+        with torch.device("meta"):
             net = _build(spec)
-        net.load_state_dict(tensors)
+        net.load_state_dict(tensors, assign=True)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         msg = f"weights file {str(path)!r} does not hold a model of this package: {reason}"
@@ -186,9 +186,9 @@ def load_errors(path: Path, of: ModelSpec) -> ErrorNet:
     try:
         metadata, tensors = _read(path)
         made_for = metadata["of_sha256"]
-        with torch.random.fork_rng(devices=()):
+        with torch.device("meta"):
             net = ErrorNet(of.scale)
-        net.load_state_dict(tensors)
+        net.load_state_dict(tensors, assign=True)
     except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         msg = f"weights file {str(path)!r} does not hold the uncertainty of a model: {reason}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from scipy import fft
@@ -24,6 +25,7 @@ __all__ = [
     "gaussian_kernel",
     "make_moffat_psf",
     "make_wiener_filters",
+    "pool_box",
     "without_border",
 ]
 
@@ -261,6 +263,28 @@ def bilateral(image: Tensor, width: float) -> Tensor:
             total += weight * other
             weights += weight
     return total / weights
+
+
+def pool_box(pool: Callable[..., Tensor], image: Tensor, side: int) -> Tensor:
+    """Pool an image over a box around each pixel, along one axis after the other: that is faster.
+
+    Parameters
+    ----------
+    pool : callable
+        `torch.nn.functional.max_pool2d`, or `torch.nn.functional.avg_pool2d`, for which what lies
+        beyond the edges is 0.
+    image : Tensor
+        Shape ``(B, C, H, W)``.
+    side : int
+        Side of the box in pixels, odd.
+
+    Returns
+    -------
+    Tensor
+        Shape of ``image``.
+    """
+    half = side // 2
+    return pool(pool(image, (side, 1), 1, (half, 0)), (1, side), 1, (0, half))
 
 
 def without_border(image: Tensor, border: int) -> Tensor:

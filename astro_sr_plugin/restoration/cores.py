@@ -158,8 +158,13 @@ def fit_cores(
     hot = find_hot_pixels(window, shape, centre, rows)
     parts = [] if hot is None else [hot]
     spline = SplinePSF(centre)
+    fitted: set[bytes] = set()
     for core in _connected(places) if 0 < len(places) <= _MOST_PIXELS else ():
         blob = _with_plateau(window, shape, core)
+        # One plateau may hold several groups of saturated pixels.
+        if blob.tobytes() in fitted:
+            continue
+        fitted.add(blob.tobytes())
         if callable(psf):
             spline = SplinePSF(psf(*blob.mean(axis=0)))
         part = _fit_core(window, shape, blob, spline, fwhm)

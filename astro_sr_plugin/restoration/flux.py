@@ -17,6 +17,7 @@ from scipy.ndimage import sum as ndimage_sum
 from astro_sr_plugin.measurement.convolution import convolve
 from astro_sr_plugin.measurement.psf.consistency import PSF_ERROR
 from astro_sr_plugin.measurement.psf.profiles import diffraction_wing
+from astro_sr_plugin.measurement.statistics import shrink, weighted_median
 
 __all__ = ["BLOCK", "FluxCorrection"]
 
@@ -50,7 +51,7 @@ that a PSF holds."""
 _STAR_SCATTER = 0.02
 """Scatter of the parts of their light that single stars lack."""
 
-_MOST_CUT = 0.9
+_LEAST_SEEN = 0.9
 """Part of the bright light of a star inside the frame, from which what it lacks can be told."""
 
 _NOISE_OF_SUM = 3.0
@@ -219,11 +220,11 @@ class FluxCorrection:
         stars = binary_dilation(self._bright * BLOCK > 1, near, iterations=_STAR_ERROR_REACH)
         groups, count = label(stars, near)
         numbers = np.arange(1, count + 1)
-        whole, seen = (ndimage_sum(self._bright * (area >= k), groups, numbers) for k in (0, 1))
-        numbers = numbers[seen > _MOST_CUT * whole]
+        whole = ndimage_sum(self._bright, groups, numbers)
+        seen = ndimage_sum(self._bright * (area > 0), groups, numbers)
+        numbers = numbers[seen > _LEAST_SEEN * whole]
         if not len(numbers):
             return np.zeros(self.blocks)
-        groups[~np.isin(groups, numbers)] = 0
         bright, lacking, pixels = (
             ndimage_sum(image, groups, numbers)
             for image in (self._bright * area, missing * area, area)
@@ -231,11 +232,9 @@ class FluxCorrection:
         # The noise of a sum is that of the sky, not of the stars.
         own, error = lacking / bright, _NOISE_OF_SUM * np.sqrt(pixels) / bright
         weight = 1 / (error**2 + _STAR_SCATTER**2)
-        order = np.argsort(own)
-        middle = np.searchsorted(np.cumsum(weight[order]), weight.sum() / 2)
-        common = _significant(own[order][middle], weight.sum() ** -0.5)
+        common = float(shrink(weighted_median(own, weight), weight.sum() ** -0.5))
         parts = np.full(count + 1, common)
-        parts[numbers] += _significant(own - common, error)
+        parts[numbers] += shrink(own - common, error)
         return parts.clip(*_BRIGHT_RANGE)[groups]
 
     def core_factor(self, first_row: int, last_row: int) -> NDArray[np.float32]:
@@ -266,14 +265,6 @@ class FluxCorrection:
         y = np.clip(y, 0, self.blocks[0] - 1)
         x = np.clip(x, 0, self.blocks[1] - 1)
         return self._spline(y, x).astype(np.float32)
-
-
-def _significant(
-    value: NDArray[np.float64] | float, error: NDArray[np.float64] | float
-) -> NDArray[np.float64]:
-    """Draw values to zero by their errors."""
-    excess = np.maximum(np.abs(value), 1e-12)
-    return np.asarray(value * np.maximum(0.0, 1 - (error / excess) ** 2))
 
 
 def _bright_light(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ from astro_sr_plugin.measurement.psf.residuals import (
     SKY_ERROR,
     StarResidual,
 )
+from astro_sr_plugin.measurement.statistics import weighted_median
 
 __all__ = ["measure_spikes"]
 
@@ -47,7 +48,7 @@ def measure_spikes(
     for own, weight in zip(values, weights, strict=True):
         clear = rim & (weight > 0)
         own -= np.median(own[clear]) if clear.any() else 0.0
-    median, error = _weighted_median(values, weights)
+    median, error = _median_and_error(values, weights)
     # Faint neighbours leave a fraction of a sigma under every star, however many there are.
     flux = np.array([star.flux for star in stars])[:, None, None]
     with np.errstate(invalid="ignore"):
@@ -130,23 +131,14 @@ def _isolated(stars: list[StarResidual], psf: PSFMeasurement) -> list[StarResidu
     return alone if len(alone) * 2 >= len(stars) else []
 
 
-def _weighted_median(
+def _median_and_error(
     values: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weighted median along the first axis, and its error."""
-    median = _middle(values, weights)
-    spread = MAD_TO_SIGMA * _middle(np.abs(values - median), weights)
+    median = weighted_median(values, weights)
+    spread = MAD_TO_SIGMA * weighted_median(np.abs(values - median), weights)
     total = weights.sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         effective = total**2 / (weights**2).sum(axis=0)
         error = MEDIAN_ERROR * np.maximum(spread / np.sqrt(effective), 1 / np.sqrt(total))
     return median, np.where(np.isfinite(error), error, np.inf)
-
-
-def _middle(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    order = np.argsort(values, axis=0)
-    cumulative = np.cumsum(np.take_along_axis(weights, order, 0), axis=0)
-    place = (cumulative >= 0.5 * cumulative[-1]).argmax(axis=0)
-    chosen = np.take_along_axis(order, place[None], 0)
-    result: NDArray[np.float64] = np.take_along_axis(values, chosen, 0)[0]
-    return result

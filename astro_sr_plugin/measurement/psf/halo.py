@@ -21,6 +21,7 @@ from astro_sr_plugin.measurement.psf.residuals import (
     StarResidual,
 )
 from astro_sr_plugin.measurement.psf.seeing import kolmogorov_stamp
+from astro_sr_plugin.measurement.statistics import shrink
 
 __all__ = ["measure_halo", "scale_seeing"]
 
@@ -87,16 +88,16 @@ def measure_halo(
         places.append(float(radius[ring].mean()))
         chi2.append((slope / error) ** 2)
         excesses.append(1 - spread**-2)
-        slopes.append((slope, error))
         if low < _FADING:
-            levels.append(_shrink(slope, error))
+            levels.append(float(shrink(slope, error)))
         else:
             # Neighbours, galaxies and nebulae add light, and take none away.
             most = light[brightest] + _DARKEST * np.hypot(noise[brightest], SKY_ERROR)
-            slopes[-1] = min(slope, float(most) / flux[brightest]), error
+            slope = min(slope, float(most) / flux[brightest])
             expected = max(0.0, levels[-1]) * (places[-2] / places[-1]) ** _TURBULENCE
             # A halo falls outwards; a rise is the light of a nebula.
-            levels.append(min(_shrink(*slopes[-1], expected), max(0.0, levels[-1])))
+            levels.append(min(float(shrink(slope, error, expected)), max(0.0, levels[-1])))
+        slopes.append((slope, error))
     # Scatter beyond the noise comes from the nebula or the neighbours under a star, the same in all
     # its rings: the rings are correlated then, and count as one in the limit, which is as much
     # higher, since bright stars lie where nebulae and clusters are bright.
@@ -145,14 +146,8 @@ def scale_seeing(
         trust = 1 / (1 + (error / _SEEING_ERROR) ** 2)
         scale = max(0.0, trust * scale + (1 - trust) * expected)
     else:
-        scale = 0.0 if scale < 2 * error else scale * (1 - (error / scale) ** 2)
+        scale = 0.0 if scale < 2 * error else float(shrink(scale, error))
     return halo * scale, beyond * scale
-
-
-def _shrink(value: float, error: float, expected: float = 0.0) -> float:
-    """Draw a value to what is expected, by its error (James & Stein 1961, positive part)."""
-    excess = value - expected
-    return expected + (excess * max(0.0, 1 - (error / excess) ** 2) if excess else 0.0)
 
 
 def _outer_halo(
@@ -183,7 +178,7 @@ def _outer_strength(places: NDArray[np.float64], slopes: NDArray[np.float64]) ->
     strength = float((errors**-2 * strengths).sum()) / weight
     # A disc with an end, such as a reflection, is not extrapolated.
     strength = min(strength, float((strengths + errors).min()))
-    return _shrink(max(0.0, strength), weight**-0.5)
+    return float(shrink(max(0.0, strength), weight**-0.5))
 
 
 def _rings(

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from astro_sr_plugin.models.filters import pool_box
+
 __all__ = ["REPAIR_RADIUS", "fill_dark_pits", "remove_cell_pattern", "remove_ringing"]
 
 REPAIR_RADIUS = 16
@@ -71,10 +73,7 @@ def fill_dark_pits(result: Tensor, observed: Tensor, scale: int) -> Tensor:
     weight = ((light.clamp_max(0.0) - darkest) / allowed - 1).clamp(0.0, 1.0)
     if not bool(weight.any()):
         return result
-    side, r = 2 * _PIT_RADIUS + 1, _PIT_RADIUS
-    for kernel, padding in (((side, 1), (r, 0)), ((1, side), (0, r))):
-        weight = functional.max_pool2d(weight, kernel, stride=1, padding=padding)
-    weight = _filtered(weight, _BOX)
+    weight = _filtered(pool_box(functional.max_pool2d, weight, 2 * _PIT_RADIUS + 1), _BOX)
     if scale > 1:
         observed, weight = (
             functional.interpolate(image, scale_factor=scale, mode="bilinear", align_corners=False)
@@ -102,8 +101,7 @@ def remove_ringing(result: Tensor) -> Tensor:
         Shape of ``result``.
     """
     whole = _filtered(result, _LOW_PASS)
-    side = 2 * _RINGING_REACH + 1
-    around = functional.max_pool2d(whole, side, stride=1, padding=_RINGING_REACH)
+    around = pool_box(functional.max_pool2d, whole, 2 * _RINGING_REACH + 1)
     room = _RINGING_ROOM + _RINGING_FRACTION * around.clamp_min_(0.0)
     result = whole + torch.clamp(result - whole, -room, room)
     faint = result.clamp(-_RINGING_LIGHT, _RINGING_LIGHT)

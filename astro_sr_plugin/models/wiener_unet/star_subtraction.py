@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from astro_sr_plugin.models.filters import pool_box
 
 __all__ = ["SUBTRACTION_RADIUS", "subtract_stars"]
 
@@ -98,24 +98,18 @@ def _limit_to_surroundings(image: Tensor, light: Tensor, weight: Tensor) -> Tens
     values = image.to(precise)
     ones = torch.ones_like(values)
     share, mean, square = (
-        _over_box(functional.avg_pool2d, seen * term) for term in (ones, values, values**2)
+        pool_box(functional.avg_pool2d, seen * term, _AROUND) for term in (ones, values, values**2)
     )
     share = share.clamp_min(1e-6)
     mean = mean / share
     spread = (square / share - mean**2).clamp_min(0).sqrt()
     share, mean, spread = (term.to(image.dtype) for term in (share, mean, spread))
     brightest = mean + _MAX_RESIDUAL + _SPREAD * spread + _WRONG * light.abs()
-    least = -_over_box(functional.max_pool2d, -image - _UNSEEN * weight)
+    least = -pool_box(functional.max_pool2d, -image - _UNSEEN * weight, _AROUND)
     darkest = torch.maximum(least, mean - _MAX_RESIDUAL - _SPREAD * spread)
     limited = torch.maximum(torch.minimum(image, brightest), darkest)
     limited = torch.where(share > _LEAST_SEEN, limited, image)
     return torch.lerp(image, limited, weight)
-
-
-def _over_box(pool: Callable[..., Tensor], image: Tensor) -> Tensor:
-    """Pool an image over the box, along one axis after the other."""
-    half = _AROUND // 2
-    return pool(pool(image, (_AROUND, 1), 1, (half, 0)), (1, _AROUND), 1, (0, half))
 
 
 def _replace_outliers(image: Tensor, weight: Tensor) -> Tensor:
