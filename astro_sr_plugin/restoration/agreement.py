@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from astropy.stats import mad_std
 from numpy.typing import NDArray
 from scipy.ndimage import (
@@ -18,14 +19,23 @@ from scipy.ndimage import (
     minimum_filter,
     uniform_filter,
 )
+from torch.nn import functional
 
+from astro_sr_plugin.constants import FWHM_PER_SIGMA
 from astro_sr_plugin.inference.tiling import reflect_indices
-from astro_sr_plugin.measurement.psf.consistency import FAINTEST_LIGHT, PSF_ERROR
+from astro_sr_plugin.measurement.psf.consistency import (
+    FAINTEST_LIGHT,
+    PSF_ERROR,
+    SHOWN,
+    SPLIT_CHI2,
+)
 from astro_sr_plugin.measurement.psf.matched_filter import (
     MatchedFilter,
     correlate,
     photon_variance,
 )
+from astro_sr_plugin.measurement.psf.pairs import close_pairs
+from astro_sr_plugin.measurement.psf.profiles import MoffatProfile
 from astro_sr_plugin.measurement.psf.reconvolution import (
     REACH,
     Reconvolution,
@@ -33,6 +43,7 @@ from astro_sr_plugin.measurement.psf.reconvolution import (
     smooth_stamp,
 )
 from astro_sr_plugin.models.spec import Conditions
+from astro_sr_plugin.restoration.clean import Cleaner, Component
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 
 __all__ = ["Agreement", "Circle", "Piece", "compare", "psf_of", "smoothing_of", "split"]
@@ -45,6 +56,8 @@ _SIGNIFICANT = 6.0
 noise reaches 5 in a large frame."""
 _LIGHT = 0.1
 """The same as a fraction of the light there; the error of a good PSF is some per cent."""
+_LEFT_NOISE, _LEFT_LIGHT = 3.5, 0.03
+"""The same of light that point sources leave where they put a result right."""
 _DARK_NOISE, _DARK_LIGHT = 1.5, 0.01
 """Depth below the sky of the input that makes a dark ring: in noise sigma of a pixel, as the mean
 of 3 x 3 pixels, and as a fraction of the light that the input has there."""
@@ -57,6 +70,8 @@ _SHAPE = 0.12
 """Difference of these means of result and input that makes a wrong shape, as a fraction of the
 light there: networks for pictures that leave stars their shape differ by up to 0.1, those that make
 discs of them by 0.2 and more."""
+_AROUND = 8.0
+"""Side in FWHM of the result of the box whose mean is the light around a source."""
 _RING = 4.0
 """Distance in FWHM within which a dark place belongs to a star."""
 _STAR = 1.5
@@ -89,11 +104,14 @@ class Agreement(NamedTuple):
         Sum of the squared residual of the sky through the matched filter, and number of pixels.
     stars : ndarray
         Part of their light that bright sources lack.
+    components : tuple of Component
+        Point sources that put places right, where that was asked for.
     """
 
     places: tuple[Circle, ...]
     sky: tuple[float, int]
     stars: NDArray[np.float64]
+    components: tuple[Component, ...] = ()
 
 
 def split(shape: tuple[int, int], conditions: Conditions) -> Iterator[Piece]:
@@ -128,12 +146,13 @@ def compare(
     piece: Piece,
     *,
     finely: bool = False,
+    mended: bool = False,
 ) -> Agreement:
     """Blur a piece of a result again, and compare it with the input.
 
     Where the stars of the result are the wider ones, the input is smoothed to their width instead.
     ``finely`` compares the shapes of stars too, for results that were made to agree in the light
-    of stars, whatever their shapes.
+    of stars, whatever their shapes; ``mended`` looks for point sources that put places right.
     """
     (ny, nx), (y0, y1, x0, x1) = source.shape, piece
     window = (y0 - REACH, y1 + REACH, x0 - REACH, x1 + REACH)
@@ -151,11 +170,30 @@ def compare(
     matched = MatchedFilter(psf, conditions.fwhm, conditions.noise_correlation, smooth)
     reconvolved = Reconvolution(psf, target_fwhm, scale)(shown.astype(np.float32))
     photons = photon_variance(source.measured)
+    profile = source.psf.moffat
+    if width:
+        profile = replace(profile, fwhm=float(np.hypot(profile.fwhm, width * FWHM_PER_SIGMA)))
     part = _Comparison(
-        observed, shown, reconvolved, unseen, bad, conditions, matched, psf, photons, finely
+        observed=observed,
+        shown=shown,
+        reconvolved=reconvolved,
+        unseen=unseen,
+        bad=bad,
+        conditions=conditions,
+        matched=matched,
+        psf=psf,
+        profile=profile,
+        photons=photons,
+        finely=finely,
     )
-    places = ((row + window[0], column + window[2], reach) for row, column, reach in part.places())
-    return Agreement(tuple(places), part.sky(), part.stars())
+    found = part.places()
+    components = part.components(found) if mended else []
+    return Agreement(
+        tuple((row + y0 - REACH, column + x0 - REACH, reach) for row, column, reach in found),
+        part.sky(),
+        part.stars(),
+        tuple(Component(c.row + y0 - REACH, c.column + x0 - REACH, c.flux) for c in components),
+    )
 
 
 def _left_as_recorded(
@@ -196,6 +234,7 @@ class _Comparison:
     conditions: Conditions
     matched: MatchedFilter
     psf: NDArray[np.float32]
+    profile: MoffatProfile
     photons: float
     finely: bool
 
@@ -203,7 +242,7 @@ class _Comparison:
     def _filtered(self) -> tuple[NDArray[np.floating], NDArray[np.floating], float]:
         """Residual and input through the matched filter, over its noise; that noise."""
         kernel = (self.matched.kernel / self.matched.noise).astype(np.float32)
-        residual = correlate(self.observed - self.reconvolved, kernel)
+        residual = correlate(self._residual, kernel)
         return residual, correlate(self.observed, kernel), self.matched.noise
 
     @cached_property
@@ -222,14 +261,16 @@ class _Comparison:
     def places(self) -> list[Circle]:
         """Return the circles around the sources that are wrong.
 
-        Four things may be wrong with a source: the result lacks light that the input has, or shows
-        light that the input has not, both through the matched filter; there is a dark ring around
-        it; or, where that is looked at, it has another shape. The light of saturated stars and hot
-        pixels is not known, but dark rings around them are wrong too.
+        What may be wrong with a source: the result lacks light that the input has, or shows light
+        that the input has not, both through the matched filter; it shows two stars that are one in
+        the input; there is a dark ring around it; or, where that is looked at, it has another
+        shape. The light of saturated stars and hot pixels is not known, but dark rings around them
+        are wrong too.
         """
         found = []
         dark, depth = self._dark()
         wrong = self._misfit()
+        wrong |= self._split()
         if self.finely:
             wrong |= self._misshapen()
         for marked, reach, least in (
@@ -246,7 +287,8 @@ class _Comparison:
         if not sky.any():
             return 0.0, 0
         # Noise that is correlated over more than a neighbour is more than the filter expects.
-        noise = max(1.0, float(mad_std(observed[sky][::_EVERY])))
+        scatter = min(float(mad_std(image[sky][::_EVERY])) for image in (observed, residual))
+        noise = max(1.0, scatter)
         return float(np.sum((residual[sky] / noise) ** 2)), int(np.count_nonzero(sky))
 
     def stars(self) -> NDArray[np.float64]:
@@ -261,13 +303,28 @@ class _Comparison:
         """Filtered light around a pixel: the error of the PSF of a star reaches as far as it."""
         return np.asarray(maximum_filter(self._filtered[1], 2 * int(np.ceil(self._fwhm)) + 1))
 
+    def components(self, places: list[Circle]) -> list[Component]:
+        """Return the point sources that put places right."""
+        cleaner = Cleaner(self.psf, self._fwhm)
+        residual = self._residual.astype(np.float64)
+        allowed = self._filtered[2] * self._allowed(_LEFT_NOISE, _LEFT_LIGHT)
+        found: list[Component] = []
+        for row, column, _ in places:
+            reach = int(np.ceil(_STAR * self._fwhm))
+            found += cleaner.clean(residual, allowed, (round(row), round(column)), reach)
+        return found
+
+    def _allowed(self, significant: float, part: float) -> NDArray[np.floating]:
+        """Light that a result may lack, or have too much of, through the matched filter."""
+        flux = np.maximum(self._brightest, 0.0)
+        light = flux * np.float32(self._filtered[2] * self.psf.max())
+        noise = np.sqrt(1 + (self.photons / 2) * light + (PSF_ERROR**2 / 2) * light**2)
+        return np.asarray(np.maximum(significant * noise, part * flux))
+
     def _misfit(self) -> NDArray[np.bool_]:
         """Mark where the residual, through the matched filter, is more than noise."""
-        residual, observed, unit = self._filtered
-        flux = np.maximum(self._brightest, 0.0)
-        light = flux * np.float32(unit * self.psf.max())
-        noise = np.sqrt(1 + (self.photons / 2) * light + (PSF_ERROR**2 / 2) * light**2)
-        wrong = np.abs(residual) > np.maximum(_SIGNIFICANT * noise, _LIGHT * flux)
+        residual, observed, _ = self._filtered
+        wrong = np.abs(residual) > self._allowed(_SIGNIFICANT, _LIGHT)
         # A dark cloud that is less deep than in the input shows no light that is not there.
         return np.asarray(wrong & ((residual > 0) | (observed - residual > 0)))
 
@@ -276,13 +333,52 @@ class _Comparison:
         light = uniform_filter(self.observed, _BOX)
         light = maximum_filter(np.maximum(light, 0.0), 2 * int(np.ceil(self._fwhm)) + 1)
         noise = np.sqrt(1 + self.photons * light)
-        residual = uniform_filter(self.observed - self.reconvolved, _BOX)
+        residual = uniform_filter(self._residual, _BOX)
         return np.asarray(np.abs(residual) > np.maximum(_SIGNIFICANT * noise, _SHAPE * light))
+
+    @cached_property
+    def _scale(self) -> int:
+        return self.shown.shape[0] // self.observed.shape[0]
+
+    def _split(self) -> NDArray[np.bool_]:
+        """Mark the middle of pairs of sources that one star of the input explains as well."""
+        fwhm, unit = self.conditions.target_fwhm, self._filtered[2]
+        area = 2 * np.pi * (fwhm / FWHM_PER_SIGMA / self._scale) ** 2
+        detail = self.shown - uniform_filter(self.shown, round(_AROUND * fwhm))
+        flux = area * torch.from_numpy(detail.astype(np.float32))[None]
+        top = (flux == functional.max_pool2d(flux, 3, 1, 1)) & (flux > SHOWN * unit)
+        rows, columns = top[0].numpy().nonzero()
+        points = (np.column_stack([columns, rows]) + 0.5) / self._scale - 0.5
+        marked = np.zeros(self.observed.shape, dtype=bool)
+        for pair in close_pairs(points, self.profile.fwhm):
+            which = list(pair.numbers)
+            column, row = np.round(pair.points).astype(int).T
+            both = flux[0, rows[which], columns[which]].numpy()
+            if np.any(both < SHOWN * unit * self._noise[row, column]):
+                continue
+            if pair.gain(both, self._residual, self._variance, self.profile) < SPLIT_CHI2:
+                x, y = np.round(pair.points.mean(axis=0)).astype(int)
+                marked[y, x] = True
+        return marked
+
+    @cached_property
+    def _residual(self) -> NDArray[np.floating]:
+        return np.asarray(self.observed - self.reconvolved)
+
+    @cached_property
+    def _variance(self) -> NDArray[np.floating]:
+        """Variance of the residual of a pixel: noise, photons, and the error of the PSF."""
+        light = np.maximum(self.reconvolved, 0.0)
+        return np.asarray(1.0 + self.photons * light + (PSF_ERROR * light) ** 2)
+
+    @cached_property
+    def _noise(self) -> NDArray[np.floating]:
+        """Noise of the flux of a star at a pixel over that of a faint one."""
+        return np.sqrt(np.maximum(correlate(self._variance, self.psf), 1.0))
 
     def _dark(self) -> tuple[NDArray[np.bool_], NDArray[np.floating]]:
         """Mark what is darker than the sky of the input and its noise allow; its depth."""
-        scale = self.shown.shape[0] // self.observed.shape[0]
-        shown = self.shown
+        scale, shown = self._scale, self.shown
         if scale > 1:
             ny, nx = self.observed.shape
             shown = shown.reshape(ny, scale, nx, scale).mean(axis=(1, 3))

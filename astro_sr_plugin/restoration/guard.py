@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects, gaussian_filter, label
 from torch.nn import functional
 
-from astro_sr_plugin.data.strips import iter_rows
 from astro_sr_plugin.exceptions import UnchangedWarning, warn
 from astro_sr_plugin.measurement.psf.consistency import (
     FEWEST_STARS,
@@ -40,7 +39,8 @@ from astro_sr_plugin.restoration.agreement import (
     smoothing_of,
     split,
 )
-from astro_sr_plugin.restoration.plane import ROWS, NormalisedPlane
+from astro_sr_plugin.restoration.clean import Component, draw
+from astro_sr_plugin.restoration.plane import NormalisedPlane
 from astro_sr_plugin.restoration.safer import richardson_lucy
 
 __all__ = [
@@ -51,7 +51,6 @@ __all__ = [
     "blended_error",
     "is_guarded",
     "note_verdicts",
-    "put_back",
     "settle_contradictions",
 ]
 
@@ -70,6 +69,9 @@ _CORE = 0.6
 """Part of the radius of a place up to which the safer estimate alone stands."""
 _TRUNCATE = 4.0
 """Radius of a Gaussian that smooths, in sigma."""
+_MANY_PLACES, _MANY_PART = 10, 0.25
+"""Number of places, also as a part of the bright sources, above which a result must not stand for
+its input, if stars as recorded would stand among stars that are sharper."""
 _LEAST_FLUX = 0.01
 """Least part of the light of a source that is left in a result, for a finite magnitude."""
 
@@ -86,6 +88,10 @@ class Verdict(NamedTuple):
     magnitude : float
         Median difference of the magnitudes of bright sources, result less input, in mag, beyond its
         own error; 0 if there are too few.
+    mended : int
+        Number of these where it is the result itself, with light added or removed.
+    bright : int
+        Number of the bright sources of the input.
     as_recorded : bool
         Whether the safer estimate is the input as recorded, with its noise.
     """
@@ -93,10 +99,14 @@ class Verdict(NamedTuple):
     places: int
     residual: float
     magnitude: float
+    mended: int = 0
+    bright: int = 0
     as_recorded: bool = False
 
     @classmethod
-    def of(cls, places: int, parts: Sequence[Agreement], *, as_recorded: bool) -> Verdict:
+    def of(
+        cls, places: int, mended: int, parts: Sequence[Agreement], *, as_recorded: bool
+    ) -> Verdict:
         """Sum up the pieces of a plane."""
         total, count = (sum(part.sky[k] for part in parts) for k in (0, 1))
         stars = np.concatenate([part.stars for part in parts])
@@ -107,7 +117,7 @@ class Verdict(NamedTuple):
             median = float(np.median(differences))
             magnitude = math.copysign(max(abs(median) - error, 0.0), median)
         residual = math.sqrt(total / count) if count else math.nan
-        return cls(places, residual, magnitude, as_recorded)
+        return cls(places, residual, magnitude, mended, len(stars), as_recorded)
 
     @property
     def fault(self) -> str:
@@ -116,12 +126,23 @@ class Verdict(NamedTuple):
             return f"its stars differ from the input by {self.magnitude:+.2f} mag"
         if self.residual > LARGEST_RESIDUAL:
             return f"the residual of its sky is {self.residual:.2f} times that of noise"
+        if self._everywhere:
+            return f"it contradicts it at {self.places} places, with {self.bright} bright sources"
         return ""
 
     @property
     def hopeless(self) -> bool:
         """Whether the result is so far from the input that it must not stand for it."""
-        return abs(self.magnitude) > HOPELESS_MAGNITUDE or self.residual > HOPELESS_RESIDUAL
+        return (
+            abs(self.magnitude) > HOPELESS_MAGNITUDE
+            or self.residual > HOPELESS_RESIDUAL
+            or self._everywhere
+        )
+
+    @property
+    def _everywhere(self) -> bool:
+        many = self.places > max(_MANY_PLACES, _MANY_PART * self.bright)
+        return many and self.as_recorded
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,15 +224,21 @@ def note_verdicts(
     count = sum(verdict.places for verdict in verdicts)
     fault = next((verdict.fault for verdict in verdicts if verdict.fault), "")
     header[GUARD_KEYWORD], header[AGREES_KEYWORD] = count, not fault
+    mended = sum(verdict.mended for verdict in verdicts)
     texts = []
-    if count and not replaced:
-        places = "one place" if count == 1 else f"{count} places"
-        recorded = all(verdict.as_recorded for verdict in verdicts if verdict.places)
+    if not replaced:
+        recorded = all(v.as_recorded for v in verdicts if v.places > v.mended)
         safer = "the input as recorded, with its noise," if recorded else "a safer estimate"
-        texts.append(
-            f"at {places} the result did not agree with the input once it was blurred again, and "
-            f"{safer} stands there"
-        )
+        for number, done in (
+            (mended, "light was added or removed until it did"),
+            (count - mended, f"{safer} stands there"),
+        ):
+            if number:
+                places = "one place" if number == 1 else f"{number} places"
+                texts.append(
+                    f"at {places} the result did not agree with the input once it was blurred "
+                    f"again, and {done}"
+                )
     if fault:
         done = _PUT_BACK if replaced else ""
         texts.append(f"the result does not agree with the input: {fault}{done}; {advice}")
@@ -228,12 +255,14 @@ def settle_contradictions(
     *,
     of_mean_star: bool = False,
     errors: NDArray | None = None,
+    correct_flux: Callable[[], None] | None = None,
 ) -> Verdict:
-    """Put a safer estimate where a result contradicts its input.
+    """Put a result right where it contradicts its input, or put a safer estimate there.
 
-    That is a Richardson-Lucy estimate where the result is sharper than the input and its stars are
-    sampled well, and else the input as recorded, smoothed to the PSF of the result where that is
-    wider.
+    Among barely sampled stars, point sources are added or subtracted as CLEAN finds them. What they
+    do not put right becomes a Richardson-Lucy estimate where the result is sharper than the input
+    and its stars are sampled well, and else the input as recorded, smoothed to the PSF of the
+    result where that is wider.
 
     Parameters
     ----------
@@ -252,67 +281,121 @@ def settle_contradictions(
         compared too, and the safer estimate is the input as recorded everywhere.
     errors : ndarray of float32, optional
         Standard deviation of the result in noise sigma; changed in place.
+    correct_flux : callable, optional
+        Gives the result the flux of the input; called if anything was changed.
 
     Returns
     -------
     Verdict
         How many places there were, and how well the result agrees with the input now.
     """
+    guard = _Guard(source, result, conditions, target_fwhm, scale, of_mean_star)
+    pieces = list(split(source.shape, conditions))
+    agreement = guard.look(pieces, mended=guard.mends)
+    mended: set[Circle] = set()
+    if any(part.components for part in agreement.values()):
+        mended = _places(agreement)
+        for part in agreement.values():
+            guard.add(part.components, errors)
+        agreement = guard.look(pieces)
+    replaced: set[Circle] = set()
+    for _ in range(_ROUNDS):
+        found = _places(agreement) - replaced
+        if not found:
+            break
+        replaced |= found
+        contradictions = Contradictions.of(found)
+        changed = [p for p in pieces if _mix(contradictions, p, guard.safer, result, scale, errors)]
+        agreement |= guard.look(changed)
+    wrong, beyond = ({circle[:2] for circle in circles} for circles in (mended, replaced))
+    counts = len(wrong | beyond), len(wrong - beyond)
+    verdict = Verdict.of(*counts, list(agreement.values()), as_recorded=guard.as_recorded)
+    if counts[0] and correct_flux is not None:
+        correct_flux()
+        if verdict.fault:
+            parts = list(guard.look(pieces).values())
+            verdict = Verdict.of(*counts, parts, as_recorded=guard.as_recorded)
+    return verdict
 
-    def look(pieces: list[Piece]) -> dict[Piece, Agreement]:
-        held = partial(compare, source, result, conditions, target_fwhm, scale, finely=of_mean_star)
+
+def _places(agreement: Mapping[Piece, Agreement]) -> set[Circle]:
+    return {circle for part in agreement.values() for circle in part.places}
+
+
+@dataclass(frozen=True, eq=False)
+class _Guard:
+    """A result beside its input; see `settle_contradictions`."""
+
+    source: NormalisedPlane
+    result: NDArray
+    conditions: Conditions
+    target_fwhm: float | None
+    scale: int
+    of_mean_star: bool
+
+    @property
+    def as_recorded(self) -> bool:
+        """Whether the safer estimate is the input as recorded."""
+        narrow = self.conditions.fwhm < _NARROW
+        return self.of_mean_star or self.target_fwhm is None or narrow
+
+    @property
+    def mends(self) -> bool:
+        """Whether point sources may put the result right."""
+        known = self.target_fwhm is not None and not self.of_mean_star
+        return known and self.conditions.fwhm < _NARROW
+
+    def look(self, pieces: list[Piece], *, mended: bool = False) -> dict[Piece, Agreement]:
+        """Compare pieces of the result with the input."""
+        held = partial(
+            compare,
+            self.source,
+            self.result,
+            self.conditions,
+            self.target_fwhm,
+            self.scale,
+            finely=self.of_mean_star,
+            mended=mended,
+        )
         if len(pieces) == 1:
             return {pieces[0]: held(pieces[0])}
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
             return dict(zip(pieces, threads.map(held, pieces), strict=True))
 
-    margin = min(REACH, math.ceil(_MARGIN * conditions.fwhm))
-    width = 0.0 if of_mean_star else smoothing_of(source, target_fwhm, scale)
-    as_recorded = of_mean_star or target_fwhm is None or conditions.fwhm < _NARROW
+    def add(self, components: Iterable[Component], errors: NDArray | None) -> None:
+        """Add point sources to the result, in place."""
+        if self.target_fwhm is None:
+            return
+        for component in components:
+            rows, columns, profile = draw(
+                component, self.result.shape, self.target_fwhm, self.scale
+            )
+            self.result[rows, columns] += component.flux * profile
+            if errors is not None:
+                part = np.float32(1) - profile / profile.max()
+                errors[rows, columns] = blended_error(errors[rows, columns], part)
 
-    def estimate(piece: Piece) -> NDArray[np.float32]:
-        safer = without_excess(piece)
-        if source.cores is not None:
-            source.cores.add_excess(safer, piece[0], scale, piece[2])
-        return safer
+    def safer(self, piece: Piece) -> NDArray[np.float32]:
+        """Return the safer estimate of a piece."""
+        estimate = self._without_excess(piece)
+        if self.source.cores is not None:
+            self.source.cores.add_excess(estimate, piece[0], self.scale, piece[2])
+        return estimate
 
-    def without_excess(piece: Piece) -> NDArray[np.float32]:
-        if as_recorded or target_fwhm is None:
+    def _without_excess(self, piece: Piece) -> NDArray[np.float32]:
+        source, scale = self.source, self.scale
+        if self.as_recorded or self.target_fwhm is None:
+            width = 0.0 if self.of_mean_star else smoothing_of(source, self.target_fwhm, scale)
             return _on_finer_pixels(source, piece, scale, width)
         y0, y1, x0, x1 = piece
-        shown = result[y0 * scale : y1 * scale, x0 * scale : x1 * scale]
+        margin = min(REACH, math.ceil(_MARGIN * self.conditions.fwhm))
+        shown = self.result[y0 * scale : y1 * scale, x0 * scale : x1 * scale]
         values, _ = source.read(y0 - margin, y1 + margin, x0 - margin, x1 + margin)
         sky = min(0.0, float(np.median(shown)))
-        safer = richardson_lucy(values, psf_of(conditions, piece), target_fwhm, scale, sky)
+        psf = psf_of(self.conditions, piece)
+        estimate = richardson_lucy(values, psf, self.target_fwhm, scale, sky)
         inner = slice(margin * scale, -margin * scale)
-        return safer[inner, inner]
-
-    agreement = look(list(split(source.shape, conditions)))
-    circles: set[Circle] = set()
-    for _ in range(_ROUNDS):
-        found = {circle for part in agreement.values() for circle in part.places} - circles
-        if not found:
-            break
-        circles |= found
-        contradictions = Contradictions.of(found)
-        changed = [
-            piece
-            for piece in agreement
-            if _mix(contradictions, piece, estimate, result, scale, errors)
-        ]
-        agreement |= look(changed)
-    places = len({circle[:2] for circle in circles})
-    return Verdict.of(places, list(agreement.values()), as_recorded=as_recorded)
-
-
-def put_back(source: NormalisedPlane, result: NDArray, scale: int, errors: NDArray | None) -> None:
-    """Put the input as recorded, in noise sigma, in the place of a result, in place."""
-    ny, nx = source.shape
-    for first, last in iter_rows(ny, ROWS):
-        rows = slice(first * scale, last * scale)
-        result[rows] = _on_finer_pixels(source, (first, last, 0, nx), scale, 0.0)
-        if errors is not None:
-            errors[rows] = 1.0
+        return estimate[inner, inner]
 
 
 def _mix(

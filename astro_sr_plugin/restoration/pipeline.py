@@ -22,7 +22,6 @@ from astro_sr_plugin.restoration.guard import (
     blended_error,
     is_guarded,
     note_verdicts,
-    put_back,
     settle_contradictions,
 )
 from astro_sr_plugin.restoration.plane import ROWS, NormalisedPlane, enlarge, finer_level
@@ -135,7 +134,12 @@ def restore_planes(
     measured = job.find_target is None and all(
         source.psf.moffat.confidence != "given" for source in frame.planes
     )
-    replaced = measured and any(verdict.hopeless for verdict in verdicts)
+    # Of stars that it was not trained on, the result of a network has to agree.
+    low, high = job.model.spec.fwhm_range
+    strange = not all(low <= source.psf.moffat.fwhm <= high for source in frame.planes)
+    replaced = measured and any(
+        verdict.hopeless or (strange and verdict.fault) for verdict in verdicts
+    )
     if replaced:
         _put_back(frame, job, sink, header, errors)
     if verdicts:
@@ -145,16 +149,11 @@ def restore_planes(
 def _put_back(
     frame: Frame, job: Job, sink: NDArray, header: Header, errors: NDArray | None
 ) -> None:
-    """Put the input in the place of a result; of all planes, so that colours stay."""
+    """Put the input, its pixels repeated, in the place of a result; all planes: colours stay."""
     for index, source in frame.indexed():
-        if not source.usable:
-            continue
-        own = None if errors is None else errors[index]
-        put_back(source, sink[index], job.scale, own)
-        _denormalise_all(source, job, sink[index], own)
-        if job.scale == 1:
-            # Without the rounding of the way back.
-            _copy_plane(frame.parts.data[index], job, sink[index])
+        _copy_plane(frame.parts.data[index], job, sink[index])
+        if errors is not None and source.usable:
+            _copy_errors(source, job, errors[index])
     header["ASRSTREN"] = 0.0
     if "ASRFWHMI" in header:
         header["ASRFWHMO"] = header["ASRFWHMI"] * job.scale
@@ -203,6 +202,14 @@ def restore_plane(
         _correct_flux(source, correction, sink, job.scale)
     verdict = None
     if job.guarded and is_guarded(job.model.spec):
+
+        def correct_again() -> None:
+            for first, last in row_blocks(source.shape[0], job.scale):
+                rows = slice(first * job.scale, last * job.scale)
+                saturated = source.saturated(first, last, job.scale)
+                correction.add_output(rows.start, sink[rows], saturated)
+            _correct_flux(source, correction, sink, job.scale)
+
         target = job.target_fwhm
         if job.find_target is not None:
             target = job.find_target(sink, conditions)
@@ -214,13 +221,8 @@ def restore_plane(
             job.scale,
             of_mean_star=job.find_target is not None,
             errors=errors,
+            correct_flux=correct_again if job.keep_flux else None,
         )
-    if verdict is not None and verdict.places and job.keep_flux:
-        for first, last in row_blocks(source.shape[0], job.scale):
-            rows = slice(first * job.scale, last * job.scale)
-            saturated = source.saturated(first, last, job.scale)
-            correction.add_output(rows.start, sink[rows], saturated)
-        _correct_flux(source, correction, sink, job.scale)
     _denormalise_all(source, job, sink, errors)
     return verdict
 
@@ -346,6 +348,16 @@ def _copy_plane(plane: NDArray, job: Job, sink: NDArray) -> None:
         sink[first * job.scale : last * job.scale] = enlarge(rows, job.scale)
         for array in (sink, plane):
             release(array)
+
+
+def _copy_errors(source: NormalisedPlane, job: Job, errors: NDArray) -> None:
+    """Write the noise of a plane, in image units, as the errors of the plane as it is."""
+    for first, last in row_blocks(source.shape[0], job.scale):
+        noise = source.noise(first, last, 0, source.shape[1], job.scale)
+        invalid = enlarge(source.invalid(first, last), job.scale)
+        deviation = np.where(invalid, np.nan, noise * job.factor * source.measured.unit)
+        errors[first * job.scale : last * job.scale] = deviation
+        release(errors)
 
 
 def stored_strips(plane: NDArray, scale: int) -> Iterator[tuple[int, NDArray[np.float32]]]:

@@ -8,24 +8,20 @@ import numpy as np
 from astropy.stats import gaussian_fwhm_to_sigma
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, maximum_filter
-from scipy.optimize import least_squares
-from scipy.spatial import KDTree
 
-from astro_sr_plugin.measurement.psf.consistency import PSF_ERROR
+from astro_sr_plugin.measurement.psf.consistency import PSF_ERROR, SHOWN, SPLIT_CHI2
 from astro_sr_plugin.measurement.psf.matched_filter import (
     SMOOTHING,
     MatchedFilter,
     correlate,
     photon_variance,
 )
-from astro_sr_plugin.measurement.psf.profiles import moffat_stamp
+from astro_sr_plugin.measurement.psf.pairs import close_pairs
 from astro_sr_plugin.validation.matching import Cut, MatchedPlane
 from astro_sr_plugin.validation.rings import find_rings
 
 __all__ = ["Finding", "Kind", "Residual", "Source"]
 
-_SHOWN = 5.0
-"""Signal-to-noise ratio from which a source of the result counts as a detection."""
 _SUPPORTED = 3.0
 """Signal-to-noise ratio that the input gives a source below which it is spurious: 3 sigma of a
 Gaussian are exceeded by chance once in 700."""
@@ -35,11 +31,6 @@ _MISSED_FRACTION = 0.5
 """Fraction of the flux of a source that a result has to lack."""
 _UNCHANGED = 1e-3
 """Change in noise sigma up to which a pixel is as recorded: rounding is less."""
-_CLOSE = 0.75
-"""Distance of the two parts of a split star in FWHM of the input; wider pairs are resolved."""
-_SPLIT_CHI2 = 4.0
-"""Improvement of chi-square by a second star (two degrees of freedom more) that supports it."""
-
 Kind = Literal["spurious", "missed", "split", "ringed"]
 """What is wrong with a source; see `Source`."""
 Finding = tuple[float, float, float, float]
@@ -143,7 +134,7 @@ class Residual:
         row, column = np.nonzero(top)
         noise, there = self._noise[row, column], local[row, column]
         missing = self.filtered[row, column]
-        gone = (missing > _SHOWN * noise) & (missing > _MISSED_FRACTION * there)
+        gone = (missing > SHOWN * noise) & (missing > _MISSED_FRACTION * there)
         values = column, row, (there - missing) / noise, there / noise
         return list(zip(*(v[gone].astype(float).tolist() for v in values), strict=True))
 
@@ -154,35 +145,32 @@ class Residual:
         improvement of chi-square by the second star.
         """
         x, y, shown = self._peaks
-        if len(x) < 2:
-            return []
-        points = np.column_stack([x, y])
         found = []
-        reach = _CLOSE * self._plane.profile.fwhm
-        for a, b in KDTree(points).query_pairs(reach, output_type="ndarray").tolist():
-            two = points[[a, b]]
-            column, row = np.round(two).astype(int).T
-            if self._left_as_recorded(row, column):
+        for pair in close_pairs(np.column_stack([x, y]), self._plane.profile.fwhm):
+            if self._left_as_recorded(pair.points):
                 continue
-            flux = shown[[a, b]] * self._noise[row, column] * self._unit
-            gain = self._gain_of_two(two, flux)
-            if gain < _SPLIT_CHI2:
-                middle = two.mean(axis=0)
+            column, row = np.round(pair.points).astype(int).T
+            flux = shown[list(pair.numbers)] * self._noise[row, column] * self._unit
+            gain = pair.gain(flux, self.residual, self._variance, self._plane.profile)
+            if gain < SPLIT_CHI2:
+                middle = pair.points.mean(axis=0)
                 found.append((float(middle[0]), float(middle[1]), gain, gain))
         return found
 
-    def _left_as_recorded(self, row: NDArray[np.intp], column: NDArray[np.intp]) -> bool:
-        if self._plane.scale != 1:
-            return False
-        change = self._cut.result[row, column] - self._cut.observed[row, column]
+    def _left_as_recorded(self, points: NDArray[np.float64]) -> bool:
+        """Whether the result shows the pixels at ``(x, y)`` as the input does."""
+        s, pixels = self._plane.scale, np.round(points).astype(int)
+        shown = [self._cut.result[y * s : (y + 1) * s, x * s : (x + 1) * s] for x, y in pixels]
+        change = np.mean(shown, axis=(1, 2)) - self._cut.observed[pixels[:, 1], pixels[:, 0]]
         return bool(np.abs(change).max() < _UNCHANGED)
 
     def ringed(self) -> list[Finding]:
         """Return the bright stars with rings that the input does not show."""
         plane, cut = self._plane, self._cut
-        return find_rings(
+        found = find_rings(
             cut.result, cut.observed, plane.reconvolution, plane.target_fwhm, self.positions()
         )
+        return [star for star in found if not self._left_as_recorded(np.array([star[:2]]))]
 
     def _find_peaks(
         self, result: NDArray[np.float64]
@@ -197,28 +185,5 @@ class Residual:
         area = 2.0 * np.pi * (fwhm * gaussian_fwhm_to_sigma / scale) ** 2
         flux = detail[row, column] * area / self._unit
         shown = flux / self._noise[np.round(y).astype(int), np.round(x).astype(int)]
-        clear = shown > _SHOWN
+        clear = shown > SHOWN
         return x[clear], y[clear], shown[clear]
-
-    def _gain_of_two(self, points: NDArray[np.float64], flux: NDArray[np.float64]) -> float:
-        """Return by how much two stars fit the input better than one, in chi-square."""
-        profile = self._plane.profile
-        radius = int(np.ceil(1.5 * profile.fwhm))
-        x0, y0 = np.round(points.mean(axis=0)).astype(int)
-        ny, nx = self.residual.shape
-        if not (radius <= x0 < nx - radius and radius <= y0 < ny - radius):
-            return np.inf
-        window = np.s_[y0 - radius : y0 + radius + 1, x0 - radius : x0 + radius + 1]
-        weight = 1.0 / np.sqrt(self._variance[window])
-        both = [moffat_stamp(profile, x - x0, y - y0, radius) for x, y in points]
-        data = self.residual[window] + sum(f * s for f, s in zip(flux, both, strict=True))
-
-        def misfit(stamps: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-            terms = np.array([(weight * s).ravel() for s in [*stamps, np.ones_like(data)]]).T
-            answer = np.linalg.lstsq(terms, (weight * data).ravel(), rcond=None)[0]
-            rest: NDArray[np.float64] = (weight * data).ravel() - terms @ answer
-            return rest
-
-        start = np.average(points, axis=0, weights=np.maximum(flux, 1e-9)) - (x0, y0)
-        one = least_squares(lambda p: misfit([moffat_stamp(profile, p[0], p[1], radius)]), start)
-        return float(2.0 * one.cost - np.sum(misfit(both) ** 2))

@@ -11,6 +11,8 @@ __all__ = [
     "LARGEST_RESIDUAL",
     "MEDIAN_ERROR",
     "PSF_ERROR",
+    "SHOWN",
+    "SPLIT_CHI2",
 ]
 
 LARGEST_MAGNITUDE = 0.02
@@ -23,7 +25,7 @@ FEWEST_STARS = 5
 LARGEST_RESIDUAL = 1.2
 """Largest residual of the sky through the matched filter, over that of noise; consistent results
 of simulated scenes reach 1.1."""
-HOPELESS_MAGNITUDE, HOPELESS_RESIDUAL = 0.1, 1.5
+HOPELESS_MAGNITUDE, HOPELESS_RESIDUAL = 0.1, 1.4
 """The same of results that are not written: stars of the wrong light, or a sky full of structures.
 On simulated telescopes with a measured PSF, results reach 0.07 mag and 1.3; on real frames, those
 with more have defects of the detector all over them."""
@@ -31,3 +33,7 @@ PSF_ERROR = 0.03
 """Error of the measured PSF, as a fraction of the light of a pixel: some per cent in the cores."""
 FAINTEST_LIGHT = 1.0
 """Light in noise sigma below which a pixel of the result counts as sky."""
+SHOWN = 5.0
+"""Signal-to-noise ratio from which a source of a result counts as a detection."""
+SPLIT_CHI2 = 4.0
+"""Improvement of chi-square by a second star (two degrees of freedom more) that supports it."""
