@@ -26,8 +26,6 @@ from astro_sr_plugin.inference.tiling import reflect_indices
 from astro_sr_plugin.measurement.psf.consistency import (
     FAINTEST_LIGHT,
     PSF_ERROR,
-    SHOWN,
-    SPLIT_CHI2,
 )
 from astro_sr_plugin.measurement.psf.matched_filter import (
     MatchedFilter,
@@ -70,6 +68,10 @@ _SHAPE = 0.12
 """Difference of these means of result and input that makes a wrong shape, as a fraction of the
 light there: networks for pictures that leave stars their shape differ by up to 0.1, those that make
 discs of them by 0.2 and more."""
+_PAIR = 4.0
+"""Signal-to-noise ratio from which both sources of a pair count."""
+_PAIR_CHI2 = 6.0
+"""Improvement of chi-square by a second star below which the input shows one."""
 _AROUND = 8.0
 """Side in FWHM of the result of the box whose mean is the light around a source."""
 _RING = 4.0
@@ -346,7 +348,7 @@ class _Comparison:
         area = 2 * np.pi * (fwhm / FWHM_PER_SIGMA / self._scale) ** 2
         detail = self.shown - uniform_filter(self.shown, round(_AROUND * fwhm))
         flux = area * torch.from_numpy(detail.astype(np.float32))[None]
-        top = (flux == functional.max_pool2d(flux, 3, 1, 1)) & (flux > SHOWN * unit)
+        top = (flux == functional.max_pool2d(flux, 3, 1, 1)) & (flux > _PAIR * unit)
         rows, columns = top[0].numpy().nonzero()
         points = (np.column_stack([columns, rows]) + 0.5) / self._scale - 0.5
         marked = np.zeros(self.observed.shape, dtype=bool)
@@ -354,9 +356,9 @@ class _Comparison:
             which = list(pair.numbers)
             column, row = np.round(pair.points).astype(int).T
             both = flux[0, rows[which], columns[which]].numpy()
-            if np.any(both < SHOWN * unit * self._noise[row, column]):
+            if np.any(both < _PAIR * unit * self._noise[row, column]):
                 continue
-            if pair.gain(both, self._residual, self._variance, self.profile) < SPLIT_CHI2:
+            if pair.gain(both, self._residual, self._variance, self.profile) < _PAIR_CHI2:
                 x, y = np.round(pair.points.mean(axis=0)).astype(int)
                 marked[y, x] = True
         return marked

@@ -9,7 +9,7 @@ from astropy.stats import gaussian_fwhm_to_sigma
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, maximum_filter
 
-from astro_sr_plugin.measurement.psf.consistency import PSF_ERROR, SHOWN, SPLIT_CHI2
+from astro_sr_plugin.measurement.psf.consistency import PSF_ERROR
 from astro_sr_plugin.measurement.psf.matched_filter import (
     SMOOTHING,
     MatchedFilter,
@@ -22,6 +22,8 @@ from astro_sr_plugin.validation.rings import find_rings
 
 __all__ = ["Finding", "Kind", "Residual", "Source"]
 
+_SHOWN = 5.0
+"""Signal-to-noise ratio from which a source of the result counts as a detection."""
 _SUPPORTED = 3.0
 """Signal-to-noise ratio that the input gives a source below which it is spurious: 3 sigma of a
 Gaussian are exceeded by chance once in 700."""
@@ -31,6 +33,9 @@ _MISSED_FRACTION = 0.5
 """Fraction of the flux of a source that a result has to lack."""
 _UNCHANGED = 1e-3
 """Change in noise sigma up to which a pixel is as recorded: rounding is less."""
+_SPLIT_CHI2 = 4.0
+"""Improvement of chi-square by a second star (two degrees of freedom more) that supports it."""
+
 Kind = Literal["spurious", "missed", "split", "ringed"]
 """What is wrong with a source; see `Source`."""
 Finding = tuple[float, float, float, float]
@@ -134,7 +139,7 @@ class Residual:
         row, column = np.nonzero(top)
         noise, there = self._noise[row, column], local[row, column]
         missing = self.filtered[row, column]
-        gone = (missing > SHOWN * noise) & (missing > _MISSED_FRACTION * there)
+        gone = (missing > _SHOWN * noise) & (missing > _MISSED_FRACTION * there)
         values = column, row, (there - missing) / noise, there / noise
         return list(zip(*(v[gone].astype(float).tolist() for v in values), strict=True))
 
@@ -152,7 +157,7 @@ class Residual:
             column, row = np.round(pair.points).astype(int).T
             flux = shown[list(pair.numbers)] * self._noise[row, column] * self._unit
             gain = pair.gain(flux, self.residual, self._variance, self._plane.profile)
-            if gain < SPLIT_CHI2:
+            if gain < _SPLIT_CHI2:
                 middle = pair.points.mean(axis=0)
                 found.append((float(middle[0]), float(middle[1]), gain, gain))
         return found
@@ -185,5 +190,5 @@ class Residual:
         area = 2.0 * np.pi * (fwhm * gaussian_fwhm_to_sigma / scale) ** 2
         flux = detail[row, column] * area / self._unit
         shown = flux / self._noise[np.round(y).astype(int), np.round(x).astype(int)]
-        clear = shown > SHOWN
+        clear = shown > _SHOWN
         return x[clear], y[clear], shown[clear]

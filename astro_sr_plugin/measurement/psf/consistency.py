@@ -11,8 +11,6 @@ __all__ = [
     "LARGEST_RESIDUAL",
     "MEDIAN_ERROR",
     "PSF_ERROR",
-    "SHOWN",
-    "SPLIT_CHI2",
 ]
 
 LARGEST_MAGNITUDE = 0.02
@@ -33,7 +31,3 @@ PSF_ERROR = 0.03
 """Error of the measured PSF, as a fraction of the light of a pixel: some per cent in the cores."""
 FAINTEST_LIGHT = 1.0
 """Light in noise sigma below which a pixel of the result counts as sky."""
-SHOWN = 5.0
-"""Signal-to-noise ratio from which a source of a result counts as a detection."""
-SPLIT_CHI2 = 4.0
-"""Improvement of chi-square by a second star (two degrees of freedom more) that supports it."""
