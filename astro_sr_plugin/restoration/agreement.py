@@ -32,7 +32,7 @@ from astro_sr_plugin.measurement.psf.matched_filter import (
     correlate,
     photon_variance,
 )
-from astro_sr_plugin.measurement.psf.pairs import close_pairs
+from astro_sr_plugin.measurement.psf.pairs import close_pairs, gains_of_two
 from astro_sr_plugin.measurement.psf.profiles import MoffatProfile
 from astro_sr_plugin.measurement.psf.reconvolution import (
     REACH,
@@ -272,9 +272,7 @@ class _Comparison:
         found = []
         dark, depth = self._dark()
         wrong = self._misfit()
-        wrong |= self._split()
-        if self.finely:
-            wrong |= self._misshapen()
+        wrong |= self._misshapen() if self.finely else self._split()
         for marked, reach, least in (
             (wrong & ~self._near_bad, _STAR, np.zeros_like(depth)),
             (dark & ~self._near(self.unseen), _RING, depth / _DARK_PART),
@@ -351,16 +349,17 @@ class _Comparison:
         top = (flux == functional.max_pool2d(flux, 3, 1, 1)) & (flux > _PAIR * unit)
         rows, columns = top[0].numpy().nonzero()
         points = (np.column_stack([columns, rows]) + 0.5) / self._scale - 0.5
+        pairs = close_pairs(points, self.profile.fwhm)
         marked = np.zeros(self.observed.shape, dtype=bool)
-        for pair in close_pairs(points, self.profile.fwhm):
-            which = list(pair.numbers)
-            column, row = np.round(pair.points).astype(int).T
-            both = flux[0, rows[which], columns[which]].numpy()
-            if np.any(both < _PAIR * unit * self._noise[row, column]):
-                continue
-            if pair.gain(both, self._residual, self._variance, self.profile) < _PAIR_CHI2:
-                x, y = np.round(pair.points.mean(axis=0)).astype(int)
-                marked[y, x] = True
+        if not len(pairs):
+            return marked
+        light = flux[0, rows, columns].numpy()[pairs]
+        column, row = np.round(points[pairs]).astype(int).transpose(2, 0, 1)
+        clear = np.all(light > _PAIR * unit * self._noise[row, column], axis=1)
+        places = points[pairs[clear]]
+        gains = gains_of_two(places, light[clear], self._residual, self._variance, self.profile)
+        middle = np.round(places[gains < _PAIR_CHI2].mean(axis=1)).astype(int)
+        marked[middle[:, 1], middle[:, 0]] = True
         return marked
 
     @cached_property

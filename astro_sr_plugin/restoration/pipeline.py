@@ -134,9 +134,11 @@ def restore_planes(
     measured = job.find_target is None and all(
         source.psf.moffat.confidence != "given" for source in frame.planes
     )
-    # Of stars that it was not trained on, the result of a network has to agree.
+    # The double of stars that the network was not trained on has to agree; `deconvolve` leaves
+    # them as they are unless it is told a width.
     low, high = job.model.spec.fwhm_range
-    strange = not all(low <= source.psf.moffat.fwhm <= high for source in frame.planes)
+    inside = all(low <= source.psf.moffat.fwhm <= high for source in frame.planes)
+    strange = job.scale > 1 and not inside
     replaced = measured and any(
         verdict.hopeless or (strange and verdict.fault) for verdict in verdicts
     )

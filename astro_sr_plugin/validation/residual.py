@@ -16,7 +16,7 @@ from astro_sr_plugin.measurement.psf.matched_filter import (
     correlate,
     photon_variance,
 )
-from astro_sr_plugin.measurement.psf.pairs import close_pairs
+from astro_sr_plugin.measurement.psf.pairs import close_pairs, gains_of_two
 from astro_sr_plugin.validation.matching import Cut, MatchedPlane
 from astro_sr_plugin.validation.rings import find_rings
 
@@ -150,17 +150,20 @@ class Residual:
         improvement of chi-square by the second star.
         """
         x, y, shown = self._peaks
-        found = []
-        for pair in close_pairs(np.column_stack([x, y]), self._plane.profile.fwhm):
-            if self._left_as_recorded(pair.points):
-                continue
-            column, row = np.round(pair.points).astype(int).T
-            flux = shown[list(pair.numbers)] * self._noise[row, column] * self._unit
-            gain = pair.gain(flux, self.residual, self._variance, self._plane.profile)
-            if gain < _SPLIT_CHI2:
-                middle = pair.points.mean(axis=0)
-                found.append((float(middle[0]), float(middle[1]), gain, gain))
-        return found
+        points = np.column_stack([x, y])
+        pairs = close_pairs(points, self._plane.profile.fwhm)
+        pairs = pairs[[not self._left_as_recorded(points[pair]) for pair in pairs]]
+        column, row = np.round(points[pairs]).astype(int).transpose(2, 0, 1)
+        flux = shown[pairs] * self._noise[row, column] * self._unit
+        gains = gains_of_two(
+            points[pairs], flux, self.residual, self._variance, self._plane.profile
+        )
+        wrong = gains < _SPLIT_CHI2
+        middle = points[pairs[wrong]].mean(axis=1)
+        return [
+            (float(x), float(y), float(gain), float(gain))
+            for (x, y), gain in zip(middle, gains[wrong], strict=True)
+        ]
 
     def _left_as_recorded(self, points: NDArray[np.float64]) -> bool:
         """Whether the result shows the pixels at ``(x, y)`` as the input does."""

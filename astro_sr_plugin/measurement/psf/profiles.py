@@ -52,8 +52,8 @@ class MoffatProfile:
 
 def moffat_stamp(
     profile: MoffatProfile,
-    x: float,
-    y: float,
+    x: ArrayLike,
+    y: ArrayLike,
     radius: int = STAMP_RADIUS,
     oversampling: int = 1,
 ) -> NDArray[np.float64]:
@@ -63,8 +63,8 @@ def moffat_stamp(
     ----------
     profile : MoffatProfile
         The shape.
-    x, y : float
-        Offset of the star from the middle of the stamp in pixels.
+    x, y : float or ndarray
+        Offset of the star from the middle of the stamp in pixels; of several, arrays of one shape.
     radius : int
         Pixels of the stamp on each side of the middle one.
     oversampling : int
@@ -72,7 +72,7 @@ def moffat_stamp(
 
     Returns
     -------
-    numpy.ndarray, shape (n, n) with ``n = 2 * radius * oversampling + 1``
+    numpy.ndarray, shape (..., n, n) with ``n = 2 * radius * oversampling + 1``
         Light that a pixel there records of a star whose flux out to infinity is 1.
 
     Examples
@@ -86,10 +86,11 @@ def moffat_stamp(
     cos, sin = np.cos(profile.theta), np.sin(profile.theta)
     q = np.sqrt(1 - profile.ellipticity)
     grid = np.arange(-radius * oversampling, radius * oversampling + 1.0) / oversampling
-    total = np.zeros((grid.size, grid.size))
+    left, top = (np.asarray(place, dtype=np.float64)[..., None, None] for place in (x, y))
+    total = np.zeros((*left.shape[:-2], grid.size, grid.size))
     for dy, wy in zip(_NODES, _WEIGHTS, strict=True):
         for dx, wx in zip(_NODES, _WEIGHTS, strict=True):
-            u, v = grid[None, :] + dx - x, grid[:, None] + dy - y
+            u, v = grid[None, :] + dx - left, grid[:, None] + dy - top
             square = ((u * cos + v * sin) * q) ** 2 + ((v * cos - u * sin) / q) ** 2
             total += wx * wy * (1 + square / alpha**2) ** -profile.beta
     return total * (profile.beta - 1) / (np.pi * alpha**2)
