@@ -177,13 +177,13 @@ def _warn_of_stars(measured: Sequence[PSFMeasurement], spec: ModelSpec) -> None:
 def warn_of_width(measured: Sequence[PSFMeasurement], spec: ModelSpec) -> None:
     """Warn where the stars are wider or narrower than those that the model was trained for.
 
-    Of a model that keeps the PSF an uncertain width says nothing.
+    To a denoiser an uncertain width says nothing.
     """
     low, high = spec.fwhm_range
     keeps_psf = TASKS[spec.task].keeps_psf
 
     def sure(m: PSFMeasurement) -> bool:
-        return not keeps_psf or m.confidence != "low"
+        return spec.task != "denoise" or m.confidence != "low"
 
     wide = "bin the image" if keeps_psf else "reduce the image by auto_scale=True"
     text = f"the stars ({{}}) are outside the range of model {spec.name!r}, {low:g} to {high:g} px"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -50,6 +51,17 @@ def test_denoise_warns_of_stars_that_its_network_was_not_trained_for(
     with pytest.warns(asr.AstroSRWarning, match=f"outside the range .*denoise.*; {advice}"):
         asr.denoise(image, measured=measured)
     asr.denoise(image, model="wiener", measured=measured)
+
+
+def test_few_stars_that_are_too_narrow_are_said_where_they_are_removed() -> None:
+    image = field(1.2, 4)[:80, :80]
+    measured = asr.measure(image)
+    assert measured.psf_confidence == ("low",)
+    with pytest.warns(asr.AstroSRWarning, match="outside the range of model 'remove-stars-fast'"):
+        asr.remove_stars(image, measured=measured)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        asr.denoise(image, measured=measured)
 
 
 def test_stars_that_are_too_narrow_to_be_sharpened_are_left_as_they_are() -> None:
