@@ -295,9 +295,7 @@ def settle_contradictions(
     mended: set[Circle] = set()
     if any(part.components for part in agreement.values()):
         mended = _places(agreement)
-        for part in agreement.values():
-            guard.add(part.components, errors)
-        agreement = guard.look(pieces)
+        agreement = guard.mend(agreement, errors)
     replaced: set[Circle] = set()
     for _ in range(_ROUNDS):
         found = _places(agreement) - replaced
@@ -362,15 +360,27 @@ class _Guard:
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
             return dict(zip(pieces, threads.map(held, pieces), strict=True))
 
-    def add(self, components: Iterable[Component], errors: NDArray | None) -> None:
-        """Add point sources to the result, in place."""
+    def mend(
+        self, agreement: dict[Piece, Agreement], errors: NDArray | None
+    ) -> dict[Piece, Agreement]:
+        """Add the point sources that were found to the result, unless it agrees no better then."""
+        for part in agreement.values():
+            self._add(part.components, 1, errors)
+        after = self.look(list(agreement))
+        for piece, part in agreement.items():
+            if part.components and len(after[piece].places) >= len(part.places):
+                self._add(part.components, -1, None)
+                after[piece] = part
+        return after
+
+    def _add(self, components: Iterable[Component], sign: int, errors: NDArray | None) -> None:
         if self.target_fwhm is None:
             return
         for component in components:
             rows, columns, profile = draw(
                 component, self.result.shape, self.target_fwhm, self.scale
             )
-            self.result[rows, columns] += component.flux * profile
+            self.result[rows, columns] += sign * component.flux * profile
             if errors is not None:
                 part = np.float32(1) - profile / profile.max()
                 errors[rows, columns] = blended_error(errors[rows, columns], part)
