@@ -189,12 +189,16 @@ def compare(
         finely=finely,
     )
     found = part.places()
-    components = part.components(found) if mended else []
+    components = [
+        Component(row + window[0], column + window[2], flux)
+        for row, column, flux in (part.components(found) if mended else ())
+    ]
     return Agreement(
-        tuple((row + y0 - REACH, column + x0 - REACH, reach) for row, column, reach in found),
+        tuple((row + window[0], column + window[2], reach) for row, column, reach in found),
         part.sky(),
         part.stars(),
-        tuple(Component(c.row + y0 - REACH, c.column + x0 - REACH, c.flux) for c in components),
+        # Those beyond the edges are the mirrored images of others.
+        tuple(c for c in components if 0 <= c.row <= ny - 1 and 0 <= c.column <= nx - 1),
     )
 
 

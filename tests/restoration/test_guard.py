@@ -282,3 +282,19 @@ def test_an_undersampled_star_that_is_missing_is_put_back_as_a_star_of_the_resul
     around = np.s_[row + 6 : row + 9, column - 6 : column + 7]
     np.testing.assert_allclose(result[around], truth[around], atol=0.1 * SIGMA)
     assert errors[row, column] > 0.5
+
+
+def test_an_undersampled_star_on_the_edge_is_put_right_too() -> None:
+    fwhm, rng = 1.4, np.random.default_rng(1)
+    places = [(20.0 + 32 * k, 1.2, SIGMA * 2000) for k in range(6)]
+    noise = rng.normal(0, SIGMA, (SIDE, SIDE))
+    observed = (SKY + stars(places, fwhm, SIDE) + noise).astype(np.float32)
+    truth = SKY + stars(places, np.sqrt(TARGET[1] ** 2 - 0.68), SIDE)
+    lost = truth.copy()
+    lost[:12, 40:64] = SKY
+    psf = stars([(16, 16, 1.0)], fwhm, 33).astype(np.float32)
+    verdict, result, _ = settle(observed, lost, psf=psf)
+    assert verdict.places == 1
+    near = np.s_[:8, 46:59]
+    light = (truth - SKY)[near].sum()
+    assert (result - SKY)[near].sum() == pytest.approx(light, rel=0.1)
