@@ -291,8 +291,7 @@ class _Comparison:
         if not sky.any():
             return 0.0, 0
         # Noise that is correlated over more than a neighbour is more than the filter expects.
-        scatter = min(float(mad_std(image[sky][::_EVERY])) for image in (observed, residual))
-        noise = max(1.0, scatter)
+        noise = max(1.0, float(mad_std(observed[sky][::_EVERY])))
         return float(np.sum((residual[sky] / noise) ** 2)), int(np.count_nonzero(sky))
 
     def stars(self) -> NDArray[np.float64]:
