@@ -23,14 +23,13 @@ from torch.nn import functional
 
 from astro_sr_plugin.constants import FWHM_PER_SIGMA
 from astro_sr_plugin.inference.tiling import reflect_indices
-from astro_sr_plugin.measurement.psf.consistency import (
-    FAINTEST_LIGHT,
-    PSF_ERROR,
-)
+from astro_sr_plugin.measurement.psf.consistency import FAINTEST_LIGHT, PSF_ERROR
 from astro_sr_plugin.measurement.psf.matched_filter import (
     MatchedFilter,
     correlate,
+    flux_noise,
     photon_variance,
+    residual_variance,
 )
 from astro_sr_plugin.measurement.psf.pairs import close_pairs, gains_of_two
 from astro_sr_plugin.measurement.psf.profiles import MoffatProfile
@@ -308,6 +307,8 @@ class _Comparison:
 
     def components(self, places: list[Circle]) -> list[Component]:
         """Return the point sources that put places right."""
+        if not places:
+            return []
         cleaner = Cleaner(self.psf, self._fwhm)
         residual = self._residual.astype(np.float64)
         allowed = self._filtered[2] * self._allowed(_LEFT_NOISE, _LEFT_LIGHT)
@@ -372,13 +373,12 @@ class _Comparison:
     @cached_property
     def _variance(self) -> NDArray[np.floating]:
         """Variance of the residual of a pixel: noise, photons, and the error of the PSF."""
-        light = np.maximum(self.reconvolved, 0.0)
-        return np.asarray(1.0 + self.photons * light + (PSF_ERROR * light) ** 2)
+        return residual_variance(self.reconvolved, self.photons)
 
     @cached_property
     def _noise(self) -> NDArray[np.floating]:
         """Noise of the flux of a star at a pixel over that of a faint one."""
-        return np.sqrt(np.maximum(correlate(self._variance, self.psf), 1.0))
+        return flux_noise(self._variance, self.psf)
 
     def _dark(self) -> tuple[NDArray[np.bool_], NDArray[np.floating]]:
         """Mark what is darker than the sky of the input and its noise allow; its depth."""

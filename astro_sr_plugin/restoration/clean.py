@@ -12,7 +12,7 @@ from scipy.ndimage import fourier_shift
 
 from astro_sr_plugin.constants import FWHM_PER_SIGMA
 
-__all__ = ["Cleaner", "Component", "draw"]
+__all__ = ["Cleaner", "Component", "Patch", "draw"]
 
 _OFFSETS = (-1 / 3, 0.0, 1 / 3)
 """Places of point sources within a pixel along each axis."""
@@ -69,6 +69,11 @@ def draw(component: Component, shape: tuple[int, int], target_fwhm: float, scale
         FWHM of its Gaussian PSF in its pixels.
     scale : int
         Output pixels per input pixel.
+
+    Returns
+    -------
+    Patch
+        Its image. The place has to be inside of the result.
     """
     sigma = target_fwhm / FWHM_PER_SIGMA
     slices, profiles = [], []
@@ -139,35 +144,39 @@ class Cleaner:
             Empty if a dozen of them do not suffice.
         """
         found: list[Component] = []
-        rest = residual.copy()
+        radius, half = self._radius, self._half
         rows, columns = (
-            slice(max(self._radius, c - reach), min(n - self._radius, c + reach + 1))
+            slice(max(radius, c - reach), min(n - radius, c + reach + 1))
             for c, n in zip(centre, residual.shape, strict=True)
         )
-        limit = allowed[rows, columns]
+        # As far as the sources shine.
+        top, left = max(0, rows.start - half), max(0, columns.start - half)
+        near = np.s_[top : rows.stop + half, left : columns.stop + half]
+        rest = residual[near].copy()
+        y0, x0 = rows.start - top, columns.start - left
         seen = rest[
-            rows.start - self._radius : rows.stop + self._radius,
-            columns.start - self._radius : columns.stop + self._radius,
+            y0 - radius : rows.stop - top + radius, x0 - radius : columns.stop - left + radius
         ]
         windows = sliding_window_view(seen, self._stamps.shape[1:])
         for _ in range(_MOST + 1):
             flux = np.einsum("yxij,kij->kyx", windows, self._stamps, optimize=True)
             flux /= self._squares[:, None, None]
             gain = np.abs(flux) * np.sqrt(self._squares)[:, None, None]
-            gain[np.abs(flux) <= limit] = 0.0
-            number, row, column = np.unravel_index(int(np.argmax(gain)), gain.shape)
+            gain[np.abs(flux) <= allowed[rows, columns]] = 0.0
+            number, row, column = (
+                int(k) for k in np.unravel_index(int(np.argmax(gain)), gain.shape)
+            )
             if not gain[number, row, column]:
-                residual[:] = rest
+                residual[near] = rest
                 return found
             light = float(flux[number, row, column])
-            y, x = int(row) + rows.start, int(column) + columns.start
-            self._subtract(rest, number, y, x, light)
+            self._subtract(rest, number, y0 + row, x0 + column, light)
             dy, dx = self._places[number]
-            found.append(Component(y + dy, x + dx, light))
+            found.append(Component(rows.start + row + dy, columns.start + column + dx, light))
         return []
 
     def _subtract(
-        self, rest: NDArray[np.floating], number: np.intp, y: int, x: int, light: float
+        self, rest: NDArray[np.floating], number: int, y: int, x: int, light: float
     ) -> None:
         ny, nx = rest.shape
         top, left = y - self._half, x - self._half

@@ -9,12 +9,13 @@ from astropy.stats import gaussian_fwhm_to_sigma
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, maximum_filter
 
-from astro_sr_plugin.measurement.psf.consistency import PSF_ERROR
 from astro_sr_plugin.measurement.psf.matched_filter import (
     SMOOTHING,
     MatchedFilter,
     correlate,
+    flux_noise,
     photon_variance,
+    residual_variance,
 )
 from astro_sr_plugin.measurement.psf.pairs import close_pairs, gains_of_two
 from astro_sr_plugin.validation.matching import Cut, MatchedPlane
@@ -109,10 +110,8 @@ class Residual:
         self.reconvolved = np.asarray(plane.reconvolution(cut.result), dtype=np.float64)
         self.residual = cut.observed - self.reconvolved
         self.filtered = correlate(self.residual, matched_filter.kernel / self._unit)
-        light = np.maximum(self.reconvolved, 0.0)
-        photons = photon_variance(plane.plane)
-        self._variance = 1.0 + photons * light + (PSF_ERROR * light) ** 2
-        self._noise = np.sqrt(np.maximum(correlate(self._variance, plane.matched_psf), 1.0))
+        self._variance = residual_variance(self.reconvolved, photon_variance(plane.plane))
+        self._noise = flux_noise(self._variance, plane.matched_psf)
         self._local = correlate(cut.observed, matched_filter.local_kernel / self._unit)
         self._peaks = self._find_peaks(cut.result)
 

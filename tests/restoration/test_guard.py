@@ -277,6 +277,7 @@ def test_an_undersampled_star_that_is_missing_is_put_back_as_a_star_of_the_resul
     assert (verdict.places, verdict.mended) == (1, 1)
     light = (truth - SKY)[star].sum()
     assert (result - SKY)[star].sum() == pytest.approx(light, rel=0.03)
+    assert result[row, column] == pytest.approx(truth[row, column], rel=0.08)
     assert np.abs(result - truth)[star].max() < 0.15 * (truth - SKY)[star].max()
     # Around it stands the result, without the noise of the input.
     around = np.s_[row + 6 : row + 9, column - 6 : column + 7]

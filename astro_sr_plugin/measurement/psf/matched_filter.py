@@ -10,8 +10,16 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.measurement.convolution import convolve
 from astro_sr_plugin.measurement.plane import MeasuredPlane
+from astro_sr_plugin.measurement.psf.consistency import PSF_ERROR
 
-__all__ = ["SMOOTHING", "MatchedFilter", "correlate", "photon_variance"]
+__all__ = [
+    "SMOOTHING",
+    "MatchedFilter",
+    "correlate",
+    "flux_noise",
+    "photon_variance",
+    "residual_variance",
+]
 
 SMOOTHING = 2.5
 """Sigma, in FWHM, of the Gaussian that gives the light around a source."""
@@ -78,3 +86,22 @@ def photon_variance(plane: MeasuredPlane) -> float:
     if plane.gain is None:
         return _PHOTON_VARIANCE
     return 1.0 / (plane.gain * plane.unit * plane.sigma)
+
+
+def residual_variance(light: NDArray[np.floating], photons: float) -> NDArray[np.floating]:
+    """Return the variance of input less reconvolved result, in sigma squared of the noise.
+
+    Parameters
+    ----------
+    light : ndarray
+        The reconvolved result in noise sigma, sky at 0.
+    photons : float
+        As `photon_variance` gives it.
+    """
+    bright = np.maximum(light, 0.0)
+    return np.asarray(1.0 + photons * bright + (PSF_ERROR * bright) ** 2)
+
+
+def flux_noise(variance: NDArray[np.floating], psf: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the noise of the flux of a star at every pixel, over that of a faint one."""
+    return np.asarray(np.sqrt(np.maximum(correlate(variance, psf), 1.0)))
