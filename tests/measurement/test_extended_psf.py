@@ -147,6 +147,19 @@ def test_a_halo_goes_on_where_its_rings_are_lost_in_the_noise(seed):
     )
 
 
+def test_two_bright_galaxies_are_no_halo_of_the_stars():
+    star = galsim.Moffat(beta=3.2, fwhm=FWHM)
+    field = make_field(star, seed=3, faint=60, bright=0)
+    galaxy = galsim.Convolve(galsim.Sersic(n=2.5, half_light_radius=1.3), star)
+    # The only bright sources, and as concentrated as stars.
+    for x, y in ((120, 300), (300, 130)):
+        field += 4e4 * draw(galaxy, x, y)
+    psf, image = measure(field)
+    truth = draw(star, 32, 32, 65)
+    found = moffat_stamp(psf, 0.0, 0.0) if image is None else image
+    assert light_within(found, 6) == pytest.approx(light_within(truth, 6), abs=0.02)
+
+
 def test_the_neighbours_in_a_cluster_are_no_halo():
     scene = make_scene("cluster", 1, size=512)
     _, image = measure(scene.observed)

@@ -11,6 +11,7 @@ from astro_sr_plugin.exceptions import InputError
 from astro_sr_plugin.measurement.measuring import measure
 from astro_sr_plugin.measurement.psf.fitting import fit_moffat
 from astro_sr_plugin.measurement.psf.moffat import measure_moffat
+from astro_sr_plugin.measurement.psf.profiles import MoffatProfile, moffat_stamp
 
 WIDTHS = [1.5, 2.0, 3.0, 4.5, 6.0, 8.0]
 
@@ -225,6 +226,17 @@ def test_crests_of_a_nebula_are_no_wings_of_stars(field) -> None:
     assert len(widths) >= 3
     assert np.abs(np.array(widths) - 1).max() < 0.02
     assert np.abs(np.array(betas) - 1 / 4.5).max() < 0.06
+
+
+def test_few_sources_with_the_wings_of_galaxies_are_not_taken_at_their_word(noise_of) -> None:
+    """Where each group of them wants the broadest wings that are allowed, beta is a usual one."""
+    plane = noise_of("white", (260, 260))
+    for column, row, snr in ((60, 70, 200), (190, 60, 120), (70, 180, 300), (200, 190, 90)):
+        near = np.s_[row - 50 : row + 51, column - 50 : column + 51]
+        plane[near] += 10 * snr * moffat_stamp(MoffatProfile(2.0, 1.15, 0.0, 0.0), 0.2, 0.3, 50)
+    psf = measure_moffat(plane)
+    assert 3 <= psf.n_stars <= 4
+    assert 2 < psf.beta < 5
 
 
 def test_a_fit_with_a_curved_sky_is_exact_on_one() -> None:

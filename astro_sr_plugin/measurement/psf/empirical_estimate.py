@@ -56,6 +56,9 @@ _LEAST_GAIN = 20.0
 taken."""
 _AGREEMENT = 0.6
 """Fraction of the brighter half of them that have to be described better."""
+_SUPPORT = 0.5
+"""Fraction of them that a halo has to describe better: else it is that of some galaxies among them,
+or of their neighbours."""
 _STARS_PER_TERM = 4
 """Stars for each polynomial of the change over the field."""
 _FIELD_NODES = 5
@@ -79,7 +82,8 @@ def estimate_psf(stars: Candidates | None, first: EmpiricalPSF) -> EmpiricalPSF:
     2. The residuals of all stars, each at its own sub-pixel place, go into one regularised least
        squares fit of a smooth image on a fine grid. Its prior is zero, with a variance that follows
        the profile. Pixels that deviate have less weight. Stars and image are fitted in turn.
-    3. Cross-validation with left-out stars chooses the variance of the prior and the order of the
+    3. A halo that describes less than half of the brighter stars better is left out.
+    4. Cross-validation with left-out stars chooses the variance of the prior and the order of the
        polynomials over the field. It is left out where the residuals of the first step show that
        no image of them can gain anything.
 
@@ -108,6 +112,12 @@ def estimate_psf(stars: Candidates | None, first: EmpiricalPSF) -> EmpiricalPSF:
     if len(estimate.stars) < _FEWEST_STARS:
         return first
     plain = estimate.as_it_is()
+    if first.extended is not None:
+        bare = replace(first, extended=None)
+        other = _Estimate.start(stars, bare)
+        judged = other.as_it_is()
+        if judged.contradicts(plain):
+            first, estimate, plain = bare, other, judged
     if not plain.may_gain() and not plain.may_change():
         return plain.result(first)
     for turn in range(_ROUNDS):
@@ -176,6 +186,13 @@ class _Estimate:
         judged = self._judged()
         _, residuals = self._fit(self.stars.select(judged), self.model.select(judged), steps=0)
         return replace(self, prior=(0.0, 0.0), residuals=residuals, first=residuals)
+
+    def contradicts(self, other: _Estimate) -> bool:
+        """Whether most of the brighter stars are described better than by another PSF."""
+        if len(other._judgement) != len(self._judgement):
+            return False
+        gain = _brighter_half(other._judgement[:, 0] - self._judgement[:, 0])
+        return bool((gain > 0).mean() > 1 - _SUPPORT)
 
     def may_gain(self) -> bool:
         """Whether any residual can be expected to describe left-out stars better."""

@@ -65,6 +65,8 @@ _FEWEST_GROUPS = 3
 """Smallest number of groups of which a scatter can be taken."""
 _PRIOR, _PRIOR_ERROR = 0.3, 0.06
 """1/beta of stars through the atmosphere: beta is 2.5 to 4.8 (Trujillo et al. 2001)."""
+_WIDEST_WINGS = 0.7
+"""1/beta above which few stars are none, or stand on the light of a galaxy."""
 
 
 @dataclass(frozen=True)
@@ -281,6 +283,9 @@ def _fit_together(stars: Candidates) -> tuple[MoffatFit, float, int]:
     if len(chosen) >= _MANY_STARS:
         return fit, 0.0, len(kept)
     fwhm_error, beta_error = _jackknife(stamps, usable, fit, curved_sky)
+    if inverse_beta > _WIDEST_WINGS:
+        # At the bound of the fit the groups agree, whatever the error.
+        beta_error = np.inf
     trust = 1 / (1 + (beta_error / _PRIOR_ERROR) ** 2)
     fit = fit_moffat(
         stamps,

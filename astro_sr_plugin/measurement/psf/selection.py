@@ -33,6 +33,8 @@ _MODEL_ERROR, _LARGEST_MODEL_ERROR = 0.04, 0.4
 _ALIKE, _MOST_OF_THEM, _FEWEST_ALIKE = 0.15, 0.7, 2
 """Sources are alike within this in ln FWHM and distortion; the fraction of the brighter half, and
 the number, of which that must hold before their profile counts as one that is no Moffat profile."""
+_BRIGHTER_PARTS = (0.5, 0.2)
+"""Brighter parts of the sources of which that is asked: the noise hides it in fainter ones."""
 _LEAST_USABLE = 0.6
 """Smallest fraction of usable pixels of a stamp."""
 _SIZE_TOLERANCE, _SHAPE_TOLERANCE = 0.1, 0.04
@@ -94,7 +96,7 @@ def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]
         usable.mean(axis=(1, 2)) > _LEAST_USABLE
     )
     fit = _fit_each(stamps, usable, fwhm, curved_sky)
-    typical = _typical_chi2(fit, candidates.snr, complete)
+    typical = max(_typical_chi2(fit, candidates.snr, complete, part) for part in _BRIGHTER_PARTS)
     if typical > _LARGEST_CHI2:
         # The sources have the same profile, but it is no Moffat profile.
         scaled = min(_LARGEST_MODEL_ERROR, _MODEL_ERROR * float(np.sqrt(typical)))
@@ -217,9 +219,16 @@ def _half(fwhm: float, curved_sky: bool) -> int:
     return int(np.clip(np.ceil((_HALF_ON_NEBULA if curved_sky else _HALF) * fwhm), 4, 20))
 
 
-def _typical_chi2(fit: MoffatFit, snr: NDArray[np.float64], complete: NDArray[np.bool_]) -> float:
-    """Median mean square residual of the brighter sources, if they have the same size and shape."""
-    bright = _brighter(snr, complete)
+def _typical_chi2(
+    fit: MoffatFit, snr: NDArray[np.float64], complete: NDArray[np.bool_], part: float
+) -> float:
+    """Median mean square residual of the brightest sources, if they have the same size and shape.
+
+    ``part`` is how many of the complete ones these are.
+    """
+    if not complete.any():
+        return 1.0
+    bright = complete & (snr >= np.quantile(snr[complete], 1 - part))
     if bright.sum() < _FEWEST_ALIKE:
         return 1.0
     sizes = fit.log_fwhm[bright]
