@@ -78,7 +78,7 @@ def audit(
     Notes
     -----
     Saturated, hot and masked pixels, fill, and two FWHM around them and along the edges, are left
-    out.
+    out. So is the sky as far as their light, blurred again, reaches.
 
     Examples
     --------
@@ -201,7 +201,7 @@ class _Tally:
         self._add("split", residual.split(), piece)
         self._add("ringed", residual.ringed(), piece)
         values, light = residual.residual, residual.reconvolved
-        sky = counted & (light < FAINTEST_LIGHT)
+        sky = counted & (light < FAINTEST_LIGHT) & ~residual.unknown
         both = sky[:, 1:] & sky[:, :-1]
         bright = counted & (light > _BRIGHT)
         self._sky += (

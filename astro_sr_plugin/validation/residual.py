@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from astropy.stats import gaussian_fwhm_to_sigma
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, maximum_filter
+from scipy.ndimage import binary_opening, gaussian_filter, maximum_filter
 
 from astro_sr_plugin.measurement.psf.matched_filter import (
     SMOOTHING,
@@ -32,8 +32,13 @@ _CLEAR = 10.0
 """Signal-to-noise ratio of the sources of the input whose absence counts."""
 _MISSED_FRACTION = 0.5
 """Fraction of the flux of a source that a result has to lack."""
+_OF_BAD_PIXELS = 0.05
+"""Light in noise sigma of bad pixels, blurred again, from which the sky around them is unknown."""
 _UNCHANGED = 1e-3
 """Change in noise sigma up to which a pixel is as recorded: rounding is less."""
+_KEPT, _KEPT_PART = 0.01, 0.06
+"""The same, and as a part of the light, of areas that are as recorded but for the flux that is put
+back at large scales."""
 _SPLIT_CHI2 = 4.0
 """Improvement of chi-square by a second star (two degrees of freedom more) that supports it."""
 
@@ -98,6 +103,10 @@ class Residual:
     filtered : ndarray of float64, shape (ny, nx)
         `residual` through the matched filter, in units of the filter's noise: flux of a star that
         the result lacks.
+    unknown : ndarray of bool, shape (ny, nx)
+        Where `reconvolved` holds light of bad pixels: that of hot ones did not come through the
+        optics, and that of saturated ones is not recorded. Also of those that the result leaves as
+        recorded: they have come through the optics once.
 
     Notes
     -----
@@ -110,10 +119,28 @@ class Residual:
         self.reconvolved = np.asarray(plane.reconvolution(cut.result), dtype=np.float64)
         self.residual = cut.observed - self.reconvolved
         self.filtered = correlate(self.residual, matched_filter.kernel / self._unit)
+        self._change = self._find_change(cut)
+        limit = _KEPT + _KEPT_PART * np.abs(cut.observed)
+        # Where the profiles of sharp and of blurred stars cross, single pixels are the same.
+        self._recorded = binary_opening(self._change < limit, np.ones((3, 3)))
+        self.unknown = self._find_unknown(cut.bad | self._recorded)
         self._variance = residual_variance(self.reconvolved, photon_variance(plane.plane))
         self._noise = flux_noise(self._variance, plane.matched_psf)
         self._local = correlate(cut.observed, matched_filter.local_kernel / self._unit)
         self._peaks = self._find_peaks(cut.result)
+
+    def _find_change(self, cut: Cut) -> NDArray[np.float64]:
+        """Return the change of every pixel of the input."""
+        s, (ny, nx) = self._plane.scale, cut.observed.shape
+        means = cut.result.reshape(ny, s, nx, s).mean(axis=(1, 3))
+        return np.asarray(np.abs(means - cut.observed))
+
+    def _find_unknown(self, bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        if not (self._plane.gaussian and bad.any()):
+            return np.zeros_like(bad)
+        s = self._plane.scale
+        light = np.where(np.kron(bad, np.ones((s, s), dtype=bool)), self._cut.result, 0.0)
+        return np.asarray(np.abs(self._plane.reconvolution(light)) > _OF_BAD_PIXELS)
 
     def positions(self) -> list[tuple[float, float]]:
         """Return ``(x, y)`` of the sources of the result of 5 sigma or more."""
@@ -131,7 +158,8 @@ class Residual:
     def missed(self) -> list[Finding]:
         """Return the clear sources of the input of whose flux the result lacks over a half.
 
-        Clear: a maximum of 10 sigma of the matched filter, less the light around it.
+        Clear: a maximum of 10 sigma of the matched filter, less the light around it. One that the
+        result left as recorded is there, though wider than those around it.
         """
         local = self._local
         top = (local == maximum_filter(local, size=3)) & (local > _CLEAR * self._noise)
@@ -139,19 +167,21 @@ class Residual:
         noise, there = self._noise[row, column], local[row, column]
         missing = self.filtered[row, column]
         gone = (missing > _SHOWN * noise) & (missing > _MISSED_FRACTION * there)
+        gone &= ~self._recorded[row, column]
         values = column, row, (there - missing) / noise, there / noise
         return list(zip(*(v[gone].astype(float).tolist() for v in values), strict=True))
 
     def split(self) -> list[Finding]:
         """Return the pairs closer than 0.75 FWHM that one star explains as well as two.
 
-        A pair of pixels that the result left as recorded is the input's own. Both figures are the
+        A pair in an area that the result left as recorded is the input's own. Both figures are the
         improvement of chi-square by the second star.
         """
         x, y, shown = self._peaks
         points = np.column_stack([x, y])
         pairs = close_pairs(points, self._plane.profile.fwhm)
-        pairs = pairs[[not self._left_as_recorded(points[pair]) for pair in pairs]]
+        column, row = np.round(points[pairs]).astype(int).transpose(2, 0, 1)
+        pairs = pairs[~self._recorded[row, column].all(axis=1)]
         column, row = np.round(points[pairs]).astype(int).transpose(2, 0, 1)
         flux = shown[pairs] * self._noise[row, column] * self._unit
         gains = gains_of_two(
@@ -164,20 +194,13 @@ class Residual:
             for (x, y), gain in zip(middle, gains[wrong], strict=True)
         ]
 
-    def _left_as_recorded(self, points: NDArray[np.float64]) -> bool:
-        """Whether the result shows the pixels at ``(x, y)`` as the input does."""
-        s, pixels = self._plane.scale, np.round(points).astype(int)
-        shown = [self._cut.result[y * s : (y + 1) * s, x * s : (x + 1) * s] for x, y in pixels]
-        change = np.mean(shown, axis=(1, 2)) - self._cut.observed[pixels[:, 1], pixels[:, 0]]
-        return bool(np.abs(change).max() < _UNCHANGED)
-
     def ringed(self) -> list[Finding]:
         """Return the bright stars with rings that the input does not show."""
         plane, cut = self._plane, self._cut
         found = find_rings(
             cut.result, cut.observed, plane.reconvolution, plane.target_fwhm, self.positions()
         )
-        return [star for star in found if not self._left_as_recorded(np.array([star[:2]]))]
+        return [star for star in found if self._change[round(star[1]), round(star[0])] > _UNCHANGED]
 
     def _find_peaks(
         self, result: NDArray[np.float64]

@@ -252,6 +252,29 @@ def test_hot_pixels_are_no_light_of_the_sky(scene):
     assert found.n_stars > 5
 
 
+def test_the_wings_of_hot_pixels_are_no_light_of_the_sky():
+    rng = np.random.default_rng(7)
+    profile = MoffatProfile(FWHM, 2.5, 0.0, 0.0)
+    row, column = rng.integers(40, SIZE - 40, (2, 45))
+    stamp, shape = moffat_stamp(profile, 0.0, 0.0, 32), (SIZE, SIZE)
+    truth, observed = np.zeros(shape), np.zeros(shape)
+    for y, x in zip(row[:25], column[:25], strict=True):
+        flux = np.exp(rng.uniform(8, 11))
+        observed[y - 32 : y + 33, x - 32 : x + 33] += flux * stamp
+        truth[y, x] += flux
+    truth = gaussian_filter(truth, TARGET / 2.3548)
+    hot = np.zeros(shape)
+    hot[row[25:], column[25:]] = 3000 * NOISE
+    observed = 500 + observed + hot + rng.normal(0, NOISE, shape)
+    found = audited(CCDData(observed, unit="adu"), 500 + truth + hot)
+    assert found.filtered_residual[0] == pytest.approx(1, abs=0.15)
+    # All of the sky is not left out: light that is missing there still shows.
+    y, x = np.mgrid[:SIZE, :SIZE]
+    waves = 0.5 * NOISE * np.sin(x / 6) * np.sin(y / 6)
+    found = audited(CCDData(observed + waves, unit="adu"), 500 + truth + hot)
+    assert any("residual of the sky" in text for text in found.failed)
+
+
 def test_faint_light_around_stars_makes_no_difference_of_magnitude():
     rng = np.random.default_rng(6)
     y, x = np.mgrid[22 : SIZE - 22 : 40, 22 : SIZE - 22 : 40].astype(float)
@@ -263,3 +286,26 @@ def test_faint_light_around_stars_makes_no_difference_of_magnitude():
     found = asr.audit(observed, CCDData(truth, unit="adu"), target_fwhm=FWHM)
     assert found.n_stars > 20
     assert abs(found.magnitude_difference) < 0.01
+
+
+def test_a_star_left_as_recorded_is_not_missing(scene):
+    _, observed, truth = scene
+    row, column = (int(place) for place in np.unravel_index(truth.argmax(), truth.shape))
+    near = np.s_[row - 9 : row + 10, column - 9 : column + 10]
+    left = truth.copy()
+    left[near] = observed.data[near]
+    assert audited(observed, left).failed == ()
+    # Of another star in its place the light is missing.
+    left[near] = gaussian_filter(left, 4.0)[near]
+    assert len(audited(observed, left).missed) == 1
+
+
+def test_blurring_again_leaves_no_stripes_beside_an_undersampled_star():
+    side, x, y = 160, 80.3, 79.8
+    psf = moffat_stamp(MoffatProfile(0.9, 3.0, 0.0, 0.0), 0.0, 0.0, 32)
+    blurred = Reconvolution(psf, TARGET, 1)(stars([(x, y, 1.0)], TARGET, side))
+    rows, columns = np.mgrid[:side, :side]
+    distance = np.hypot(columns - x, rows - y)
+    beside = (distance > 12) & (distance < 40)
+    assert blurred.max() > 0.1
+    assert np.abs(blurred[:, 1:] - blurred[:, :-1])[beside[:, 1:]].max() < 1e-5

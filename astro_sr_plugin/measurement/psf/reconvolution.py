@@ -89,7 +89,8 @@ class Reconvolution:
             result = result * sum(np.cos(2 * np.pi * f * (i - (s - 1) / 2)) for i in range(s)) / s
         optics = self._optics(shape)
         transfer: NDArray[np.complex128] = optics * result / (result**2 + _REGULARISATION**2)
-        return transfer
+        # What is sharper than the result at some frequencies does not sharpen it there.
+        return transfer / np.maximum(1.0, np.abs(transfer))
 
     def _optics(self, shape: tuple[int, int]) -> NDArray[np.complex128]:
         """Return the transfer of the input's PSF on the output's frequencies; finer ones are 0."""
