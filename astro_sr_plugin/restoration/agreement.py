@@ -25,6 +25,7 @@ from astro_sr_plugin.constants import FWHM_PER_SIGMA
 from astro_sr_plugin.inference.tiling import reflect_indices
 from astro_sr_plugin.measurement.psf.consistency import FAINTEST_LIGHT, PSF_ERROR
 from astro_sr_plugin.measurement.psf.matched_filter import (
+    SMOOTHING,
     MatchedFilter,
     correlate,
     flux_noise,
@@ -71,6 +72,10 @@ _PAIR = 4.0
 """Signal-to-noise ratio from which both sources of a pair count."""
 _PAIR_CHI2 = 6.0
 """Improvement of chi-square by a second star below which the input shows one."""
+_CLEAR = 10.0
+"""Signal-to-noise ratio from which a source of the input must not be lost."""
+_LOST, _LOST_PART = 4.5, 0.45
+"""Signal-to-noise ratio of light that a lost source lacks, and the same as a part of its light."""
 _AROUND = 8.0
 """Side in FWHM of the result of the box whose mean is the light around a source."""
 _RING = 4.0
@@ -267,14 +272,14 @@ class _Comparison:
         """Return the circles around the sources that are wrong.
 
         What may be wrong with a source: the result lacks light that the input has, or shows light
-        that the input has not, both through the matched filter; it shows two stars that are one in
-        the input; there is a dark ring around it; or, where that is looked at, it has another
-        shape. The light of saturated stars and hot pixels is not known, but dark rings around them
-        are wrong too.
+        that the input has not, both through the matched filter; it lacks half of a faint source on
+        a bright nebula; it shows two stars that are one in the input; there is a dark ring around
+        it; or, where that is looked at, it has another shape. The light of saturated stars and hot
+        pixels is not known, but dark rings around them are wrong too.
         """
         found = []
         dark, depth = self._dark()
-        wrong = self._misfit()
+        wrong = self._misfit() | self._lost()
         wrong |= self._misshapen() if self.finely else self._split()
         for marked, reach, least in (
             (wrong & ~self._near_bad, _STAR, np.zeros_like(depth)),
@@ -331,6 +336,21 @@ class _Comparison:
         wrong = np.abs(residual) > self._allowed(_SIGNIFICANT, _LIGHT)
         # A dark cloud that is less deep than in the input shows no light that is not there.
         return np.asarray(wrong & ((residual > 0) | (observed - residual > 0)))
+
+    def _lost(self) -> NDArray[np.bool_]:
+        """Mark sources of which about half is missing, however bright it is around them."""
+        residual, observed, unit = self._filtered
+        radius = self.matched.kernel.shape[0] // 2
+        around = gaussian_filter(self.observed, SMOOTHING * self._fwhm, radius=radius)
+        light = observed - np.float32(self.matched.kernel.sum() / unit) * around
+        lost = (light > _CLEAR) & (residual > _LOST) & (residual > _LOST_PART * light)
+        if lost.any():
+            # The noise of the nebula around it is part of that of the sky.
+            variance = residual_variance(self.reconvolved - around, self.photons)
+            noise = flux_noise(variance, self.psf)
+            lost &= light == maximum_filter(light, 3)
+            lost &= (light > _CLEAR * noise) & (residual > _LOST * noise)
+        return np.asarray(lost)
 
     def _misshapen(self) -> NDArray[np.bool_]:
         """Mark where the residual as the mean of 3 x 3 pixels is more than the noise of one."""

@@ -48,6 +48,9 @@ _BRIGHT_RANGE = (-0.05, 0.05)
 """Least and greatest part of the light of bright stars that is added to it: the error of the light
 that a PSF holds."""
 
+_MOST_LOST = 0.15
+"""Largest part of the light of bright sources at an edge that is given back to them."""
+
 _STAR_SCATTER = 0.02
 """Scatter of the parts of their light that single stars lack."""
 
@@ -79,9 +82,10 @@ class FluxCorrection:
     the result, a data-consistency step ``x + F^-1[W (Y - (H/T) X)]`` with ``W = 1`` at zero
     frequency. The mean is weighted by the inverse variance, to which the error of the PSF adds:
     what it leaves of a bright star is no light of the sky around it. Factors for the light of
-    bright stars, and a last constant, make the sums equal. Around saturated stars, where the input
-    does not say how the light was spread, the saturated pixels take what is missing: such a star
-    keeps the recorded light.
+    bright stars, then for that of bright sources at the edges, which may have lost some inside of
+    the frame, and a last constant make the sums equal. Around saturated stars, where the input does
+    not say how the light was spread, the saturated pixels take what is missing: such a star keeps
+    the recorded light.
 
     Parameters
     ----------
@@ -196,6 +200,9 @@ class FluxCorrection:
             self._bright_part = self._missing_parts(lacking - smooth, area * (clear & inside))
             self._bright_part[~clear] = 0.0
             left -= self._bright_part * self._bright * area
+            back = self._given_back(left * clear, area * clear, inside) * clear
+            self._bright_part += back
+            left -= back * self._bright * area
             constant = np.sum(left[clear]) / np.sum(area[clear])
             smooth += constant
             left -= constant * area
@@ -208,6 +215,40 @@ class FluxCorrection:
             self._core_factor[~clear] = np.clip(factor, *_CORE_RANGE)[regions[~clear] - 1]
         self._spline = _spline(smooth)
 
+    def _given_back(
+        self, left: NDArray[np.float64], area: NDArray[np.float64], inside: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Return the part of its light that each bright source at an edge is given back.
+
+        No more than the whole result lacks: what one source has lost there, another may have
+        gained.
+        """
+        groups, numbers, seen = self._bright_groups(inside)
+        numbers = numbers[seen <= _LEAST_SEEN]
+        total = float(left.sum())
+        if not len(numbers) or total <= 0:
+            return np.zeros(self.blocks)
+        bright = self._bright * area
+        lost, light = (ndimage_sum(image, groups, numbers) for image in (left, bright))
+        parts = np.zeros(int(groups.max()) + 1)
+        parts[numbers] = np.divide(lost, light, out=np.zeros(len(numbers)), where=light > 0)
+        given = parts.clip(0.0, _MOST_LOST)[groups]
+        sum_given = float((given * bright).sum())
+        return np.asarray(given * min(1.0, total / sum_given) if sum_given > 0 else given)
+
+    def _bright_groups(
+        self, inside: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int_], NDArray[np.int_], NDArray[np.float64]]:
+        """Label bright stars, or groups of them; the part of their light that is inside."""
+        near = np.ones((3, 3))
+        stars = binary_dilation(self._bright * BLOCK > 1, near, iterations=_STAR_ERROR_REACH)
+        groups, count = label(stars, near)
+        numbers = np.arange(1, count + 1)
+        whole, seen = (
+            ndimage_sum(image, groups, numbers) for image in (self._bright, self._bright * inside)
+        )
+        return groups, numbers, np.asarray(seen / whole)
+
     def _missing_parts(
         self, missing: NDArray[np.float64], area: NDArray[np.float64]
     ) -> NDArray[np.float64]:
@@ -216,13 +257,8 @@ class FluxCorrection:
         An error of the light that the PSF holds is common to all: the median over the stars. What
         one star lacks beside is its own, so that a star that a model fails on changes no other.
         """
-        near = np.ones((3, 3))
-        stars = binary_dilation(self._bright * BLOCK > 1, near, iterations=_STAR_ERROR_REACH)
-        groups, count = label(stars, near)
-        numbers = np.arange(1, count + 1)
-        whole = ndimage_sum(self._bright, groups, numbers)
-        seen = ndimage_sum(self._bright * (area > 0), groups, numbers)
-        numbers = numbers[seen > _LEAST_SEEN * whole]
+        groups, numbers, seen = self._bright_groups(area > 0)
+        count, numbers = len(numbers), numbers[seen > _LEAST_SEEN]
         if not len(numbers):
             return np.zeros(self.blocks)
         bright, lacking, pixels = (

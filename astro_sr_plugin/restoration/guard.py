@@ -72,6 +72,11 @@ _TRUNCATE = 4.0
 _MANY_PLACES, _MANY_PART = 10, 0.25
 """Number of places, also as a part of the bright sources, above which a result must not stand for
 its input, if stars as recorded would stand among stars that are sharper."""
+_SMOOTH_STEPS = 4
+"""Steps in which finer pixels are brought to the means that were recorded; each halves what is
+left."""
+_FEWEST_FOR_PSF = 5
+"""Number of stars below which an uncertain PSF may be that of galaxies."""
 _LEAST_FLUX = 0.01
 """Least part of the light of a source that is left in a result, for a finite magnitude."""
 
@@ -94,6 +99,8 @@ class Verdict(NamedTuple):
         Number of the bright sources of the input.
     as_recorded : bool
         Whether the safer estimate is the input as recorded, with its noise.
+    uncertain : bool
+        Whether the PSF comes from so few stars that it may be that of galaxies.
     """
 
     places: int
@@ -102,10 +109,17 @@ class Verdict(NamedTuple):
     mended: int = 0
     bright: int = 0
     as_recorded: bool = False
+    uncertain: bool = False
 
     @classmethod
     def of(
-        cls, places: int, mended: int, parts: Sequence[Agreement], *, as_recorded: bool
+        cls,
+        places: int,
+        mended: int,
+        parts: Sequence[Agreement],
+        *,
+        as_recorded: bool,
+        uncertain: bool,
     ) -> Verdict:
         """Sum up the pieces of a plane."""
         total, count = (sum(part.sky[k] for part in parts) for k in (0, 1))
@@ -117,7 +131,7 @@ class Verdict(NamedTuple):
             median = float(np.median(differences))
             magnitude = math.copysign(max(abs(median) - error, 0.0), median)
         residual = math.sqrt(total / count) if count else math.nan
-        return cls(places, residual, magnitude, mended, len(stars), as_recorded)
+        return cls(places, residual, magnitude, mended, len(stars), as_recorded, uncertain)
 
     @property
     def fault(self) -> str:
@@ -142,7 +156,7 @@ class Verdict(NamedTuple):
     @property
     def _everywhere(self) -> bool:
         many = self.places > max(_MANY_PLACES, _MANY_PART * self.bright)
-        return many and self.as_recorded
+        return many and (self.as_recorded or self.uncertain)
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,12 +321,12 @@ def settle_contradictions(
         agreement |= guard.look(changed)
     wrong, beyond = ({circle[:2] for circle in circles} for circles in (mended, replaced))
     counts = len(wrong | beyond), len(wrong - beyond)
-    verdict = Verdict.of(*counts, list(agreement.values()), as_recorded=guard.as_recorded)
+    kinds = {"as_recorded": guard.as_recorded, "uncertain": guard.uncertain}
+    verdict = Verdict.of(*counts, list(agreement.values()), **kinds)
     if counts[0] and correct_flux is not None:
         correct_flux()
         if verdict.fault:
-            parts = list(guard.look(pieces).values())
-            verdict = Verdict.of(*counts, parts, as_recorded=guard.as_recorded)
+            verdict = Verdict.of(*counts, list(guard.look(pieces).values()), **kinds)
     return verdict
 
 
@@ -336,6 +350,12 @@ class _Guard:
         """Whether the safer estimate is the input as recorded."""
         narrow = self.conditions.fwhm < _NARROW
         return self.of_mean_star or self.target_fwhm is None or narrow
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether the PSF may be that of galaxies."""
+        moffat = self.source.psf.moffat
+        return moffat.confidence == "low" and moffat.n_stars < _FEWEST_FOR_PSF
 
     @property
     def mends(self) -> bool:
@@ -457,7 +477,7 @@ def blended_error(error: NDArray, part: NDArray[np.float32] | float) -> NDArray[
 def _on_finer_pixels(
     source: NormalisedPlane, piece: Piece, scale: int, width: float
 ) -> NDArray[np.float32]:
-    """Return a piece as recorded, in noise sigma, at the output pixels.
+    """Return a piece as recorded, in noise sigma, at the output pixels, whose means it is.
 
     It is smoothed with a Gaussian of this width, in input pixels.
     """
@@ -467,13 +487,18 @@ def _on_finer_pixels(
     values = source.read(y0 - margin, y1 + margin, x0 - margin, x1 + margin)[0]
     if rim:
         values = gaussian_filter(values, width, truncate=_TRUNCATE)[rim:-rim, rim:-rim]
-    finer = torch.from_numpy(values)[None, None]
+    coarse = finer = torch.from_numpy(values)[None, None]
     doublings = round(math.log2(scale))
     if 2**doublings == scale:
         for _ in range(doublings):
             finer = double(finer)
     else:
         finer = functional.interpolate(finer, scale_factor=scale, mode="bicubic")
-    surplus = (finer.shape[-2] - (y1 - y0) * scale) // 2
-    recorded: NDArray[np.float32] = without_border(finer, surplus)[0, 0].numpy()
+    finer = without_border(finer, (finer.shape[-2] - (y1 - y0) * scale) // 2)
+    coarse = without_border(coarse, margin - rim)
+    # The mean of the finer pixels is what was recorded, so that nothing is lost.
+    for mode in (*["bilinear"] * _SMOOTH_STEPS, "nearest"):
+        left = coarse - functional.avg_pool2d(finer, scale)
+        finer = finer + functional.interpolate(left, scale_factor=scale, mode=mode)
+    recorded: NDArray[np.float32] = finer[0, 0].numpy()
     return recorded

@@ -152,3 +152,16 @@ def test_a_star_that_a_model_fails_on_changes_no_other(scale):
             (row - 9) * scale : (row + 9) * scale, (column - 9) * scale : (column + 9) * scale
         ]
         assert out[around].sum() == pytest.approx(result[around].sum(), rel=0.02)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_light_that_a_source_at_the_edge_has_lost_does_not_raise_the_sky(scale):
+    strip = np.zeros((200, 200), np.float32)
+    strip[:6, 40:120] = 1000.0
+    sky = fftconvolve(strip, gaussian(5.0), mode="same").astype(np.float32)
+    result = 0.9 * fftconvolve(strip, gaussian(2.5), mode="same").astype(np.float32)
+    result = result.repeat(scale, 0).repeat(scale, 1)
+    out = corrected(sky, result, scale, gaussian(5.0), gaussian(2.5))
+    assert out.sum() / scale**2 == pytest.approx(sky.sum(), rel=2e-4)
+    # As a constant, what is missing would be 1.2.
+    assert np.abs(out[60 * scale :]).max() < 0.2

@@ -299,3 +299,45 @@ def test_an_undersampled_star_on_the_edge_is_put_right_too() -> None:
     near = np.s_[:8, 46:59]
     light = (truth - SKY)[near].sum()
     assert (result - SKY)[near].sum() == pytest.approx(light, rel=0.1)
+
+
+def test_a_faint_star_on_a_bright_nebula_is_not_lost(observed: Array) -> None:
+    y, x = np.mgrid[:SIDE, :SIDE]
+    nebula = 60 * SIGMA * np.exp(-0.5 * ((x - 100) ** 2 + (y - 100) ** 2) / 25**2)
+    truth = SKY + gaussian_stars(TARGET[1]) + nebula
+    # Between the stars of the grid.
+    faint = (100.0, 100.0, 130 * SIGMA)
+    seen = (observed + nebula + stars([faint], FWHM, SIDE)).astype(np.float32)
+    verdict, result, _ = settle(seen, truth)
+    assert verdict.places == 1
+    light = (result - truth)[96:105, 96:105].sum()
+    assert light == pytest.approx(130 * SIGMA, rel=0.3)
+
+
+def test_what_stands_as_recorded_has_the_pixels_of_the_input() -> None:
+    fwhm, rng = 1.4, np.random.default_rng(1)
+    places = [
+        (column + rng.uniform(-1, 1), row + rng.uniform(-1, 1), SIGMA * rng.uniform(200, 3000))
+        for row in range(20, SIDE - 10, 32)
+        for column in range(20, SIDE - 10, 32)
+    ]
+    noise = rng.normal(0, SIGMA, (SIDE, SIDE))
+    seen = (SKY + stars(places, fwhm, SIDE) + noise).astype(np.float32)
+    # A trail of a cosmic ray, of which no point sources make a result.
+    seen[100:104, 100:112] += 200 * SIGMA * rng.uniform(0.5, 1.5, (4, 12)).astype(np.float32)
+    result = SKY + stars(places, TARGET[2] / 2, SIDE, 2)
+    psf = stars([(16, 16, 1.0)], fwhm, 33).astype(np.float32)
+    verdict, result, _ = settle(seen, result, 2, psf=psf, target=2.0)
+    assert verdict.places > verdict.mended
+    trail = np.s_[100:104, 100:112]
+    means = result.reshape(SIDE, 2, SIDE, 2).mean(axis=(1, 3))
+    same = np.abs(means - seen)[trail] < 1e-3 * SIGMA
+    # Elsewhere in the trail it is mixed with the result, or has got point sources.
+    assert same.mean() > 0.5
+
+
+@pytest.mark.parametrize("uncertain", [True, False])
+def test_a_result_of_the_psf_of_a_galaxy_is_hopeless(uncertain: bool) -> None:
+    verdict = Verdict(27, 1.0, 0.0, bright=22, uncertain=uncertain)
+    assert verdict.hopeless is uncertain
+    assert bool(verdict.fault) is uncertain
