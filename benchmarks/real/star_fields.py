@@ -15,6 +15,8 @@ from astropy.stats import mad_std
 from numpy.typing import NDArray
 
 import astro_sr_plugin as asr
+from astro_sr_plugin.measurement.psf.profiles import MoffatProfile, moffat_stamp
+from astro_sr_plugin.measurement.sources.hot_pixels import find_hot_pixels
 from astro_sr_plugin.metrics import aperture_photometry
 from benchmarks.truth.scene import planes_of
 
@@ -175,7 +177,8 @@ def starless_promises(
     Notes
     -----
     Apertures are 1.5 FWHM in radius, with the sky of a ring of 3 to 5 FWHM; the noise is that of
-    apertures at places drawn at random.
+    apertures at places drawn at random. Stars with a hot pixel in their aperture, which stays as
+    recorded, are left out.
     """
     rng = np.random.default_rng(1)
     beyond, places = [np.empty(0)], [np.empty((0, 2))]
@@ -197,8 +200,9 @@ def starless_promises(
         found = sep.extract(removed, 3 * sigma, minarea=3)
         at = np.stack([found["x"], found["y"]], axis=1)
         at = at[((at > margin) & (at < high)).all(axis=1)]
-        flux = aperture_photometry(removed, at, radius=1.5 * fwhm, annulus=(0, 0)).flux
         recorded = np.nan_to_num(plane) + removed - level
+        at = at[~_near_hot_pixels(recorded / sigma, fwhm, at)]
+        flux = aperture_photometry(removed, at, radius=1.5 * fwhm, annulus=(0, 0)).flux
         radius = sep.flux_radius(recorded, *at.T, np.full(len(at), 2.5 * fwhm), 0.5)[0]
         bright = (flux > 50 * noise) & (radius < _WIDEST * fwhm)
         left = np.abs(_light_at(plane, at[bright], fwhm))
@@ -220,6 +224,25 @@ def _light_at(
     ring = (3 * fwhm, 5 * fwhm)
     found = aperture_photometry(image, places, radius=1.5 * fwhm, annulus=ring, statistic="mean")
     return found.flux
+
+
+def _near_hot_pixels(
+    recorded: NDArray[np.floating], fwhm: float, places: NDArray[np.floating]
+) -> NDArray[np.bool_]:
+    """Mark the places with a hot pixel in their aperture; the image is in noise sigma."""
+
+    def window(
+        y0: int, y1: int, x0: int, x1: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+        values = recorded[y0:y1, x0:x1].astype(np.float32)
+        return values, np.zeros(values.shape, bool), np.zeros(values.shape, bool)
+
+    psf = moffat_stamp(MoffatProfile(fwhm, 3.0, 0.0, 0.0), 0.0, 0.0, 8).astype(np.float32)
+    hot = find_hot_pixels(window, recorded.shape, psf)
+    if hot is None or not len(places):
+        return np.zeros(len(places), bool)
+    away = np.linalg.norm(places[:, None, ::-1] - hot[0], axis=2)
+    return np.asarray((away < 1.5 * fwhm + 1).any(axis=1))
 
 
 def brightest(image: NDArray[np.floating]) -> tuple[int, int]:

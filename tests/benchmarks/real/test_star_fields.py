@@ -35,3 +35,15 @@ def test_light_that_stays_or_is_missing_is_found(field, left, kept):
     if not kept:
         assert "1 of" in failed[0]
         assert np.hypot(worst[0] - x, worst[1] - y) < 1
+
+
+def test_a_hot_pixel_beside_a_star_is_no_light_of_it(field):
+    frame, light, (x, y) = field
+    image = frame.image.data.copy()
+    image[round(y) + 2, round(x) + 1] += 40 * light.max()
+    hot = Field("made", CCDData(image, unit="adu"), frame.measured)
+    failed, _ = starless_promises(hot, image - light, light)
+    assert not failed
+    # Any other light there counts.
+    failed, _ = starless_promises(frame, image - 0.9 * light, 0.9 * light)
+    assert failed
