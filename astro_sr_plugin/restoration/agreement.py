@@ -25,7 +25,6 @@ from astro_sr_plugin.constants import FWHM_PER_SIGMA
 from astro_sr_plugin.inference.tiling import reflect_indices
 from astro_sr_plugin.measurement.psf.consistency import FAINTEST_LIGHT, PSF_ERROR
 from astro_sr_plugin.measurement.psf.matched_filter import (
-    SMOOTHING,
     MatchedFilter,
     correlate,
     flux_noise,
@@ -76,8 +75,10 @@ _CLEAR = 10.0
 """Signal-to-noise ratio from which a source of the input must not be lost."""
 _LOST, _LOST_PART = 4.5, 0.45
 """Signal-to-noise ratio of light that a lost source lacks, and the same as a part of its light."""
+_CORE = 1.5
+"""Side in FWHM of the box over which the noise of such a source is taken."""
 _AROUND = 8.0
-"""Side in FWHM of the result of the box whose mean is the light around a source."""
+"""Side in FWHM of the box whose mean is the light around a source."""
 _RING = 4.0
 """Distance in FWHM within which a dark place belongs to a star."""
 _STAR = 1.5
@@ -340,17 +341,24 @@ class _Comparison:
     def _lost(self) -> NDArray[np.bool_]:
         """Mark sources of which about half is missing, however bright it is around them."""
         residual, observed, unit = self._filtered
-        radius = self.matched.kernel.shape[0] // 2
-        around = gaussian_filter(self.observed, SMOOTHING * self._fwhm, radius=radius)
+        around = uniform_filter(self.observed, round(_AROUND * self._fwhm))
         light = observed - np.float32(self.matched.kernel.sum() / unit) * around
         lost = (light > _CLEAR) & (residual > _LOST) & (residual > _LOST_PART * light)
-        if lost.any():
-            # The noise of the nebula around it is part of that of the sky.
-            variance = residual_variance(self.reconvolved - around, self.photons)
-            noise = flux_noise(variance, self.psf)
-            lost &= light == maximum_filter(light, 3)
-            lost &= (light > _CLEAR * noise) & (residual > _LOST * noise)
+        row, column = lost.nonzero()
+        if not len(row):
+            return np.asarray(lost)
+        # The noise of the nebula around it is part of that of the sky.
+        own = residual_variance(self.reconvolved - around, self.photons)
+        noise = np.sqrt(uniform_filter(own, round(_CORE * self._fwhm) + 1)[row, column])
+        least = np.maximum(_CLEAR * noise, self._highest(light)[row, column])
+        lost[row, column] = (light[row, column] >= least) & (residual[row, column] > _LOST * noise)
         return np.asarray(lost)
+
+    @staticmethod
+    def _highest(light: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the highest of 3 x 3 pixels."""
+        image = torch.from_numpy(np.ascontiguousarray(light))[None]
+        return np.asarray(functional.max_pool2d(image, 3, 1, 1)[0].numpy())
 
     def _misshapen(self) -> NDArray[np.bool_]:
         """Mark where the residual as the mean of 3 x 3 pixels is more than the noise of one."""
