@@ -51,6 +51,9 @@ that a PSF holds."""
 _MOST_LOST = 0.15
 """Largest part of the light of bright sources at an edge that is given back to them."""
 
+_MOST_SKY = 0.05
+"""Light in noise sigma of a pixel that the whole sky takes before that."""
+
 _STAR_SCATTER = 0.02
 """Scatter of the parts of their light that single stars lack."""
 
@@ -220,12 +223,12 @@ class FluxCorrection:
     ) -> NDArray[np.float64]:
         """Return the part of its light that each bright source at an edge is given back.
 
-        No more than the whole result lacks: what one source has lost there, another may have
-        gained.
+        No more than the whole result lacks, beyond what the sky may take: what one source has lost
+        there, another may have gained.
         """
         groups, numbers, seen = self._bright_groups(inside)
         numbers = numbers[seen <= _LEAST_SEEN]
-        total = float(left.sum())
+        total = float(left.sum() - _MOST_SKY * area.sum())
         if not len(numbers) or total <= 0:
             return np.zeros(self.blocks)
         bright = self._bright * area
