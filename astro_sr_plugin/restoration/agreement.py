@@ -350,15 +350,9 @@ class _Comparison:
         # The noise of the nebula around it is part of that of the sky.
         own = residual_variance(self.reconvolved - around, self.photons)
         noise = np.sqrt(uniform_filter(own, round(_CORE * self._fwhm) + 1)[row, column])
-        least = np.maximum(_CLEAR * noise, self._highest(light)[row, column])
+        least = np.maximum(_CLEAR * noise, _highest(light)[row, column])
         lost[row, column] = (light[row, column] >= least) & (residual[row, column] > _LOST * noise)
         return np.asarray(lost)
-
-    @staticmethod
-    def _highest(light: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return the highest of 3 x 3 pixels."""
-        image = torch.from_numpy(np.ascontiguousarray(light))[None]
-        return np.asarray(functional.max_pool2d(image, 3, 1, 1)[0].numpy())
 
     def _misshapen(self) -> NDArray[np.bool_]:
         """Mark where the residual as the mean of 3 x 3 pixels is more than the noise of one."""
@@ -377,15 +371,14 @@ class _Comparison:
         fwhm, unit = self.conditions.target_fwhm, self._filtered[2]
         area = 2 * np.pi * (fwhm / FWHM_PER_SIGMA / self._scale) ** 2
         detail = self.shown - uniform_filter(self.shown, round(_AROUND * fwhm))
-        flux = area * torch.from_numpy(detail.astype(np.float32))[None]
-        top = (flux == functional.max_pool2d(flux, 3, 1, 1)) & (flux > _PAIR * unit)
-        rows, columns = top[0].numpy().nonzero()
+        flux = np.float32(area) * detail.astype(np.float32)
+        rows, columns = ((flux == _highest(flux)) & (flux > _PAIR * unit)).nonzero()
         points = (np.column_stack([columns, rows]) + 0.5) / self._scale - 0.5
         pairs = close_pairs(points, self.profile.fwhm)
         marked = np.zeros(self.observed.shape, dtype=bool)
         if not len(pairs):
             return marked
-        light = flux[0, rows, columns].numpy()[pairs]
+        light = flux[rows, columns][pairs]
         column, row = np.round(points[pairs]).astype(int).transpose(2, 0, 1)
         clear = np.all(light > _PAIR * unit * self._noise[row, column], axis=1)
         places = points[pairs[clear]]
@@ -448,3 +441,9 @@ class _Comparison:
             wings = _wing_radius(float(around.max()), self.conditions)
             found.append((y, x, max(wings, min(extent, _LARGEST_RADIUS * self._fwhm))))
         return found
+
+
+def _highest(light: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the highest of 3 x 3 pixels."""
+    image = torch.from_numpy(np.ascontiguousarray(light))[None]
+    return np.asarray(functional.max_pool2d(image, 3, 1, 1)[0].numpy())

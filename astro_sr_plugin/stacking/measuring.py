@@ -23,7 +23,7 @@ from astro_sr_plugin.measurement.sky.pixels import open_plane
 from astro_sr_plugin.measurement.sky.saturation import find_saturation
 from astro_sr_plugin.measurement.sky.unusable import UnusablePixels
 from astro_sr_plugin.measurement.sky.windows import check_plane
-from astro_sr_plugin.measurement.sources.hot_pixels import find_hot_pixels
+from astro_sr_plugin.measurement.sources.hot_pixels import mark_hot_pixels
 from astro_sr_plugin.measurement.sources.trails import find_trails
 from astro_sr_plugin.registration.detection import list_stars
 from astro_sr_plugin.registration.detection_plane import make_detection_plane
@@ -339,21 +339,10 @@ def _hot_pixels(
     scaled: NDArray[np.float32], bad: NDArray[np.bool_], fwhm: float
 ) -> NDArray[np.bool_]:
     """Find single pixels that are sharper than a star can be."""
-    none = np.zeros(scaled.shape, bool)
-
-    def window(
-        y0: int, y1: int, x0: int, x1: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-        part = np.s_[y0:y1, x0:x1]
-        return scaled[part].copy(), bad[part], none[part]
-
     offsets = np.arange(-1, 2)
     profile = np.exp(-0.5 * (offsets * FWHM_PER_SIGMA / fwhm) ** 2)
     psf = np.outer(profile, profile).astype(np.float32)
-    found = find_hot_pixels(window, scaled.shape, psf / psf.sum())
-    if found is not None:
-        none[tuple(found[0].T)] = True
-    return none
+    return mark_hot_pixels(scaled, psf / psf.sum(), bad)
 
 
 def _cosmic_rays(scaled: NDArray[np.float32], bad: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -23,10 +23,10 @@ from astro_sr_plugin.measurement.psf.reconvolution import (
 )
 from astro_sr_plugin.measurement.sky.pixels import open_plane
 from astro_sr_plugin.measurement.sky.windows import Window
-from astro_sr_plugin.measurement.sources.hot_pixels import find_hot_pixels
+from astro_sr_plugin.measurement.sources.hot_pixels import mark_hot_pixels
 from astro_sr_plugin.validation.pair import ImagePair
 
-__all__ = ["Cut", "MatchedPlane", "match_planes"]
+__all__ = ["Cut", "MatchedPlane", "enlarge", "match_planes"]
 
 _SAME_PSF = 0.95
 """FWHM of the result over that of the input from which both count as the same: the error of a
@@ -151,7 +151,8 @@ class MatchedPlane:
         bad = missing.copy()
         if plane.saturation is not None:
             bad |= raw >= plane.saturation
-        self._mark_hot_pixels(observed, bad)
+        # They did not come through the optics.
+        bad |= mark_hot_pixels(observed, self.psf, bad)
         fine = Window(*(s * side for side in window))
         shown = _cut(self.result, fine) * (self.flux_scale / plane.unit)
         unusable = ~np.isfinite(shown)
@@ -160,22 +161,9 @@ class MatchedPlane:
         if self.smoothing:
             observed = gaussian_filter(observed, self.smoothing, mode="mirror")
         bad |= unusable.reshape(raw.shape[0], s, raw.shape[1], s).any(axis=(1, 3))
-        unusable |= _enlarge(missing, s)
-        shown = np.where(unusable, 0.0, (shown - _enlarge(level, s)) / sigma)
+        unusable |= enlarge(missing, s)
+        shown = np.where(unusable, 0.0, (shown - enlarge(level, s)) / sigma)
         return Cut(observed, shown, bad)
-
-    def _mark_hot_pixels(self, observed: NDArray[np.float64], bad: NDArray[np.bool_]) -> None:
-        """Mark hot pixels and cosmic rays in `bad`: they did not come through the optics."""
-
-        def window(
-            y0: int, y1: int, x0: int, x1: int
-        ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-            invalid = bad[y0:y1, x0:x1]
-            return observed[y0:y1, x0:x1].astype(np.float32), invalid, np.zeros_like(invalid)
-
-        found = find_hot_pixels(window, observed.shape, self.psf.astype(np.float32))
-        if found is not None:
-            bad[tuple(found[0].T)] = True
 
 
 def match_planes(pair: ImagePair, target_fwhm: float | None = None) -> tuple[MatchedPlane, ...]:
@@ -269,7 +257,8 @@ def _header_number(pair: ImagePair, keyword: str) -> float | None:
     return float(value) if isinstance(value, int | float) and value > 0 else None
 
 
-def _enlarge(values: NDArray[Any], scale: int) -> NDArray[Any]:
+def enlarge(values: NDArray[Any], scale: int) -> NDArray[Any]:
+    """Repeat each pixel ``scale`` times along both axes."""
     return values.repeat(scale, axis=0).repeat(scale, axis=1) if scale > 1 else values
 
 

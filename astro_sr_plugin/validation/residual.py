@@ -18,7 +18,7 @@ from astro_sr_plugin.measurement.psf.matched_filter import (
     residual_variance,
 )
 from astro_sr_plugin.measurement.psf.pairs import close_pairs, gains_of_two
-from astro_sr_plugin.validation.matching import Cut, MatchedPlane
+from astro_sr_plugin.validation.matching import Cut, MatchedPlane, enlarge
 from astro_sr_plugin.validation.rings import find_rings
 
 __all__ = ["Finding", "Kind", "Residual", "Source"]
@@ -138,8 +138,7 @@ class Residual:
     def _find_unknown(self, bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
         if not (self._plane.gaussian and bad.any()):
             return np.zeros_like(bad)
-        s = self._plane.scale
-        light = np.where(np.kron(bad, np.ones((s, s), dtype=bool)), self._cut.result, 0.0)
+        light = np.where(enlarge(bad, self._plane.scale), self._cut.result, 0.0)
         return np.asarray(np.abs(self._plane.reconvolution(light)) > _OF_BAD_PIXELS)
 
     def positions(self) -> list[tuple[float, float]]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import astro_sr_plugin as asr
 from astro_sr_plugin.measurement.psf.profiles import MoffatProfile, moffat_stamp
-from astro_sr_plugin.measurement.sources.hot_pixels import find_hot_pixels
+from astro_sr_plugin.measurement.sources.hot_pixels import mark_hot_pixels
 from astro_sr_plugin.metrics import aperture_photometry
 from benchmarks.truth.scene import planes_of
 
@@ -230,18 +230,9 @@ def _near_hot_pixels(
     recorded: NDArray[np.floating], fwhm: float, places: NDArray[np.floating]
 ) -> NDArray[np.bool_]:
     """Mark the places with a hot pixel in their aperture; the image is in noise sigma."""
-
-    def window(
-        y0: int, y1: int, x0: int, x1: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-        values = recorded[y0:y1, x0:x1].astype(np.float32)
-        return values, np.zeros(values.shape, bool), np.zeros(values.shape, bool)
-
-    psf = moffat_stamp(MoffatProfile(fwhm, 3.0, 0.0, 0.0), 0.0, 0.0, 8).astype(np.float32)
-    hot = find_hot_pixels(window, recorded.shape, psf)
-    if hot is None or not len(places):
-        return np.zeros(len(places), bool)
-    away = np.linalg.norm(places[:, None, ::-1] - hot[0], axis=2)
+    psf = moffat_stamp(MoffatProfile(fwhm, 3.0, 0.0, 0.0), 0.0, 0.0, 8)
+    hot = np.argwhere(mark_hot_pixels(recorded, psf))
+    away = np.linalg.norm(places[:, None, ::-1] - hot, axis=2)
     return np.asarray((away < 1.5 * fwhm + 1).any(axis=1))
 
 

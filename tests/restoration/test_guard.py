@@ -256,22 +256,31 @@ def test_a_result_with_many_stars_as_recorded_is_hopeless(
     assert bool(verdict.fault) is hopeless
 
 
-def test_an_undersampled_star_that_is_missing_is_put_back_as_a_star_of_the_result() -> None:
-    fwhm, rng = 1.4, np.random.default_rng(1)
+NARROW = 1.4
+"""FWHM of undersampled stars in pixels."""
+
+
+def undersampled_field() -> tuple[list[tuple[float, float, float]], Array]:
+    """Return places and flux of undersampled stars, and what a camera sees of them."""
+    rng = np.random.default_rng(1)
     places = [
         (column + rng.uniform(-1, 1), row + rng.uniform(-1, 1), SIGMA * rng.uniform(200, 3000))
         for row in range(20, SIDE - 10, 32)
         for column in range(20, SIDE - 10, 32)
     ]
     noise = rng.normal(0, SIGMA, (SIDE, SIDE))
-    observed = (SKY + stars(places, fwhm, SIDE) + noise).astype(np.float32)
+    return places, (SKY + stars(places, NARROW, SIDE) + noise).astype(np.float32)
+
+
+def test_an_undersampled_star_that_is_missing_is_put_back_as_a_star_of_the_result() -> None:
+    places, observed = undersampled_field()
     # Of the pixels' own width, the result has none.
     truth = SKY + stars(places, np.sqrt(TARGET[1] ** 2 - 0.68), SIDE)
     row, column = np.unravel_index(int(truth.argmax()), truth.shape)
     star = np.s_[row - 6 : row + 7, column - 6 : column + 7]
     lost = truth.copy()
     lost[star] = SKY
-    psf = stars([(16, 16, 1.0)], fwhm, 33).astype(np.float32)
+    psf = stars([(16, 16, 1.0)], NARROW, 33).astype(np.float32)
     assert settle(observed, truth, psf=psf)[0].places == 0
     verdict, result, errors = settle(observed, lost, psf=psf)
     assert (verdict.places, verdict.mended) == (1, 1)
@@ -315,18 +324,12 @@ def test_a_faint_star_on_a_bright_nebula_is_not_lost(observed: Array) -> None:
 
 
 def test_what_stands_as_recorded_has_the_pixels_of_the_input() -> None:
-    fwhm, rng = 1.4, np.random.default_rng(1)
-    places = [
-        (column + rng.uniform(-1, 1), row + rng.uniform(-1, 1), SIGMA * rng.uniform(200, 3000))
-        for row in range(20, SIDE - 10, 32)
-        for column in range(20, SIDE - 10, 32)
-    ]
-    noise = rng.normal(0, SIGMA, (SIDE, SIDE))
-    seen = (SKY + stars(places, fwhm, SIDE) + noise).astype(np.float32)
+    places, seen = undersampled_field()
     # A trail of a cosmic ray, of which no point sources make a result.
+    rng = np.random.default_rng(2)
     seen[100:104, 100:112] += 200 * SIGMA * rng.uniform(0.5, 1.5, (4, 12)).astype(np.float32)
     result = SKY + stars(places, TARGET[2] / 2, SIDE, 2)
-    psf = stars([(16, 16, 1.0)], fwhm, 33).astype(np.float32)
+    psf = stars([(16, 16, 1.0)], NARROW, 33).astype(np.float32)
     verdict, result, _ = settle(seen, result, 2, psf=psf, target=2.0)
     assert verdict.places > verdict.mended
     trail = np.s_[100:104, 100:112]

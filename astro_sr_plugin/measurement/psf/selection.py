@@ -226,9 +226,7 @@ def _typical_chi2(
 
     ``part`` is how many of the complete ones these are.
     """
-    if not complete.any():
-        return 1.0
-    bright = complete & (snr >= np.quantile(snr[complete], 1 - part))
+    bright = _brighter(snr, complete, part)
     if bright.sum() < _FEWEST_ALIKE:
         return 1.0
     sizes = fit.log_fwhm[bright]
@@ -246,8 +244,13 @@ def _distortion_beside(
     return distortion_beside(fit.g1 + 1j * fit.g2, _brighter(snr, complete))
 
 
-def _brighter(snr: NDArray[np.float64], complete: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return complete & (snr >= np.median(snr[complete])) if complete.any() else complete
+def _brighter(
+    snr: NDArray[np.float64], complete: NDArray[np.bool_], part: float = 0.5
+) -> NDArray[np.bool_]:
+    """Mark the brightest part of the complete sources."""
+    if not complete.any():
+        return complete
+    return complete & (snr >= np.quantile(snr[complete], 1 - part))
 
 
 def _fit_each(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from astro_sr_plugin.data.strips import iter_rows
 
-__all__ = ["find_hot_pixels"]
+__all__ = ["find_hot_pixels", "mark_hot_pixels"]
 
 Window = Callable[
     [int, int, int, int], tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]
@@ -91,6 +91,38 @@ def find_hot_pixels(
     if not 0 < len(pixels) <= _MOST_PIXELS * shape[0] * shape[1]:
         return None
     return pixels, light, excess
+
+
+def mark_hot_pixels(
+    image: NDArray[np.floating],
+    psf: NDArray[np.floating],
+    invalid: NDArray[np.bool_] | None = None,
+) -> NDArray[np.bool_]:
+    """Mark the pixels of an image in memory that `find_hot_pixels` finds.
+
+    Parameters
+    ----------
+    image : ndarray
+        In noise sigma, the sky at 0; not changed.
+    psf : ndarray
+        As there.
+    invalid : ndarray of bool, optional
+        Pixels that are not tested.
+    """
+    none = np.zeros(image.shape, dtype=bool)
+    left_out = none if invalid is None else invalid
+
+    def window(
+        y0: int, y1: int, x0: int, x1: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+        part = np.s_[y0:y1, x0:x1]
+        return image[part].astype(np.float32), left_out[part], none[part]
+
+    found = find_hot_pixels(window, image.shape, psf.astype(np.float32))
+    marked = np.zeros(image.shape, dtype=bool)
+    if found is not None:
+        marked[tuple(found[0].T)] = True
+    return marked
 
 
 def _mean_of_neighbours(
