@@ -166,7 +166,12 @@ def compare(
     observed, kinds = source.read(*window)
     rows = reflect_indices(scale * window[0], scale * window[1], scale * ny)
     columns = reflect_indices(scale * window[2], scale * window[3], scale * nx)
-    shown = np.asarray(result[rows.min() : rows.max() + 1])[np.ix_(rows - rows.min(), columns)]
+    first_row, first_column = (int(places.min()) for places in (rows, columns))
+    own = result[first_row : rows.max() + 1, first_column : columns.max() + 1].astype(np.float32)
+    if source.cores is not None:
+        # They stand in the result as recorded, not blurred.
+        source.cores.subtract_hot(own, first_row // scale, scale, first_column // scale)
+    shown = own[np.ix_(rows - first_row, columns - first_column)]
     unseen = kinds != 0
     bad = unseen | _left_as_recorded(source, window, conditions)
     width = smoothing_of(source, target_fwhm, scale)
@@ -175,7 +180,7 @@ def compare(
     smooth = partial(smooth_stamp, width=width)
     psf = smooth(psf_of(conditions, piece))
     matched = MatchedFilter(psf, conditions.fwhm, conditions.noise_correlation, smooth)
-    reconvolved = Reconvolution(psf, target_fwhm, scale)(shown.astype(np.float32))
+    reconvolved = Reconvolution(psf, target_fwhm, scale)(shown)
     photons = photon_variance(source.measured)
     profile = source.psf.moffat
     if width:
@@ -210,13 +215,14 @@ def compare(
 def _left_as_recorded(
     source: NormalisedPlane, window: tuple[int, int, int, int], conditions: Conditions
 ) -> NDArray[np.bool_]:
-    """Mark saturated stars as far as their wings, and hot pixels: they keep the recorded light."""
+    """Mark saturated stars as far as their wings: they keep the recorded light."""
     y0, y1, x0, x1 = window
     light = np.zeros((y1 - y0, x1 - x0), np.float32)
     if source.cores is None:
         return light > 0
     rows, columns = source.cores.rows - y0, source.cores.columns - x0
     inside = (rows >= 0) & (rows < y1 - y0) & (columns >= 0) & (columns < x1 - x0)
+    inside &= ~source.cores.hot
     light[rows[inside], columns[inside]] = np.maximum(source.cores.values[inside], 1.0)
     regions, _ = label(light, np.ones((3, 3)))
     marked = np.zeros(light.shape, dtype=bool)
@@ -275,8 +281,8 @@ class _Comparison:
         What may be wrong with a source: the result lacks light that the input has, or shows light
         that the input has not, both through the matched filter; it lacks half of a faint source on
         a bright nebula; it shows two stars that are one in the input; there is a dark ring around
-        it; or, where that is looked at, it has another shape. The light of saturated stars and hot
-        pixels is not known, but dark rings around them are wrong too.
+        it; or, where that is looked at, it has another shape. The light of saturated stars is not
+        known, but dark rings around them are wrong too.
         """
         found = []
         dark, depth = self._dark()

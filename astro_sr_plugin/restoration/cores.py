@@ -69,12 +69,15 @@ class Cores:
         Light that replaces them before the filter, in noise sigma.
     excess : ndarray of float32
         Recorded light less these values; it is added again after the filter.
+    hot : ndarray of bool
+        Whether it is a hot pixel, whose excess is no light, and not the core of a star.
     """
 
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
     values: NDArray[np.float32]
     excess: NDArray[np.float32]
+    hot: NDArray[np.bool_]
 
     def fill(
         self,
@@ -95,6 +98,22 @@ class Cores:
         self, result: NDArray[np.float32], first_row: int, scale: int, first_column: int = 0
     ) -> None:
         """Add the excess to a part of the result that begins at a pixel of the input, in place."""
+        self._add(self.excess, result, first_row, scale, first_column)
+
+    def subtract_hot(
+        self, result: NDArray[np.float32], first_row: int, scale: int, first_column: int
+    ) -> None:
+        """Take the excess of hot pixels off a part of a result that it was added to, in place."""
+        self._add(np.where(self.hot, -self.excess, 0), result, first_row, scale, first_column)
+
+    def _add(
+        self,
+        excess: NDArray[np.float32],
+        result: NDArray[np.float32],
+        first_row: int,
+        scale: int,
+        first_column: int,
+    ) -> None:
         shape = len(result) // scale, result.shape[1] // scale
         near = slice(*np.searchsorted(self.rows, (first_row - 1, first_row + shape[0] + 1)))
         columns = self.columns[near] - first_column + 1
@@ -102,7 +121,7 @@ class Cores:
         if not inside.any():
             return
         light = np.zeros((shape[0] + 2, shape[1] + 2), np.float32)
-        light[self.rows[near][inside] - first_row + 1, columns[inside]] = self.excess[near][inside]
+        light[self.rows[near][inside] - first_row + 1, columns[inside]] = excess[near][inside]
         finer = torch.nn.functional.interpolate(
             torch.from_numpy(light)[None, None], scale_factor=scale, mode="bilinear"
         )
@@ -177,7 +196,8 @@ def fit_cores(
     pixels, values, excess = (np.concatenate([part[k] for part in parts]) for k in range(3))
     # Places of two blobs that lie close together belong to the first.
     _, first = np.unique(pixels, axis=0, return_index=True)
-    return Cores(pixels[first, 0], pixels[first, 1], values[first], excess[first])
+    n_hot = 0 if hot is None else len(hot[0])
+    return Cores(*pixels[first].T, values[first], excess[first], first < n_hot)
 
 
 def _connected(places: NDArray[np.int64]) -> Iterable[NDArray[np.int64]]:

@@ -20,6 +20,8 @@ _SECTORS = 8
 """Number of sectors of a ring."""
 _RISING_SECTORS = 4
 """Number of sectors in which the light has to rise: a neighbour fills fewer."""
+_LEAST_SEEN = 0.5
+"""Part of the pixels that a ring has in a sector, outside of all cores, from which it counts."""
 _BRIGHT = 100.0
 """Brightest pixel of the stars that are checked, in noise sigma."""
 _FAINT = 0.01
@@ -67,9 +69,11 @@ def find_rings(
     Notes
     -----
     Around a star the light of each of eight sectors can only fall outwards, but for nebulae: the
-    cores of all sources are left out. The rise is that from the darkest ring to a brighter one
-    outside of it; half of the sectors rise at least so much. A nebula rises in the input too, once
-    the cores are subtracted as the input shows them.
+    cores of all sources are left out. The rise is that from a dark ring to a brighter one outside
+    of it, in the pair of rings between which half of the sectors rise most. A nebula rises in the
+    input too, once the cores are subtracted as the input shows them. In a crowd stars that are
+    not found make the light rise and fall as well, at another distance in each sector: the rise
+    has to be larger than the scatter between the sectors.
     """
     scale = result.shape[0] // observed.shape[0]
     fine = (np.reshape(places, (-1, 2)) + 0.5) * scale - 0.5
@@ -90,10 +94,16 @@ def find_rings(
         x, y = fine[k]
         window, radius, angle = _around(x, y, _RADII[-1] * target_fwhm, result.shape)
         ring = np.digitize(radius / target_fwhm, _RADII) - 1
-        ring[cores[window]] = -1
+        ring[radius < _CORE * target_fwhm] = -1
         sector = ((angle / (2 * np.pi) + 0.5) * _SECTORS).astype(int) % _SECTORS
-        shown, given = (_rise(image[window], ring, sector) for image in (result, rest))
-        least = max(_RISE_NOISE, _RISE_FRACTION * float(peaks[k]), _RISE_KEPT_NOISE * kept_noise)
+        light, other = (_light(im[window], ring, sector, cores[window]) for im in (result, rest))
+        shown, given = _rise(light), _rise(other)
+        least = max(
+            _RISE_NOISE,
+            _RISE_FRACTION * float(peaks[k]),
+            _RISE_KEPT_NOISE * kept_noise,
+            _scatter(light),
+        )
         if shown - given / _BLURRED > least:
             found.append((*places[k], shown, given))
     return found
@@ -121,13 +131,30 @@ def _around(
     return (rows, columns), np.hypot(dx - x, dy - y), np.arctan2(dy - y, dx - x)
 
 
-def _rise(image: NDArray[np.float64], ring: NDArray[np.int_], sector: NDArray[np.int_]) -> float:
-    """Return the rise of the light from a ring outwards that half of the sectors reach."""
-    rises = np.zeros(_SECTORS)
-    for number in range(_SECTORS):
-        here = sector == number
-        light = [image[here & (ring == k)] for k in range(len(_RADII) - 1)]
-        profile = np.array([np.median(values) for values in light if values.size])
-        if profile.size:
-            rises[number] = np.max(profile - np.minimum.accumulate(profile))
-    return float(np.sort(rises)[-_RISING_SECTORS])
+def _light(
+    image: NDArray[np.float64],
+    ring: NDArray[np.int_],
+    sector: NDArray[np.int_],
+    hidden: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Return the median light of each sector and ring; NaN where most of its pixels are hidden."""
+    light = np.full((_SECTORS, len(_RADII) - 1), np.nan)
+    for place in np.ndindex(light.shape):
+        cell = (sector == place[0]) & (ring == place[1])
+        seen = image[cell & ~hidden]
+        if seen.size and seen.size >= _LEAST_SEEN * np.count_nonzero(cell):
+            light[place] = np.median(seen)
+    return light
+
+
+def _rise(light: NDArray[np.float64]) -> float:
+    """Return the largest rise from a ring to another one outside that half of the sectors reach."""
+    inner, outer = np.triu_indices(light.shape[1], 1)
+    rises = np.sort(np.nan_to_num(light[:, outer] - light[:, inner]), axis=0)
+    return max(0.0, float(rises[-_RISING_SECTORS].max()))
+
+
+def _scatter(light: NDArray[np.float64]) -> float:
+    """Return the scatter of the sectors about the median of their ring."""
+    seen = light[:, ~np.isnan(light).all(axis=0)]
+    return MAD_TO_SIGMA * float(np.nanmedian(np.abs(seen - np.nanmedian(seen, axis=0))))

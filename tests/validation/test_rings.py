@@ -7,6 +7,8 @@ import functools
 import numpy as np
 import pytest
 from astropy.nddata import CCDData
+from scipy.ndimage import gaussian_filter, maximum_filter
+from scipy.signal import fftconvolve
 
 import astro_sr_plugin as asr
 
@@ -81,3 +83,45 @@ def test_neither_an_image_nor_a_denoised_one_gets_rings_when_it_is_sharpened(sce
     twice = asr.deconvolve(asr.denoise(image, measured=quality), target_fwhm=TARGET, force=True)
     assert twice.meta["ASRGUARD"] > 0
     assert ringed(image, twice.data) == []
+
+
+def cluster(n_stars: int, seed: int) -> tuple[CCDData, np.ndarray]:
+    """Return what a camera sees of a globular cluster, and the sharp truth."""
+    rng, finer = np.random.default_rng(seed), 5
+    flux = np.minimum(20 * NOISE * rng.random(n_stars) ** (-1 / 1.2), 3e4 * NOISE)
+    places = SIZE / 2 + 50 * rng.standard_normal((2, n_stars))
+    inside = np.all((places > 2) & (places < SIZE - 2), axis=0)
+    fine = np.zeros((SIZE * finer, SIZE * finer))
+    np.add.at(fine, tuple((places[:, inside] * finer).astype(int)), flux[inside])
+    half = 40 * finer
+    radius = np.hypot(*np.mgrid[-half : half + 1, -half : half + 1]) / finer
+    psf = (1 + (radius / FWHM * 2) ** 2 * (2 ** (1 / BETA) - 1)) ** -BETA
+    blurred, truth = (
+        SKY + image.reshape(SIZE, finer, SIZE, finer).sum(axis=(1, 3))
+        for image in (
+            fftconvolve(fine, psf / psf.sum(), mode="same"),
+            gaussian_filter(fine, TARGET / 2.3548 * finer),
+        )
+    )
+    observed = blurred + rng.normal(0, NOISE, blurred.shape)
+    return CCDData(observed.astype(np.float32), unit="adu"), truth
+
+
+@pytest.mark.parametrize("seed", [1, 2, 5])
+def test_the_truth_of_a_crowd_has_no_rings(seed: int) -> None:
+    assert ringed(*cluster(4000, seed)) == []
+
+
+def test_a_crowd_does_not_hide_rings() -> None:
+    image, truth = cluster(4000, 5)
+    light = truth - SKY
+    peaks = np.argwhere((light == maximum_filter(light, 5)) & (light > 200 * NOISE))
+    stars = peaks[np.all((peaks > 20) & (peaks < SIZE - 20), axis=1)][::4]
+    wrong = truth.copy()
+    for row, column in stars:
+        away = np.hypot(*np.ogrid[-row : SIZE - row, -column : SIZE - column]) / TARGET
+        gap, ring = (np.exp(-0.5 * ((away - place) / 0.4) ** 2) for place in (1.6, 2.6))
+        wrong += 0.02 * light[row, column] * (0.5 * ring - gap)
+    found = np.array(ringed(image, wrong))[:, ::-1]
+    hits = sum(np.hypot(*(found - star).T).min() < 2.5 for star in stars)
+    assert hits > len(stars) / 2
