@@ -166,12 +166,7 @@ def compare(
     observed, kinds = source.read(*window)
     rows = reflect_indices(scale * window[0], scale * window[1], scale * ny)
     columns = reflect_indices(scale * window[2], scale * window[3], scale * nx)
-    first_row, first_column = (int(places.min()) for places in (rows, columns))
-    own = result[first_row : rows.max() + 1, first_column : columns.max() + 1].astype(np.float32)
-    if source.cores is not None:
-        # They stand in the result as recorded, not blurred.
-        source.cores.subtract_hot(own, first_row // scale, scale, first_column // scale)
-    shown = own[np.ix_(rows - first_row, columns - first_column)]
+    shown = np.asarray(result[rows.min() : rows.max() + 1])[np.ix_(rows - rows.min(), columns)]
     unseen = kinds != 0
     bad = unseen | _left_as_recorded(source, window, conditions)
     width = smoothing_of(source, target_fwhm, scale)
@@ -180,7 +175,7 @@ def compare(
     smooth = partial(smooth_stamp, width=width)
     psf = smooth(psf_of(conditions, piece))
     matched = MatchedFilter(psf, conditions.fwhm, conditions.noise_correlation, smooth)
-    reconvolved = Reconvolution(psf, target_fwhm, scale)(shown)
+    reconvolved = Reconvolution(psf, target_fwhm, scale)(shown.astype(np.float32))
     photons = photon_variance(source.measured)
     profile = source.psf.moffat
     if width:
@@ -220,10 +215,10 @@ def _left_as_recorded(
     light = np.zeros((y1 - y0, x1 - x0), np.float32)
     if source.cores is None:
         return light > 0
-    rows, columns = source.cores.rows - y0, source.cores.columns - x0
+    stars = source.cores.stars
+    rows, columns = stars.rows - y0, stars.columns - x0
     inside = (rows >= 0) & (rows < y1 - y0) & (columns >= 0) & (columns < x1 - x0)
-    inside &= ~source.cores.hot
-    light[rows[inside], columns[inside]] = np.maximum(source.cores.values[inside], 1.0)
+    light[rows[inside], columns[inside]] = np.maximum(stars.values[inside], 1.0)
     regions, _ = label(light, np.ones((3, 3)))
     marked = np.zeros(light.shape, dtype=bool)
     for place in find_objects(regions):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -68,9 +69,10 @@ class Cores:
     values : ndarray of float32
         Light that replaces them before the filter, in noise sigma.
     excess : ndarray of float32
-        Recorded light less these values; it is added again after the filter.
+        Recorded light less these values; it is added again after the filter, that of hot pixels,
+        which is no light, at the very end.
     hot : ndarray of bool
-        Whether it is a hot pixel, whose excess is no light, and not the core of a star.
+        Whether it is a hot pixel, not the core of a star.
     """
 
     rows: NDArray[np.int64]
@@ -94,26 +96,29 @@ class Cores:
         values[place] = self.values[near][inside]
         saturated[place] = False
 
+    @cached_property
+    def stars(self) -> Cores:
+        """The cores of stars."""
+        return self._select(~self.hot)
+
+    @cached_property
+    def hot_pixels(self) -> Cores:
+        """The hot pixels."""
+        return self._select(self.hot)
+
+    def _select(self, chosen: NDArray[np.bool_]) -> Cores:
+        return Cores(
+            self.rows[chosen],
+            self.columns[chosen],
+            self.values[chosen],
+            self.excess[chosen],
+            self.hot[chosen],
+        )
+
     def add_excess(
         self, result: NDArray[np.float32], first_row: int, scale: int, first_column: int = 0
     ) -> None:
         """Add the excess to a part of the result that begins at a pixel of the input, in place."""
-        self._add(self.excess, result, first_row, scale, first_column)
-
-    def subtract_hot(
-        self, result: NDArray[np.float32], first_row: int, scale: int, first_column: int
-    ) -> None:
-        """Take the excess of hot pixels off a part of a result that it was added to, in place."""
-        self._add(np.where(self.hot, -self.excess, 0), result, first_row, scale, first_column)
-
-    def _add(
-        self,
-        excess: NDArray[np.float32],
-        result: NDArray[np.float32],
-        first_row: int,
-        scale: int,
-        first_column: int,
-    ) -> None:
         shape = len(result) // scale, result.shape[1] // scale
         near = slice(*np.searchsorted(self.rows, (first_row - 1, first_row + shape[0] + 1)))
         columns = self.columns[near] - first_column + 1
@@ -121,7 +126,7 @@ class Cores:
         if not inside.any():
             return
         light = np.zeros((shape[0] + 2, shape[1] + 2), np.float32)
-        light[self.rows[near][inside] - first_row + 1, columns[inside]] = excess[near][inside]
+        light[self.rows[near][inside] - first_row + 1, columns[inside]] = self.excess[near][inside]
         finer = torch.nn.functional.interpolate(
             torch.from_numpy(light)[None, None], scale_factor=scale, mode="bilinear"
         )
@@ -197,7 +202,7 @@ def fit_cores(
     # Places of two blobs that lie close together belong to the first.
     _, first = np.unique(pixels, axis=0, return_index=True)
     n_hot = 0 if hot is None else len(hot[0])
-    return Cores(*pixels[first].T, values[first], excess[first], first < n_hot)
+    return Cores(pixels[first, 0], pixels[first, 1], values[first], excess[first], first < n_hot)
 
 
 def _connected(places: NDArray[np.int64]) -> Iterable[NDArray[np.int64]]:

@@ -281,9 +281,9 @@ def settle_contradictions(
     Parameters
     ----------
     source : NormalisedPlane
-        The input.
+        The input as the model saw it.
     result : ndarray, shape (scale * ny, scale * nx)
-        The result in noise sigma, sky at 0; changed in place.
+        The result in noise sigma, sky at 0, without the excess of hot pixels; changed in place.
     conditions : Conditions
         PSF and noise of the input.
     target_fwhm : float or None
@@ -409,7 +409,7 @@ class _Guard:
         """Return the safer estimate of a piece."""
         estimate = self._without_excess(piece)
         if self.source.cores is not None:
-            self.source.cores.add_excess(estimate, piece[0], self.scale, piece[2])
+            self.source.cores.stars.add_excess(estimate, piece[0], self.scale, piece[2])
         return estimate
 
     def _without_excess(self, piece: Piece) -> NDArray[np.float32]:

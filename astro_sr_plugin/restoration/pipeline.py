@@ -197,9 +197,13 @@ def restore_plane(
     if job.target_fwhm is not None:
         target_psf = target_image(job.target_fwhm, job.scale)
     correction = FluxCorrection(source.shape, job.scale, conditions.psf, target_psf)
+    seen = _see(source, job, conditions)
+    hot = None if seen.cores is None else seen.cores.hot_pixels
+    # The flux is that without hot pixels, and of saturated stars what was recorded.
+    light = replace(source, cores=hot)
     for first, last in row_blocks(source.shape[0]):
-        correction.add_input(first, *source.read(first, last, 0, source.shape[1], mirrored=False))
-    seen = _predict(source, job, conditions, sink, correction, errors=errors, strips=strips)
+        correction.add_input(first, *light.read(first, last, 0, source.shape[1], mirrored=False))
+    _predict(seen, job, conditions, sink, correction, errors=errors, strips=strips)
     if job.keep_flux:
         _correct_flux(source, correction, sink, job.scale)
     verdict = None
@@ -225,7 +229,7 @@ def restore_plane(
             errors=errors,
             correct_flux=correct_again if job.keep_flux else None,
         )
-    _denormalise_all(source, job, sink, errors)
+    _denormalise_all(light, job, sink, errors)
     return verdict
 
 
@@ -258,7 +262,7 @@ def _see(source: NormalisedPlane, job: Job, conditions: Conditions) -> Normalise
 
 
 def _predict(
-    source: NormalisedPlane,
+    seen: NormalisedPlane,
     job: Job,
     conditions: Conditions,
     sink: NDArray,
@@ -266,23 +270,21 @@ def _predict(
     *,
     errors: NDArray | None,
     strips: Strips | None,
-) -> NormalisedPlane:
-    """Fill ``sink`` with the result in noise sigma; return the plane as the model saw it."""
-    seen = _see(source, job, conditions)
+) -> None:
+    """Fill ``sink`` with the result in noise sigma, without the excess of hot pixels."""
     if strips is None:
         predictor = Predictor(job.model, conditions, job.runtime)
-        strips = predictor.strips(seen.read_as_planes, source.shape)
+        strips = predictor.strips(seen.read_as_planes, seen.shape)
     for first_row, (strip, *deviation) in strips:
         rows = (first_row // job.scale, (first_row + len(strip)) // job.scale)
         if errors is not None and deviation:
             errors[first_row : first_row + len(strip)] = deviation[0]
         if seen.cores is not None:
-            seen.cores.add_excess(strip, rows[0], job.scale)
-        correction.add_output(first_row, strip, source.saturated(*rows, job.scale))
+            seen.cores.stars.add_excess(strip, rows[0], job.scale)
+        correction.add_output(first_row, strip, seen.saturated(*rows, job.scale))
         sink[first_row : first_row + len(strip)] = strip
-        for array in (sink, source.plane):
+        for array in (sink, seen.plane):
             release(array)
-    return seen
 
 
 def _correct_flux(
@@ -313,11 +315,13 @@ def _denormalise(
     sink: NDArray,
     errors: NDArray | None,
 ) -> None:
-    """Bring some rows to image units, blended; what held no data stays."""
+    """Bring some rows to image units, hot pixels added, blended; what held no data stays."""
     first, last = rows
     scale, unit = job.scale, source.measured.unit
     out = slice(first * scale, last * scale)
-    values = sink[out]
+    values = np.array(sink[out], dtype=np.float32)
+    if source.cores is not None:
+        source.cores.add_excess(values, first, scale)
     noise = source.noise(first, last, 0, source.shape[1], scale)
     result = values.astype(np.float64)
     result *= noise

@@ -109,6 +109,7 @@ def test_the_excess_is_added_whole(scale):
         np.array([3, 5, 5, 9]),
         np.zeros(4, np.float32),
         np.array([8.0, 4.0, 2.0, 1.0], np.float32),
+        np.array([False, True, False, True]),
     )
     whole = np.zeros((16 * scale, 12 * scale), np.float32)
     cores.add_excess(whole, 0, scale)
