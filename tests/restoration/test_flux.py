@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy.signal import fftconvolve
 
+import astro_sr_plugin as asr
+from astro_sr_plugin.measurement.psf.profiles import MoffatProfile, moffat_stamp
 from astro_sr_plugin.restoration.flux import FluxCorrection
 
 
@@ -165,3 +169,15 @@ def test_light_that_a_source_at_the_edge_has_lost_does_not_raise_the_sky(scale):
     assert out.sum() / scale**2 == pytest.approx(sky.sum(), rel=2e-4)
     # As a constant, what is missing would be 1.2.
     assert np.abs(out[60 * scale :]).max() < 0.2
+
+
+def test_a_hot_pixel_stays_as_recorded_while_bright_stars_get_their_light_back() -> None:
+    rng = np.random.default_rng(4)
+    psf = moffat_stamp(MoffatProfile(3.2, 2.2, 0.0, 0.0), 0.0, 0.0, 40)
+    image = np.full((240, 240), 500.0)
+    for row, column in product(range(45, 200, 50), range(45, 200, 50)):
+        image[row - 40 : row + 41, column - 40 : column + 41] += 3e5 * psf
+    image += rng.normal(0, 5.0, image.shape)
+    image[70, 70] += 2e4
+    result = asr.deconvolve(image.astype(np.float32), psf=(3.2, 3.5)).data
+    assert result[70, 70] == pytest.approx(image[70, 70], abs=15.0)

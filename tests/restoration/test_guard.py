@@ -122,6 +122,20 @@ def test_what_the_input_contradicts_is_replaced(observed: Array, scale: int, har
 
 
 @pytest.mark.parametrize("scale", [1, 2])
+def test_a_star_beside_a_hot_pixel_is_not_lost(observed: Array, scale: int) -> None:
+    image, truth = observed.copy(), SKY + gaussian_stars(TARGET[scale], scale)
+    image[96, 84] += 2000 * SIGMA
+    harmed = truth.copy()
+    near = np.s_[76 * scale : 93 * scale, 76 * scale : 93 * scale]
+    harmed[near] = SKY
+    assert settle(image, truth, scale)[0].places == 0
+    verdict, result, _ = settle(image, harmed, scale)
+    assert verdict.places == 1
+    error, before = (np.sqrt(np.mean((image - truth)[near] ** 2)) for image in (result, harmed))
+    assert error < 0.5 * before
+
+
+@pytest.mark.parametrize("scale", [1, 2])
 def test_a_dark_ring_beside_a_saturated_star_is_replaced(observed: Array, scale: int) -> None:
     truth = SKY + gaussian_stars(TARGET[scale], scale)
     limit = np.float32(0.6 * observed.max())
