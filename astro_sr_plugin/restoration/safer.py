@@ -13,8 +13,6 @@ from astro_sr_plugin.restoration.plane import enlarge
 
 __all__ = ["richardson_lucy"]
 
-_ITERATIONS = 40
-"""Number of accelerated iterations."""
 _PEDESTAL = 3.0
 """Light of the sky in the model, in noise sigma: the noise is positive on it."""
 _LEAST = 0.1
@@ -31,6 +29,8 @@ def richardson_lucy(
     target_fwhm: float,
     scale: int,
     sky: float = 0.0,
+    *,
+    iterations: int = 40,
 ) -> NDArray[np.float32]:
     """Deconvolve an image by Richardson-Lucy, and smooth the result to a Gaussian PSF.
 
@@ -50,6 +50,8 @@ def richardson_lucy(
         Output pixels per input pixel along an axis.
     sky : float
         Sky in noise sigma; below 0 among so many stars that the measured one is too high.
+    iterations : int
+        Number of accelerated iterations.
 
     Returns
     -------
@@ -69,7 +71,7 @@ def richardson_lucy(
     image = np.maximum(light + _PEDESTAL, _FLOOR)
     estimate = enlarge(np.maximum(light, _LEAST), scale)
     guess = estimate
-    for k in range(_ITERATIONS):
+    for k in range(iterations):
         blurred = fft.irfft2(fft.rfft2(guess) * transfer, s=fine)
         model = blurred.reshape(ny, scale, nx, scale).mean(axis=(1, 3)) + _PEDESTAL
         ratio = enlarge(image / np.maximum(model, _FLOOR), scale)
