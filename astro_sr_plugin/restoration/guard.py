@@ -72,8 +72,6 @@ _TRUNCATE = 4.0
 _MANY_PLACES, _MANY_PART = 10, 0.25
 """Number of places, also as a part of the bright sources, above which a result must not stand for
 its input, if stars as recorded would stand among stars that are sharper."""
-_SAME = 0.5
-"""Distance in FWHM within which two places are the same."""
 _SMOOTH_STEPS = 4
 """Steps in which finer pixels are brought to the means that were recorded; each halves what is
 left."""
@@ -97,8 +95,6 @@ class Verdict(NamedTuple):
         own error; 0 if there are too few.
     mended : int
         Number of these where it is the result itself, with light added or removed.
-    left : int
-        Number of these where the safer estimate is no better, and the result stays.
     bright : int
         Number of the bright sources of the input.
     as_recorded : bool
@@ -111,7 +107,6 @@ class Verdict(NamedTuple):
     residual: float
     magnitude: float
     mended: int = 0
-    left: int = 0
     bright: int = 0
     as_recorded: bool = False
     uncertain: bool = False
@@ -121,7 +116,6 @@ class Verdict(NamedTuple):
         cls,
         places: int,
         mended: int,
-        left: int,
         parts: Sequence[Agreement],
         *,
         as_recorded: bool,
@@ -137,7 +131,7 @@ class Verdict(NamedTuple):
             median = float(np.median(differences))
             magnitude = math.copysign(max(abs(median) - error, 0.0), median)
         residual = math.sqrt(total / count) if count else math.nan
-        return cls(places, residual, magnitude, mended, left, len(stars), as_recorded, uncertain)
+        return cls(places, residual, magnitude, mended, len(stars), as_recorded, uncertain)
 
     @property
     def fault(self) -> str:
@@ -244,21 +238,20 @@ def note_verdicts(
     count = sum(verdict.places for verdict in verdicts)
     fault = next((verdict.fault for verdict in verdicts if verdict.fault), "")
     header[GUARD_KEYWORD], header[AGREES_KEYWORD] = count, not fault
-    mended, left = (sum(getattr(v, name) for v in verdicts) for name in ("mended", "left"))
+    mended = sum(verdict.mended for verdict in verdicts)
     texts = []
     if not replaced:
-        recorded = all(v.as_recorded for v in verdicts if v.places > v.mended + v.left)
+        recorded = all(v.as_recorded for v in verdicts if v.places > v.mended)
         safer = "the input as recorded, with its noise," if recorded else "a safer estimate"
         for number, done in (
-            (mended, "and light was added or removed until it did"),
-            (count - mended - left, f"and {safer} stands there"),
-            (left, "nor did a safer estimate: it may be no light that came through the optics"),
+            (mended, "light was added or removed until it did"),
+            (count - mended, f"{safer} stands there"),
         ):
             if number:
                 places = "one place" if number == 1 else f"{number} places"
                 texts.append(
                     f"at {places} the result did not agree with the input once it was blurred "
-                    f"again, {done}"
+                    f"again, and {done}"
                 )
     if fault:
         done = _PUT_BACK if replaced else ""
@@ -283,8 +276,7 @@ def settle_contradictions(
     Among barely sampled stars, point sources are added or subtracted as CLEAN finds them. What they
     do not put right becomes a Richardson-Lucy estimate where the result is sharper than the input
     and its stars are sampled well, and else the input as recorded, smoothed to the PSF of the
-    result where that is wider. Where the Richardson-Lucy estimate contradicts the input as well,
-    as for light that did not come through the optics, the result stays.
+    result where that is wider.
 
     Parameters
     ----------
@@ -319,20 +311,16 @@ def settle_contradictions(
         mended = _places(agreement)
         agreement = guard.mend(agreement, errors)
     replaced: set[Circle] = set()
-    left: set[Circle] = set()
     for _ in range(_ROUNDS):
         found = _places(agreement) - replaced
         if not found:
             break
         replaced |= found
         contradictions = Contradictions.of(found)
-        mixed = {p: guard.mix(contradictions, p, errors) for p in pieces}
-        agreement |= guard.look([p for p in pieces if mixed[p]])
-        unsettled = guard.unsettled(found, agreement)
-        left |= unsettled
-        agreement |= guard.look(guard.take_back(unsettled, mixed))
+        changed = [p for p in pieces if _mix(contradictions, p, guard.safer, result, scale, errors)]
+        agreement |= guard.look(changed)
     wrong, beyond = ({circle[:2] for circle in circles} for circles in (mended, replaced))
-    counts = len(wrong | beyond), len(wrong - beyond), len({circle[:2] for circle in left})
+    counts = len(wrong | beyond), len(wrong - beyond)
     kinds = {"as_recorded": guard.as_recorded, "uncertain": guard.uncertain}
     verdict = Verdict.of(*counts, list(agreement.values()), **kinds)
     if counts[0] and correct_flux is not None:
@@ -344,21 +332,6 @@ def settle_contradictions(
 
 def _places(agreement: Mapping[Piece, Agreement]) -> set[Circle]:
     return {circle for part in agreement.values() for circle in part.places}
-
-
-class _Patch(NamedTuple):
-    """What stood in a part of the result."""
-
-    place: tuple[slice, slice]
-    own: NDArray[np.bool_]
-    values: NDArray
-
-    def holds(self, circle: Circle, scale: int) -> bool:
-        """Whether the middle of a circle lies inside."""
-        row, column = (round((x + 0.5) * scale - 0.5) for x in circle[:2])
-        y, x = (n - part.start for n, part in zip((row, column), self.place, strict=True))
-        ny, nx = self.own.shape
-        return 0 <= y < ny and 0 <= x < nx and bool(self.own[y, x])
 
 
 @dataclass(frozen=True, eq=False)
@@ -432,48 +405,6 @@ class _Guard:
                 part = np.float32(1) - profile / profile.max()
                 errors[rows, columns] = blended_error(errors[rows, columns], part)
 
-    def mix(self, found: Contradictions, piece: Piece, errors: NDArray | None) -> list[_Patch]:
-        """Mix a piece of the result with the safer estimate, in place; return what stood there."""
-        weight = found.weight(piece, self.scale)
-        if weight is None:
-            return []
-        scale, patches = self.scale, []
-        # Circles that touch are one part.
-        parts, _ = label(weight, np.ones((3, 3)))
-        for number, (rows, columns) in enumerate(find_objects(parts), start=1):
-            y0, y1 = _to_input(piece[0], rows, scale)
-            x0, x1 = _to_input(piece[2], columns, scale)
-            place = np.s_[y0 * scale : y1 * scale, x0 * scale : x1 * scale]
-            within = tuple(
-                slice(part.start - first * scale, part.stop - first * scale)
-                for part, first in zip(place, (piece[0], piece[2]), strict=True)
-            )
-            own = np.where(parts[within] == number, weight[within], 0)
-            patches.append(_Patch(place, own > 0, self.result[place].copy()))
-            self.result[place] += own * (self.safer((y0, y1, x0, x1)) - self.result[place])
-            if errors is not None:
-                errors[place] = blended_error(errors[place], 1 - own)
-        return patches
-
-    def unsettled(self, found: set[Circle], agreement: Mapping[Piece, Agreement]) -> set[Circle]:
-        """Return the places where a Richardson-Lucy estimate contradicts the input as well."""
-        if self.as_recorded:
-            return set()
-        places = _places(agreement)
-        reach = _SAME * self.conditions.fwhm
-        return {c for c in found if any(math.dist(c[:2], d[:2]) <= reach for d in places)}
-
-    def take_back(self, circles: set[Circle], mixed: Mapping[Piece, list[_Patch]]) -> list[Piece]:
-        """Put the result back at some places; its errors stay large. Return the pieces."""
-        changed = []
-        for piece, patches in mixed.items():
-            wrong = [p for p in patches if any(p.holds(c, self.scale) for c in circles)]
-            for patch in wrong:
-                np.copyto(self.result[patch.place], patch.values, where=patch.own)
-            if wrong:
-                changed.append(piece)
-        return changed
-
     def safer(self, piece: Piece) -> NDArray[np.float32]:
         """Return the safer estimate of a piece."""
         estimate = self._without_excess(piece)
@@ -495,6 +426,35 @@ class _Guard:
         estimate = richardson_lucy(values, psf, self.target_fwhm, scale, sky)
         inner = slice(margin * scale, -margin * scale)
         return estimate[inner, inner]
+
+
+def _mix(
+    found: Contradictions,
+    piece: Piece,
+    estimate: Callable[[Piece], NDArray[np.float32]],
+    result: NDArray,
+    scale: int,
+    errors: NDArray | None,
+) -> bool:
+    """Mix a piece of a result with an estimate, in place; return whether anything changed."""
+    weight = found.weight(piece, scale)
+    if weight is None:
+        return False
+    # Circles that touch are one part.
+    parts, _ = label(weight, np.ones((3, 3)))
+    for number, (rows, columns) in enumerate(find_objects(parts), start=1):
+        y0, y1 = _to_input(piece[0], rows, scale)
+        x0, x1 = _to_input(piece[2], columns, scale)
+        place = np.s_[y0 * scale : y1 * scale, x0 * scale : x1 * scale]
+        within = tuple(
+            slice(part.start - first * scale, part.stop - first * scale)
+            for part, first in zip(place, (piece[0], piece[2]), strict=True)
+        )
+        own = np.where(parts[within] == number, weight[within], 0)
+        result[place] += own * (estimate((y0, y1, x0, x1)) - result[place])
+        if errors is not None:
+            errors[place] = blended_error(errors[place], 1 - own)
+    return True
 
 
 def _to_input(first: int, part: slice, scale: int) -> tuple[int, int]:

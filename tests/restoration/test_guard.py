@@ -358,18 +358,3 @@ def test_a_result_of_the_psf_of_a_galaxy_is_hopeless(uncertain: bool) -> None:
     verdict = Verdict(27, 1.0, 0.0, bright=22, uncertain=uncertain)
     assert verdict.hopeless is uncertain
     assert bool(verdict.fault) is uncertain
-
-
-def test_light_that_no_estimate_explains_stays_as_the_model_left_it(observed: Array) -> None:
-    image, truth = observed.copy(), SKY + gaussian_stars(TARGET[1])
-    # A bad row, in which no pixel is above its neighbours.
-    row = SIGMA * np.linspace(100, 300, 80)
-    kept = truth.copy()
-    for where in (image, kept):
-        where[60, 40:120] += row
-    verdict, result, errors = settle(image, kept)
-    assert verdict.left >= 1
-    assert verdict.left <= verdict.places
-    np.testing.assert_allclose(result[58:63, 60:100], kept[58:63, 60:100], atol=SIGMA)
-    # What no estimate explains is not known well.
-    assert errors[60, 60:100].min() > 0.5
