@@ -24,9 +24,10 @@ from astro_sr_plugin.measurement.sky.pixels import describe_fill
 from astro_sr_plugin.models.display_stretch import STRETCH_HISTORY, STRETCH_KEYWORD
 from astro_sr_plugin.models.registry import ModelLike, default_model, load_model, with_errors
 from astro_sr_plugin.models.spec import Model, ModelSpec
-from astro_sr_plugin.restoration.guard import AGREES_KEYWORD, GUARD_KEYWORD, is_guarded
+from astro_sr_plugin.restoration.guard import is_guarded
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 from astro_sr_plugin.restoration.psf import PSFLike, normalise_planes
+from astro_sr_plugin.restoration.verdict import AGREES_KEYWORD, GUARD_KEYWORD
 
 __all__ = [
     "FLUX_KEYWORDS",

@@ -17,14 +17,9 @@ from astro_sr_plugin.models.spec import Conditions, Model
 from astro_sr_plugin.restoration.conditions import make_conditions, target_image
 from astro_sr_plugin.restoration.flux import BLOCK, FluxCorrection
 from astro_sr_plugin.restoration.frame import Frame
-from astro_sr_plugin.restoration.guard import (
-    Verdict,
-    blended_error,
-    is_guarded,
-    note_verdicts,
-    settle_contradictions,
-)
+from astro_sr_plugin.restoration.guard import blended_error, is_guarded, settle_contradictions
 from astro_sr_plugin.restoration.plane import ROWS, NormalisedPlane, enlarge, finer_level
+from astro_sr_plugin.restoration.verdict import Verdict, note_verdicts
 
 __all__ = [
     "SHARPER",

@@ -18,14 +18,10 @@ from astro_sr_plugin.inference.runtime import Runtime
 from astro_sr_plugin.models.registry import default_model, load_model
 from astro_sr_plugin.restoration.conditions import make_conditions
 from astro_sr_plugin.restoration.frame import Frame, choose_model, open_frame
-from astro_sr_plugin.restoration.guard import (
-    AGREES_KEYWORD,
-    GUARD_KEYWORD,
-    Verdict,
-    settle_contradictions,
-)
+from astro_sr_plugin.restoration.guard import settle_contradictions
 from astro_sr_plugin.restoration.pipeline import Job, restore_planes
 from astro_sr_plugin.restoration.safer import richardson_lucy
+from astro_sr_plugin.restoration.verdict import AGREES_KEYWORD, GUARD_KEYWORD, Verdict
 from tests.validation.conftest import stars
 
 SIDE, FWHM, SIGMA, SKY = 200, 3.6, 5.0, 100.0
