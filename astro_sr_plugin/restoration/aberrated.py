@@ -33,7 +33,7 @@ _GRID = 128
 _RECORDED = 0.3
 """Least part of the image as recorded in what is deconvolved: the network may take faint rings of
 stars for noise."""
-_CLEAR = 10.0
+_CLEAR = 20.0
 """Light in noise sigma from which most is taken as recorded: there the noise matters less than what
 the network smooths."""
 _AROUND = 1.0
