@@ -154,12 +154,15 @@ def compare(
     *,
     finely: bool = False,
     mended: bool = False,
+    noisy: bool = False,
 ) -> Agreement:
     """Blur a piece of a result again, and compare it with the input.
 
     Where the stars of the result are the wider ones, the input is smoothed to their width instead.
     ``finely`` compares the shapes of stars too, for results that were made to agree in the light
-    of stars, whatever their shapes; ``mended`` looks for point sources that put places right.
+    of stars, whatever their shapes; ``mended`` looks for point sources that put places right;
+    ``noisy`` is for a safer estimate with the noise of the input, which shows faint stars as
+    several: of pairs only bright ones count then.
     """
     (ny, nx), (y0, y1, x0, x1) = source.shape, piece
     window = (y0 - REACH, y1 + REACH, x0 - REACH, x1 + REACH)
@@ -192,6 +195,7 @@ def compare(
         profile=profile,
         photons=photons,
         finely=finely,
+        least_pair=_BRIGHT if noisy else 0.0,
     )
     found = part.places()
     components = [
@@ -249,6 +253,7 @@ class _Comparison:
     profile: MoffatProfile
     photons: float
     finely: bool
+    least_pair: float
 
     @cached_property
     def _filtered(self) -> tuple[NDArray[np.floating], NDArray[np.floating], float]:
@@ -282,7 +287,10 @@ class _Comparison:
         found = []
         dark, depth = self._dark()
         wrong = self._misfit() | self._lost()
-        wrong |= self._misshapen() if self.finely else self._split()
+        if self.finely:
+            wrong |= self._misshapen()
+        else:
+            wrong |= self._split() & (self._brightest >= self.least_pair)
         for marked, reach, least in (
             (wrong & ~self._near_bad, _STAR, np.zeros_like(depth)),
             (dark & ~self._near(self.unseen), _RING, depth / _DARK_PART),

@@ -214,6 +214,7 @@ class _Guard:
             self.scale,
             finely=self.of_mean_star,
             mended=mended,
+            noisy=self.as_recorded,
         )
         if len(pieces) == 1:
             return {pieces[0]: held(pieces[0])}
