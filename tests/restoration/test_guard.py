@@ -251,6 +251,24 @@ def test_a_star_that_is_shown_as_two_becomes_one(observed: Array, scale: int) ->
     assert result[near].sum() == pytest.approx(truth[near].sum(), rel=0.02)
 
 
+@pytest.mark.parametrize(("peak", "places"), [(7, 0), (60, 1)])
+def test_no_noise_comes_back_for_a_faint_star_that_is_shown_as_two(peak: float, places: int) -> None:
+    y, x = np.mgrid[:SIDE, :SIDE]
+    sigma, half, offset = FWHM / FWHM_PER_SIGMA, 0.8, 1.3
+
+    def light(column: float, width: float) -> Array:
+        square = ((y - 68) / sigma) ** 2 + ((x - column) / width) ** 2
+        return SIGMA * peak * sigma / width * np.exp(-0.5 * square)
+
+    clean = SKY + gaussian_stars(FWHM)
+    noise = np.random.default_rng(1).normal(0, SIGMA, clean.shape)
+    # Two halves that together are as wide as the star.
+    two = (light(68 - offset, half) + light(68 + offset, half)) / 2
+    image = (clean + light(68, sigma) + noise).astype(np.float32)
+    verdict, _, _ = settle(image, clean + two, target=None)
+    assert verdict.places == places
+
+
 @pytest.mark.parametrize(("count", "hopeless"), [(4, False), (12, True)])
 def test_a_result_with_many_stars_as_recorded_is_hopeless(
     observed: Array, count: int, hopeless: bool
