@@ -157,4 +157,6 @@ def _rise(light: NDArray[np.float64]) -> float:
 def _scatter(light: NDArray[np.float64]) -> float:
     """Return the scatter of the sectors about the median of their ring."""
     seen = light[:, ~np.isnan(light).all(axis=0)]
+    if not seen.size:
+        return 0.0
     return MAD_TO_SIGMA * float(np.nanmedian(np.abs(seen - np.nanmedian(seen, axis=0))))
