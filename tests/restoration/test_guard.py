@@ -252,7 +252,9 @@ def test_a_star_that_is_shown_as_two_becomes_one(observed: Array, scale: int) ->
 
 
 @pytest.mark.parametrize(("peak", "places"), [(7, 0), (60, 1)])
-def test_no_noise_comes_back_for_a_faint_star_that_is_shown_as_two(peak: float, places: int) -> None:
+def test_no_noise_comes_back_for_a_faint_star_that_is_shown_as_two(
+    peak: float, places: int
+) -> None:
     y, x = np.mgrid[:SIDE, :SIDE]
     sigma, half, offset = FWHM / FWHM_PER_SIGMA, 0.8, 1.3
 
