@@ -162,7 +162,7 @@ def compare(
     ``finely`` compares the shapes of stars too, for results that were made to agree in the light
     of stars, whatever their shapes; ``mended`` looks for point sources that put places right;
     ``noisy`` is for a safer estimate with the noise of the input, which shows faint stars as
-    several: of pairs only bright ones count then.
+    several: of pairs only bright ones count where it may stand, or stands already.
     """
     (ny, nx), (y0, y1, x0, x1) = source.shape, piece
     window = (y0 - REACH, y1 + REACH, x0 - REACH, x1 + REACH)

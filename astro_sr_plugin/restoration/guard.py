@@ -158,7 +158,7 @@ def settle_contradictions(
         replaced |= found
         contradictions = Contradictions.of(found)
         changed = [p for p in pieces if _mix(contradictions, p, guard.safer, result, scale, errors)]
-        agreement |= guard.look(changed)
+        agreement |= guard.look(changed, noisy=guard.as_recorded)
     wrong, beyond = ({circle[:2] for circle in circles} for circles in (mended, replaced))
     counts = len(wrong | beyond), len(wrong - beyond)
     kinds = {"as_recorded": guard.as_recorded, "uncertain": guard.uncertain}
@@ -203,7 +203,9 @@ class _Guard:
         known = self.target_fwhm is not None and not self.of_mean_star
         return known and self.conditions.fwhm < _NARROW
 
-    def look(self, pieces: list[Piece], *, mended: bool = False) -> dict[Piece, Agreement]:
+    def look(
+        self, pieces: list[Piece], *, mended: bool = False, noisy: bool = False
+    ) -> dict[Piece, Agreement]:
         """Compare pieces of the result with the input."""
         held = partial(
             compare,
@@ -214,7 +216,7 @@ class _Guard:
             self.scale,
             finely=self.of_mean_star,
             mended=mended,
-            noisy=self.as_recorded,
+            noisy=noisy or self.target_fwhm is None,
         )
         if len(pieces) == 1:
             return {pieces[0]: held(pieces[0])}
