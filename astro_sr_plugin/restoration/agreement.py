@@ -81,6 +81,8 @@ _AROUND = 8.0
 """Side in FWHM of the box whose mean is the light around a source."""
 _RING = 4.0
 """Distance in FWHM within which a dark place belongs to a star."""
+_STARLIT = 50.0
+"""Light in noise sigma beside a hot pixel from which it lies on a star."""
 _STAR = 1.5
 """Distance in FWHM within which missing or excess light belongs to a star."""
 _EVERY = 16
@@ -214,15 +216,18 @@ def compare(
 def _left_as_recorded(
     source: NormalisedPlane, window: tuple[int, int, int, int], conditions: Conditions
 ) -> NDArray[np.bool_]:
-    """Mark saturated stars as far as their wings: they keep the recorded light."""
+    """Mark saturated stars as far as their wings: they keep the recorded light.
+
+    So do stars with a hot pixel: what they have there is not known.
+    """
     y0, y1, x0, x1 = window
     light = np.zeros((y1 - y0, x1 - x0), np.float32)
     if source.cores is None:
         return light > 0
-    stars = source.cores.stars
-    rows, columns = stars.rows - y0, stars.columns - x0
+    rows, columns = source.cores.rows - y0, source.cores.columns - x0
     inside = (rows >= 0) & (rows < y1 - y0) & (columns >= 0) & (columns < x1 - x0)
-    light[rows[inside], columns[inside]] = np.maximum(stars.values[inside], 1.0)
+    inside &= ~source.cores.hot | (source.cores.values > _STARLIT)
+    light[rows[inside], columns[inside]] = np.maximum(source.cores.values[inside], 1.0)
     regions, _ = label(light, np.ones((3, 3)))
     marked = np.zeros(light.shape, dtype=bool)
     for place in find_objects(regions):
