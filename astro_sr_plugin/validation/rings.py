@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.ndimage import median
 
 from astro_sr_plugin.constants import MAD_TO_SIGMA
 
@@ -138,13 +139,15 @@ def _light(
     hidden: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
     """Return the median light of each sector and ring; NaN where most of its pixels are hidden."""
-    light = np.full((_SECTORS, len(_RADII) - 1), np.nan)
-    for place in np.ndindex(light.shape):
-        cell = (sector == place[0]) & (ring == place[1])
-        seen = image[cell & ~hidden]
-        if seen.size and seen.size >= _LEAST_SEEN * np.count_nonzero(cell):
-            light[place] = np.median(seen)
-    return light
+    shape = _SECTORS, len(_RADII) - 1
+    size = shape[0] * shape[1]
+    cell = np.where((ring >= 0) & (ring < shape[1]), sector * shape[1] + ring, size)
+    seen = np.where(hidden, size, cell)
+    whole, left = (np.bincount(cells.ravel(), minlength=size)[:size] for cells in (cell, seen))
+    counts = (left > 0) & (left >= _LEAST_SEEN * whole)
+    light = np.full(size, np.nan)
+    light[counts] = median(image, seen, np.flatnonzero(counts))
+    return light.reshape(shape)
 
 
 def _rise(light: NDArray[np.float64]) -> float:
