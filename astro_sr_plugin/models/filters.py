@@ -23,6 +23,7 @@ __all__ = [
     "filter_spectra",
     "gaussian_axis",
     "gaussian_kernel",
+    "highest_around",
     "make_moffat_psf",
     "make_wiener_filters",
     "pool_box",
@@ -285,6 +286,34 @@ def pool_box(pool: Callable[..., Tensor], image: Tensor, side: int) -> Tensor:
     """
     half = side // 2
     return pool(pool(image, (side, 1), 1, (half, 0)), (1, side), 1, (0, half))
+
+
+def highest_around(image: Tensor, side: int) -> Tensor:
+    """Return the highest pixel of a box around each, as a maximum filter; on CPUs faster.
+
+    Parameters
+    ----------
+    image : Tensor
+        Shape ``(..., H, W)``; beyond its edges there is nothing.
+    side : int
+        Side of the box in pixels, odd.
+
+    Returns
+    -------
+    Tensor
+        Shape of ``image``.
+    """
+    half = side // 2
+    for axis in (-2, -1):
+        ends = (half, half) if axis == -1 else (0, 0, half, half)
+        image, width = functional.pad(image, ends, value=-math.inf), 1
+        while width < side:
+            # Of two windows side by side or overlapping, the higher maximum is that of both.
+            step = min(width, side - width)
+            n = image.shape[axis] - step
+            image = torch.maximum(image.narrow(axis, 0, n), image.narrow(axis, step, n))
+            width += step
+    return image
 
 
 def without_border(image: Tensor, border: int) -> Tensor:

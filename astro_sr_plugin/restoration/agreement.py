@@ -15,14 +15,13 @@ from scipy.ndimage import (
     find_objects,
     gaussian_filter,
     label,
-    maximum_filter,
     minimum_filter,
     uniform_filter,
 )
-from torch.nn import functional
 
 from astro_sr_plugin.constants import FWHM_PER_SIGMA
 from astro_sr_plugin.inference.tiling import reflect_indices
+from astro_sr_plugin.measurement.box_means import BoxMeans
 from astro_sr_plugin.measurement.psf.consistency import FAINTEST_LIGHT, PSF_ERROR
 from astro_sr_plugin.measurement.psf.matched_filter import (
     MatchedFilter,
@@ -39,6 +38,7 @@ from astro_sr_plugin.measurement.psf.reconvolution import (
     lacking_width,
     smooth_stamp,
 )
+from astro_sr_plugin.models.filters import highest_around
 from astro_sr_plugin.models.spec import Conditions
 from astro_sr_plugin.restoration.clean import Cleaner, Component
 from astro_sr_plugin.restoration.plane import NormalisedPlane
@@ -169,9 +169,7 @@ def compare(
     (ny, nx), (y0, y1, x0, x1) = source.shape, piece
     window = (y0 - REACH, y1 + REACH, x0 - REACH, x1 + REACH)
     observed, kinds = source.read(*window)
-    rows = reflect_indices(scale * window[0], scale * window[1], scale * ny)
-    columns = reflect_indices(scale * window[2], scale * window[3], scale * nx)
-    shown = np.asarray(result[rows.min() : rows.max() + 1])[np.ix_(rows - rows.min(), columns)]
+    shown = _mirrored(result, window, scale)
     unseen = kinds != 0
     bad = unseen | _left_as_recorded(source, window, conditions)
     width = smoothing_of(source, target_fwhm, scale)
@@ -211,6 +209,16 @@ def compare(
         # Those beyond the edges are the mirrored images of others.
         tuple(c for c in components if 0 <= c.row <= ny - 1 and 0 <= c.column <= nx - 1),
     )
+
+
+def _mirrored(image: NDArray, window: Piece, scale: int) -> NDArray:
+    """Return a part of a result, in input pixels; it may reach beyond it, where it is mirrored."""
+    y0, y1, x0, x1 = (scale * place for place in window)
+    ny, nx = image.shape
+    if y0 >= 0 and x0 >= 0 and y1 <= ny and x1 <= nx:
+        return np.asarray(image[y0:y1, x0:x1])
+    rows, columns = reflect_indices(y0, y1, ny), reflect_indices(x0, x1, nx)
+    return np.asarray(image[rows.min() : rows.max() + 1])[np.ix_(rows - rows.min(), columns)]
 
 
 def _left_as_recorded(
@@ -274,7 +282,7 @@ class _Comparison:
     def _near(self, marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
         if not marked.any():
             return marked
-        return np.asarray(maximum_filter(marked, 2 * int(np.ceil(_STAR * self._fwhm)) + 1))
+        return _highest(marked.astype(np.float32), int(np.ceil(_STAR * self._fwhm))) > 0
 
     @property
     def _fwhm(self) -> float:
@@ -289,7 +297,7 @@ class _Comparison:
         it; or, where that is looked at, it has another shape. The light of saturated stars is not
         known, but dark rings around them are wrong too.
         """
-        found = []
+        found: list[Circle] = []
         dark, depth = self._dark()
         wrong = self._misfit() | self._lost()
         if self.finely:
@@ -323,7 +331,7 @@ class _Comparison:
     @cached_property
     def _brightest(self) -> NDArray[np.floating]:
         """Filtered light around a pixel: the error of the PSF of a star reaches as far as it."""
-        return np.asarray(maximum_filter(self._filtered[1], 2 * int(np.ceil(self._fwhm)) + 1))
+        return _highest(self._filtered[1], int(np.ceil(self._fwhm)))
 
     def components(self, places: list[Circle]) -> list[Component]:
         """Return the point sources that put places right."""
@@ -331,16 +339,22 @@ class _Comparison:
             return []
         cleaner = Cleaner(self.psf, self._fwhm)
         residual = self._residual.astype(np.float64)
-        allowed = self._filtered[2] * self._allowed(_LEFT_NOISE, _LEFT_LIGHT)
+        left = self._allowed(self._brightest, _LEFT_NOISE, _LEFT_LIGHT)
+        allowed = self._filtered[2] * left
         found: list[Component] = []
         for row, column, _ in places:
             reach = int(np.ceil(_STAR * self._fwhm))
             found += cleaner.clean(residual, allowed, (round(row), round(column)), reach)
         return found
 
-    def _allowed(self, significant: float, part: float) -> NDArray[np.floating]:
-        """Light that a result may lack, or have too much of, through the matched filter."""
-        flux = np.maximum(self._brightest, 0.0)
+    def _allowed(
+        self, brightest: NDArray[np.floating], significant: float, part: float
+    ) -> NDArray[np.floating]:
+        """Light that a result may lack, or have too much of, through the matched filter.
+
+        Never less than is significant.
+        """
+        flux = np.maximum(brightest, 0.0)
         light = flux * np.float32(self._filtered[2] * self.psf.max())
         noise = np.sqrt(1 + (self.photons / 2) * light + (PSF_ERROR**2 / 2) * light**2)
         return np.asarray(np.maximum(significant * noise, part * flux))
@@ -348,30 +362,45 @@ class _Comparison:
     def _misfit(self) -> NDArray[np.bool_]:
         """Mark where the residual, through the matched filter, is more than noise."""
         residual, observed, _ = self._filtered
-        wrong = np.abs(residual) > self._allowed(_SIGNIFICANT, _LIGHT)
+        wrong = np.abs(residual) > _SIGNIFICANT
+        place = wrong.nonzero()
+        if not len(place[0]):
+            return wrong
+        left, light = residual[place], observed[place]
+        beyond = np.abs(left) > self._allowed(self._brightest[place], _SIGNIFICANT, _LIGHT)
         # A dark cloud that is less deep than in the input shows no light that is not there.
-        return np.asarray(wrong & ((residual > 0) | (observed - residual > 0)))
+        wrong[place] = beyond & ((left > 0) | (light - left > 0))
+        return wrong
 
     def _lost(self) -> NDArray[np.bool_]:
         """Mark sources of which about half is missing, however bright it is around them."""
         residual, observed, unit = self._filtered
-        around = uniform_filter(self.observed, round(_AROUND * self._fwhm))
-        light = observed - np.float32(self.matched.kernel.sum() / unit) * around
-        lost = (light > _CLEAR) & (residual > _LOST) & (residual > _LOST_PART * light)
+        lost = residual > _LOST
         row, column = lost.nonzero()
         if not len(row):
-            return np.asarray(lost)
+            return lost
+        means = BoxMeans(self.observed, round(_AROUND * self._fwhm))
+        near = _box(row, column, lost.shape, 3)
+        around = np.float32(self.matched.kernel.sum() / unit) * means.at(*near)
+        lights = observed[near] - around
+        light, highest = lights[:, lights.shape[1] // 2], lights.max(axis=1)
+        lost[row, column] = (light > _CLEAR) & (residual[row, column] > _LOST_PART * light)
+        some = lost[row, column]
+        if not some.any():
+            return lost
+        row, column, light, highest = (values[some] for values in (row, column, light, highest))
         # The noise of the nebula around it is part of that of the sky.
-        own = residual_variance(self.reconvolved - around, self.photons)
-        noise = np.sqrt(uniform_filter(own, round(_CORE * self._fwhm) + 1)[row, column])
-        least = np.maximum(_CLEAR * noise, _highest(light)[row, column])
-        lost[row, column] = (light[row, column] >= least) & (residual[row, column] > _LOST * noise)
-        return np.asarray(lost)
+        core = _box(row, column, lost.shape, round(_CORE * self._fwhm) + 1)
+        own = residual_variance(self.reconvolved[core] - means.at(*core), self.photons)
+        noise = np.sqrt(own.mean(axis=1))
+        least = np.maximum(_CLEAR * noise, highest)
+        lost[row, column] = (light >= least) & (residual[row, column] > _LOST * noise)
+        return lost
 
     def _misshapen(self) -> NDArray[np.bool_]:
         """Mark where the residual as the mean of 3 x 3 pixels is more than the noise of one."""
         light = uniform_filter(self.observed, _BOX)
-        light = maximum_filter(np.maximum(light, 0.0), 2 * int(np.ceil(self._fwhm)) + 1)
+        light = _highest(np.maximum(light, 0.0), int(np.ceil(self._fwhm)))
         noise = np.sqrt(1 + self.photons * light)
         residual = uniform_filter(self._residual, _BOX)
         return np.asarray(np.abs(residual) > np.maximum(_SIGNIFICANT * noise, _SHAPE * light))
@@ -384,15 +413,13 @@ class _Comparison:
         """Mark the middle of pairs of sources that one star of the input explains as well."""
         fwhm, unit = self.conditions.target_fwhm, self._filtered[2]
         area = 2 * np.pi * (fwhm / FWHM_PER_SIGMA / self._scale) ** 2
-        detail = self.shown - uniform_filter(self.shown, round(_AROUND * fwhm))
-        flux = np.float32(area) * detail.astype(np.float32)
-        rows, columns = ((flux == _highest(flux)) & (flux > _PAIR * unit)).nonzero()
+        rows, columns, flux = self._peaks(round(_AROUND * fwhm), np.float32(area), _PAIR * unit)
         points = (np.column_stack([columns, rows]) + 0.5) / self._scale - 0.5
         pairs = close_pairs(points, self.profile.fwhm)
         marked = np.zeros(self.observed.shape, dtype=bool)
         if not len(pairs):
             return marked
-        light = flux[rows, columns][pairs]
+        light = flux[pairs]
         column, row = np.round(points[pairs]).astype(int).transpose(2, 0, 1)
         clear = np.all(light > _PAIR * unit * self._noise[row, column], axis=1)
         places = points[pairs[clear]]
@@ -400,6 +427,28 @@ class _Comparison:
         middle = np.round(places[gains < _PAIR_CHI2].mean(axis=1)).astype(int)
         marked[middle[:, 1], middle[:, 0]] = True
         return marked
+
+    def _peaks(
+        self, side: int, area: np.float32, least: float
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.floating]]:
+        """Return the local maxima of the result less the light around, and their flux.
+
+        Only those above the least flux; what is not, is no higher neighbour of any either.
+        """
+        shown = self.shown
+        # The mean around is no less than the darkest pixel.
+        bright = shown > 0.999 * least / area + min(0.0, float(shown.min()))
+        rows, columns = bright.nonzero()
+        if not len(rows):
+            return rows, columns, np.empty(0, np.float32)
+        detail = shown[rows, columns] - BoxMeans(shown, side).at(rows, columns)
+        flux = area * detail.astype(np.float32)
+        image = np.full(shown.shape, -np.inf, np.float32)
+        image[rows, columns] = flux
+        some = flux > least
+        rows, columns, flux = rows[some], columns[some], flux[some]
+        top = flux == image[_box(rows, columns, shown.shape, 3)].max(axis=1, initial=-np.inf)
+        return rows[top], columns[top], flux[top]
 
     @cached_property
     def _residual(self) -> NDArray[np.floating]:
@@ -417,14 +466,18 @@ class _Comparison:
 
     def _dark(self) -> tuple[NDArray[np.bool_], NDArray[np.floating]]:
         """Mark what is darker than the sky of the input and its noise allow; its depth."""
-        scale, shown = self._scale, self.shown
+        scale, shown, shape = self._scale, self.shown, self.observed.shape
+        nowhere = np.zeros(shape, dtype=bool), np.zeros(shape, np.float32)
+        if shown.min() >= -_DARK_NOISE:
+            return nowhere
         if scale > 1:
-            ny, nx = self.observed.shape
-            shown = shown.reshape(ny, scale, nx, scale).mean(axis=(1, 3))
+            shown = shown.reshape(shape[0], scale, shape[1], scale).mean(axis=(1, 3))
+        level = uniform_filter(shown, _BOX)
+        if level.min() >= -_DARK_NOISE:
+            return nowhere
         observed = uniform_filter(self.observed, _BOX)
         darkest = np.minimum(minimum_filter(observed, _BOX), 0.0)
         allowed = darkest - _DARK_NOISE - _DARK_LIGHT * np.maximum(observed, 0.0)
-        level = uniform_filter(shown, _BOX)
         return level < allowed, np.maximum(-level, 0.0)
 
     def _sources(
@@ -434,6 +487,8 @@ class _Comparison:
 
         Only places at least as bright as ``least`` anywhere in the area.
         """
+        if not marked.any():
+            return []
         regions, _ = label(marked)
         ny, nx = marked.shape
         found = []
@@ -457,7 +512,19 @@ class _Comparison:
         return found
 
 
-def _highest(light: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return the highest of 3 x 3 pixels."""
-    image = torch.from_numpy(np.ascontiguousarray(light))[None]
-    return np.asarray(functional.max_pool2d(image, 3, 1, 1)[0].numpy())
+def _highest(light: NDArray[np.floating], reach: int) -> NDArray[np.floating]:
+    """Return the highest pixel of a box around each, so many pixels to each side."""
+    image = torch.from_numpy(np.ascontiguousarray(light))
+    return np.asarray(highest_around(image, 2 * reach + 1).numpy())
+
+
+def _box(
+    rows: NDArray[np.intp], columns: NDArray[np.intp], shape: tuple[int, int], side: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the indices of a box around pixels, one row for each; the edges go on outside."""
+    place = np.arange(side) - side // 2
+    row, column = (grid.ravel() for grid in np.meshgrid(place, place, indexing="ij"))
+    return (
+        np.clip(rows[:, None] + row, 0, shape[0] - 1),
+        np.clip(columns[:, None] + column, 0, shape[1] - 1),
+    )

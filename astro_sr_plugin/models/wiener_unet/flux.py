@@ -14,7 +14,7 @@ from astro_sr_plugin.models.filters import (
     FILTER_RADIUS,
     filter_spectra,
     gaussian_kernel,
-    pool_box,
+    highest_around,
 )
 from astro_sr_plugin.models.spec import Conditions
 from astro_sr_plugin.models.varying import prepare_filters
@@ -116,7 +116,7 @@ class FluxStep:
         ratio = ratio.clamp(1 / _MAX_FACTOR, _MAX_FACTOR)
         weight = model**2 / (model**2 + self._floor**2)
         if bool(mask.any()):
-            near = pool_box(functional.max_pool2d, mask.abs(), 2 * _SATURATION_REACH + 1)
+            near = highest_around(mask.abs(), 2 * _SATURATION_REACH + 1)
             weight = weight * (1 - near)
         factor = 1 + weight * (ratio - 1)
         if self.scale > 1:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from astro_sr_plugin.models.filters import pool_box
+from astro_sr_plugin.models.filters import highest_around
 
 __all__ = ["REPAIR_RADIUS", "fill_dark_pits", "remove_cell_pattern", "remove_ringing"]
 
@@ -73,7 +73,7 @@ def fill_dark_pits(result: Tensor, observed: Tensor, scale: int) -> Tensor:
     weight = ((light.clamp_max(0.0) - darkest) / allowed - 1).clamp(0.0, 1.0)
     if not bool(weight.any()):
         return result
-    weight = _filtered(pool_box(functional.max_pool2d, weight, 2 * _PIT_RADIUS + 1), _BOX)
+    weight = _filtered(highest_around(weight, 2 * _PIT_RADIUS + 1), _BOX)
     if scale > 1:
         observed, weight = (
             functional.interpolate(image, scale_factor=scale, mode="bilinear", align_corners=False)
@@ -101,7 +101,7 @@ def remove_ringing(result: Tensor) -> Tensor:
         Shape of ``result``.
     """
     whole = _filtered(result, _LOW_PASS)
-    around = pool_box(functional.max_pool2d, whole, 2 * _RINGING_REACH + 1)
+    around = highest_around(whole, 2 * _RINGING_REACH + 1)
     room = _RINGING_ROOM + _RINGING_FRACTION * around.clamp_min_(0.0)
     result = whole + torch.clamp(result - whole, -room, room)
     faint = result.clamp(-_RINGING_LIGHT, _RINGING_LIGHT)
