@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import NamedTuple
@@ -41,13 +40,11 @@ from astro_sr_plugin.measurement.psf.reconvolution import (
 from astro_sr_plugin.models.filters import highest_around
 from astro_sr_plugin.models.spec import Conditions
 from astro_sr_plugin.restoration.clean import Cleaner, Component
+from astro_sr_plugin.restoration.pieces import CELL, Piece
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 
-__all__ = ["Agreement", "Circle", "Piece", "compare", "psf_of", "smoothing_of", "split"]
+__all__ = ["Agreement", "Circle", "Comparer", "psf_of", "smoothing_of"]
 
-_PIECE, _LEAST_PIECE = 896, 64
-"""Side in input pixels of the pieces that are checked at a time, without their margin; and the
-least side where the PSF changes over the field."""
 _SIGNIFICANT = 6.0
 """Signal-to-noise ratio, through the matched filter, of light that a result lacks or has in excess:
 noise reaches 5 in a large frame."""
@@ -96,8 +93,6 @@ _LARGEST_RADIUS = 12.0
 _INNER = (slice(REACH, -REACH), slice(REACH, -REACH))
 """The pixels of a piece without its margin."""
 
-Piece = tuple[int, int, int, int]
-"""First and last row, first and last column of a part of the input."""
 Circle = tuple[float, float, float]
 """Row, column and radius in input pixels."""
 
@@ -109,28 +104,40 @@ class Agreement(NamedTuple):
     ----------
     places : tuple of Circle
         What does not.
-    sky : tuple of float and int
-        Sum of the squared residual of the sky through the matched filter, and number of pixels.
-    stars : ndarray
-        Part of their light that bright sources lack.
+    sky : ndarray, shape (ny, nx, 2)
+        Sum of the squared residual of the sky through the matched filter, and number of pixels, in
+        each cell.
+    noise : float
+        Noise of the sky that this residual is over.
+    stars : ndarray, shape (n, 3)
+        Row, column and the part of their light that bright sources lack.
     components : tuple of Component
         Point sources that put places right, where that was asked for.
     """
 
     places: tuple[Circle, ...]
-    sky: tuple[float, int]
+    sky: NDArray[np.float64]
+    noise: float
     stars: NDArray[np.float64]
     components: tuple[Component, ...] = ()
 
-
-def split(shape: tuple[int, int], conditions: Conditions) -> Iterator[Piece]:
-    """Yield the pieces of a plane of this shape; smaller ones if its PSF changes over it."""
-    side = _PIECE
-    if conditions.nodes is not None:
-        side = min(_PIECE, max(_LEAST_PIECE, max(shape) // len(conditions.nodes.rows)))
-    for y0 in range(0, shape[0], side):
-        for x0 in range(0, shape[1], side):
-            yield y0, min(y0 + side, shape[0]), x0, min(x0 + side, shape[1])
+    def with_window(self, piece: Piece, window: Piece, part: Agreement) -> Agreement:
+        """Return the agreement of the piece where a window of it was looked at again."""
+        if window == piece:
+            return part
+        y0, y1, x0, x1 = window
+        kept = [place for place in self.places if not (y0 <= place[0] < y1 and x0 <= place[1] < x1)]
+        row, column = self.stars[:, :2].T
+        outside = (row < y0) | (row >= y1) | (column < x0) | (column >= x1)
+        sky, (height, width) = self.sky.copy(), part.sky.shape[:2]
+        top, left = (y0 - piece[0]) // CELL, (x0 - piece[2]) // CELL
+        sky[top : top + height, left : left + width] = part.sky
+        return Agreement(
+            tuple(dict.fromkeys((*kept, *part.places))),
+            sky,
+            self.noise,
+            np.concatenate([self.stars[outside], part.stars]),
+        )
 
 
 def psf_of(conditions: Conditions, piece: Piece) -> NDArray[np.float32]:
@@ -146,69 +153,115 @@ def smoothing_of(source: NormalisedPlane, target_fwhm: float | None, scale: int)
     return 0.0 if target_fwhm is None else lacking_width(source.psf.moffat, target_fwhm / scale)
 
 
-def compare(
-    source: NormalisedPlane,
-    result: NDArray,
-    conditions: Conditions,
-    target_fwhm: float | None,
-    scale: int,
-    piece: Piece,
-    *,
-    finely: bool = False,
-    mended: bool = False,
-    noisy: bool = False,
-) -> Agreement:
-    """Blur a piece of a result again, and compare it with the input.
+class _Optics(NamedTuple):
+    """What brings a result to its input: the PSF of both then, and the filter for its stars."""
+
+    psf: NDArray[np.float32]
+    matched: MatchedFilter
+    reconvolution: Reconvolution
+
+
+@dataclass(frozen=True, eq=False)
+class Comparer:
+    """Blurs parts of a result again, and compares them with the input.
 
     Where the stars of the result are the wider ones, the input is smoothed to their width instead.
-    ``finely`` compares the shapes of stars too, for results that were made to agree in the light
-    of stars, whatever their shapes; ``mended`` looks for point sources that put places right;
-    ``noisy`` is for a safer estimate with the noise of the input, which shows faint stars as
-    several: of pairs only bright ones count where it may stand, or stands already.
+
+    Attributes
+    ----------
+    source : NormalisedPlane
+        The input.
+    result : ndarray
+        The result in noise sigma.
+    conditions : Conditions
+        PSF and noise of the input.
+    target_fwhm : float or None
+        FWHM of the Gaussian PSF of the result in its pixels; None if it has that of the input.
+    scale : int
+        Output pixels per input pixel.
+    finely : bool
+        Whether the shapes of stars are compared too, for results that were made to agree in the
+        light of stars, whatever their shapes.
     """
-    (ny, nx), (y0, y1, x0, x1) = source.shape, piece
-    window = (y0 - REACH, y1 + REACH, x0 - REACH, x1 + REACH)
-    observed, kinds = source.read(*window)
-    shown = _mirrored(result, window, scale)
-    unseen = kinds != 0
-    bad = unseen | _left_as_recorded(source, window, conditions)
-    width = smoothing_of(source, target_fwhm, scale)
-    if width:
-        observed = gaussian_filter(observed, width)
-    smooth = partial(smooth_stamp, width=width)
-    psf = smooth(psf_of(conditions, piece))
-    matched = MatchedFilter(psf, conditions.fwhm, conditions.noise_correlation, smooth)
-    reconvolved = Reconvolution(psf, target_fwhm, scale)(shown.astype(np.float32))
-    photons = photon_variance(source.measured)
-    profile = source.psf.moffat
-    if width:
-        profile = replace(profile, fwhm=float(np.hypot(profile.fwhm, width * FWHM_PER_SIGMA)))
-    part = _Comparison(
-        observed=observed,
-        shown=shown,
-        reconvolved=reconvolved,
-        unseen=unseen,
-        bad=bad,
-        conditions=conditions,
-        matched=matched,
-        psf=psf,
-        profile=profile,
-        photons=photons,
-        finely=finely,
-        least_pair=_BRIGHT if noisy else 0.0,
-    )
-    found = part.places()
-    components = [
-        Component(row + window[0], column + window[2], flux)
-        for row, column, flux in (part.components(found) if mended else ())
-    ]
-    return Agreement(
-        tuple((row + window[0], column + window[2], reach) for row, column, reach in found),
-        part.sky(),
-        part.stars(),
-        # Those beyond the edges are the mirrored images of others.
-        tuple(c for c in components if 0 <= c.row <= ny - 1 and 0 <= c.column <= nx - 1),
-    )
+
+    source: NormalisedPlane
+    result: NDArray
+    conditions: Conditions
+    target_fwhm: float | None
+    scale: int
+    finely: bool = False
+
+    def compare(
+        self,
+        piece: Piece,
+        window: Piece | None = None,
+        *,
+        noise: float | None = None,
+        mended: bool = False,
+        noisy: bool = False,
+    ) -> Agreement:
+        """Compare a piece, or a window of it with the noise of its sky.
+
+        ``mended`` looks for point sources that put places right; ``noisy`` is for a safer estimate
+        with the noise of the input, which shows faint stars as several: of pairs only bright ones
+        count where it may stand, or stands already.
+        """
+        source, (ny, nx) = self.source, self.source.shape
+        y0, y1, x0, x1 = piece if window is None else window
+        window = (y0 - REACH, y1 + REACH, x0 - REACH, x1 + REACH)
+        observed, kinds = source.read(*window)
+        shown = _mirrored(self.result, window, self.scale)
+        unseen = kinds != 0
+        bad = unseen | _left_as_recorded(source, window, self.conditions)
+        profile, width = source.psf.moffat, self._width
+        if width:
+            observed = gaussian_filter(observed, width)
+            wider = float(np.hypot(profile.fwhm, width * FWHM_PER_SIGMA))
+            profile = replace(profile, fwhm=wider)
+        optics = self._optics(piece) if self.conditions.nodes is not None else self._only_optics
+        part = _Comparison(
+            observed=observed,
+            shown=shown,
+            reconvolved=optics.reconvolution(shown.astype(np.float32, copy=False)),
+            unseen=unseen,
+            bad=bad,
+            conditions=self.conditions,
+            matched=optics.matched,
+            psf=optics.psf,
+            profile=profile,
+            photons=photon_variance(source.measured),
+            finely=self.finely,
+            least_pair=_BRIGHT if noisy else 0.0,
+        )
+        found = part.places()
+        components = [
+            Component(row + window[0], column + window[2], flux)
+            for row, column, flux in (part.components(found) if mended else ())
+        ]
+        return Agreement(
+            tuple((row + window[0], column + window[2], reach) for row, column, reach in found),
+            *part.sky(noise),
+            part.stars() + (y0, x0, 0),
+            # Those beyond the edges are the mirrored images of others.
+            tuple(c for c in components if 0 <= c.row <= ny - 1 and 0 <= c.column <= nx - 1),
+        )
+
+    @cached_property
+    def _width(self) -> float:
+        return smoothing_of(self.source, self.target_fwhm, self.scale)
+
+    @cached_property
+    def _only_optics(self) -> _Optics:
+        return self._optics((0, 0, 0, 0))
+
+    def _optics(self, piece: Piece) -> _Optics:
+        smooth = partial(smooth_stamp, width=self._width)
+        psf, conditions = smooth(psf_of(self.conditions, piece)), self.conditions
+        return _Optics(
+            psf,
+            MatchedFilter(psf, conditions.fwhm, conditions.noise_correlation, smooth),
+            Reconvolution(psf, self.target_fwhm, self.scale),
+        )
 
 
 def _mirrored(image: NDArray, window: Piece, scale: int) -> NDArray:
@@ -311,22 +364,27 @@ class _Comparison:
             found += self._sources(marked, int(np.ceil(reach * self._fwhm)), least)
         return found
 
-    def sky(self) -> tuple[float, int]:
-        """Return the sum of the squared residual of the sky, and the number of its pixels."""
+    def sky(self, noise: float | None) -> tuple[NDArray[np.float64], float]:
+        """Return the sum of the squared residual of the sky and its pixels by cell; its noise."""
         residual, observed = (image[_INNER] for image in self._filtered[:2])
         sky = (self.reconvolved < FAINTEST_LIGHT)[_INNER] & ~self._near_bad[_INNER]
-        if not sky.any():
-            return 0.0, 0
-        # Noise that is correlated over more than a neighbour is more than the filter expects.
-        noise = max(1.0, float(mad_std(observed[sky][::_EVERY])))
-        return float(np.sum((residual[sky] / noise) ** 2)), int(np.count_nonzero(sky))
+        if noise is None:
+            # Noise that is correlated over more than a neighbour is more than the filter expects.
+            some = observed[sky][::_EVERY]
+            noise = max(1.0, float(mad_std(some))) if len(some) else 1.0
+        sums = np.stack([np.where(sky, residual / noise, 0) ** 2, sky], axis=-1)
+        for axis in (0, 1):
+            starts = np.arange(0, sums.shape[axis], CELL)
+            sums = np.add.reduceat(sums, starts, axis=axis, dtype=np.float64)
+        return sums, noise
 
     def stars(self) -> NDArray[np.float64]:
-        """Return the part of their light that bright sources lack."""
+        """Return rows and columns of bright sources, and the part of their light they lack."""
         residual, flux, _ = self._filtered
         top = (flux > _BRIGHT) & (flux == self._brightest) & ~self._near_bad
-        rows, columns = np.nonzero(top[_INNER])
-        return np.asarray(residual[_INNER][rows, columns] / flux[_INNER][rows, columns], float)
+        place = np.nonzero(top[_INNER])
+        part = residual[_INNER][place] / flux[_INNER][place]
+        return np.column_stack([*place, part.astype(float)])
 
     @cached_property
     def _brightest(self) -> NDArray[np.floating]:

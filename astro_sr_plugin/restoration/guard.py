@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -21,13 +21,12 @@ from astro_sr_plugin.models.spec import Conditions, ModelSpec
 from astro_sr_plugin.restoration.agreement import (
     Agreement,
     Circle,
-    Piece,
-    compare,
+    Comparer,
     psf_of,
     smoothing_of,
-    split,
 )
 from astro_sr_plugin.restoration.clean import Component, draw
+from astro_sr_plugin.restoration.pieces import Piece, split, windows_around
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 from astro_sr_plugin.restoration.safer import richardson_lucy
 from astro_sr_plugin.restoration.verdict import Verdict
@@ -158,7 +157,7 @@ def settle_contradictions(
         replaced |= found
         contradictions = Contradictions.of(found)
         changed = [p for p in pieces if _mix(contradictions, p, guard.safer, result, scale, errors)]
-        agreement |= guard.look(changed, noisy=guard.as_recorded)
+        agreement |= guard.look_again(agreement, changed, found, noisy=guard.as_recorded)
     wrong, beyond = ({circle[:2] for circle in circles} for circles in (mended, replaced))
     counts = len(wrong | beyond), len(wrong - beyond)
     kinds = {"as_recorded": guard.as_recorded, "uncertain": guard.uncertain}
@@ -207,17 +206,44 @@ class _Guard:
         self, pieces: list[Piece], *, mended: bool = False, noisy: bool = False
     ) -> dict[Piece, Agreement]:
         """Compare pieces of the result with the input."""
-        held = partial(
-            compare,
+        noisy = noisy or self.target_fwhm is None
+        return self._each(partial(self._comparer.compare, mended=mended, noisy=noisy), pieces)
+
+    def look_again(
+        self,
+        agreement: Mapping[Piece, Agreement],
+        pieces: list[Piece],
+        changed: Collection[tuple[float, float, float]],
+        *,
+        noisy: bool = False,
+    ) -> dict[Piece, Agreement]:
+        """Compare pieces again where the result was changed, in squares around these places."""
+
+        def held(piece: Piece) -> Agreement:
+            part = agreement[piece]
+            for window in windows_around(piece, changed):
+                noise = None if window == piece else part.noise
+                again = self._comparer.compare(piece, window, noise=noise, noisy=noisy)
+                part = part.with_window(piece, window, again)
+            return part
+
+        noisy = noisy or self.target_fwhm is None
+        return self._each(held, pieces)
+
+    @cached_property
+    def _comparer(self) -> Comparer:
+        return Comparer(
             self.source,
             self.result,
             self.conditions,
             self.target_fwhm,
             self.scale,
             finely=self.of_mean_star,
-            mended=mended,
-            noisy=noisy or self.target_fwhm is None,
         )
+
+    def _each(
+        self, held: Callable[[Piece], Agreement], pieces: list[Piece]
+    ) -> dict[Piece, Agreement]:
         if len(pieces) == 1:
             return {pieces[0]: held(pieces[0])}
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:

@@ -76,8 +76,8 @@ class Verdict(NamedTuple):
         uncertain: bool,
     ) -> Verdict:
         """Sum up the pieces of a plane."""
-        total, count = (sum(part.sky[k] for part in parts) for k in (0, 1))
-        stars = np.concatenate([part.stars for part in parts])
+        total, count = (sum(float(part.sky[..., k].sum()) for part in parts) for k in (0, 1))
+        stars = np.concatenate([part.stars[:, 2] for part in parts])
         magnitude = 0.0
         if len(stars) >= FEWEST_STARS:
             differences = -2.5 * np.log10(np.clip(1.0 - stars, _LEAST_FLUX, None))

@@ -68,33 +68,63 @@ class Reconvolution:
 
         The outermost `REACH` pixels are wrong: the Fourier transform is periodic.
         """
-        shape, s = (piece.shape[0], piece.shape[1]), self._scale
+        s = self._scale
+        ny, nx = (side // s for side in piece.shape)
         if self._target is None:
             return np.asarray(block_reduce(piece, s, np.mean)) if s > 1 else piece
-        if shape not in self._transfers:
-            self._transfers[shape] = self.transfer(shape)
-        spectrum = fft.rfft2(piece)
-        spectrum *= self._transfers[shape]
-        result: NDArray[np.floating] = fft.irfft2(spectrum, s=shape)
-        return result.reshape(shape[0] // s, s, shape[1] // s, s).mean(axis=(1, 3))
+        if (ny, nx) not in self._transfers:
+            self._transfers[ny, nx] = self._averaged((ny * s, nx * s))
+        # Only what the pixels of the input can hold is left.
+        low = fft.rfft(piece, axis=1)[:, : nx // 2 + 1]
+        spectrum = _low_rows(fft.fft(low, axis=0, overwrite_x=True), ny)
+        spectrum *= self._transfers[ny, nx]
+        result: NDArray[np.floating] = fft.irfft2(spectrum, s=(ny, nx))
+        return result
+
+    def _averaged(self, shape: tuple[int, int]) -> NDArray[np.complex128]:
+        """Return the kernel's transfer to the means of the pixels of the input."""
+        s, result = self._scale, self._low(shape)
+        if s > 1:
+            for axis, frequencies in enumerate(self._frequencies(shape)):
+                # The first pixels of the two grids lie at the same places.
+                mean = sum(np.exp(2j * np.pi * frequencies * i) for i in range(s)) / s**2
+                result = result * np.expand_dims(mean, 1 - axis)
+        return result
 
     def transfer(self, shape: tuple[int, int]) -> NDArray[np.complex128]:
         """Return the kernel's transfer on the frequencies of `scipy.fft.rfft2` for a piece."""
+        low = self._low(shape)
+        if self._scale == 1:
+            return low
+        fine = np.zeros((shape[0], shape[1] // 2 + 1), dtype=complex)
+        hy, hx = ((n // self._scale + 1) // 2 for n in shape)
+        fine[:hy, :hx], fine[-hy + 1 :, :hx] = low[:hy, :hx], low[-hy + 1 :, :hx]
+        return fine
+
+    def _frequencies(
+        self, shape: tuple[int, int]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Frequencies of a piece that the pixels of the input can hold, per output pixel."""
+        ny, nx = (n // self._scale for n in shape)
+        return _low_rows(fft.fftfreq(shape[0]), ny), fft.rfftfreq(shape[1])[: nx // 2 + 1]
+
+    def _low(self, shape: tuple[int, int]) -> NDArray[np.complex128]:
+        """Return the kernel's transfer on these frequencies; it has no finer ones."""
         s, target = self._scale, self._target or 0.0
-        fy, fx = fft.fftfreq(shape[0])[:, None], fft.rfftfreq(shape[1])[None, :]
+        rows, columns = self._frequencies(shape)
+        fy, fx = rows[:, None], columns[None, :]
         sigma = target * gaussian_fwhm_to_sigma
         result = np.exp(-2.0 * (np.pi * sigma) ** 2 * (fy**2 + fx**2))
         for f in (fy, fx):
             # The mean over the s pixels that make one of the input.
             result = result * sum(np.cos(2 * np.pi * f * (i - (s - 1) / 2)) for i in range(s)) / s
-        optics = self._optics(shape)
+        optics = self._optics(shape[0] // s, shape[1] // s)
         transfer: NDArray[np.complex128] = optics * result / (result**2 + _REGULARISATION**2)
         # What is sharper than the result at some frequencies does not sharpen it there.
         return transfer / np.maximum(1.0, np.abs(transfer))
 
-    def _optics(self, shape: tuple[int, int]) -> NDArray[np.complex128]:
-        """Return the transfer of the input's PSF on the output's frequencies; finer ones are 0."""
-        ny, nx = (n // self._scale for n in shape)
+    def _optics(self, ny: int, nx: int) -> NDArray[np.complex128]:
+        """Return the transfer of the input's PSF on the frequencies of its pixels."""
         # Of a PSF that is larger than the piece, the middle counts.
         psf = self._psf[
             tuple(
@@ -105,13 +135,22 @@ class Reconvolution:
         height, width = psf.shape
         stamp = np.zeros((ny, nx))
         stamp[:height, :width] = psf
-        coarse = fft.rfft2(np.roll(stamp, (-(height // 2), -(width // 2)), (0, 1)))
-        if self._scale == 1:
-            return np.asarray(coarse)
-        fine = np.zeros((shape[0], shape[1] // 2 + 1), dtype=complex)
-        hy, hx = (ny + 1) // 2, (nx + 1) // 2
-        fine[:hy, :hx], fine[-hy + 1 :, :hx] = coarse[:hy, :hx], coarse[-hy + 1 :, :hx]
-        return fine
+        optics = fft.rfft2(np.roll(stamp, (-(height // 2), -(width // 2)), (0, 1)))
+        if self._scale > 1:
+            # Of the highest frequency of even sides, the finer pixels would need both signs.
+            if ny % 2 == 0:
+                optics[ny // 2] = 0.0
+            if nx % 2 == 0:
+                optics[:, nx // 2] = 0.0
+        return np.asarray(optics)
+
+
+def _low_rows(spectrum: NDArray[Any], count: int) -> NDArray[Any]:
+    """Return the rows of a spectrum that as many rows of an image can hold."""
+    if count == len(spectrum):
+        return spectrum
+    first = (count + 1) // 2
+    return np.concatenate([spectrum[:first], spectrum[first - count :]])
 
 
 def _extended(psf: NDArray[np.floating]) -> NDArray[np.floating]:
