@@ -496,7 +496,7 @@ class _Comparison:
         shown = self.shown
         # The mean around is no less than the darkest pixel.
         bright = shown > 0.999 * least / area + min(0.0, float(shown.min()))
-        rows, columns = bright.nonzero()
+        rows, columns = np.unravel_index(np.flatnonzero(bright), shown.shape)
         if not len(rows):
             return rows, columns, np.empty(0, np.float32)
         detail = shown[rows, columns] - BoxMeans(shown, side).at(rows, columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import RectBivariateSpline
+from scipy.interpolate import BSpline, RectBivariateSpline
 from scipy.ndimage import (
     binary_dilation,
     distance_transform_edt,
@@ -65,6 +65,9 @@ _NOISE_OF_SUM = 3.0
 
 _KERNEL_RADIUS = 24
 """Radius in blocks of the kernel between result and input: 96 input pixels."""
+
+_DEGREE = 3
+"""Degree of the spline through the block centres."""
 
 _GRID = 512
 """Side in input pixels of the grid on which the kernel is made; above twice its radius."""
@@ -285,14 +288,17 @@ class FluxCorrection:
     ) -> NDArray[np.float32]:
         side = BLOCK * self.scale
         rows = np.arange(first_row, last_row) // side
-        columns = np.arange(self.shape[1] * self.scale) // side
-        return blocks[np.ix_(rows, columns)].astype(np.float32)
+        few = blocks[rows[0] : rows[-1] + 1].astype(np.float32)
+        wide = few.repeat(side, axis=1)[:, : self.shape[1] * self.scale]
+        return wide[rows - rows[0]]
 
     def apply(self, first_row: int, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return corrected output rows, all columns, beginning at ``first_row``."""
         last_row = first_row + len(values)
         part = self._on_pixels(self._bright_part, first_row, last_row)
-        corrected = values + part * _bright_light(values) + self._smooth(first_row, last_row)
+        part *= _bright_light(values)
+        corrected = values + part
+        corrected += self._smooth(first_row, last_row)
         return np.asarray(corrected, np.float32)
 
     def _smooth(self, first_row: int, last_row: int) -> NDArray[np.float32]:
@@ -303,14 +309,27 @@ class FluxCorrection:
             return np.full((len(y), len(x)), self._spline, np.float32)
         y = np.clip(y, 0, self.blocks[0] - 1)
         x = np.clip(x, 0, self.blocks[1] - 1)
-        return self._spline(y, x).astype(np.float32)
+        # What the spline itself gives, three times as fast.
+        knots, mesh = self._spline.get_knots(), self._spline.get_coeffs()
+        rows, columns = (
+            BSpline.design_matrix(place, axis, _DEGREE)
+            for place, axis in zip((y, x), knots, strict=True)
+        )
+        some = slice(rows.indices.min(), rows.indices.max() + 1)
+        along = (columns @ mesh.reshape(rows.shape[1], -1)[some].T).T
+        smooth: NDArray[np.float32] = (rows[:, some].toarray() @ along).astype(np.float32)
+        return smooth
 
 
 def _bright_light(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the light of the pixels in which the error of the PSF is above the noise."""
     light = np.maximum(values, np.float32(0.0))
-    error = np.square(np.float32(PSF_ERROR) * light)
-    return np.asarray(light * error / (1 + error), np.float32)
+    error = np.float32(PSF_ERROR) * light
+    np.square(error, out=error)
+    light *= error
+    error += 1
+    light /= error
+    return np.asarray(light, np.float32)
 
 
 def _spline(mesh: NDArray[np.float64]) -> RectBivariateSpline | float:
@@ -324,18 +343,31 @@ def _spline(mesh: NDArray[np.float64]) -> RectBivariateSpline | float:
             axes.append((np.arange(4 * n) - 1.5) / 4)
         else:
             axes.append(np.arange(n, dtype=float))
-    return RectBivariateSpline(axes[0], axes[1], mesh)
+    return RectBivariateSpline(axes[0], axes[1], mesh, kx=_DEGREE, ky=_DEGREE)
 
 
 def _block_means(values: NDArray[np.float32], side: int) -> NDArray[np.float64]:
     """Mean of each ``side`` x ``side`` block; blocks at the far edges may be smaller."""
-    out: NDArray[np.float64] = values.astype(np.float64)
-    for axis in (0, 1):
-        starts = np.arange(0, out.shape[axis], side)
-        counts = np.diff(np.append(starts, out.shape[axis]))
-        out = np.add.reduceat(out, starts, axis=axis)
-        out /= counts[:, None] if axis == 0 else counts[None, :]
+    rows, columns = ((n + side - 1) // side for n in values.shape)
+    beyond = (rows * side - values.shape[0], columns * side - values.shape[1])
+    if any(beyond):
+        values = np.pad(values, ((0, beyond[0]), (0, beyond[1])))
+    out = _sums(values, side)
+    out[:-1] /= side
+    out[-1:] /= side - beyond[0]
+    out = _sums(out.T, side).T
+    out[:, :-1] /= side
+    out[:, -1:] /= side - beyond[1]
     return out
+
+
+def _sums(values: NDArray[np.floating], side: int) -> NDArray[np.float64]:
+    """Sum of each ``side`` rows; rounded as `numpy.add.reduceat` does, which takes longer."""
+    rest = values[1::side].astype(np.float64)
+    for k in range(2, side):
+        rest += values[k::side]
+    rest += values[::side]
+    return rest
 
 
 def _far_kernel(reach: int, light: float) -> NDArray[np.float64]:
