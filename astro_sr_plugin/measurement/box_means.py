@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BoxMeans"]
+__all__ = ["box_means"]
+
+_STRIP = 256
+"""Rows that are summed at a time, in memory that fits a processor's cache."""
 
 
-class BoxMeans:
-    """The mean over a box around any pixel, as `scipy.ndimage.uniform_filter` gives it at all.
+def box_means(
+    image: NDArray[np.floating], side: int, rows: NDArray[np.intp], columns: NDArray[np.intp]
+) -> NDArray[Any]:
+    """Return the mean over a box around some pixels, as `scipy.ndimage.uniform_filter` does at all.
 
     Parameters
     ----------
@@ -17,19 +24,30 @@ class BoxMeans:
         Finite; beyond its edges it is mirrored.
     side : int
         Side of the box in pixels.
-    """
+    rows, columns : ndarray of int
+        The pixels, of any shape.
 
-    def __init__(self, image: NDArray[np.floating], side: int) -> None:
-        before = side // 2
-        wider = np.pad(image, (before + 1, side - before - 1), mode="symmetric")
+    Returns
+    -------
+    ndarray
+        Of their shape and the type of the image.
+    """
+    before, after = side // 2, side - side // 2 - 1
+    means = np.empty(rows.shape, image.dtype)
+    buffer = np.empty((_STRIP + side, image.shape[1] + side))
+    for first in range(0, len(image), _STRIP):
+        here = (rows >= first) & (rows < first + _STRIP)
+        if not here.any():
+            continue
+        low, high = first - before - 1, min(first + _STRIP, len(image)) + after
+        beyond = (max(0, -low), max(0, high - len(image)))
+        part = image[max(0, low) : high]
+        part = np.pad(part, (beyond, (before + 1, after)), mode="symmetric")
         # Sums over all pixels above and to the left; row by row, that is faster.
-        sums = np.cumsum(wider, axis=1, dtype=np.float64)
+        sums = np.cumsum(part, axis=1, dtype=np.float64, out=buffer[: len(part)])
         for above, row in zip(sums, sums[1:], strict=False):
             row += above
-        self._sums, self._side, self._type = sums, side, image.dtype
-
-    def at(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.floating]:
-        """Return the means around pixels, in the type of the image."""
-        sums, below, right = self._sums, rows + self._side, columns + self._side
-        total = sums[below, right] - sums[rows, right] - sums[below, columns] + sums[rows, columns]
-        return np.asarray(total / self._side**2, self._type)
+        y, x = rows[here] - first, columns[here]
+        total = sums[y + side, x + side] - sums[y, x + side] - sums[y + side, x] + sums[y, x]
+        means[here] = total / side**2
+    return means

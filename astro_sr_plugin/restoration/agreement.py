@@ -19,8 +19,8 @@ from scipy.ndimage import (
 )
 
 from astro_sr_plugin.constants import FWHM_PER_SIGMA
-from astro_sr_plugin.inference.tiling import reflect_indices
-from astro_sr_plugin.measurement.box_means import BoxMeans
+from astro_sr_plugin.inference.tiling import pick, reflect_indices
+from astro_sr_plugin.measurement.box_means import box_means
 from astro_sr_plugin.measurement.psf.consistency import FAINTEST_LIGHT, PSF_ERROR
 from astro_sr_plugin.measurement.psf.matched_filter import (
     MatchedFilter,
@@ -267,11 +267,13 @@ class Comparer:
 def _mirrored(image: NDArray, window: Piece, scale: int) -> NDArray:
     """Return a part of a result, in input pixels; it may reach beyond it, where it is mirrored."""
     y0, y1, x0, x1 = (scale * place for place in window)
-    ny, nx = image.shape
-    if y0 >= 0 and x0 >= 0 and y1 <= ny and x1 <= nx:
-        return np.asarray(image[y0:y1, x0:x1])
-    rows, columns = reflect_indices(y0, y1, ny), reflect_indices(x0, x1, nx)
-    return np.asarray(image[rows.min() : rows.max() + 1])[np.ix_(rows - rows.min(), columns)]
+    rows, columns = (
+        reflect_indices(*ends, length)
+        for ends, length in zip(((y0, y1), (x0, x1)), image.shape, strict=True)
+    )
+    top, left = rows.min(), columns.min()
+    part = np.asarray(image[top : rows.max() + 1, left : columns.max() + 1])
+    return pick(part, rows - top, columns - left)
 
 
 def _left_as_recorded(
@@ -437,19 +439,19 @@ class _Comparison:
         row, column = lost.nonzero()
         if not len(row):
             return lost
-        means = BoxMeans(self.observed, round(_AROUND * self._fwhm))
+        means = partial(box_means, self.observed, round(_AROUND * self._fwhm))
         near = _box(row, column, lost.shape, 3)
-        around = np.float32(self.matched.kernel.sum() / unit) * means.at(*near)
+        around = np.float32(self.matched.kernel.sum() / unit) * means(*near)
         lights = observed[near] - around
         light, highest = lights[:, lights.shape[1] // 2], lights.max(axis=1)
         lost[row, column] = (light > _CLEAR) & (residual[row, column] > _LOST_PART * light)
         some = lost[row, column]
         if not some.any():
             return lost
-        row, column, light, highest = (values[some] for values in (row, column, light, highest))
+        row, column, light, highest = row[some], column[some], light[some], highest[some]
         # The noise of the nebula around it is part of that of the sky.
         core = _box(row, column, lost.shape, round(_CORE * self._fwhm) + 1)
-        own = residual_variance(self.reconvolved[core] - means.at(*core), self.photons)
+        own = residual_variance(self.reconvolved[core] - means(*core), self.photons)
         noise = np.sqrt(own.mean(axis=1))
         least = np.maximum(_CLEAR * noise, highest)
         lost[row, column] = (light >= least) & (residual[row, column] > _LOST * noise)
@@ -499,7 +501,7 @@ class _Comparison:
         rows, columns = np.unravel_index(np.flatnonzero(bright), shown.shape)
         if not len(rows):
             return rows, columns, np.empty(0, np.float32)
-        detail = shown[rows, columns] - BoxMeans(shown, side).at(rows, columns)
+        detail = shown[rows, columns] - box_means(shown, side, rows, columns)
         flux = area * detail.astype(np.float32)
         image = np.full(shown.shape, -np.inf, np.float32)
         image[rows, columns] = flux

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from astro_sr_plugin.inference.tiling import reflect_indices
+from astro_sr_plugin.inference.tiling import pick, reflect_indices
 from astro_sr_plugin.measurement.plane import MeasuredPlane
 from astro_sr_plugin.measurement.psf.model import PlanePSF
 from astro_sr_plugin.measurement.sky.background import Background
@@ -163,8 +163,7 @@ class NormalisedPlane:
             if mirrored:
                 mirror_missing(values, missing)
             kinds[missing] = -1.0
-        mirror = np.ix_(rows - low_y, columns - low_x)
-        values, kinds = values[mirror], kinds[mirror]
+        values, kinds = (pick(part, rows - low_y, columns - low_x) for part in (values, kinds))
         for axis, (first, last, length) in enumerate(((y0, y1, ny), (x0, x1, nx))):
             place = np.arange(first, last)
             beyond = (place < 0) | (place >= length)
