@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from astro_sr_plugin.inference.tiling import make_tiles, reflect_indices
+from astro_sr_plugin.inference.tiling import make_tiles, pick, reflect_indices
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 300), (256, 256), (513, 129), (1000, 1001)])
@@ -31,3 +31,13 @@ def test_reflection_equals_numpy_padding(length):
     axis = np.arange(length)
     padded = np.pad(axis, 20, mode="reflect") if length > 1 else np.zeros(41, int)
     np.testing.assert_array_equal(axis[reflect_indices(-20, length + 20, length)], padded)
+
+
+@pytest.mark.parametrize("rows", [(2, 7), (-3, 4), (5, 14)])
+@pytest.mark.parametrize("columns", [(0, 12), (-5, 20)])
+def test_picked_pixels_are_those_of_the_indices(
+    rows: tuple[int, int], columns: tuple[int, int]
+) -> None:
+    image = np.arange(120).reshape(10, 12)
+    y, x = reflect_indices(*rows, 10), reflect_indices(*columns, 12)
+    np.testing.assert_array_equal(pick(image, y, x), image[np.ix_(y, x)])

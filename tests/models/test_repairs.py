@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from astro_sr_plugin.models.filters import highest_around
 from astro_sr_plugin.models.wiener_unet.repairs import (
     REPAIR_RADIUS,
     fill_dark_pits,
@@ -96,3 +97,10 @@ def test_a_pattern_of_the_cells_is_subtracted_and_stars_and_slopes_stay(scale):
     assert wrong.abs().max() < 0.3
     untouched = remove_cell_pattern(slope + star, scale) - slope - star
     assert untouched[..., 16:-16, 16:-16].abs().max() < 0.1
+
+
+@pytest.mark.parametrize("side", [1, 3, 7, 13])
+def test_the_highest_around_is_a_maximum_filter(side: int) -> None:
+    image = torch.randn(2, 1, 30, 41, generator=torch.Generator().manual_seed(side))
+    pooled = torch.nn.functional.max_pool2d(image, side, 1, side // 2)
+    assert torch.equal(highest_around(image, side), pooled)
