@@ -43,7 +43,7 @@ from astro_sr_plugin.restoration.clean import Cleaner, Component
 from astro_sr_plugin.restoration.pieces import CELL, Piece
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 
-__all__ = ["Agreement", "Circle", "Comparer", "psf_of", "smoothing_of"]
+__all__ = ["Agreement", "Circle", "Comparer", "Place", "psf_of", "smoothing_of"]
 
 _SIGNIFICANT = 6.0
 """Signal-to-noise ratio, through the matched filter, of light that a result lacks or has in excess:
@@ -97,12 +97,28 @@ Circle = tuple[float, float, float]
 """Row, column and radius in input pixels."""
 
 
+class Place(NamedTuple):
+    """Where a result and its input contradict each other.
+
+    Attributes
+    ----------
+    circle : Circle
+        Around the source that is wrong.
+    row, column : int
+        Middle of the pixels that are wrong, which may lie beside it.
+    """
+
+    circle: Circle
+    row: int
+    column: int
+
+
 class Agreement(NamedTuple):
     """How a piece of a result agrees with the input.
 
     Attributes
     ----------
-    places : tuple of Circle
+    places : tuple of Place
         What does not.
     sky : ndarray, shape (ny, nx, 2)
         Sum of the squared residual of the sky through the matched filter, and number of pixels, in
@@ -115,7 +131,7 @@ class Agreement(NamedTuple):
         Point sources that put places right, where that was asked for.
     """
 
-    places: tuple[Circle, ...]
+    places: tuple[Place, ...]
     sky: NDArray[np.float64]
     noise: float
     stars: NDArray[np.float64]
@@ -126,14 +142,14 @@ class Agreement(NamedTuple):
         if window == piece:
             return part
         y0, y1, x0, x1 = window
-        kept = [place for place in self.places if not (y0 <= place[0] < y1 and x0 <= place[1] < x1)]
+        kept = [p for p in self.places if not (y0 <= p.row < y1 and x0 <= p.column < x1)]
         row, column = self.stars[:, :2].T
         outside = (row < y0) | (row >= y1) | (column < x0) | (column >= x1)
         sky, (height, width) = self.sky.copy(), part.sky.shape[:2]
         top, left = (y0 - piece[0]) // CELL, (x0 - piece[2]) // CELL
         sky[top : top + height, left : left + width] = part.sky
         return Agreement(
-            tuple(dict.fromkeys((*kept, *part.places))),
+            (*kept, *part.places),
             sky,
             self.noise,
             np.concatenate([self.stars[outside], part.stars]),
@@ -233,13 +249,20 @@ class Comparer:
             finely=self.finely,
             least_pair=_BRIGHT if noisy else 0.0,
         )
-        found = part.places()
+        found, top, left = part.places(), window[0], window[2]
         components = [
-            Component(row + window[0], column + window[2], flux)
+            Component(row + top, column + left, flux)
             for row, column, flux in (part.components(found) if mended else ())
         ]
         return Agreement(
-            tuple((row + window[0], column + window[2], reach) for row, column, reach in found),
+            tuple(
+                Place(
+                    (place.circle[0] + top, place.circle[1] + left, place.circle[2]),
+                    place.row + top,
+                    place.column + left,
+                )
+                for place in found
+            ),
             *part.sky(noise),
             part.stars() + (y0, x0, 0),
             # Those beyond the edges are the mirrored images of others.
@@ -343,8 +366,8 @@ class _Comparison:
     def _fwhm(self) -> float:
         return self.conditions.fwhm
 
-    def places(self) -> list[Circle]:
-        """Return the circles around the sources that are wrong.
+    def places(self) -> list[Place]:
+        """Return the places of the sources that are wrong.
 
         What may be wrong with a source: the result lacks light that the input has, or shows light
         that the input has not, both through the matched filter; it lacks half of a faint source on
@@ -352,7 +375,7 @@ class _Comparison:
         it; or, where that is looked at, it has another shape. The light of saturated stars is not
         known, but dark rings around them are wrong too.
         """
-        found: list[Circle] = []
+        found: list[Place] = []
         dark, depth = self._dark()
         wrong = self._misfit() | self._lost()
         if self.finely:
@@ -393,7 +416,7 @@ class _Comparison:
         """Filtered light around a pixel: the error of the PSF of a star reaches as far as it."""
         return _highest(self._filtered[1], int(np.ceil(self._fwhm)))
 
-    def components(self, places: list[Circle]) -> list[Component]:
+    def components(self, places: list[Place]) -> list[Component]:
         """Return the point sources that put places right."""
         if not places:
             return []
@@ -402,7 +425,7 @@ class _Comparison:
         left = self._allowed(self._brightest, _LEFT_NOISE, _LEFT_LIGHT)
         allowed = self._filtered[2] * left
         found: list[Component] = []
-        for row, column, _ in places:
+        for (row, column, _), *_ in places:
             reach = int(np.ceil(_STAR * self._fwhm))
             found += cleaner.clean(residual, allowed, (round(row), round(column)), reach)
         return found
@@ -542,7 +565,7 @@ class _Comparison:
 
     def _sources(
         self, marked: NDArray[np.bool_], reach: int, least: NDArray[np.floating]
-    ) -> list[Circle]:
+    ) -> list[Place]:
         """Return the brightest place around each marked area inside of the margin.
 
         Only places at least as bright as ``least`` anywhere in the area.
@@ -568,7 +591,8 @@ class _Comparison:
             if around.max() < least[rows, columns].max():
                 continue
             wings = _wing_radius(float(around.max()), self.conditions)
-            found.append((y, x, max(wings, min(extent, _LARGEST_RADIUS * self._fwhm))))
+            radius = max(wings, min(extent, _LARGEST_RADIUS * self._fwhm))
+            found.append(Place((y, x, radius), row, column))
         return found
 
 

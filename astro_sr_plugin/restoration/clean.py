@@ -12,7 +12,7 @@ from scipy.ndimage import fourier_shift
 
 from astro_sr_plugin.constants import FWHM_PER_SIGMA
 
-__all__ = ["Cleaner", "Component", "Patch", "draw"]
+__all__ = ["BEAM", "Cleaner", "Component", "Patch", "draw"]
 
 _OFFSETS = (-1 / 3, 0.0, 1 / 3)
 """Places of point sources within a pixel along each axis."""
@@ -20,7 +20,7 @@ _MOST = 12
 """Number of point sources that a place may take; more are no stars of a wrong light."""
 _STAMP = 1.5
 """Radius in FWHM of the part of the PSF that is compared with the residual."""
-_BEAM = 4.0
+BEAM = 4.0
 """Radius in standard deviations of the Gaussians that are drawn."""
 
 
@@ -79,8 +79,8 @@ def draw(component: Component, shape: tuple[int, int], target_fwhm: float, scale
     slices, profiles = [], []
     for place, n in zip(component[:2], shape, strict=True):
         centre = (place + 0.5) * scale - 0.5
-        first = int(np.ceil(centre - _BEAM * sigma))
-        pixels = np.arange(first, int(centre + _BEAM * sigma) + 1)
+        first = int(np.ceil(centre - BEAM * sigma))
+        pixels = np.arange(first, int(centre + BEAM * sigma) + 1)
         profile = np.exp(-0.5 * ((pixels - centre) / sigma) ** 2)
         profile *= scale / profile.sum()
         inside = (pixels >= 0) & (pixels < n)

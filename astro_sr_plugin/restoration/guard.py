@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects, gaussian_filter, label
 from torch.nn import functional
 
+from astro_sr_plugin.constants import FWHM_PER_SIGMA
 from astro_sr_plugin.measurement.psf.reconvolution import REACH
 from astro_sr_plugin.models.classical.interpolated import DOUBLE_BORDER, double
 from astro_sr_plugin.models.filters import without_border
@@ -25,7 +26,7 @@ from astro_sr_plugin.restoration.agreement import (
     psf_of,
     smoothing_of,
 )
-from astro_sr_plugin.restoration.clean import Component, draw
+from astro_sr_plugin.restoration.clean import BEAM, Component, draw
 from astro_sr_plugin.restoration.pieces import Piece, split, windows_around
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 from astro_sr_plugin.restoration.safer import richardson_lucy
@@ -170,7 +171,7 @@ def settle_contradictions(
 
 
 def _places(agreement: Mapping[Piece, Agreement]) -> set[Circle]:
-    return {circle for part in agreement.values() for circle in part.places}
+    return {place.circle for part in agreement.values() for place in part.places}
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,7 +256,9 @@ class _Guard:
         """Add the point sources that were found to the result, unless it agrees no better then."""
         for part in agreement.values():
             self._add(part.components, 1, errors)
-        after = self.look(list(agreement))
+        reach = BEAM * (self.target_fwhm or 0.0) / FWHM_PER_SIGMA / self.scale
+        changed = [(c.row, c.column, reach) for part in agreement.values() for c in part.components]
+        after = self.look_again(agreement, list(agreement), changed)
         for piece, part in agreement.items():
             if part.components and len(after[piece].places) >= len(part.places):
                 self._add(part.components, -1, None)
