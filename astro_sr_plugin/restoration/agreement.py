@@ -14,6 +14,7 @@ from scipy.ndimage import (
     find_objects,
     gaussian_filter,
     label,
+    map_coordinates,
     minimum_filter,
     uniform_filter,
 )
@@ -23,6 +24,7 @@ from astro_sr_plugin.inference.tiling import pick, reflect_indices
 from astro_sr_plugin.measurement.box_means import box_means
 from astro_sr_plugin.measurement.psf.consistency import FAINTEST_LIGHT, PSF_ERROR
 from astro_sr_plugin.measurement.psf.matched_filter import (
+    SMOOTHING,
     MatchedFilter,
     correlate,
     flux_noise,
@@ -68,6 +70,13 @@ _PAIR = 4.0
 """Signal-to-noise ratio from which both sources of a pair count."""
 _PAIR_CHI2 = 6.0
 """Improvement of chi-square by a second star below which the input shows one."""
+_SHOWN, _SUPPORTED = 4.5, 3.2
+"""Signal-to-noise ratio from which a source of the result counts, and that which the input must
+give it."""
+_BOXES = 3
+"""Means over boxes, one after the other, that are as good as a Gaussian."""
+_NEAR_LEAST = 0.8
+"""Part of the least light of a source from which a pixel is looked at closely."""
 _CLEAR = 10.0
 """Signal-to-noise ratio from which a source of the input must not be lost."""
 _LOST, _LOST_PART = 4.5, 0.45
@@ -371,8 +380,9 @@ class _Comparison:
 
         What may be wrong with a source: the result lacks light that the input has, or shows light
         that the input has not, both through the matched filter; it lacks half of a faint source on
-        a bright nebula; it shows two stars that are one in the input; there is a dark ring around
-        it; or, where that is looked at, it has another shape. The light of saturated stars is not
+        a bright nebula; it shows a faint source that the input does not have, or two stars that are
+        one in the input; there is a dark ring around it; or, where that is looked at, it has
+        another shape. The light of saturated stars is not
         known, but dark rings around them are wrong too.
         """
         found: list[Place] = []
@@ -381,7 +391,7 @@ class _Comparison:
         if self.finely:
             wrong |= self._misshapen()
         else:
-            wrong |= self._split() & (self._brightest >= self.least_pair)
+            wrong |= (self._invented() | self._split()) & (self._brightest >= self.least_pair)
         for marked, reach, least in (
             (wrong & ~self._near_bad, _STAR, np.zeros_like(depth)),
             (dark & ~self._near(self.unseen), _RING, depth / _DARK_PART),
@@ -492,46 +502,74 @@ class _Comparison:
     def _scale(self) -> int:
         return self.shown.shape[0] // self.observed.shape[0]
 
+    def _invented(self) -> NDArray[np.bool_]:
+        """Mark the sources of the result that the input does not have.
+
+        If all else is as the result shows it, the input gives a source the flux shown and that of
+        the residual.
+        """
+        points, flux = self._peaks
+        marked = np.zeros(self.observed.shape, dtype=bool)
+        column, row = np.round(points).astype(int).T
+        noise = self._noise[row, column]
+        shown = flux / (self._filtered[2] * noise)
+        wrong = (shown > _SHOWN) & (shown + self._filtered[0][row, column] / noise < _SUPPORTED)
+        marked[row[wrong], column[wrong]] = True
+        return marked
+
     def _split(self) -> NDArray[np.bool_]:
         """Mark the middle of pairs of sources that one star of the input explains as well."""
-        fwhm, unit = self.conditions.target_fwhm, self._filtered[2]
-        area = 2 * np.pi * (fwhm / FWHM_PER_SIGMA / self._scale) ** 2
-        rows, columns, flux = self._peaks(round(_AROUND * fwhm), np.float32(area), _PAIR * unit)
-        points = (np.column_stack([columns, rows]) + 0.5) / self._scale - 0.5
+        points, flux = self._peaks
         pairs = close_pairs(points, self.profile.fwhm)
         marked = np.zeros(self.observed.shape, dtype=bool)
         if not len(pairs):
             return marked
         light = flux[pairs]
         column, row = np.round(points[pairs]).astype(int).transpose(2, 0, 1)
-        clear = np.all(light > _PAIR * unit * self._noise[row, column], axis=1)
+        clear = np.all(light > _PAIR * self._filtered[2] * self._noise[row, column], axis=1)
         places = points[pairs[clear]]
         gains = gains_of_two(places, light[clear], self._residual, self._variance, self.profile)
         middle = np.round(places[gains < _PAIR_CHI2].mean(axis=1)).astype(int)
         marked[middle[:, 1], middle[:, 0]] = True
         return marked
 
-    def _peaks(
-        self, side: int, area: np.float32, least: float
-    ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.floating]]:
-        """Return the local maxima of the result less the light around, and their flux.
+    @cached_property
+    def _peaks(self) -> tuple[NDArray[np.float64], NDArray[np.floating]]:
+        """Places ``(x, y)`` of the local maxima of the result less the light around; their flux.
 
-        Only those above the least flux; what is not, is no higher neighbour of any either.
+        Only those bright enough for a pair; what is not, is no higher neighbour of any either.
         """
-        shown = self.shown
-        # The mean around is no less than the darkest pixel.
-        bright = shown > 0.999 * least / area + min(0.0, float(shown.min()))
+        shown, scale = self.shown, self._scale
+        width = self.conditions.target_fwhm / scale
+        area = np.float32(2 * np.pi * (width / FWHM_PER_SIGMA) ** 2)
+        least = _PAIR * self._filtered[2] / area
+        around = self._smoothed(SMOOTHING * width)
+        bright = shown > around.repeat(scale, axis=0).repeat(scale, axis=1) + _NEAR_LEAST * least
         rows, columns = np.unravel_index(np.flatnonzero(bright), shown.shape)
-        if not len(rows):
-            return rows, columns, np.empty(0, np.float32)
-        detail = shown[rows, columns] - box_means(shown, side, rows, columns)
-        flux = area * detail.astype(np.float32)
+        y, x = ((place + 0.5) / scale - 0.5 for place in (rows, columns))
+        light = shown[rows, columns] - map_coordinates(around, (y, x), order=1, mode="nearest")
         image = np.full(shown.shape, -np.inf, np.float32)
-        image[rows, columns] = flux
-        some = flux > least
-        rows, columns, flux = rows[some], columns[some], flux[some]
-        top = flux == image[_box(rows, columns, shown.shape, 3)].max(axis=1, initial=-np.inf)
-        return rows[top], columns[top], flux[top]
+        image[rows, columns] = light
+        some = np.flatnonzero(light > least)
+        highest = image[_box(rows[some], columns[some], shown.shape, 3)].max(
+            axis=1, initial=-np.inf
+        )
+        some = some[light[some] >= highest]
+        last_row, last_column = (side - 1 for side in self.observed.shape)
+        points = np.column_stack([x[some].clip(0, last_column), y[some].clip(0, last_row)])
+        return points, area * light[some]
+
+    def _smoothed(self, sigma: float) -> NDArray[np.float32]:
+        """Return the result on the pixels of the input, smoothed by a Gaussian."""
+        s, (ny, nx) = self._scale, self.observed.shape
+        image = self.shown.astype(np.float32, copy=False)
+        if s > 1:
+            image = image.reshape(ny, s, nx, s).mean(axis=(1, 3))
+        # The variance of a box of n pixels is (n^2 - 1) / 12.
+        side = max(1, round(np.sqrt(1 + 12 * sigma**2 / _BOXES)))
+        for _ in range(_BOXES):
+            image = uniform_filter(image, side)
+        return np.asarray(image)
 
     @cached_property
     def _residual(self) -> NDArray[np.floating]:
