@@ -256,7 +256,7 @@ class Comparer:
             profile=profile,
             photons=photon_variance(source.measured),
             finely=self.finely,
-            least_pair=_BRIGHT if noisy else 0.0,
+            least=_BRIGHT if noisy else 0.0,
         )
         found, top, left = part.places(), window[0], window[2]
         components = [
@@ -353,7 +353,7 @@ class _Comparison:
     profile: MoffatProfile
     photons: float
     finely: bool
-    least_pair: float
+    least: float
 
     @cached_property
     def _filtered(self) -> tuple[NDArray[np.floating], NDArray[np.floating], float]:
@@ -391,7 +391,7 @@ class _Comparison:
         if self.finely:
             wrong |= self._misshapen()
         else:
-            wrong |= (self._invented() | self._split()) & (self._brightest >= self.least_pair)
+            wrong |= self._invented() | self._split()
         for marked, reach, least in (
             (wrong & ~self._near_bad, _STAR, np.zeros_like(depth)),
             (dark & ~self._near(self.unseen), _RING, depth / _DARK_PART),
@@ -514,6 +514,7 @@ class _Comparison:
         noise = self._noise[row, column]
         shown = flux / (self._filtered[2] * noise)
         wrong = (shown > _SHOWN) & (shown + self._filtered[0][row, column] / noise < _SUPPORTED)
+        wrong &= self._brightest[row, column] >= self.least
         marked[row[wrong], column[wrong]] = True
         return marked
 
@@ -524,12 +525,15 @@ class _Comparison:
         marked = np.zeros(self.observed.shape, dtype=bool)
         if not len(pairs):
             return marked
-        light = flux[pairs]
         column, row = np.round(points[pairs]).astype(int).transpose(2, 0, 1)
-        clear = np.all(light > _PAIR * self._filtered[2] * self._noise[row, column], axis=1)
-        places = points[pairs[clear]]
-        gains = gains_of_two(places, light[clear], self._residual, self._variance, self.profile)
-        middle = np.round(places[gains < _PAIR_CHI2].mean(axis=1)).astype(int)
+        clear = flux[pairs] > _PAIR * self._filtered[2] * self._noise[row, column]
+        column, row = np.round(points[pairs].mean(axis=1)).astype(int).T
+        bright = self._brightest[row, column] >= self.least
+        pairs = pairs[clear.all(axis=1) & bright]
+        gains = gains_of_two(
+            points[pairs], flux[pairs], self._residual, self._variance, self.profile
+        )
+        middle = np.round(points[pairs[gains < _PAIR_CHI2]].mean(axis=1)).astype(int)
         marked[middle[:, 1], middle[:, 0]] = True
         return marked
 
