@@ -19,14 +19,9 @@ from astro_sr_plugin.measurement.psf.reconvolution import REACH
 from astro_sr_plugin.models.classical.interpolated import DOUBLE_BORDER, double
 from astro_sr_plugin.models.filters import without_border
 from astro_sr_plugin.models.spec import Conditions, ModelSpec
-from astro_sr_plugin.restoration.agreement import (
-    Agreement,
-    Circle,
-    Comparer,
-    psf_of,
-    smoothing_of,
-)
+from astro_sr_plugin.restoration.agreement import Agreement, Comparer, psf_of, smoothing_of
 from astro_sr_plugin.restoration.clean import BEAM, Component, draw
+from astro_sr_plugin.restoration.comparison import Circle
 from astro_sr_plugin.restoration.pieces import Piece, split, windows_around
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 from astro_sr_plugin.restoration.safer import richardson_lucy
