@@ -251,6 +251,27 @@ def test_a_star_that_is_shown_as_two_becomes_one(observed: Array, scale: int) ->
     assert result[near].sum() == pytest.approx(truth[near].sum(), rel=0.02)
 
 
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_faint_source_that_the_input_does_not_have_is_replaced(
+    observed: Array, scale: int, there: bool
+) -> None:
+    def faint(fwhm: float, scale: int = 1) -> Array:
+        y, x = (np.mgrid[: SIDE * scale, : SIDE * scale] + 0.5) / scale - 0.5
+        width, noise = fwhm / scale / FWHM_PER_SIGMA, np.sqrt(4 * np.pi) * FWHM / FWHM_PER_SIGMA
+        light = np.exp(-0.5 * ((y - 68) ** 2 + (x - 68) ** 2) / width**2) / (2 * np.pi * width**2)
+        # Of 5.7 sigma through the matched filter: less than what alone is an excess of light.
+        return 5.7 * SIGMA * noise * light
+
+    truth = SKY + gaussian_stars(TARGET[scale], scale)
+    image = observed + there * faint(FWHM).astype(np.float32)
+    verdict, result, _ = settle(image, truth + faint(TARGET[scale], scale), scale)
+    assert verdict.places == (0 if there else 1)
+    near = np.s_[62 * scale : 75 * scale, 62 * scale : 75 * scale]
+    if not there:
+        assert (result - truth)[near].max() < 0.5 * faint(TARGET[scale], scale).max()
+
+
 @pytest.mark.parametrize(("peak", "places"), [(7, 0), (60, 1)])
 def test_no_noise_comes_back_for_a_faint_star_that_is_shown_as_two(
     peak: float, places: int
