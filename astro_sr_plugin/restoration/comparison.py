@@ -53,7 +53,7 @@ light there: networks for pictures that leave stars their shape differ by up to 
 discs of them by 0.2 and more."""
 _PAIR = 4.0
 """Signal-to-noise ratio from which both sources of a pair count."""
-_PAIR_CHI2 = 6.0
+_PAIR_CHI2 = 4.5
 """Improvement of chi-square by a second star below which the input shows one."""
 _MOST_PAIRS = 2000
 """Pairs of a piece that are fitted at most."""
