@@ -374,9 +374,7 @@ class Comparison:
         image = self.shown.astype(np.float32, copy=False)
         if s > 1:
             image = image.reshape(ny, s, nx, s).mean(axis=(1, 3))
-        # The variance of a box of n pixels is (n^2 - 1) / 12.
-        side = max(1, round(np.sqrt(1 + 12 * sigma**2 / _BOXES)))
-        for _ in range(_BOXES):
+        for side in _box_sides(sigma):
             image = uniform_filter(image, side)
         return np.asarray(image)
 
@@ -447,6 +445,19 @@ def _highest(light: NDArray[np.floating], reach: int) -> NDArray[np.floating]:
     """Return the highest pixel of a box around each, so many pixels to each side."""
     image = torch.from_numpy(np.ascontiguousarray(light))
     return np.asarray(highest_around(image, 2 * reach + 1).numpy())
+
+
+def _box_sides(sigma: float) -> list[int]:
+    """Return the odd sides of three boxes that together have the width of a Gaussian (pixels).
+
+    Notes
+    -----
+    The variance of a box of n pixels is ``(n**2 - 1) / 12`` (Kovesi 2010, DICTA).
+    """
+    least = int(np.sqrt(1 + 12 * sigma**2 / _BOXES))
+    low = max(1, least - 1 + least % 2)
+    lows = round((_BOXES * (low + 1) * (low + 3) - 12 * sigma**2) / (4 * (low + 1)))
+    return [low + 2 * (number >= lows) for number in range(_BOXES)]
 
 
 def _box(
