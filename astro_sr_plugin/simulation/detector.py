@@ -8,63 +8,72 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Registration", "add_noise", "count_photons", "make_registration", "saturate"]
+__all__ = ["Registrations", "add_noise", "count_photons", "make_registrations", "saturate"]
 
 _LEAST_VARIANCE = 0.1
 """Least variance of a pixel over that of the sky, in the darkest clouds: the read noise."""
+_MOST_FRAMES = 24
+"""Frames of a stack at most."""
 
 
 @dataclass(frozen=True)
-class Registration:
+class Registrations:
     """How registering (or demosaicing) frames blurs the signal and correlates the noise.
 
     Attributes
     ----------
     signal : Tensor
-        Transfer function of the signal on the fine grid, complex, shape ``(n, n // 2 + 1)``.
+        Transfer functions of the signal on the fine grid, complex, shape ``(B, n, n // 2 + 1)``.
     noise : Tensor
-        Amplitude of the noise spectrum on the detector grid, for noise of standard deviation 1.
-    variance : float
-        Second moment that the registration adds to the PSF along each axis, in square pixels.
-    correlation : float
-        Correlation of the noise of neighbouring pixels, mean of x and y.
+        Amplitudes of the noise spectrum on the detector grid, for noise of standard deviation 1.
+    variance : Tensor
+        Shape ``(B,)``: second moment that the registration adds to the PSF along each axis, in
+        square pixels.
+    correlation : Tensor
+        Shape ``(B,)``: correlation of the noise of neighbouring pixels, mean of x and y.
     """
 
     signal: Tensor
     noise: Tensor
-    variance: float
-    correlation: float
+    variance: Tensor
+    correlation: Tensor
 
 
-def _interpolation_taps(order: str, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """Positions and weights of linear or Keys cubic (a = -0.5) interpolation at ``shift``."""
-    if order == "linear":
-        position = torch.tensor([0.0, 1.0], device=shift.device)
-        weight = torch.stack([1 - shift, shift])
-    else:
-        position = torch.tensor([-1.0, 0.0, 1.0, 2.0], device=shift.device)
-        s = shift
-        weight = torch.stack(
-            [
-                -0.5 * s + s**2 - 0.5 * s**3,
-                1 - 2.5 * s**2 + 1.5 * s**3,
-                0.5 * s + 2 * s**2 - 1.5 * s**3,
-                -0.5 * s**2 + 0.5 * s**3,
-            ]
-        )
-    return position, weight
+def _interpolation_taps(linear: Tensor, shift: Tensor) -> Tensor:
+    """Weights of the pixels at -1 to 2 for linear or Keys cubic (a = -0.5) interpolation.
+
+    Both of one shape; the weights stand in a new last axis.
+    """
+    s = shift
+    cubic = torch.stack(
+        [
+            -0.5 * s + s**2 - 0.5 * s**3,
+            1 - 2.5 * s**2 + 1.5 * s**3,
+            0.5 * s + 2 * s**2 - 1.5 * s**3,
+            -0.5 * s**2 + 0.5 * s**3,
+        ],
+        dim=-1,
+    )
+    two = torch.stack([torch.zeros_like(s), 1 - s, s, torch.zeros_like(s)], dim=-1)
+    return torch.where(linear[..., None], two, cubic)
 
 
-def _axis_transfer(position: Tensor, weight: Tensor, shift: Tensor, f: Tensor) -> Tensor:
-    phase = -2 * math.pi * f[:, None] * (position - shift)[None, :]
-    return (torch.polar(torch.ones_like(phase), phase) * weight[None, :]).sum(1)
+def _axis_transfer(weights: Tensor, shift: Tensor, f: Tensor) -> Tensor:
+    """Transfer function along one axis of each interpolation, about the place asked for."""
+    place = torch.arange(-1, 3, device=shift.device)
+    phase = -2 * math.pi * (place - shift[..., None])[..., None] * f
+    return (torch.polar(torch.ones_like(phase), phase) * weights[..., None]).sum(-2)
 
 
-def make_registration(size: int, oversample: int, rng: torch.Generator) -> Registration:
-    """Draw one way of making a stack: registered dithered frames, or a Bayer matrix.
+def make_registrations(
+    count: int, size: int, oversample: int, rng: torch.Generator
+) -> Registrations:
+    """Draw ways of making a stack: registered dithered frames, or a Bayer matrix.
 
     Parameters
     ----------
+    count : int
+        How many, at least 1.
     size : int
         Side of the patch in detector pixels.
     oversample : int
@@ -82,48 +91,51 @@ def make_registration(size: int, oversample: int, rng: torch.Generator) -> Regis
     fy_fine = torch.fft.fftfreq(n, device=device) * oversample
     fx_fine = torch.fft.rfftfreq(n, device=device) * oversample
     fy, fx = torch.fft.fftfreq(size, device=device), torch.fft.rfftfreq(size, device=device)
-    pick = float(torch.rand(1, generator=rng, device=device))
-    signal: Tensor = torch.ones(n, n // 2 + 1, dtype=torch.complex64, device=device)
-    power = torch.ones(size, size // 2 + 1, device=device)
-    variance = 0.0
-    if pick < 0.35:  # Bayer, red or blue: bilinear kernel; green: the cross
-        if pick < 0.2:
-            signal = signal * _half_cosine(fy_fine)[:, None] * _half_cosine(fx_fine)[None, :]
-            power = power * (_half_cosine(fy)[:, None] * _half_cosine(fx)[None, :]) ** 2
-            variance += 0.5
-        else:
-            cross = _cross(fy_fine[:, None], fx_fine[None, :])
-            signal, power = signal * cross, power * _cross(fy[:, None], fx[None, :]) ** 2
-            variance += 0.25
-    if pick > 0.15:
-        order = "linear" if float(torch.rand(1, generator=rng, device=device)) < 0.5 else "cubic"
-        frames = int(torch.randint(1, 25, (1,), generator=rng, device=device))
-        mean_signal = torch.zeros_like(signal)
-        mean_power = torch.zeros_like(power)
-        for _ in range(frames):
-            sy, sx = torch.rand(2, generator=rng, device=device)
-            py, wy = _interpolation_taps(order, sy)
-            px, wx = _interpolation_taps(order, sx)
-            mean_signal += (
-                _axis_transfer(py, wy, sy, fy_fine)[:, None]
-                * _axis_transfer(px, wx, sx, fx_fine)[None, :]
-            )
-            mean_power += (
-                _axis_transfer(py, wy, sy, fy).abs()[:, None] ** 2
-                * _axis_transfer(px, wx, sx, fx).abs()[None, :] ** 2
-            )
-            if order == "linear":
-                variance += float(sy * (1 - sy) + sx * (1 - sx)) / 2 / frames
-        signal, power = signal * mean_signal / frames, power * mean_power / frames
+
+    def box(y: Tensor, x: Tensor) -> Tensor:
+        return _half_cosine(y)[:, None] * _half_cosine(x)[None, :]
+
+    def cross(y: Tensor, x: Tensor) -> Tensor:
+        return _cross(y[:, None], x[None, :])
+
+    pick = torch.rand(count, generator=rng, device=device)
+    # Bayer, red or blue: bilinear kernel; green: the cross.
+    colour, green = (pick < 0.2)[:, None, None], ((pick >= 0.2) & (pick < 0.35))[:, None, None]
+    one = torch.ones(1, device=device)
+    signal = torch.where(colour, box(fy_fine, fx_fine), one)
+    signal = torch.where(green, cross(fy_fine, fx_fine), signal)
+    power = torch.where(colour, box(fy, fx) ** 2, one)
+    power = torch.where(green, cross(fy, fx) ** 2, power)
+    variance = 0.5 * colour[:, 0, 0] + 0.25 * green[:, 0, 0]
+
+    dithered = pick > 0.15
+    linear = (torch.rand(count, generator=rng, device=device) < 0.5)[:, None, None]
+    frames = torch.randint(1, _MOST_FRAMES + 1, (count,), generator=rng, device=device)
+    shift = torch.rand(count, _MOST_FRAMES, 2, generator=rng, device=device)
+    taken = torch.arange(_MOST_FRAMES, device=device) < frames[:, None]
+    share = taken / frames[:, None]
+    weights = _interpolation_taps(linear.expand_as(shift), shift)
+
+    def axis(which: int, f: Tensor) -> Tensor:
+        return _axis_transfer(weights[:, :, which], shift[:, :, which], f)
+
+    mean_signal = (axis(0, fy_fine) * share[..., None]).mT @ axis(1, fx_fine)
+    mean_power = (axis(0, fy).abs() ** 2 * share[..., None]).mT @ axis(1, fx).abs() ** 2
+    signal = torch.where(dithered[:, None, None], signal * mean_signal, signal)
+    power = torch.where(dithered[:, None, None], power * mean_power, power)
+    # The mean of both axes of the second moment of the two weights.
+    spread = ((shift * (1 - shift)).mean(2) * share).sum(1)
+    variance = variance + spread * (linear[:, 0, 0] & dithered)
+
     weight = torch.full_like(power, 2.0)
-    weight[:, 0] = 1.0
+    weight[..., 0] = 1.0
     if size % 2 == 0:
-        weight[:, -1] = 1.0
-    total = (weight * power).sum()
-    lag_x = (weight * power * torch.cos(2 * math.pi * fx)[None, :]).sum() / total
-    lag_y = (weight * power * torch.cos(2 * math.pi * fy)[:, None]).sum() / total
-    amplitude = torch.sqrt(power * size**2 / total)
-    return Registration(signal, amplitude, variance, float(lag_x + lag_y) / 2)
+        weight[..., -1] = 1.0
+    total = (weight * power).sum((1, 2))
+    lag_x = (weight * power * torch.cos(2 * math.pi * fx)[None, :]).sum((1, 2)) / total
+    lag_y = (weight * power * torch.cos(2 * math.pi * fy)[:, None]).sum((1, 2)) / total
+    amplitude = torch.sqrt(power * (size**2 / total)[:, None, None])
+    return Registrations(signal, amplitude, variance, (lag_x + lag_y) / 2)
 
 
 def _half_cosine(f: Tensor) -> Tensor:

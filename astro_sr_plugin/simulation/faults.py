@@ -31,29 +31,26 @@ _HOLE_REACH = 6
 """Pixels around a hole that it is filled from."""
 
 
-def bleed(image: Tensor, saturated: Tensor, beyond: Tensor) -> Tensor:
+def bleed(saturated: Tensor, beyond: Tensor) -> Tensor:
     """Return which pixels are saturated when the light beyond the full well runs along columns.
 
     Parameters
     ----------
-    image : Tensor
-        Shape ``(H, W)``; only its size and device matter.
     saturated : Tensor
-        Boolean, shape ``(H, W)``: pixels at their full well.
+        Boolean, shape ``(B, H, W)``: pixels at their full well.
     beyond : Tensor
-        Shape ``(H, W)``: light beyond the full well, over it.
+        Shape ``(B, H, W)``: light beyond the full well, over it.
     """
-    column = beyond[None].transpose(1, 2)
-    kernel = torch.ones(1, 1, _COLUMN, device=image.device)
-    padded = torch.nn.functional.pad(column, (_COLUMN // 2,) * 2, mode="circular")
-    summed = torch.nn.functional.conv1d(padded[0][:, None], kernel)[:, 0].T
+    half = _COLUMN // 2
+    padded = torch.nn.functional.pad(beyond, (0, 0, half, half), mode="circular")
+    kernel = torch.ones(1, 1, _COLUMN, 1, device=beyond.device)
+    summed = torch.nn.functional.conv2d(padded[:, None], kernel)[:, 0]
     reach = torch.where(saturated, summed / 2, torch.zeros_like(summed))
+    longest = min(_LONGEST_BLEED, beyond.shape[-2] // 4, int(reach.max()) + 1)
     filled = saturated
-    for step in range(1, min(_LONGEST_BLEED, image.shape[0] // 4)):
+    for step in range(1, longest):
         far = reach >= step
-        if not bool(far.any()):
-            break
-        filled = filled | torch.roll(far, step, 0) | torch.roll(far, -step, 0)
+        filled = filled | torch.roll(far, step, -2) | torch.roll(far, -step, -2)
     return filled
 
 
@@ -110,22 +107,24 @@ def punch_holes(image: Tensor, mask: Tensor, rng: torch.Generator) -> tuple[Tens
     return filled, torch.maximum(mask, lost)
 
 
-def mirror_beyond_frame(size: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Lay a frame over half of a patch, along rows, columns or both.
+def mirror_beyond_frame(
+    count: int, size: int, rng: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Lay a frame over half of each of ``count`` patches, along rows, columns or both.
 
-    Returns the rows and the columns to take, mirrored about the first and the last of the frame so
-    that the patch stays periodic, and which pixels lie beyond it.
+    Returns the rows and the columns to take, each ``(count, size)``, mirrored about the first and
+    the last of the frame so that the patch stays periodic, and which pixels lie beyond it.
     """
     device = rng.device
-    drawn = float(torch.rand(1, generator=rng, device=device))
+    drawn = torch.rand(count, generator=rng, device=device)
     taken, beyond = [], []
     for mirrored in (drawn < 0.6, drawn >= 0.4):
-        first = int(torch.randint(size, (1,), generator=rng, device=device))
+        first = torch.randint(size, (count, 1), generator=rng, device=device)
         place = (torch.arange(size, device=device) - first) % size
-        outside = (place > size // 2) & mirrored
+        outside = (place > size // 2) & mirrored[:, None]
         taken.append((torch.where(outside, size - place, place) + first) % size)
         beyond.append(outside)
-    return taken[0], taken[1], beyond[0][:, None] | beyond[1][None, :]
+    return taken[0], taken[1], beyond[0][:, :, None] | beyond[1][:, None, :]
 
 
 def mirror_beyond_area(image: Tensor, mask: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from astro_sr_plugin.simulation.bank import PSFBank
 from astro_sr_plugin.simulation.detector import (
     add_noise,
     count_photons,
-    make_registration,
+    make_registrations,
     saturate,
 )
 from astro_sr_plugin.simulation.estimate import Wings, effective_psf, estimate_psf
@@ -283,12 +283,14 @@ def _draw_optics(n: int, config: ObservationConfig, draw: _Draw) -> _Optics:
     width_squared = fwhm**2
     correlation = torch.zeros(draw.batch, device=device)
     amplitude = torch.ones(draw.batch, size, size // 2 + 1, device=device)
-    for planes in draw.taken(config.correlated_probability):
-        registration = make_registration(size, OVERSAMPLE, rng)
-        optics[planes] = optics[planes] * registration.signal
-        amplitude[planes] = registration.noise
-        width_squared[planes] += 8 * math.log(2) * registration.variance
-        correlation[planes] = registration.correlation
+    stacked = draw.chance(config.correlated_probability)
+    if bool(stacked.any()):
+        # One registration for the planes that are alike, which follow each other.
+        made = make_registrations(int(stacked.sum()) // draw.alike, size, OVERSAMPLE, rng)
+        optics[stacked] *= draw.repeat(made.signal)
+        amplitude[stacked] = draw.repeat(made.noise)
+        width_squared[stacked] += 8 * math.log(2) * draw.repeat(made.variance)
+        correlation[stacked] = draw.repeat(made.correlation)
     fitted = (width_squared.sqrt(), beta, ellipticity, theta)
     return _Optics(optics, fitted, wings, amplitude, correlation)
 
@@ -313,10 +315,11 @@ def _detect(
     )
     recorded, saturated = saturate(observed, level)
     bleeding = draw.chance(config.bleeding_probability) & level.isfinite()
-    for i in torch.nonzero(bleeding).flatten().tolist():
-        beyond = (observed[i] / level[i] - 1).clamp_min(0)
-        saturated[i] = bleed(observed[i], saturated[i], beyond)
-        recorded[i] = torch.where(saturated[i], level[i], recorded[i])
+    if bool(bleeding.any()):
+        well = level[bleeding][:, None, None]
+        beyond = (observed[bleeding] / well - 1).clamp_min(0)
+        saturated[bleeding] = bleed(saturated[bleeding], beyond)
+        recorded[bleeding] = torch.where(saturated[bleeding], well, recorded[bleeding])
     for i in torch.nonzero(draw.chance(config.hot_pixel_probability)).flatten().tolist():
         add_hot_pixels(recorded[i], rng)
     coarse = draw.chance(config.quantise_probability)
@@ -418,11 +421,14 @@ def observe(spectra: Tensor, config: ObservationConfig, rng: torch.Generator) ->
         for i in planes:
             rng.set_state(state)
             observed[i], mask[i] = mirror_beyond_area(observed[i], mask[i], rng)
-    for planes in image.taken(config.edge_probability):
-        rows, columns, beyond = mirror_beyond_frame(size, rng)
-        for i in planes:
-            observed[i] = observed[i][:, rows][:, :, columns]
-            mask[i] = torch.where(beyond, -1.0, mask[i][:, rows][:, :, columns])
+    edged = image.chance(config.edge_probability)
+    if bool(edged.any()):
+        frames = mirror_beyond_frame(int(edged.sum()) // image.alike, size, rng)
+        rows, columns, beyond = (image.repeat(each) for each in frames)
+        own = torch.arange(len(rows), device=device)[:, None, None]
+        place = (own, 0, rows[:, :, None], columns[:, None, :])
+        observed[edged] = observed[edged][place][:, None]
+        mask[edged] = torch.where(beyond, -1.0, mask[edged][place])[:, None]
 
     psf_error = draw.log_uniform(*config.fwhm_error)
     found = (

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from astro_sr_plugin.exceptions import InputError
-from astro_sr_plugin.models.wiener_unet.unet import as_channels_last
+from astro_sr_plugin.models.wiener_unet.unet import WienerUNet, as_channels_last
+from astro_sr_plugin.training.growth import grown
 from astro_sr_plugin.training.log import RunLog
 
 __all__ = [
@@ -217,7 +218,8 @@ def save_state(state: TrainState[Net], config: Mapping[str, Any], path: Path) ->
 def start_from(state: TrainState[Net], init: str | Path) -> None:
     """Copy every tensor whose name and shape agree from a checkpoint or a weights file.
 
-    The other network may also be a part of this one, such as its ``base``.
+    The other network may also be a part of this one, such as its ``base``, or a smaller one of the
+    same kind, see `growth.grown`.
 
     Raises
     ------
@@ -232,6 +234,11 @@ def start_from(state: TrainState[Net], init: str | Path) -> None:
         )
         raise InputError(msg)
     other, own = _weights_of(path), state.net.state_dict()
+    whole = grown(state.net, other) if isinstance(state.net, WienerUNet) else None
+    if whole is not None:
+        state.net.load_state_dict(whole)
+        state.mean.load_state_dict(whole)
+        return
     names = {place: k for k in other for place in (k, f"base.{k}")}
     fitting = {
         place: other[k]

@@ -23,12 +23,14 @@ def rng(seed=1):
 
 
 def test_light_beyond_the_full_well_runs_along_the_column():
-    beyond = torch.zeros(SIZE, SIZE)
-    beyond[30, 20] = 12.0
-    filled = bleed(beyond, beyond > 0, beyond)
-    rows, columns = torch.nonzero(filled).T.tolist()
-    assert set(columns) == {20}
-    assert rows == list(range(24, 37))
+    beyond = torch.zeros(2, SIZE, SIZE)
+    beyond[0, 30, 20] = 12.0
+    beyond[1, 40, 10] = 4.0
+    filled = bleed(beyond > 0, beyond)
+    images, rows, columns = torch.nonzero(filled).T.tolist()
+    assert images == [0] * 13 + [1] * 5
+    assert columns == [20] * 13 + [10] * 5
+    assert rows == list(range(24, 37)) + list(range(38, 43))
 
 
 def test_few_photons_have_the_noise_and_the_light_stated():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from astro_sr_plugin.simulation import ObservationConfig, SceneConfig, make_scene, observe
-from astro_sr_plugin.simulation.detector import add_noise, make_registration, saturate
+from astro_sr_plugin.simulation.detector import add_noise, make_registrations, saturate
 from astro_sr_plugin.simulation.optics import (
     add_spikes,
     gaussian_transfer,
@@ -68,16 +68,26 @@ def test_spikes_keep_the_sum():
     assert float((spiked - psf).abs().sum()) > 0.02
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_registered_noise_has_unit_sigma_and_the_stated_correlation(seed):
-    registration = make_registration(128, 2, rng(seed))
-    blank = torch.zeros(24, 128, 128)
-    noise = add_noise(blank, torch.ones(24), registration.noise, rng(seed + 50)).numpy()
-    assert noise.std() == pytest.approx(1.0, abs=0.01)
-    lag_x = (noise[:, :, 1:] * noise[:, :, :-1]).mean()
-    lag_y = (noise[:, 1:] * noise[:, :-1]).mean()
-    assert (lag_x + lag_y) / 2 == pytest.approx(registration.correlation, abs=0.02)
-    assert abs(complex(registration.signal[0, 0]) - 1) < 1e-5
+def test_registered_noise_has_unit_sigma_and_the_stated_correlation():
+    made = make_registrations(12, 128, 2, rng())
+    for k in range(12):
+        blank = torch.zeros(24, 128, 128)
+        noise = add_noise(blank, torch.ones(24), made.noise[k], rng(k + 50)).numpy()
+        assert noise.std() == pytest.approx(1.0, abs=0.01)
+        lag_x = (noise[:, :, 1:] * noise[:, :, :-1]).mean()
+        lag_y = (noise[:, 1:] * noise[:, :-1]).mean()
+        assert (lag_x + lag_y) / 2 == pytest.approx(float(made.correlation[k]), abs=0.02)
+        assert abs(complex(made.signal[k, 0, 0]) - 1) < 1e-5
+
+
+def test_registration_widens_the_psf_by_the_stated_variance():
+    size = 128
+    made = make_registrations(24, size, 2, rng(3))
+    # The curvature of a transfer function at its middle is the variance of its kernel.
+    step = 2 * math.pi * 2 / (2 * size)
+    along_y, along_x = made.signal[:, 1, 0].abs(), made.signal[:, 0, 1].abs()
+    measured = (2 - along_y - along_x) / step**2
+    assert measured.tolist() == pytest.approx(made.variance.tolist(), abs=0.02)
 
 
 def test_bright_pixels_have_the_noise_of_their_light():
@@ -136,7 +146,7 @@ def test_textures_serve_as_nebulae():
 
 def test_beyond_the_edges_of_a_frame_a_patch_is_its_mirror_image():
     scene, optics = SceneConfig(size=SIZE), ObservationConfig(edge_probability=1.0)
-    spectra = torch.stack([make_scene(scene, rng(seed)) for seed in range(12)])
+    spectra = torch.stack([make_scene(scene, rng(seed)) for seed in range(24)])
     seen = observe(spectra, optics, rng(5))
     plain = observe(spectra, ObservationConfig(), rng(5))
     kinds = set()

@@ -64,7 +64,7 @@ def _saturate(image: Tensor, rng: torch.Generator) -> Tensor:
     level = log_uniform(rng, *_FULL_WELL)
     cut, saturated = saturate(image, torch.tensor([level], device=rng.device))
     if chance(rng, _BLEEDING):
-        full = bleed(image[0], saturated[0], (image[0] / level - 1).clamp_min(0))
+        full = bleed(saturated, (image / level - 1).clamp_min(0))[0]
         cut = torch.where(full, level, cut)
     return cut
 
