@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from astropy.stats import mad_std
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects, label, map_coordinates, minimum_filter, uniform_filter
+from scipy.ndimage import find_objects, gaussian_filter, label, minimum_filter, uniform_filter
+from torch.nn import functional
 
 from astro_sr_plugin.constants import FWHM_PER_SIGMA
 from astro_sr_plugin.measurement.box_means import box_means
@@ -60,10 +61,9 @@ _MOST_PAIRS = 2000
 _SHOWN, _SUPPORTED = 4.5, 3.2
 """Signal-to-noise ratio from which a source of the result counts, and that which the input must
 give it."""
-_BOXES = 3
-"""Means over boxes, one after the other, that are as good as a Gaussian."""
-_NEAR_LEAST = 0.8
-"""Part of the least light of a source from which a pixel is looked at closely."""
+_PIXELS, _TRUNCATE = 2.0, 3.0
+"""Large pixels in the width of the Gaussian that gives the light around a source, and the radius in
+its widths where it ends."""
 _CLEAR = 10.0
 """Signal-to-noise ratio from which a source of the input must not be lost."""
 _LOST, _LOST_PART = 4.5, 0.45
@@ -346,37 +346,21 @@ class Comparison:
     def _peaks(self) -> tuple[NDArray[np.float64], NDArray[np.floating]]:
         """Places ``(x, y)`` of the local maxima of the result less the light around; their flux.
 
-        Only those bright enough for a pair; what is not, is no higher neighbour of any either.
+        Only those bright enough for a pair.
         """
-        shown, scale = self.shown, self._scale
-        width = self.conditions.target_fwhm / scale
-        area = np.float32(2 * np.pi * (width / FWHM_PER_SIGMA) ** 2)
-        least = _PAIR * self._filtered[2] / area
-        around = self._smoothed(SMOOTHING * width)
-        bright = shown > around.repeat(scale, axis=0).repeat(scale, axis=1) + _NEAR_LEAST * least
-        rows, columns = np.unravel_index(np.flatnonzero(bright), shown.shape)
-        y, x = ((place + 0.5) / scale - 0.5 for place in (rows, columns))
-        light = shown[rows, columns] - map_coordinates(around, (y, x), order=1, mode="nearest")
-        image = np.full(shown.shape, -np.inf, np.float32)
-        image[rows, columns] = light
-        some = np.flatnonzero(light > least)
-        highest = image[_box(rows[some], columns[some], shown.shape, 3)].max(
-            axis=1, initial=-np.inf
+        shown, scale, fwhm = self.shown, self._scale, self.conditions.target_fwhm
+        area = np.float32(2 * np.pi * (fwhm / FWHM_PER_SIGMA / scale) ** 2)
+        light = shown - _smoothed(shown, SMOOTHING * fwhm)
+        place = np.flatnonzero(light > _PAIR * self._filtered[2] / area)
+        rows, columns = np.unravel_index(place, shown.shape)
+        values = light[rows, columns]
+        top = values >= light[_box(rows, columns, shown.shape, 3)].max(axis=1, initial=-np.inf)
+        rows, columns = rows[top], columns[top]
+        y, x = (
+            np.clip((place + 0.5) / scale - 0.5, 0, side - 1)
+            for place, side in zip((rows, columns), self.observed.shape, strict=True)
         )
-        some = some[light[some] >= highest]
-        last_row, last_column = (side - 1 for side in self.observed.shape)
-        points = np.column_stack([x[some].clip(0, last_column), y[some].clip(0, last_row)])
-        return points, area * light[some]
-
-    def _smoothed(self, sigma: float) -> NDArray[np.float32]:
-        """Return the result on the pixels of the input, smoothed by a Gaussian."""
-        s, (ny, nx) = self._scale, self.observed.shape
-        image = self.shown.astype(np.float32, copy=False)
-        if s > 1:
-            image = image.reshape(ny, s, nx, s).mean(axis=(1, 3))
-        for side in _box_sides(sigma):
-            image = uniform_filter(image, side)
-        return np.asarray(image)
+        return np.column_stack([x, y]), area * values[top]
 
     @cached_property
     def _residual(self) -> NDArray[np.floating]:
@@ -447,17 +431,17 @@ def _highest(light: NDArray[np.floating], reach: int) -> NDArray[np.floating]:
     return np.asarray(highest_around(image, 2 * reach + 1).numpy())
 
 
-def _box_sides(sigma: float) -> list[int]:
-    """Return the odd sides of three boxes that together have the width of a Gaussian (pixels).
-
-    Notes
-    -----
-    The variance of a box of n pixels is ``(n**2 - 1) / 12`` (Kovesi 2010, DICTA).
-    """
-    least = int(np.sqrt(1 + 12 * sigma**2 / _BOXES))
-    low = max(1, least - 1 + least % 2)
-    lows = round((_BOXES * (low + 1) * (low + 3) - 12 * sigma**2) / (4 * (low + 1)))
-    return [low + 2 * (number >= lows) for number in range(_BOXES)]
+def _smoothed(image: NDArray[np.floating], sigma: float) -> NDArray[np.floating]:
+    """Return an image under a wide Gaussian, from pixels as large as that allows."""
+    step = max(1, int(sigma / _PIXELS))
+    fine = torch.from_numpy(np.ascontiguousarray(image))[None, None]
+    coarse = functional.avg_pool2d(fine, step, ceil_mode=True)[0, 0].numpy()
+    # The variance of a pixel of n is (n^2 - 1) / 12.
+    width = np.sqrt(sigma**2 - (step**2 - 1) / 12) / step
+    smooth = torch.from_numpy(gaussian_filter(coarse, width, truncate=_TRUNCATE))[None, None]
+    if step > 1:
+        smooth = functional.interpolate(smooth, scale_factor=step, mode="bilinear")
+    return np.asarray(smooth[0, 0, : image.shape[0], : image.shape[1]].numpy())
 
 
 def _box(
