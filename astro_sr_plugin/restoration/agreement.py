@@ -144,7 +144,8 @@ class Comparer:
         y0, y1, x0, x1 = piece if window is None else window
         window = (y0 - REACH, y1 + REACH, x0 - REACH, x1 + REACH)
         observed, kinds = source.read(*window)
-        shown = _mirrored(self.result, window, self.scale)
+        # Results that are written to FITS files have another byte order.
+        shown = _mirrored(self.result, window, self.scale).astype(np.float32, copy=False)
         unseen = kinds != 0
         bad = unseen | _left_as_recorded(source, window, self.conditions)
         profile, width = source.psf.moffat, self._width
@@ -156,7 +157,7 @@ class Comparer:
         part = Comparison(
             observed=observed,
             shown=shown,
-            reconvolved=optics.reconvolution(shown.astype(np.float32, copy=False)),
+            reconvolved=optics.reconvolution(shown),
             unseen=unseen,
             bad=bad,
             conditions=self.conditions,
