@@ -15,6 +15,7 @@ from scipy.ndimage import find_objects, gaussian_filter, label
 from torch.nn import functional
 
 from astro_sr_plugin.constants import FWHM_PER_SIGMA
+from astro_sr_plugin.data.strips import release
 from astro_sr_plugin.measurement.psf.reconvolution import REACH
 from astro_sr_plugin.models.classical.interpolated import DOUBLE_BORDER, double
 from astro_sr_plugin.models.filters import without_border
@@ -240,10 +241,16 @@ class _Guard:
     def _each(
         self, held: Callable[[Piece], Agreement], pieces: list[Piece]
     ) -> dict[Piece, Agreement]:
+        def released(piece: Piece) -> Agreement:
+            part = held(piece)
+            for array in (self.result, self.source.plane):
+                release(array)
+            return part
+
         if len(pieces) == 1:
-            return {pieces[0]: held(pieces[0])}
+            return {pieces[0]: released(pieces[0])}
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            return dict(zip(pieces, threads.map(held, pieces), strict=True))
+            return dict(zip(pieces, threads.map(released, pieces), strict=True))
 
     def mend(
         self, agreement: dict[Piece, Agreement], errors: NDArray | None
