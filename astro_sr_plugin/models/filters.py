@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from scipy import fft
@@ -26,7 +25,7 @@ __all__ = [
     "highest_around",
     "make_moffat_psf",
     "make_wiener_filters",
-    "pool_box",
+    "mean_around",
     "without_border",
 ]
 
@@ -266,16 +265,13 @@ def bilateral(image: Tensor, width: float) -> Tensor:
     return total / weights
 
 
-def pool_box(pool: Callable[..., Tensor], image: Tensor, side: int) -> Tensor:
-    """Pool an image over a box around each pixel, along one axis after the other: that is faster.
+def mean_around(image: Tensor, side: int) -> Tensor:
+    """Average an image over a box around each pixel, along one axis after the other: it is faster.
 
     Parameters
     ----------
-    pool : callable
-        `torch.nn.functional.max_pool2d`, or `torch.nn.functional.avg_pool2d`, for which what lies
-        beyond the edges is 0.
     image : Tensor
-        Shape ``(B, C, H, W)``.
+        Shape ``(B, C, H, W)``; beyond its edges it is 0.
     side : int
         Side of the box in pixels, odd.
 
@@ -285,7 +281,8 @@ def pool_box(pool: Callable[..., Tensor], image: Tensor, side: int) -> Tensor:
         Shape of ``image``.
     """
     half = side // 2
-    return pool(pool(image, (side, 1), 1, (half, 0)), (1, side), 1, (0, half))
+    along = functional.avg_pool2d(image, (side, 1), 1, (half, 0))
+    return functional.avg_pool2d(along, (1, side), 1, (0, half))
 
 
 def highest_around(image: Tensor, side: int) -> Tensor:

@@ -138,7 +138,7 @@ class Comparer:
 
         ``mended`` looks for point sources that put places right; ``noisy`` is for a safer estimate
         with the noise of the input, which shows faint stars as several: of pairs only bright ones
-        count where it may stand, or stands already.
+        count where it stands already, or may stand because the result keeps the PSF.
         """
         source, (ny, nx) = self.source, self.source.shape
         y0, y1, x0, x1 = piece if window is None else window
@@ -166,7 +166,7 @@ class Comparer:
             profile=profile,
             photons=photon_variance(source.measured),
             finely=self.finely,
-            least=BRIGHT if noisy else 0.0,
+            least=BRIGHT if noisy or self.target_fwhm is None else 0.0,
         )
         found, top, left = part.places(), window[0], window[2]
         components = [

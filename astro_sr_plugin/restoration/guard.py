@@ -199,12 +199,9 @@ class _Guard:
         known = self.target_fwhm is not None and not self.of_mean_star
         return known and self.conditions.fwhm < _NARROW
 
-    def look(
-        self, pieces: list[Piece], *, mended: bool = False, noisy: bool = False
-    ) -> dict[Piece, Agreement]:
+    def look(self, pieces: list[Piece], *, mended: bool = False) -> dict[Piece, Agreement]:
         """Compare pieces of the result with the input."""
-        noisy = noisy or self.target_fwhm is None
-        return self._each(partial(self._comparer.compare, mended=mended, noisy=noisy), pieces)
+        return self._each(partial(self._comparer.compare, mended=mended), pieces)
 
     def look_again(
         self,
@@ -224,7 +221,6 @@ class _Guard:
                 part = part.with_window(piece, window, again)
             return part
 
-        noisy = noisy or self.target_fwhm is None
         return self._each(held, pieces)
 
     @cached_property

@@ -235,12 +235,8 @@ def start_from(state: TrainState[Net], init: str | Path) -> None:
         raise InputError(msg)
     other, own = _weights_of(path), state.net.state_dict()
     whole = grown(state.net, other) if isinstance(state.net, WienerUNet) else None
-    if whole is not None:
-        state.net.load_state_dict(whole)
-        state.mean.load_state_dict(whole)
-        return
     names = {place: k for k in other for place in (k, f"base.{k}")}
-    fitting = {
+    fitting = whole or {
         place: other[k]
         for place, k in names.items()
         if place in own and own[place].shape == other[k].shape

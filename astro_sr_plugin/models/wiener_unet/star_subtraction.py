@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from astro_sr_plugin.models.filters import pool_box
+from astro_sr_plugin.models.filters import highest_around, mean_around
 
 __all__ = ["SUBTRACTION_RADIUS", "subtract_stars"]
 
@@ -97,15 +97,13 @@ def _limit_to_surroundings(image: Tensor, light: Tensor, weight: Tensor) -> Tens
     precise = image.dtype if image.device.type == "mps" else torch.float64
     values = image.to(precise)
     ones = torch.ones_like(values)
-    share, mean, square = (
-        pool_box(functional.avg_pool2d, seen * term, _AROUND) for term in (ones, values, values**2)
-    )
+    share, mean, square = (mean_around(seen * term, _AROUND) for term in (ones, values, values**2))
     share = share.clamp_min(1e-6)
     mean = mean / share
     spread = (square / share - mean**2).clamp_min(0).sqrt()
     share, mean, spread = (term.to(image.dtype) for term in (share, mean, spread))
     brightest = mean + _MAX_RESIDUAL + _SPREAD * spread + _WRONG * light.abs()
-    least = -pool_box(functional.max_pool2d, -image - _UNSEEN * weight, _AROUND)
+    least = -highest_around(-image - _UNSEEN * weight, _AROUND)
     darkest = torch.maximum(least, mean - _MAX_RESIDUAL - _SPREAD * spread)
     limited = torch.maximum(torch.minimum(image, brightest), darkest)
     limited = torch.where(share > _LEAST_SEEN, limited, image)
