@@ -209,6 +209,7 @@ def restore_plane(
                 rows = slice(first * job.scale, last * job.scale)
                 saturated = source.saturated(first, last, job.scale)
                 correction.add_output(rows.start, sink[rows], saturated)
+                release(sink)
             _correct_flux(source, correction, sink, job.scale)
 
         target = job.target_fwhm
