@@ -198,6 +198,7 @@ def restore_plane(
     light = replace(source, cores=hot)
     for first, last in row_blocks(source.shape[0]):
         correction.add_input(first, *light.read(first, last, 0, source.shape[1], mirrored=False))
+        release(source.plane)
     _predict(seen, job, conditions, sink, correction, errors=errors, strips=strips)
     if job.keep_flux:
         _correct_flux(source, correction, sink, job.scale)
