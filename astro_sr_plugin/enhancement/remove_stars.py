@@ -20,6 +20,7 @@ from astro_sr_plugin.models.registry import ModelLike
 from astro_sr_plugin.restoration.extended_light import remove_extended_light
 from astro_sr_plugin.restoration.frame import Frame, choose_model, choose_runtime, open_frame
 from astro_sr_plugin.restoration.generic import restore_frame
+from astro_sr_plugin.restoration.light_left import MOST_LEFT, measure_light_left
 from astro_sr_plugin.restoration.pipeline import Job
 from astro_sr_plugin.restoration.plane import ROWS, NormalisedPlane
 from astro_sr_plugin.restoration.psf import PSFLike
@@ -31,6 +32,7 @@ __all__ = ["remove_stars"]
 
 _NAMED = 3
 """Trails whose places a warning gives."""
+_LEFT_KEYWORD = "ASRLEFT"
 _CLEAR = 5.0
 """Light of a star's brightest pixel in noise sigma; what is less is the noise of the sky."""
 
@@ -60,6 +62,9 @@ def remove_stars(
     of the sky. Halos and diffraction spikes that the stars have in common are measured, scaled to
     each bright star and taken out before, out to 32 pixels. Long straight lines, such as trails of
     satellites, stay.
+
+    Where more than 2 % of the light of a bright star is left, or missing, a warning says so, and
+    ``ASRLEFT`` in the header is the number of these stars.
 
     Parameters
     ----------
@@ -115,6 +120,7 @@ def remove_stars(
         engine.spec,
         parameters={"noise_correlation": frame.noise_correlation},
     )
+    header[_LEFT_KEYWORD] = (0, "bright stars with light left or missing")
     typical = frame.with_typical_psf()
     trails = _find_trails(frame)
     bare = replace(
@@ -125,6 +131,7 @@ def remove_stars(
 
     def fill(sink: NDArray, errors: NDArray | None) -> None:
         restore_frame(bare, job, sink, header=header, errors=errors)
+        header[_LEFT_KEYWORD] = _warn_of_light_left(frame, sink)
 
     starless = write_result(
         frame, fill, header, scale=1, out=out, overwrite=overwrite, uncertainty=uncertainty
@@ -178,6 +185,26 @@ def _without_other_light(plane: NormalisedPlane, trails: list[Trail]) -> Normali
         return plane
     bare = remove_extended_light(plane)
     return replace(bare, trails=TrailLight(plane.measured, trails)) if trails else bare
+
+
+def _warn_of_light_left(frame: Frame, starless: NDArray) -> int:
+    """Return the number of bright stars of which light is left or missing, and warn of them."""
+    found = [
+        measure_light_left(source, starless[index])
+        for index, source in frame.indexed()
+        if source.usable and source.measured.psf.known
+    ]
+    parts = np.concatenate([np.empty(0), *(each.parts for each in found)])
+    left = int((parts > MOST_LEFT).sum())
+    if left:
+        x, y = np.concatenate([each.places for each in found])[int(np.argmax(parts))]
+        warn(
+            f"more than {MOST_LEFT:.0%} of the light of {left} of {len(parts)} bright stars is "
+            "left in the starless image, or too much was taken out "
+            f"({parts.max():.1%} at pixel ({x:.0f}, {y:.0f}))",
+            UnchangedWarning,
+        )
+    return left
 
 
 def _subtract(frame: Frame, starless: NDArray, sink: NDArray) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -153,7 +153,7 @@ def settle_contradictions(
             break
         replaced |= found
         contradictions = Contradictions.of(found)
-        changed = [p for p in pieces if _mix(contradictions, p, guard.safer, result, scale, errors)]
+        changed = [p for p in pieces if guard.mix(contradictions, p, errors)]
         agreement |= guard.look_again(agreement, changed, found, noisy=guard.as_recorded)
     wrong, beyond = ({circle[:2] for circle in circles} for circles in (mended, replaced))
     counts = len(wrong | beyond), len(wrong - beyond)
@@ -239,8 +239,7 @@ class _Guard:
     ) -> dict[Piece, Agreement]:
         def released(piece: Piece) -> Agreement:
             part = held(piece)
-            for array in (self.result, self.source.plane):
-                release(array)
+            self._release()
             return part
 
         if len(pieces) == 1:
@@ -263,8 +262,8 @@ class _Guard:
                 after[piece] = part
         return after
 
-    def _add(self, components: Iterable[Component], sign: int, errors: NDArray | None) -> None:
-        if self.target_fwhm is None:
+    def _add(self, components: Sequence[Component], sign: int, errors: NDArray | None) -> None:
+        if self.target_fwhm is None or not components:
             return
         for component in components:
             rows, columns, profile = draw(
@@ -274,6 +273,20 @@ class _Guard:
             if errors is not None:
                 part = np.float32(1) - profile / profile.max()
                 errors[rows, columns] = blended_error(errors[rows, columns], part)
+        self._release(errors)
+
+    def mix(self, found: Contradictions, piece: Piece, errors: NDArray | None) -> bool:
+        """Mix a piece of the result with the safer estimate; return whether anything changed."""
+        changed = _mix(found, piece, self.safer, self.result, self.scale, errors)
+        if changed:
+            self._release(errors)
+        return changed
+
+    def _release(self, errors: NDArray | None = None) -> None:
+        """Hand pages of files back."""
+        for array in (self.result, self.source.plane, errors):
+            if array is not None:
+                release(array)
 
     def safer(self, piece: Piece) -> NDArray[np.float32]:
         """Return the safer estimate of a piece."""

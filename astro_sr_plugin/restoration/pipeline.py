@@ -276,6 +276,7 @@ def _predict(
         rows = (first_row // job.scale, (first_row + len(strip)) // job.scale)
         if errors is not None and deviation:
             errors[first_row : first_row + len(strip)] = deviation[0]
+            release(errors)
         if seen.cores is not None:
             seen.cores.stars.add_excess(strip, rows[0], job.scale)
         correction.add_output(first_row, strip, seen.saturated(*rows, job.scale))
