@@ -67,7 +67,8 @@ def measure_light_left(source: NormalisedPlane, starless: NDArray) -> LightLeft:
     Returns
     -------
     LightLeft
-        Of the stars from which more than 50 times the noise was removed.
+        Of the stars from which more than 50 times the noise was removed; none in an image smaller
+        than the rings.
     """
     fwhm, (ny, nx) = source.measured.psf.moffat.fwhm, source.shape
     margin = math.ceil(_SKY[1] * fwhm) + 1
@@ -75,7 +76,9 @@ def measure_light_left(source: NormalisedPlane, starless: NDArray) -> LightLeft:
     stars = _away_from_hot_pixels(source, sources[~sources["extended"]])
     drawn = np.random.default_rng(1).uniform(0, (nx, ny), (_EMPTY, 2))
     places = np.concatenate([np.column_stack([stars["x"], stars["y"]]), drawn])
-    inside = ((places >= margin) & (places < np.array([nx, ny]) - margin)).all(axis=1)
+    inside = np.all((places >= margin) & (places < np.array([nx, ny]) - margin), axis=1)
+    if not inside[len(stars) :].any():
+        return LightLeft(np.empty(0), np.empty((0, 2)))
     light = np.full((len(places), 4), np.nan)
     for first, last in iter_rows(ny, ROWS):
         here = inside & (places[:, 1] >= first) & (places[:, 1] < last)
@@ -83,10 +86,11 @@ def measure_light_left(source: NormalisedPlane, starless: NDArray) -> LightLeft:
             continue
         low, high = max(0, first - margin), min(ny, last + margin)
         recorded, bad, _ = source.window(low, high, 0, nx)
-        left = np.array(starless[low:high], dtype=np.float64)
-        removed = source.recorded(low, high) - left
+        noise = source.noise(low, high, 0, nx) * source.measured.unit
+        removed = (source.recorded(low, high) - np.asarray(starless[low:high], np.float64)) / noise
         bad |= ~np.isfinite(removed)
-        left[bad] = removed[bad] = 0.0
+        removed[bad] = 0.0
+        left = recorded - removed
         x, y = places[here, 0], places[here, 1] - low
         ring = (_SKY[0] * fwhm, _SKY[1] * fwhm)
         light[here] = np.column_stack(
@@ -102,10 +106,10 @@ def measure_light_left(source: NormalisedPlane, starless: NDArray) -> LightLeft:
         )
         for array in (starless, source.plane):
             release(array)
-    noise = float(mad_std(light[len(stars) :, 1], ignore_nan=True))
+    scatter = float(mad_std(light[len(stars) :, 1], ignore_nan=True))
     flux, left_over, half, whole = light[: len(stars)].T
-    bright = (flux > _BRIGHT * noise) & (half > whole / 2)
-    parts = (np.abs(left_over[bright]) - _NOISE * noise) / flux[bright]
+    bright = (flux > _BRIGHT * scatter) & (half > whole / 2)
+    parts = (np.abs(left_over[bright]) - _NOISE * scatter) / flux[bright]
     return LightLeft(parts, places[: len(stars)][bright])
 
 

@@ -61,6 +61,14 @@ def test_stars_with_a_hot_pixel_and_pixels_without_data_do_not_count(field):
     assert not (measured(hole, starless).parts > MOST_LEFT).any()
 
 
+def test_an_image_smaller_than_the_rings_says_nothing(field):
+    image, empty, (x, y) = field
+    row, column = round(y), round(x)
+    small = np.s_[row - 15 : row + 16, column - 15 : column + 16]
+    plane = open_frame(image[small], "remove-stars", psf=3.0).planes[0]
+    assert len(measure_light_left(plane, empty[small]).parts) == 0
+
+
 def test_the_command_says_so(field, tmp_path):
     image = field[0].astype(np.float32)
     with pytest.warns(asr.UnchangedWarning) as said:
