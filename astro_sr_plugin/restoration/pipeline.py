@@ -280,9 +280,10 @@ def _predict(
         if seen.cores is not None:
             seen.cores.stars.add_excess(strip, rows[0], job.scale)
         correction.add_output(first_row, strip, seen.saturated(*rows, job.scale))
-        sink[first_row : first_row + len(strip)] = strip
-        for array in (sink, seen.plane):
-            release(array)
+        for first, last in iter_rows(len(strip), ROWS):
+            sink[first_row + first : first_row + last] = strip[first:last]
+            release(sink)
+        release(seen.plane)
 
 
 def _correct_flux(
