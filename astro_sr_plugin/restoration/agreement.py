@@ -21,7 +21,13 @@ from astro_sr_plugin.measurement.psf.reconvolution import (
 )
 from astro_sr_plugin.models.spec import Conditions
 from astro_sr_plugin.restoration.clean import Component
-from astro_sr_plugin.restoration.comparison import BRIGHT, Comparison, Place, wing_radius
+from astro_sr_plugin.restoration.comparison import (
+    BRIGHT,
+    Comparison,
+    Place,
+    StarFilters,
+    wing_radius,
+)
 from astro_sr_plugin.restoration.pieces import CELL, Piece
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 
@@ -88,10 +94,9 @@ def smoothing_of(source: NormalisedPlane, target_fwhm: float | None, scale: int)
 
 
 class _Optics(NamedTuple):
-    """What brings a result to its input: the PSF of both then, and the filter for its stars."""
+    """What brings a result to its input, and the filters for the stars of both."""
 
-    psf: NDArray[np.float32]
-    matched: MatchedFilter
+    filters: StarFilters
     reconvolution: Reconvolution
 
 
@@ -161,8 +166,7 @@ class Comparer:
             unseen=unseen,
             bad=bad,
             conditions=self.conditions,
-            matched=optics.matched,
-            psf=optics.psf,
+            filters=optics.filters,
             profile=profile,
             photons=photon_variance(source.measured),
             finely=self.finely,
@@ -199,11 +203,8 @@ class Comparer:
     def _optics(self, piece: Piece) -> _Optics:
         smooth = partial(smooth_stamp, width=self._width)
         psf, conditions = smooth(psf_of(self.conditions, piece)), self.conditions
-        return _Optics(
-            psf,
-            MatchedFilter(psf, conditions.fwhm, conditions.noise_correlation, smooth),
-            Reconvolution(psf, self.target_fwhm, self.scale),
-        )
+        matched = MatchedFilter(psf, conditions.fwhm, conditions.noise_correlation, smooth)
+        return _Optics(StarFilters(psf, matched), Reconvolution(psf, self.target_fwhm, self.scale))
 
 
 def _mirrored(image: NDArray, window: Piece, scale: int) -> NDArray:

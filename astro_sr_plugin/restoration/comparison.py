@@ -15,11 +15,11 @@ from torch.nn import functional
 
 from astro_sr_plugin.constants import FWHM_PER_SIGMA
 from astro_sr_plugin.measurement.box_means import box_means
+from astro_sr_plugin.measurement.convolution import PeriodicCorrelation
 from astro_sr_plugin.measurement.psf.consistency import FAINTEST_LIGHT, PSF_ERROR
 from astro_sr_plugin.measurement.psf.matched_filter import (
     SMOOTHING,
     MatchedFilter,
-    correlate,
     flux_noise,
     residual_variance,
 )
@@ -31,7 +31,7 @@ from astro_sr_plugin.models.spec import Conditions
 from astro_sr_plugin.restoration.clean import Cleaner, Component
 from astro_sr_plugin.restoration.pieces import CELL
 
-__all__ = ["BRIGHT", "Circle", "Comparison", "Place", "wing_radius"]
+__all__ = ["BRIGHT", "Circle", "Comparison", "Place", "StarFilters", "wing_radius"]
 
 _SIGNIFICANT = 6.0
 """Signal-to-noise ratio, through the matched filter, of light that a result lacks or has in excess:
@@ -116,6 +116,33 @@ def wing_radius(peak: float, conditions: Conditions) -> float:
     return max(least, REACH if radius >= half else radius)
 
 
+class StarFilters:
+    """The filters for stars of one PSF. Near the edges of an image they show what is not there.
+
+    Parameters
+    ----------
+    psf : ndarray
+        The PSF.
+    matched : MatchedFilter
+        For stars of this PSF.
+
+    Attributes
+    ----------
+    psf : ndarray
+        The same.
+    kernel_sum, unit : float
+        Sum of the kernel, and noise of the flux of a faint star.
+    flux, variance : callable
+        Give the flux of a star at every pixel in units of that noise, and the mean of a variance.
+    """
+
+    def __init__(self, psf: NDArray[np.float32], matched: MatchedFilter) -> None:
+        self.psf, self.unit = psf, matched.noise
+        self.kernel_sum = matched.kernel.sum()
+        self.flux = PeriodicCorrelation((matched.kernel / matched.noise).astype(np.float32))
+        self.variance = PeriodicCorrelation(psf)
+
+
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """A part of a result beside its input, all in noise sigma and on the pixels of the input.
@@ -131,12 +158,10 @@ class Comparison:
         stars.
     conditions : Conditions
         PSF and noise of the input.
-    matched : MatchedFilter
+    filters : StarFilters
         For the stars of both images.
-    psf : ndarray
-        PSF of both images.
     profile : MoffatProfile
-        Its Moffat profile.
+        Moffat profile of their PSF.
     photons : float
         Variance that one sigma of light adds, in sigma squared.
     finely : bool
@@ -151,8 +176,7 @@ class Comparison:
     unseen: NDArray[np.bool_]
     bad: NDArray[np.bool_]
     conditions: Conditions
-    matched: MatchedFilter
-    psf: NDArray[np.float32]
+    filters: StarFilters
     profile: MoffatProfile
     photons: float
     finely: bool
@@ -161,9 +185,8 @@ class Comparison:
     @cached_property
     def _filtered(self) -> tuple[NDArray[np.floating], NDArray[np.floating], float]:
         """Residual and input through the matched filter, over its noise; that noise."""
-        kernel = (self.matched.kernel / self.matched.noise).astype(np.float32)
-        residual = correlate(self._residual, kernel)
-        return residual, correlate(self.observed, kernel), self.matched.noise
+        flux = self.filters.flux
+        return flux(self._residual), flux(self.observed), self.filters.unit
 
     @cached_property
     def _near_bad(self) -> NDArray[np.bool_]:
@@ -233,7 +256,7 @@ class Comparison:
         """Return the point sources that put places right."""
         if not places:
             return []
-        cleaner = Cleaner(self.psf, self._fwhm)
+        cleaner = Cleaner(self.filters.psf, self._fwhm)
         residual = self._residual.astype(np.float64)
         left = self._allowed(self._brightest, _LEFT_NOISE, _LEFT_LIGHT)
         allowed = self._filtered[2] * left
@@ -251,7 +274,7 @@ class Comparison:
         Never less than is significant.
         """
         flux = np.maximum(brightest, 0.0)
-        light = flux * np.float32(self._filtered[2] * self.psf.max())
+        light = flux * np.float32(self._filtered[2] * self.filters.psf.max())
         noise = np.sqrt(1 + (self.photons / 2) * light + (PSF_ERROR**2 / 2) * light**2)
         return np.asarray(np.maximum(significant * noise, part * flux))
 
@@ -277,7 +300,7 @@ class Comparison:
             return lost
         means = partial(box_means, self.observed, round(_AROUND * self._fwhm))
         near = _box(row, column, lost.shape, 3)
-        around = np.float32(self.matched.kernel.sum() / unit) * means(*near)
+        around = np.float32(self.filters.kernel_sum / unit) * means(*near)
         lights = observed[near] - around
         light, highest = lights[:, lights.shape[1] // 2], lights.max(axis=1)
         lost[row, column] = (light > _CLEAR) & (residual[row, column] > _LOST_PART * light)
@@ -374,7 +397,7 @@ class Comparison:
     @cached_property
     def _noise(self) -> NDArray[np.floating]:
         """Noise of the flux of a star at a pixel over that of a faint one."""
-        return flux_noise(self._variance, self.psf)
+        return flux_noise(self.filters.variance(self._variance))
 
     def _dark(self) -> tuple[NDArray[np.bool_], NDArray[np.floating]]:
         """Mark what is darker than the sky of the input and its noise allow; its depth."""

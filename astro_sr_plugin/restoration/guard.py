@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -45,6 +46,8 @@ _SMOOTH_STEPS = 4
 left."""
 _FEWEST_FOR_PSF = 5
 """Number of stars below which an uncertain PSF may be that of galaxies."""
+
+_Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +156,7 @@ def settle_contradictions(
             break
         replaced |= found
         contradictions = Contradictions.of(found)
-        changed = [p for p in pieces if guard.mix(contradictions, p, errors)]
+        changed = guard.mix(contradictions, pieces, errors)
         agreement |= guard.look_again(agreement, changed, found, noisy=guard.as_recorded)
     wrong, beyond = ({circle[:2] for circle in circles} for circles in (mended, replaced))
     counts = len(wrong | beyond), len(wrong - beyond)
@@ -237,15 +240,20 @@ class _Guard:
     def _each(
         self, held: Callable[[Piece], Agreement], pieces: list[Piece]
     ) -> dict[Piece, Agreement]:
-        def released(piece: Piece) -> Agreement:
-            part = held(piece)
+        return dict(zip(pieces, self._map(held, pieces), strict=True))
+
+    def _map(self, work: Callable[[Piece], _Part], pieces: list[Piece]) -> list[_Part]:
+        """Do some work on pieces in threads; pages of files are handed back after each."""
+
+        def released(piece: Piece) -> _Part:
+            part = work(piece)
             self._release()
             return part
 
         if len(pieces) == 1:
-            return {pieces[0]: released(pieces[0])}
+            return [released(pieces[0])]
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            return dict(zip(pieces, threads.map(released, pieces), strict=True))
+            return list(threads.map(released, pieces))
 
     def mend(
         self, agreement: dict[Piece, Agreement], errors: NDArray | None
@@ -275,12 +283,17 @@ class _Guard:
                 errors[rows, columns] = blended_error(errors[rows, columns], part)
         self._release(errors)
 
-    def mix(self, found: Contradictions, piece: Piece, errors: NDArray | None) -> bool:
-        """Mix a piece of the result with the safer estimate; return whether anything changed."""
-        changed = _mix(found, piece, self.safer, self.result, self.scale, errors)
-        if changed:
-            self._release(errors)
-        return changed
+    def mix(
+        self, found: Contradictions, pieces: list[Piece], errors: NDArray | None
+    ) -> list[Piece]:
+        """Mix the result with the safer estimate; return the pieces in which anything changed."""
+
+        def mixed(piece: Piece) -> bool:
+            return _mix(found, piece, self.safer, self.result, self.scale, errors)
+
+        changed = self._map(mixed, pieces)
+        self._release(errors)
+        return [piece for piece, there in zip(pieces, changed, strict=True) if there]
 
     def _release(self, errors: NDArray | None = None) -> None:
         """Hand pages of files back."""

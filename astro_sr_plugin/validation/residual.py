@@ -125,7 +125,7 @@ class Residual:
         self._recorded = binary_opening(self._change < limit, np.ones((3, 3)))
         self.unknown = self._find_unknown(cut.bad | self._recorded)
         self._variance = residual_variance(self.reconvolved, photon_variance(plane.plane))
-        self._noise = flux_noise(self._variance, plane.matched_psf)
+        self._noise = flux_noise(correlate(self._variance, plane.matched_psf))
         self._local = correlate(cut.observed, matched_filter.local_kernel / self._unit)
         self._peaks = self._find_peaks(cut.result)
 

@@ -102,6 +102,9 @@ def residual_variance(light: NDArray[np.floating], photons: float) -> NDArray[np
     return np.asarray(1.0 + photons * bright + (PSF_ERROR * bright) ** 2)
 
 
-def flux_noise(variance: NDArray[np.floating], psf: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return the noise of the flux of a star at every pixel, over that of a faint one."""
-    return np.asarray(np.sqrt(np.maximum(correlate(variance, psf), 1.0)))
+def flux_noise(variance: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the noise of the flux of a star at every pixel, over that of a faint one.
+
+    The variance is that of the residual, correlated with the PSF.
+    """
+    return np.asarray(np.sqrt(np.maximum(variance, 1.0)))

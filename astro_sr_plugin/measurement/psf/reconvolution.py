@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import fft
 from scipy.ndimage import gaussian_filter
 
+from astro_sr_plugin.measurement.convolution import MOST_SIZES, transform_centred
 from astro_sr_plugin.measurement.psf.profiles import MoffatProfile, StarProfile, diffraction_wing
 
 __all__ = ["REACH", "Reconvolution", "lacking_width", "smooth_stamp"]
@@ -61,7 +63,7 @@ class Reconvolution:
 
     def __init__(self, psf: NDArray[np.floating], target_fwhm: float | None, scale: int) -> None:
         self._psf, self._target, self._scale = _extended(psf), target_fwhm, scale
-        self._transfers: dict[tuple[int, int], NDArray[np.complex128]] = {}
+        self._transfer = lru_cache(MOST_SIZES)(self._averaged)
 
     def __call__(self, piece: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return a piece at the PSF of the input, shape (ny, nx) of its pixels, same precision.
@@ -72,12 +74,10 @@ class Reconvolution:
         ny, nx = (side // s for side in piece.shape)
         if self._target is None:
             return np.asarray(block_reduce(piece, s, np.mean)) if s > 1 else piece
-        if (ny, nx) not in self._transfers:
-            self._transfers[ny, nx] = self._averaged((ny * s, nx * s))
         # Only what the pixels of the input can hold is left.
         low = fft.rfft(piece, axis=1)[:, : nx // 2 + 1]
         spectrum = _low_rows(fft.fft(low, axis=0, overwrite_x=True), ny)
-        spectrum *= self._transfers[ny, nx]
+        spectrum *= self._transfer((ny * s, nx * s))
         result: NDArray[np.floating] = fft.irfft2(spectrum, s=(ny, nx))
         return result
 
@@ -125,24 +125,14 @@ class Reconvolution:
 
     def _optics(self, ny: int, nx: int) -> NDArray[np.complex128]:
         """Return the transfer of the input's PSF on the frequencies of its pixels."""
-        # Of a PSF that is larger than the piece, the middle counts.
-        psf = self._psf[
-            tuple(
-                slice(max(0, side // 2 - (n - 1) // 2), side // 2 + (n - 1) // 2 + 1)
-                for side, n in zip(self._psf.shape, (ny, nx), strict=True)
-            )
-        ]
-        height, width = psf.shape
-        stamp = np.zeros((ny, nx))
-        stamp[:height, :width] = psf
-        optics = fft.rfft2(np.roll(stamp, (-(height // 2), -(width // 2)), (0, 1)))
+        optics = transform_centred(self._psf.astype(np.float64), (ny, nx))
         if self._scale > 1:
             # Of the highest frequency of even sides, the finer pixels would need both signs.
             if ny % 2 == 0:
                 optics[ny // 2] = 0.0
             if nx % 2 == 0:
                 optics[:, nx // 2] = 0.0
-        return np.asarray(optics)
+        return optics
 
 
 def _low_rows(spectrum: NDArray[Any], count: int) -> NDArray[Any]:

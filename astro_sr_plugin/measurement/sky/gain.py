@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import correlate1d
 
 from astro_sr_plugin.constants import MAD_TO_SIGMA
 from astro_sr_plugin.data.keywords import read_number
-from astro_sr_plugin.measurement.convolution import convolve
 from astro_sr_plugin.measurement.sky.windows import check_plane, cut_window, spread_windows
 
 __all__ = ["estimate_gain", "read_gain"]
@@ -19,9 +19,9 @@ _PATCH = 16
 """Side in pixels of the patches whose level and noise are compared."""
 _BINS = 8
 """Bins of brightness through which the line is fitted."""
-_FILTER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32) / 6
-"""Second differences along both axes, variance 1 in white noise: blind to slopes, and nearly so to
-what the optics let pass."""
+_DIFFERENCES = np.array([1, -2, 1]) / np.sqrt(6)
+"""Second differences, variance 1 in white noise. Along both axes they are blind to slopes, and
+nearly so to what the optics let pass."""
 
 
 def read_gain(meta: Mapping[str, Any]) -> float | None:
@@ -105,7 +105,9 @@ def _patches(
     values: NDArray[np.float32], bad: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Level and robust scatter of the second differences of each complete patch."""
-    differences = convolve(values - values.mean(), _FILTER, mode="same")
+    differences = values - values.mean()
+    for axis in (0, 1):
+        differences = correlate1d(differences, _DIFFERENCES, axis, mode="constant")
     rows, columns = values.shape[0] // _PATCH, values.shape[1] // _PATCH
 
     def cut(array: NDArray[Any]) -> NDArray[Any]:
