@@ -245,6 +245,7 @@ class _Guard:
     def _map(self, work: Callable[[Piece], _Part], pieces: list[Piece]) -> list[_Part]:
         """Do some work on pieces in threads; pages of files are handed back after each."""
 
+        @np.errstate(invalid="ignore", over="ignore")
         def released(piece: Piece) -> _Part:
             part = work(piece)
             self._release()

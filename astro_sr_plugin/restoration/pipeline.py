@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from astropy.io.fits import Header
 from numpy.typing import NDArray
 
@@ -206,11 +208,13 @@ def restore_plane(
     if job.guarded and is_guarded(job.model.spec):
 
         def correct_again() -> None:
-            for first, last in row_blocks(source.shape[0], job.scale):
+            def add(first: int, last: int) -> None:
                 rows = slice(first * job.scale, last * job.scale)
                 saturated = source.saturated(first, last, job.scale)
                 correction.add_output(rows.start, sink[rows], saturated)
                 release(sink)
+
+            _each_strip(add, source.shape[0], job.scale)
             _correct_flux(source, correction, sink, job.scale)
 
         target = job.target_fwhm
@@ -291,7 +295,8 @@ def _correct_flux(
 ) -> None:
     """Give a result in noise sigma the flux of the input."""
     correction.solve()
-    for first, last in row_blocks(source.shape[0], scale):
+
+    def correct(first: int, last: int) -> None:
         rows = slice(first * scale, last * scale)
         values, saturated = sink[rows], source.saturated(first, last, scale)
         if saturated is not None:
@@ -299,12 +304,16 @@ def _correct_flux(
         sink[rows] = correction.apply(rows.start, values)
         release(sink)
 
+    _each_strip(correct, source.shape[0], scale)
+
 
 def _denormalise_all(
     source: NormalisedPlane, job: Job, sink: NDArray, errors: NDArray | None
 ) -> None:
-    for first, last in row_blocks(source.shape[0], job.scale):
+    def denormalise(first: int, last: int) -> None:
         _denormalise(source, job, (first, last), sink, errors)
+
+    _each_strip(denormalise, source.shape[0], job.scale)
 
 
 def _denormalise(
@@ -370,6 +379,19 @@ def stored_strips(plane: NDArray, scale: int) -> Iterator[tuple[int, NDArray[np.
     for first, last in row_blocks(len(plane) // scale):
         rows = slice(first * scale, last * scale)
         yield rows.start, np.array(plane[rows], dtype=np.float32)[None]
+
+
+def _each_strip(work: Callable[[int, int], None], rows: int, scale: int) -> None:
+    """Do some work on each strip of `row_blocks`, in threads."""
+
+    # Threads have settings of their own.
+    @np.errstate(invalid="ignore", over="ignore")
+    def quietly(strip: tuple[int, int]) -> None:
+        work(*strip)
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        # What fails in a thread is raised here.
+        list(threads.map(quietly, row_blocks(rows, scale)))
 
 
 def row_blocks(rows: int, scale: int = 1) -> Iterator[tuple[int, int]]:

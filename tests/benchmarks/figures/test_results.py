@@ -16,7 +16,14 @@ from benchmarks.figures.tables import figures_table
 
 ROOT = Path(benchmarks.__file__).parents[1]
 RESULTS = sorted((ROOT / "benchmarks/results").glob("*.md"))
-WITHOUT_WEIGHTS = {"planetary", "registration", "stacking", "stacking_time", "stacking_time_large"}
+WITHOUT_WEIGHTS = {
+    "planetary",
+    "psf",
+    "registration",
+    "stacking",
+    "stacking_time",
+    "stacking_time_large",
+}
 """Runs that use no network."""
 PAGES = sorted((ROOT / "docs").glob("*.rst"))
 
