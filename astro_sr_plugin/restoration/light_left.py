@@ -91,11 +91,14 @@ def measure_light_left(source: NormalisedPlane, starless: NDArray) -> LightLeft:
         bad |= ~np.isfinite(removed)
         removed[bad] = 0.0
         left = recorded - removed
-        x, y = places[here, 0], places[here, 1] - low
         ring = (_SKY[0] * fwhm, _SKY[1] * fwhm)
+        seen = np.where(bad, np.float32(0), np.float32(1))
+        x, y = places[:, 0], places[:, 1] - low
+        # sep refuses a ring without any pixel.
+        here[here] = sep.sum_circann(seen, x[here], y[here], *ring)[0] > 0
         light[here] = np.column_stack(
             [
-                sep.sum_circle(image, x, y, radius * fwhm, mask=bad, bkgann=sky)[0]
+                sep.sum_circle(image, x[here], y[here], radius * fwhm, mask=bad, bkgann=sky)[0]
                 for image, radius, sky in (
                     (removed, _APERTURE, None),
                     (left, _APERTURE, ring),

@@ -61,6 +61,17 @@ def test_stars_with_a_hot_pixel_and_pixels_without_data_do_not_count(field):
     assert not (measured(hole, starless).parts > MOST_LEFT).any()
 
 
+def test_a_star_whose_surroundings_hold_no_data_does_not_count(field):
+    image, empty, (x, y) = field
+    rows, columns = np.indices(image.shape)
+    distance = np.hypot(columns - x, rows - y)
+    around = (distance > 7) & (distance < 20)
+    hole, starless = np.where(around, np.nan, image), np.where(around, np.nan, empty)
+    found = measured(hole, starless)
+    assert len(found.parts) > 20
+    assert np.hypot(*(found.places - (x, y)).T).min() > 5
+
+
 def test_an_image_smaller_than_the_rings_says_nothing(field):
     image, empty, (x, y) = field
     row, column = round(y), round(x)
