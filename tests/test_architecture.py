@@ -23,6 +23,7 @@ GROUND = {
     "progress",
     "scheduler",
     "tasks",
+    "threads",
 }
 # Room -> rooms it may import.
 ROOMS = {
@@ -33,6 +34,7 @@ ROOMS = {
     "progress": set(),
     "scheduler": set(),
     "tasks": set(),
+    "threads": set(),
     "data": set(),
     "stretch": {"data"},
     "metrics": set(),

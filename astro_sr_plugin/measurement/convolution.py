@@ -6,7 +6,7 @@ of the measurement, in every command.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -63,17 +63,13 @@ class PeriodicCorrelation:
     """
 
     def __init__(self, kernel: NDArray[np.floating]) -> None:
-        self._kernel = kernel
-        self._transfer = lru_cache(MOST_SIZES)(self._transform)
+        self._transfer = lru_cache(MOST_SIZES)(partial(transform_centred, kernel[::-1, ::-1]))
 
     def __call__(self, image: NDArray[np.floating]) -> NDArray[Any]:
         """Return the correlation, of the shape of the image and in the wider type of the two."""
         spectrum = rfft2(image)
         spectrum = spectrum * self._transfer(image.shape)
         return np.asarray(irfft2(spectrum, image.shape))
-
-    def _transform(self, shape: tuple[int, int]) -> NDArray[Any]:
-        return transform_centred(self._kernel, shape).conj()
 
 
 def transform_centred(kernel: NDArray[np.floating], shape: tuple[int, int]) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from scipy.ndimage import (
 )
 from scipy.ndimage import sum as ndimage_sum
 
-from astro_sr_plugin.measurement.convolution import convolve
+from astro_sr_plugin.measurement.convolution import convolve, transform_centred
 from astro_sr_plugin.measurement.psf.consistency import PSF_ERROR
 from astro_sr_plugin.measurement.psf.profiles import diffraction_wing
 from astro_sr_plugin.measurement.statistics import shrink, weighted_median
@@ -377,12 +377,9 @@ def _far_kernel(reach: int, light: float) -> NDArray[np.float64]:
 
 def _ratio_kernel(psf: NDArray[np.float32], target: NDArray[np.float32]) -> NDArray[np.float64]:
     """``H/T`` sampled at block centres; the band limit of a block keeps it free of aliases."""
-    transfers = []
-    for image in (psf, target):
-        grid = np.zeros((_GRID, _GRID))
-        grid[: image.shape[0], : image.shape[1]] = image
-        grid = np.roll(grid, (-(image.shape[0] // 2), -(image.shape[1] // 2)), (0, 1))
-        transfers.append(np.fft.rfft2(grid))
+    transfers = [
+        transform_centred(image.astype(np.float64), (_GRID, _GRID)) for image in (psf, target)
+    ]
     fy, fx = np.fft.fftfreq(_GRID)[:, None], np.fft.rfftfreq(_GRID)[None, :]
     # Only frequencies that blocks can carry matter; there T is far from 0.
     band = np.exp(-2 * np.pi**2 * (_BAND * BLOCK) ** 2 * (fy**2 + fx**2))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TypeVar
@@ -27,6 +26,7 @@ from astro_sr_plugin.restoration.comparison import Circle
 from astro_sr_plugin.restoration.pieces import Piece, split, windows_around
 from astro_sr_plugin.restoration.plane import NormalisedPlane
 from astro_sr_plugin.restoration.safer import richardson_lucy
+from astro_sr_plugin.restoration.threads import map_in_threads
 from astro_sr_plugin.restoration.verdict import Verdict
 
 __all__ = ["Contradictions", "blended_error", "is_guarded", "settle_contradictions"]
@@ -47,7 +47,7 @@ left."""
 _FEWEST_FOR_PSF = 5
 """Number of stars below which an uncertain PSF may be that of galaxies."""
 
-_Part = TypeVar("_Part")
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,13 +142,13 @@ def settle_contradictions(
     Verdict
         How many places there were, and how well the result agrees with the input now.
     """
-    guard = _Guard(source, result, conditions, target_fwhm, scale, of_mean_star)
+    guard = _Guard(source, result, errors, conditions, target_fwhm, scale, of_mean_star)
     pieces = list(split(source.shape, conditions))
     agreement = guard.look(pieces, mended=guard.mends)
     mended: set[Circle] = set()
     if any(part.components for part in agreement.values()):
         mended = _places(agreement)
-        agreement = guard.mend(agreement, errors)
+        agreement = guard.mend(agreement)
     replaced: set[Circle] = set()
     for _ in range(_ROUNDS):
         found = _places(agreement) - replaced
@@ -156,7 +156,7 @@ def settle_contradictions(
             break
         replaced |= found
         contradictions = Contradictions.of(found)
-        changed = guard.mix(contradictions, pieces, errors)
+        changed = guard.mix(contradictions, pieces)
         agreement |= guard.look_again(agreement, changed, found, noisy=guard.as_recorded)
     wrong, beyond = ({circle[:2] for circle in circles} for circles in (mended, replaced))
     counts = len(wrong | beyond), len(wrong - beyond)
@@ -179,6 +179,7 @@ class _Guard:
 
     source: NormalisedPlane
     result: NDArray
+    errors: NDArray | None
     conditions: Conditions
     target_fwhm: float | None
     scale: int
@@ -242,36 +243,30 @@ class _Guard:
     ) -> dict[Piece, Agreement]:
         return dict(zip(pieces, self._map(held, pieces), strict=True))
 
-    def _map(self, work: Callable[[Piece], _Part], pieces: list[Piece]) -> list[_Part]:
+    def _map(self, work: Callable[[Piece], Part], pieces: list[Piece]) -> list[Part]:
         """Do some work on pieces in threads; pages of files are handed back after each."""
 
-        @np.errstate(invalid="ignore", over="ignore")
-        def released(piece: Piece) -> _Part:
+        def released(piece: Piece) -> Part:
             part = work(piece)
             self._release()
             return part
 
-        if len(pieces) == 1:
-            return [released(pieces[0])]
-        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            return list(threads.map(released, pieces))
+        return map_in_threads(released, pieces)
 
-    def mend(
-        self, agreement: dict[Piece, Agreement], errors: NDArray | None
-    ) -> dict[Piece, Agreement]:
+    def mend(self, agreement: dict[Piece, Agreement]) -> dict[Piece, Agreement]:
         """Add the point sources that were found to the result, unless it agrees no better then."""
         for part in agreement.values():
-            self._add(part.components, 1, errors)
+            self._add(part.components, 1)
         reach = BEAM * (self.target_fwhm or 0.0) / FWHM_PER_SIGMA / self.scale
         changed = [(c.row, c.column, reach) for part in agreement.values() for c in part.components]
         after = self.look_again(agreement, list(agreement), changed)
         for piece, part in agreement.items():
             if part.components and len(after[piece].places) >= len(part.places):
-                self._add(part.components, -1, None)
+                self._add(part.components, -1)
                 after[piece] = part
         return after
 
-    def _add(self, components: Sequence[Component], sign: int, errors: NDArray | None) -> None:
+    def _add(self, components: Sequence[Component], sign: int) -> None:
         if self.target_fwhm is None or not components:
             return
         for component in components:
@@ -279,26 +274,23 @@ class _Guard:
                 component, self.result.shape, self.target_fwhm, self.scale
             )
             self.result[rows, columns] += sign * component.flux * profile
-            if errors is not None:
+            if self.errors is not None and sign > 0:
                 part = np.float32(1) - profile / profile.max()
-                errors[rows, columns] = blended_error(errors[rows, columns], part)
-        self._release(errors)
+                self.errors[rows, columns] = blended_error(self.errors[rows, columns], part)
+        self._release()
 
-    def mix(
-        self, found: Contradictions, pieces: list[Piece], errors: NDArray | None
-    ) -> list[Piece]:
+    def mix(self, found: Contradictions, pieces: list[Piece]) -> list[Piece]:
         """Mix the result with the safer estimate; return the pieces in which anything changed."""
 
         def mixed(piece: Piece) -> bool:
-            return _mix(found, piece, self.safer, self.result, self.scale, errors)
+            return _mix(found, piece, self.safer, self.result, self.scale, self.errors)
 
         changed = self._map(mixed, pieces)
-        self._release(errors)
         return [piece for piece, there in zip(pieces, changed, strict=True) if there]
 
-    def _release(self, errors: NDArray | None = None) -> None:
+    def _release(self) -> None:
         """Hand pages of files back."""
-        for array in (self.result, self.source.plane, errors):
+        for array in (self.result, self.source.plane, self.errors):
             if array is not None:
                 release(array)
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from astropy.io.fits import Header
 from numpy.typing import NDArray
 
@@ -21,6 +19,7 @@ from astro_sr_plugin.restoration.flux import BLOCK, FluxCorrection
 from astro_sr_plugin.restoration.frame import Frame
 from astro_sr_plugin.restoration.guard import blended_error, is_guarded, settle_contradictions
 from astro_sr_plugin.restoration.plane import ROWS, NormalisedPlane, enlarge, finer_level
+from astro_sr_plugin.restoration.threads import map_in_threads
 from astro_sr_plugin.restoration.verdict import Verdict, note_verdicts
 
 __all__ = [
@@ -208,13 +207,7 @@ def restore_plane(
     if job.guarded and is_guarded(job.model.spec):
 
         def correct_again() -> None:
-            def add(first: int, last: int) -> None:
-                rows = slice(first * job.scale, last * job.scale)
-                saturated = source.saturated(first, last, job.scale)
-                correction.add_output(rows.start, sink[rows], saturated)
-                release(sink)
-
-            _each_strip(add, source.shape[0], job.scale)
+            _add_output(source, correction, sink, job.scale)
             _correct_flux(source, correction, sink, job.scale)
 
         target = job.target_fwhm
@@ -290,30 +283,43 @@ def _predict(
         release(seen.plane)
 
 
+def _add_output(
+    source: NormalisedPlane, correction: FluxCorrection, sink: NDArray, scale: int
+) -> None:
+    """Show a result in noise sigma to its correction."""
+
+    def add(strip: tuple[int, int]) -> None:
+        rows = slice(*(scale * row for row in strip))
+        correction.add_output(rows.start, sink[rows], source.saturated(*strip, scale))
+        release(sink)
+
+    map_in_threads(add, row_blocks(source.shape[0], scale))
+
+
 def _correct_flux(
     source: NormalisedPlane, correction: FluxCorrection, sink: NDArray, scale: int
 ) -> None:
     """Give a result in noise sigma the flux of the input."""
     correction.solve()
 
-    def correct(first: int, last: int) -> None:
-        rows = slice(first * scale, last * scale)
-        values, saturated = sink[rows], source.saturated(first, last, scale)
+    def correct(strip: tuple[int, int]) -> None:
+        rows = slice(*(scale * row for row in strip))
+        values, saturated = sink[rows], source.saturated(*strip, scale)
         if saturated is not None:
             values = values * np.where(saturated, correction.core_factor(rows.start, rows.stop), 1)
         sink[rows] = correction.apply(rows.start, values)
         release(sink)
 
-    _each_strip(correct, source.shape[0], scale)
+    map_in_threads(correct, row_blocks(source.shape[0], scale))
 
 
 def _denormalise_all(
     source: NormalisedPlane, job: Job, sink: NDArray, errors: NDArray | None
 ) -> None:
-    def denormalise(first: int, last: int) -> None:
-        _denormalise(source, job, (first, last), sink, errors)
+    def denormalise(strip: tuple[int, int]) -> None:
+        _denormalise(source, job, strip, sink, errors)
 
-    _each_strip(denormalise, source.shape[0], job.scale)
+    map_in_threads(denormalise, row_blocks(source.shape[0], job.scale))
 
 
 def _denormalise(
@@ -379,19 +385,6 @@ def stored_strips(plane: NDArray, scale: int) -> Iterator[tuple[int, NDArray[np.
     for first, last in row_blocks(len(plane) // scale):
         rows = slice(first * scale, last * scale)
         yield rows.start, np.array(plane[rows], dtype=np.float32)[None]
-
-
-def _each_strip(work: Callable[[int, int], None], rows: int, scale: int) -> None:
-    """Do some work on each strip of `row_blocks`, in threads."""
-
-    # Threads have settings of their own.
-    @np.errstate(invalid="ignore", over="ignore")
-    def quietly(strip: tuple[int, int]) -> None:
-        work(*strip)
-
-    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        # What fails in a thread is raised here.
-        list(threads.map(quietly, row_blocks(rows, scale)))
 
 
 def row_blocks(rows: int, scale: int = 1) -> Iterator[tuple[int, int]]:

@@ -15,7 +15,7 @@ from astro_sr_plugin.allocation import keep_freed_memory, refuse_huge_pages
 from astro_sr_plugin.exceptions import AstroSRError, KeptWarning, keep_warnings, warn
 from astro_sr_plugin.processes import can_fork, open_processes
 from astro_sr_plugin.scheduler import open_client
-from astro_sr_plugin.stacking.threads import count_threads, map_in_order
+from astro_sr_plugin.threads import count_threads, map_in_order
 
 __all__ = ["Workers"]
 

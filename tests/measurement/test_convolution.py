@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from scipy.ndimage import correlate
@@ -12,6 +15,7 @@ from astro_sr_plugin.measurement.convolution import (
     PeriodicCorrelation,
     convolve,
 )
+from astro_sr_plugin.measurement.psf.reconvolution import Reconvolution
 
 
 @pytest.mark.parametrize("mode", ["full", "same", "valid"])
@@ -47,3 +51,18 @@ def test_of_a_kernel_larger_than_the_image_the_middle_counts():
     np.testing.assert_allclose(PeriodicCorrelation(kernel)(image), expected, atol=1e-12)
     small = PeriodicCorrelation(kernel.astype(np.float32))(image.astype(np.float32))
     assert small.dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", [PeriodicCorrelation, lambda psf: Reconvolution(psf, 2.0, 1)])
+def test_transforms_go_with_what_keeps_them(kind):
+    """For each part of a field that changes there is one, with some MB."""
+    gc.collect()
+    gc.disable()
+    try:
+        one = kind(np.full((5, 5), 0.04))
+        one(np.ones((30, 41)))
+        gone = weakref.ref(one)
+        del one
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import lru_cache
 from typing import Any
 
@@ -63,7 +64,8 @@ class Reconvolution:
 
     def __init__(self, psf: NDArray[np.floating], target_fwhm: float | None, scale: int) -> None:
         self._psf, self._target, self._scale = _extended(psf), target_fwhm, scale
-        self._transfer = lru_cache(MOST_SIZES)(self._averaged)
+        # Of a copy, so that the transfers go with this object: it is not kept by what it keeps.
+        self._transfer = lru_cache(MOST_SIZES)(copy(self)._averaged)
 
     def __call__(self, piece: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return a piece at the PSF of the input, shape (ny, nx) of its pixels, same precision.

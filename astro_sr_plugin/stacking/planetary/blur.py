@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.fft import irfft2, next_fast_len, rfft2
 
 from astro_sr_plugin.constants import FWHM_PER_SIGMA
-from astro_sr_plugin.measurement.convolution import convolve
+from astro_sr_plugin.measurement.convolution import convolve, transform_centred
 
 __all__ = ["fit_fwhm", "gaussian_psf", "richardson_lucy", "wiener"]
 
@@ -127,10 +127,7 @@ def wiener(
     """
     padded, inner = _padded(plane, psf)
     ny, nx = (next_fast_len(side, real=True) for side in padded.shape)
-    kernel = np.zeros((ny, nx))
-    kernel[: psf.shape[0], : psf.shape[1]] = psf
-    kernel = np.roll(kernel, [-(side // 2) for side in psf.shape], (0, 1))
-    transfer = rfft2(kernel)
+    transfer = transform_centred(psf.astype(np.float64), (ny, nx))
     level = float(padded.mean())
     gain = np.conj(transfer) * (1 + noise_to_signal) / (np.abs(transfer) ** 2 + noise_to_signal)
     result = irfft2(rfft2(padded - level, (ny, nx)) * gain, (ny, nx)) + level

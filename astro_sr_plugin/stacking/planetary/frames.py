@@ -16,7 +16,7 @@ from astro_sr_plugin.stacking.planetary.disc import Disc
 from astro_sr_plugin.stacking.planetary.filters import Plane, luminance
 from astro_sr_plugin.stacking.planetary.sampling import Places, sharpen_spline
 from astro_sr_plugin.stacking.planetary.survey import FrameRecord
-from astro_sr_plugin.stacking.threads import map_in_order
+from astro_sr_plugin.threads import map_in_order
 
 __all__ = ["AlignedFrame", "FrameAligner"]
 

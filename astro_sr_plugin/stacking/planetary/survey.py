@@ -23,7 +23,7 @@ from astro_sr_plugin.stacking.planetary.filters import (
     quantile,
     smooth,
 )
-from astro_sr_plugin.stacking.threads import map_in_order
+from astro_sr_plugin.threads import map_in_order
 
 __all__ = ["FrameRecord", "Progress", "make_table", "measure_quality", "survey"]
 
