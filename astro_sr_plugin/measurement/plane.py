@@ -322,8 +322,11 @@ class MeasuredPlane:
 
     @property
     def psf_stars(self) -> Candidates | None:
-        """Stars that the PSF is measured on; None without any."""
-        return self._fitted[1]
+        """Stars that the PSF is measured on; None without any.
+
+        Where it changes over the field, those at its edge are not of the common size.
+        """
+        return self._fitted[1] if self._changing is None else self._changing[1]
 
     @_measured
     def _profile_psf(self) -> EmpiricalPSF:
@@ -341,8 +344,12 @@ class MeasuredPlane:
     def _moffat(self) -> PSFMeasurement:
         return self._fitted[0]
 
-    @_measured
+    @property
     def _field(self) -> PSFField | None:
+        return None if self._changing is None else self._changing[0]
+
+    @_measured
+    def _changing(self) -> tuple[PSFField, Candidates] | None:
         return fit_psf_field(self.candidates, self._moffat)
 
     def _range(self) -> float:

@@ -59,8 +59,13 @@ _AGREEMENT = 0.6
 _SUPPORT = 0.5
 """Fraction of them that a halo has to describe better: else it is that of some galaxies among them,
 or of their neighbours."""
-_STARS_PER_TERM = 4
-"""Stars for each polynomial of the change over the field."""
+_STARS_PER_TERM = 2
+"""Stars for each polynomial of the change over the field; the prior does the rest."""
+_CHANGING_ROUNDS = 4
+"""Rounds in which stars and a PSF that changes are fitted in turn."""
+_FEW_LEFT = 0.5
+"""Largest part of what the Moffat profile leaves of left-out stars that a residual may leave, where
+the stars are too few to show whether it changes over the field."""
 _FIELD_NODES = 5
 """Nodes along each axis of the plane at which a profile that changes is rendered."""
 _MISFIT = 3.0
@@ -225,34 +230,45 @@ class _Estimate:
         priors: list[_Prior] = [(size, 0.0) for size in (0.0, *_AMPLITUDES)]
         found = self._cross_validate(priors)
         best = _least(found)
-        if not _is_better(found[best], found[0]):
+        if not _is_better(found[best], found[0]) or not (
+            self._may_show_change() or _left(found[best]) <= _FEW_LEFT * _left(found[0])
+        ):
             best = 0
         chosen = replace(self, prior=priors[best], residuals=found[best], first=found[0])
         return chosen.refined(PSF_ERROR) if best else chosen
 
     def may_change(self) -> bool:
         """Whether stars are left that a change over the field could describe better."""
-        enough = len(self.stars) >= _STARS_PER_TERM * ORDERS[1]
-        return enough and float(np.median(_brighter_half(self._chi2()))) > _EXPLAINED
+        unexplained = float(np.median(_brighter_half(self._chi2()))) > _EXPLAINED
+        return unexplained and self._may_show_change()
 
     def with_change(self) -> _Estimate:
-        """Let the residual change over the field, if left-out stars are described better then."""
+        """Let the residual change over the field, if left-out stars are described better then.
+
+        Stars and PSF start from the Moffat profile again: those of a constant residual hold on to
+        it for many rounds.
+        """
         order = 2 if len(self.stars) >= _STARS_PER_TERM * ORDERS[2] else 1
         places = self.stars.columns + self.stars.x, self.stars.rows + self.stars.y
         terms = field_terms(*places, self.shape, order)
-        grown = np.zeros((ORDERS[order], *self.model.residual.shape[1:]))
-        grown[:1] = self.model.residual
-        model = replace(self.model, terms=terms, residual=grown)
+        none = np.zeros((ORDERS[order], *self.model.residual.shape[1:]))
+        model = replace(self.model, terms=terms, residual=none)
+        stars, _ = self._fit(self.stars, model, steps=4)
         # A mean of zero may still change over the field.
         mean, _ = self.prior
-        first = mean or _FIRST_AMPLITUDE, _FIRST_AMPLITUDE
-        varying = replace(self, model=model, prior=first).refined(PSF_ERROR)
+        first = mean or _FIRST_AMPLITUDE, _CHANGES[0]
+        varying = replace(self, stars=stars, model=model, prior=first)
+        for _ in range(_CHANGING_ROUNDS):
+            varying = varying.refined(PSF_ERROR)
         priors: list[_Prior] = [(mean or size, size) for size in _CHANGES]
         found = varying._cross_validate(priors)
         best = _least(found)
         if not _is_better(found[best], self._judgement):
             return self
         return replace(varying, prior=priors[best], residuals=found[best]).refined(PSF_ERROR)
+
+    def _may_show_change(self) -> bool:
+        return len(self.stars) >= _STARS_PER_TERM * ORDERS[1]
 
     @property
     def _judgement(self) -> NDArray[np.float64]:
@@ -269,10 +285,7 @@ class _Estimate:
     def result(self, first: EmpiricalPSF) -> EmpiricalPSF:
         """Return the PSF and its quality; ``first`` is the one without the residual."""
         assert self.first is not None
-        fraction, without = (
-            float(np.sqrt(max(0.0, np.median(_brighter_half(residuals)[:, 1]))))
-            for residuals in (self._judgement, self.first)
-        )
+        fraction, without = _left(self._judgement), _left(self.first)
         measured = replace(
             first,
             n_stars=len(self.stars),
@@ -336,6 +349,11 @@ def _oversampling(fwhm: float) -> int:
 def _least(found: Sequence[NDArray[np.float64]]) -> int:
     """Index of what describes the stars best."""
     return int(np.argmin([residuals[:, 0].sum() for residuals in found]))
+
+
+def _left(residuals: NDArray[np.float64]) -> float:
+    """Return what is left of the brighter stars beyond the noise, over the stars."""
+    return float(np.sqrt(max(0.0, np.median(_brighter_half(residuals)[:, 1]))))
 
 
 def _brighter_half(of_stars: NDArray[np.float64]) -> NDArray[np.float64]:

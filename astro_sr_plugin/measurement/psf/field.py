@@ -99,7 +99,9 @@ class PSFField:
         return PSFMeasurement(fwhm, self.beta, ellipticity, theta, self.n_stars, error, "high", 1.0)
 
 
-def fit_psf_field(finder: CandidateFinder, psf: PSFMeasurement) -> PSFField | None:
+def fit_psf_field(
+    finder: CandidateFinder, psf: PSFMeasurement
+) -> tuple[PSFField, Candidates] | None:
     """Measure how the point-spread function changes over the field, if it does.
 
     Stars of the whole field are fitted one by one, with the beta of `psf`, and polynomials go
@@ -116,9 +118,10 @@ def fit_psf_field(finder: CandidateFinder, psf: PSFMeasurement) -> PSFField | No
 
     Returns
     -------
-    PSFField or None
-        None if one profile serves for the whole field: fewer than 40 stars, a ninth of the frame
-        with fewer than 3, stars narrower than a pixel, or no variation that counts.
+    PSFField, Candidates, or None
+        The field, and the stars that agree with it. None if one profile serves for the whole
+        field: fewer than 40 stars, a ninth of the frame with fewer than 3, stars narrower than a
+        pixel, or no variation that counts.
     """
     if not (finder.sigma > 0 and psf.fwhm >= _NARROWEST) or psf.n_stars < _FEWEST_STARS // 2:
         return None
@@ -127,8 +130,8 @@ def fit_psf_field(finder: CandidateFinder, psf: PSFMeasurement) -> PSFField | No
     stars = finder.find(windows, most=-(-_MOST_STARS // len(windows)))
     if not _covers(stars.x, stars.y, shape):
         return None
-    places, values, errors = _fit_stars(stars, psf)
-    x, y = places.T
+    stars, values, errors = _fit_stars(stars, psf)
+    x, y = stars.x, stars.y
     terms = _terms(x, y, shape)
     near = np.abs(values[:, 0] - np.log(psf.fwhm)) < _LARGEST_CHANGE
     good = near & (errors[:, 0] < 0.1)
@@ -155,7 +158,7 @@ def fit_psf_field(finder: CandidateFinder, psf: PSFMeasurement) -> PSFField | No
     left = np.std(values[good, 0] - terms[good] @ coefficients[0])
     count = int(good.sum())
     error = float(left * np.sqrt(terms.shape[1] / count))
-    return PSFField(shape, psf.beta, coefficients, count, error)
+    return PSFField(shape, psf.beta, coefficients, count, error), stars.select(good)
 
 
 def _terms(x: ArrayLike, y: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -183,8 +186,8 @@ def _covers(x: NDArray[np.float64], y: NDArray[np.float64], shape: tuple[int, ..
 
 def _fit_stars(
     stars: Candidates, psf: PSFMeasurement
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Fit every star by itself: its place (n, 2), ln FWHM and distortion (n, 3), and errors."""
+) -> tuple[Candidates, NDArray[np.float64], NDArray[np.float64]]:
+    """Fit every star by itself; return the good ones, ln FWHM and distortion (n, 3), and errors."""
     half = int(np.clip(np.ceil(1.8 * psf.fwhm), 4, 20))
     stamps, usable = cut_stamps(stars, half)
     fit = fit_moffat(
@@ -205,9 +208,8 @@ def _fit_stars(
         & (usable.mean(axis=(1, 2)) > 0.6)
         & (fit.chi2 < 3 * max(1.0, float(np.median(fit.chi2))))
     )
-    places = np.stack([stars.x, stars.y], axis=1)
     values = np.stack([fit.log_fwhm, fit.g1, fit.g2], axis=1)
-    return places[good], values[good], fit.errors[good][:, [0, 2, 3]]
+    return stars.select(good), values[good], fit.errors[good][:, [0, 2, 3]]
 
 
 def _trust(

@@ -56,7 +56,7 @@ number of sources on it."""
 _HALF, _HALF_ON_NEBULA = 1.6, 2.0
 """Half the side of a stamp in FWHM; the second on curved sky."""
 _SKY_SAMPLE = 40
-"""Brightest sources that show whether the sky under the stars is curved."""
+"""Largest number of sources that show whether the sky under them is curved."""
 _CURVED = 0.8
 """Median ratio of the mean square residuals with and without a quadratic sky below which the sky is
 curved."""
@@ -204,12 +204,21 @@ def _agreeing(
 
 
 def sky_is_curved(candidates: Candidates, fwhm: float) -> bool:
-    """Whether the sky under the brightest sources is curved by a nebula.
+    """Whether the sky under the sources is curved by a nebula.
 
     Sources are detected preferably on the crests of a nebula, which look like wings of the stars.
+    The sky under the brightest sources and that under some of the fainter half have to be curved:
+    what the optics do is as faint as the star.
     """
-    some = candidates.select(np.argsort(-candidates.snr)[:_SKY_SAMPLE])
-    stamps, usable = cut_stamps(some, _half(fwhm, True))
+    order = np.argsort(-candidates.snr)
+    fainter = order[len(order) // 2 :]
+    return all(
+        _sky_is_curved(candidates.select(some[:_SKY_SAMPLE]), fwhm) for some in (order, fainter)
+    )
+
+
+def _sky_is_curved(sources: Candidates, fwhm: float) -> bool:
+    stamps, usable = cut_stamps(sources, _half(fwhm, True))
     flat, curved = (_fit_each(stamps, usable, fwhm, sky).chi2 for sky in (False, True))
     return bool(np.median(curved / np.maximum(flat, 1e-30)) < _CURVED)
 
