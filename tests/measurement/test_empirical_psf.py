@@ -11,6 +11,7 @@ import pytest
 from scipy.optimize import least_squares
 
 from astro_sr_plugin.measurement.measuring import measure
+from astro_sr_plugin.measurement.psf.selection import sky_is_curved
 from astro_sr_plugin.measurement.psf.star_residuals import profile_only, stack_residuals
 from astro_sr_plugin.simulation.moffat_fit import fit_moffat
 
@@ -51,12 +52,12 @@ def draw(kind, x, y, amount=1.0, radius=30):
     return image[np.ix_(grid - round(y * STEPS), grid - round(x * STEPS))]
 
 
-def make_field(kind, count, *, seed=1, shape=(300, 300), snr=(500, 3e4), vary=0.0):
-    """Make stars in noise of 1; with ``vary`` the aberration grows along x from 0 to that."""
+def make_field(kind, count, *, seed=1, shape=(300, 300), snr=(500, 3e4), vary=None):
+    """Make stars in noise of 1; with ``vary`` the aberration grows along x from one to another."""
     rng = np.random.default_rng(seed)
     ny, nx = shape
     image = np.zeros((ny + 60, nx + 60))
-    levels = np.linspace(0, vary, 13) if vary else [1.0]
+    levels = np.linspace(*vary, 13) if vary else [1.0]
     for x, y in np.rint(rng.uniform(8, [nx - 9, ny - 9], (count, 2)) * STEPS) / STEPS:
         amount = levels[round(x / nx * (len(levels) - 1))]
         column, row = round(x), round(y)
@@ -139,7 +140,7 @@ def test_moffat_stars_give_the_moffat_profile(count):
 
 
 def test_the_change_over_the_field_is_measured():
-    image = make_field("coma", 150, shape=(400, 600), vary=0.6, snr=(2e3, 3e4))
+    image = make_field("coma", 150, shape=(400, 600), vary=(0, 0.6), snr=(2e3, 3e4))
     (plane,) = measure(image).planes
     psf = plane.empirical_psf
     assert psf.order > 0
@@ -147,15 +148,40 @@ def test_the_change_over_the_field_is_measured():
         assert misfit(psf, x, 200, "coma", amount) < 0.1
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_few_stars_tell_that_it_changes(seed):
-    image = make_field("coma", 26, seed=seed, shape=(400, 600), vary=0.6, snr=(2e3, 3e4))
+@pytest.mark.parametrize(
+    ("count", "seed", "left"),
+    [(26, 1, 0.6), (26, 2, 0.6), (16, 2, 0.7), (13, 1, 0.6), (10, 3, 0.6)],
+)
+def test_a_few_stars_tell_that_it_changes(count, seed, left):
+    image = make_field("coma", count, seed=seed, shape=(400, 600), vary=(0, 0.6), snr=(2e3, 3e4))
     (plane,) = measure(image).planes
     psf = plane.empirical_psf
     assert psf.order > 0
     for x, amount in ((100, 0.1), (500, 0.5)):
         unchanged = misfit(replace(psf, residual=psf.residual[:1]), x, 200, "coma", amount)
-        assert misfit(psf, x, 200, "coma", amount) < 0.6 * unchanged
+        assert misfit(psf, x, 200, "coma", amount) < left * unchanged
+
+
+def test_very_few_stars_that_are_not_alike_keep_the_moffat_profile():
+    """What they have in common would be wrong for the rest of the field."""
+    image = make_field("astigmatism", 5, seed=11, vary=(-1, 1), snr=(2e3, 3e4))
+    (plane,) = measure(image).planes
+    psf = plane.empirical_psf
+    assert psf.n_stars >= 3
+    for x, amount in ((25, -0.83), (75, -0.5), (150, 0), (225, 0.5), (275, 0.83)):
+        profile = replace(psf, residual=None)
+        left = misfit(psf, x, 150, "astigmatism", amount)
+        assert left < 1.02 * misfit(profile, x, 150, "astigmatism", amount)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_the_optics_do_to_bright_stars_is_no_nebula(field, nebula, seed):
+    image = make_field("coma", 160, seed=seed, shape=(400, 400), vary=(-1, 1), snr=(50, 1e5))
+    (plane,) = measure(image).planes
+    assert not sky_is_curved(plane.psf_stars, plane.psf.moffat.fwhm)
+    stars = field(seed, 3.5, shape=(400, 400), stars=60, snr=(40.0, 1000.0))
+    (plane,) = measure(stars + nebula((400, 400), 15, 7, seed)).planes
+    assert sky_is_curved(plane.psf_stars, plane.psf.moffat.fwhm)
 
 
 def test_a_few_stars_that_are_alike_do_not():

@@ -33,6 +33,15 @@ def test_a_field_that_changes_is_measured(make_sky, shape):
     assert field.mean().fwhm == pytest.approx(np.exp(np.log(sky.fwhm).mean()), rel=0.02)
 
 
+def test_the_stars_of_the_edge_count_among_those_of_the_psf(make_sky):
+    sky = make_sky()
+    (plane,) = measure_quality(sky.image).planes
+    stars = plane.psf_stars
+    used = [np.hypot(stars.x - x, stars.y - y).min() < 2 for x, y in zip(sky.x, sky.y, strict=True)]
+    at_edge = sky.radius > 0.8
+    assert np.mean(np.array(used)[at_edge]) > 0.85
+
+
 def test_stars_point_to_the_middle(make_sky):
     field = measure(make_sky().image)
     ny, nx = field.shape
