@@ -57,9 +57,9 @@ _HALF, _HALF_ON_NEBULA = 1.6, 2.0
 """Half the side of a stamp in FWHM; the second on curved sky."""
 _SKY_SAMPLE = 40
 """Largest number of sources that show whether the sky under them is curved."""
-_CURVED = 0.8
-"""Median ratio of the mean square residuals with and without a quadratic sky below which the sky is
-curved."""
+_CURVED, _CURVED_UNDER_FAINTER = 0.8, 0.85
+"""Median ratio of the mean square residuals with and without a quadratic sky below which the sky
+under the brightest sources, and under fainter ones, is curved."""
 
 
 def find_stars(candidates: Candidates, ratio: float) -> tuple[Candidates, float]:
@@ -213,14 +213,15 @@ def sky_is_curved(candidates: Candidates, fwhm: float) -> bool:
     order = np.argsort(-candidates.snr)
     fainter = order[len(order) // 2 :]
     return all(
-        _sky_is_curved(candidates.select(some[:_SKY_SAMPLE]), fwhm) for some in (order, fainter)
+        _gain_of_a_curve(candidates.select(some[:_SKY_SAMPLE]), fwhm) < limit
+        for some, limit in ((order, _CURVED), (fainter, _CURVED_UNDER_FAINTER))
     )
 
 
-def _sky_is_curved(sources: Candidates, fwhm: float) -> bool:
+def _gain_of_a_curve(sources: Candidates, fwhm: float) -> float:
     stamps, usable = cut_stamps(sources, _half(fwhm, True))
     flat, curved = (_fit_each(stamps, usable, fwhm, sky).chi2 for sky in (False, True))
-    return bool(np.median(curved / np.maximum(flat, 1e-30)) < _CURVED)
+    return float(np.median(curved / np.maximum(flat, 1e-30)))
 
 
 def _half(fwhm: float, curved_sky: bool) -> int:
