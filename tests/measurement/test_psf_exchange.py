@@ -105,7 +105,9 @@ def test_a_psf_that_changes_over_the_field_is_used_where_it_belongs(tmp_path):
     np.testing.assert_allclose(again.data, psf.data, rtol=1e-5, atol=1e-8)
     given = asr.deconvolve(image, psf=again, model="wiener")
     single = asr.deconvolve(
-        image, psf=ImagePSF(psf.data[12], oversampling=psf.oversampling), model="wiener"
+        image,
+        psf=ImagePSF(psf.data[len(psf.data) // 2], oversampling=psf.oversampling),
+        model="wiener",
     )
     assert np.abs(given - single).max() > 5 * np.std(image[:20, :20])
 

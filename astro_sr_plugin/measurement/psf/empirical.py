@@ -15,7 +15,7 @@ from astro_sr_plugin.measurement.psf.profiles import STAMP_RADIUS, moffat_stamp
 
 __all__ = ["ORDERS", "EmpiricalPSF", "ExtendedPart", "field_terms"]
 
-ORDERS = {0: 1, 1: 3, 2: 6}
+ORDERS = {0: 1, 1: 3, 2: 6, 3: 10}
 """Number of polynomials over the field for each order."""
 _INNER, _OUTER = 0.65, 0.9
 """Radii, in units of that of the fine grid, between which the measured residual fades into the
@@ -57,7 +57,7 @@ class EmpiricalPSF:
         Shape (ny, nx) of the plane.
     residual : ndarray, shape (t, n, n), or None
         What the PSF has beside the profile and the extended part, on a fine grid: coefficients of
-        1, 3 or 6 polynomials over the field. Light per pixel of a star of flux 1. None where
+        1, 3, 6 or 10 polynomials over the field. Light per pixel of a star of flux 1. None where
         left-out stars are described as well without it.
     oversampling : int
         Nodes of the fine grid per pixel along each axis.
@@ -201,5 +201,7 @@ def field_terms(
         np.clip((2 * np.asarray(place, dtype=np.float64) + 1) / n - 1, -1.0, 1.0)
         for place, n in ((x, shape[1]), (y, shape[0]))
     )
-    terms = [np.ones_like(u), u, v, 1.5 * u * u - 0.5, u * v, 1.5 * v * v - 0.5]
+    u2, v2 = (1.5 * place**2 - 0.5 for place in (u, v))
+    u3, v3 = (2.5 * place**3 - 1.5 * place for place in (u, v))
+    terms = [np.ones_like(u), u, v, u2, u * v, v2, u3, u2 * v, u * v2, v3]
     return np.stack(terms[: ORDERS[order]], axis=-1)

@@ -54,8 +54,9 @@ class SplineBasis:
         return np.asarray(self.splines @ grid @ self.splines.T)
 
     def project(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the sums of an image at the nodes times each function, flat."""
-        return np.asarray((self.splines.T @ image @ self.splines).ravel())
+        """Return the sums of images (..., n, n) at the nodes times each function: (..., m * m)."""
+        sums = self.splines.T @ image @ self.splines
+        return np.asarray(sums.reshape(*image.shape[:-2], -1))
 
     def normal(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the normal matrix for weights at the nodes."""

@@ -248,7 +248,7 @@ class _Estimate:
         Stars and PSF start from the Moffat profile again: those of a constant residual hold on to
         it for many rounds.
         """
-        order = 2 if len(self.stars) >= _STARS_PER_TERM * ORDERS[2] else 1
+        order = max(order for order, n in ORDERS.items() if len(self.stars) >= _STARS_PER_TERM * n)
         places = self.stars.columns + self.stars.x, self.stars.rows + self.stars.y
         terms = field_terms(*places, self.shape, order)
         none = np.zeros((ORDERS[order], *self.model.residual.shape[1:]))
@@ -333,9 +333,8 @@ class _Estimate:
             out = groups[judged] == group
             left = self.stars.select(judged[out])
             equations = Equations(self.basis, *sums.without(group))
-            residual = self.model.residual
             for prior, residuals in zip(priors, found, strict=True):
-                residual = equations.solve(self._scaled(prior), residual)
+                residual = equations.solve(self._scaled(prior))
                 model = replace(self.model.select(judged[out]), residual=residual)
                 _, residuals[out] = self._fit(left, model, steps=1)
         return found

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, eigh
+from scipy.sparse.linalg import LinearOperator, cg
 
 from astro_sr_plugin.measurement.psf.empirical_basis import SplineBasis, invert
 from astro_sr_plugin.measurement.psf.empirical_stars import (
@@ -18,10 +19,10 @@ from astro_sr_plugin.measurement.psf.empirical_stars import (
 
 __all__ = ["Equations", "Model", "NodeSums", "sum_at_nodes"]
 
-_SWEEPS = 30
-"""Largest number of sweeps over the terms of a PSF that changes over the field."""
+_ITERATIONS = 30
+"""Largest number of conjugate gradients for a PSF that changes over the field."""
 _TOLERANCE = 1e-3
-"""Change of the coefficients, relative to the largest, below which the sweeps end."""
+"""What they may leave of the right side of the equations, relative to its norm."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,11 +143,8 @@ class Equations:
         self, basis: SplineBasis, weight: NDArray[np.float64], value: NDArray[np.float64]
     ) -> None:
         self.basis, self.weight, self.value = basis, weight, value
-        self._normals = [basis.normal(weight[j, j]) for j in range(len(value))]
 
-    def solve(
-        self, prior: tuple[float, float], start: NDArray[np.float64] | None = None
-    ) -> NDArray[np.float64]:
+    def solve(self, prior: tuple[float, float]) -> NDArray[np.float64]:
         """Solve for the residual that is most probable, given its prior.
 
         Parameters
@@ -154,30 +152,42 @@ class Equations:
         prior : (float, float)
             Prior standard deviation of the residual in the core, 0 gives none; and that of the
             terms that change over the field.
-        start : ndarray, shape (t, n, n), optional
-            Where the sweeps over the terms begin; 0 by default.
 
         Returns
         -------
         ndarray, shape (t, n, n)
             The residual of each term.
         """
-        images = np.zeros_like(self.value) if start is None else start.copy()
         if not prior[0] > 0:
-            return np.zeros_like(images)
-        factors = self._factors(*prior)
-        # Block Gauss-Seidel: the polynomials are nearly orthogonal over the stars.
-        for _ in range(1 if len(factors) == 1 else _SWEEPS):
-            moved = 0.0
-            for j, factor in enumerate(factors):
-                coupled = (self.weight[j] * images).sum(axis=0) - self.weight[j, j] * images[j]
-                vector = self.basis.project(self.value[j] - coupled)
-                new = self.basis.image(cho_solve(factor, vector, check_finite=False))
-                moved = max(moved, float(np.abs(new - images[j]).max()))
-                images[j] = new
-            if moved <= _TOLERANCE * np.abs(images).max():
-                break
-        return images
+            return np.zeros_like(self.value)
+        sizes = np.array([prior[0]] + [prior[1]] * (len(self.value) - 1))
+        # Mixtures of the terms that are nearly orthogonal over the stars, each with a prior of 1.
+        _, mixtures = eigh(self.weight.sum(axis=(2, 3)), np.diag(1 / sizes**2))
+        weight = np.einsum("ij,ikab,kl->jlab", mixtures, self.weight, mixtures, optimize=True)
+        vectors = self.basis.project(np.tensordot(mixtures.T, self.value, 1))
+        precision = self.basis.precision
+        factors = [
+            cho_factor(self.basis.normal(weight[j, j]) + precision, check_finite=False)
+            for j in range(len(weight))
+        ]
+
+        def normal(flat: NDArray[np.float64]) -> NDArray[np.float64]:
+            terms = flat.reshape(vectors.shape)
+            light = np.einsum("jkab,kab->jab", weight, self.basis.image(terms))
+            return np.asarray((self.basis.project(light) + terms @ precision).ravel())
+
+        def alone(flat: NDArray[np.float64]) -> NDArray[np.float64]:
+            terms = zip(factors, flat.reshape(vectors.shape), strict=True)
+            return np.concatenate([cho_solve(*of_term, check_finite=False) for of_term in terms])
+
+        solution, _ = cg(
+            LinearOperator((vectors.size,) * 2, normal),
+            vectors.ravel(),
+            rtol=_TOLERANCE,
+            maxiter=_ITERATIONS,
+            M=LinearOperator((vectors.size,) * 2, alone),
+        )
+        return np.tensordot(mixtures, self.basis.image(solution.reshape(vectors.shape)), 1)
 
     def expected_gain(self, amplitude: float) -> float:
         """Estimate by how much the first term lowers the chi-squared of stars beside the fitted.
@@ -186,17 +196,8 @@ class Equations:
         ----------
         Mallows (1973), Technometrics 15, 661.
         """
-        normal, vector = self._normals[0], self.basis.project(self.value[0])
-        (factor,) = self._factors(amplitude)
+        normal, vector = self.basis.normal(self.weight[0, 0]), self.basis.project(self.value[0])
+        factor = cho_factor(normal + self.basis.precision / amplitude**2, check_finite=False)
         fitted = cho_solve(factor, vector, check_finite=False)
         parameters = float(np.vdot(invert(factor), normal))
         return float(2 * vector @ fitted - fitted @ normal @ fitted) - 2 * parameters
-
-    def _factors(
-        self, amplitude: float, change: float = 0.0
-    ) -> list[tuple[NDArray[np.float64], bool]]:
-        sizes = [amplitude] + [change] * (len(self._normals) - 1)
-        return [
-            cho_factor(normal + self.basis.precision / size**2, check_finite=False)
-            for normal, size in zip(self._normals, sizes, strict=True)
-        ]

@@ -23,9 +23,9 @@ __all__ = ["PSFModel", "make_model", "read_psf", "write_psf"]
 PSFModel: TypeAlias = "ImagePSF | GriddedPSFModel"
 """PSF of a plane as photutils has it: one image, or a grid of images over the field."""
 
-_NODES = 5
+_NODES = 7
 """Nodes along each axis of the plane: between them photutils interpolates linearly, and the PSF is
-a polynomial of the second order."""
+a polynomial of up to the third order."""
 _OVERSAMPLING, _POSITION = "OVERSAMP", "DET_YX"
 """Keywords of the files of WebbPSF, which photutils reads: oversampling, and place of an image."""
 _FIGURES = {
