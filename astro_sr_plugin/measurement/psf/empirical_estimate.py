@@ -59,8 +59,8 @@ _AGREEMENT = 0.6
 _SUPPORT = 0.5
 """Fraction of them that a halo has to describe better: else it is that of some galaxies among them,
 or of their neighbours."""
-_STARS_PER_TERM = 2
-"""Stars for each polynomial of the change over the field; the prior does the rest."""
+_FEWEST_FOR_ORDER = {1: 6, 2: 12, 3: 40}
+"""Fewest stars for a change over the field of each order; the prior does the rest."""
 _CHANGING_ROUNDS = 4
 """Rounds in which stars and a PSF that changes are fitted in turn."""
 _FEW_LEFT = 0.5
@@ -248,7 +248,7 @@ class _Estimate:
         Stars and PSF start from the Moffat profile again: those of a constant residual hold on to
         it for many rounds.
         """
-        order = max(order for order, n in ORDERS.items() if len(self.stars) >= _STARS_PER_TERM * n)
+        order = max(k for k, fewest in _FEWEST_FOR_ORDER.items() if len(self.stars) >= fewest)
         places = self.stars.columns + self.stars.x, self.stars.rows + self.stars.y
         terms = field_terms(*places, self.shape, order)
         none = np.zeros((ORDERS[order], *self.model.residual.shape[1:]))
@@ -268,7 +268,7 @@ class _Estimate:
         return replace(varying, prior=priors[best], residuals=found[best]).refined(PSF_ERROR)
 
     def _may_show_change(self) -> bool:
-        return len(self.stars) >= _STARS_PER_TERM * ORDERS[1]
+        return len(self.stars) >= _FEWEST_FOR_ORDER[1]
 
     @property
     def _judgement(self) -> NDArray[np.float64]:
