@@ -11,6 +11,9 @@ import pytest
 from scipy.optimize import least_squares
 
 from astro_sr_plugin.measurement.measuring import measure
+from astro_sr_plugin.measurement.psf.empirical import ORDERS, field_terms
+from astro_sr_plugin.measurement.psf.empirical_basis import make_basis
+from astro_sr_plugin.measurement.psf.empirical_fit import Equations
 from astro_sr_plugin.measurement.psf.selection import sky_is_curved
 from astro_sr_plugin.measurement.psf.star_residuals import profile_only, stack_residuals
 from astro_sr_plugin.simulation.moffat_fit import fit_moffat
@@ -182,6 +185,32 @@ def test_what_the_optics_do_to_bright_stars_is_no_nebula(field, nebula, seed):
     stars = field(seed, 3.5, shape=(400, 400), stars=60, snr=(40.0, 1000.0))
     (plane,) = measure(stars + nebula((400, 400), 15, 7, seed)).planes
     assert sky_is_curved(plane.psf_stars, plane.psf.moffat.fwhm)
+
+
+def test_polynomials_over_the_field_are_orthogonal():
+    y, x = np.mgrid[:200, :300]
+    for order, count in ORDERS.items():
+        terms = field_terms(x, y, x.shape, order).reshape(-1, count)
+        products = terms.T @ terms / len(terms)
+        np.testing.assert_allclose(products, np.diag(np.diagonal(products)), atol=1e-3)
+
+
+@pytest.mark.parametrize("order", [0, 1, 3])
+def test_the_residual_solves_the_equations_of_a_few_bright_stars_among_many(order):
+    rng = np.random.default_rng(1)
+    basis = make_basis(3.0, 3, 1)
+    x, y = rng.uniform(0, 100, (2, 40))
+    terms = field_terms(x, y, (100, 100), order)
+    light = np.exp(rng.normal(0, 2, 40))[:, None, None] * rng.uniform(0.5, 1, (40, 7, 7))
+    weight = np.einsum("sj,sk,sab->jkab", terms, terms, light)
+    value = np.einsum("sj,sab->jab", terms, light * rng.normal(size=(40, 7, 7)))
+    prior = (0.5, *[0.2] * (terms.shape[1] - 1))
+    coupled = [[basis.normal(block) for block in row] for row in weight]
+    held = np.kron(np.diag(1 / np.square(prior)), basis.precision)
+    exact = np.linalg.solve(np.block(coupled) + held, basis.project(value).ravel())
+    expected = basis.image(exact.reshape(len(value), -1))
+    found = Equations(basis, weight, value).solve((0.5, 0.2))
+    assert np.abs(found - expected).max() < 0.01 * np.abs(expected).max()
 
 
 def test_a_few_stars_that_are_alike_do_not():
