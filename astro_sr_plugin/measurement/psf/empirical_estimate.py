@@ -59,7 +59,7 @@ _AGREEMENT = 0.6
 _SUPPORT = 0.5
 """Fraction of them that a halo has to describe better: else it is that of some galaxies among them,
 or of their neighbours."""
-_FEWEST_FOR_ORDER = {1: 6, 2: 12, 3: 40}
+_FEWEST_FOR_ORDER = {1: 6, 2: 12, 3: 20}
 """Fewest stars for a change over the field of each order; the prior does the rest."""
 _CHANGING_ROUNDS = 4
 """Rounds in which stars and a PSF that changes are fitted in turn."""
@@ -243,12 +243,27 @@ class _Estimate:
         return unexplained and self._may_show_change()
 
     def with_change(self) -> _Estimate:
-        """Let the residual change over the field, if left-out stars are described better then.
+        """Let the residual change over the field, as long as left-out stars are described better.
+
+        The third order is tried where the second was better.
+        """
+        estimate, count = self, len(self.stars)
+        orders = [2 if count >= _FEWEST_FOR_ORDER[2] else 1]
+        if count >= _FEWEST_FOR_ORDER[3]:
+            orders.append(3)
+        for order in orders:
+            changed = estimate._changed(order)
+            if not _is_better(changed._judgement, estimate._judgement):
+                break
+            estimate = changed
+        return estimate if estimate is self else estimate.refined(PSF_ERROR)
+
+    def _changed(self, order: int) -> _Estimate:
+        """Fit polynomials of an order over the field, with the prior that is best for them.
 
         Stars and PSF start from the Moffat profile again: those of a constant residual hold on to
         it for many rounds.
         """
-        order = max(k for k, fewest in _FEWEST_FOR_ORDER.items() if len(self.stars) >= fewest)
         places = self.stars.columns + self.stars.x, self.stars.rows + self.stars.y
         terms = field_terms(*places, self.shape, order)
         none = np.zeros((ORDERS[order], *self.model.residual.shape[1:]))
@@ -263,9 +278,7 @@ class _Estimate:
         priors: list[_Prior] = [(mean or size, size) for size in _CHANGES]
         found = varying._cross_validate(priors)
         best = _least(found)
-        if not _is_better(found[best], self._judgement):
-            return self
-        return replace(varying, prior=priors[best], residuals=found[best]).refined(PSF_ERROR)
+        return replace(varying, prior=priors[best], residuals=found[best])
 
     def _may_show_change(self) -> bool:
         return len(self.stars) >= _FEWEST_FOR_ORDER[1]
