@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -196,8 +197,13 @@ class Equations:
         ----------
         Mallows (1973), Technometrics 15, 661.
         """
-        normal, vector = self.basis.normal(self.weight[0, 0]), self.basis.project(self.value[0])
+        normal, vector = self._first
         factor = cho_factor(normal + self.basis.precision / amplitude**2, check_finite=False)
         fitted = cho_solve(factor, vector, check_finite=False)
         parameters = float(np.vdot(invert(factor), normal))
         return float(2 * vector @ fitted - fitted @ normal @ fitted) - 2 * parameters
+
+    @cached_property
+    def _first(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Normal matrix and right side of the first term alone."""
+        return self.basis.normal(self.weight[0, 0]), self.basis.project(self.value[0])

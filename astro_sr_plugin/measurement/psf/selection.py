@@ -219,6 +219,7 @@ def sky_is_curved(candidates: Candidates, fwhm: float) -> bool:
 
 
 def _gain_of_a_curve(sources: Candidates, fwhm: float) -> float:
+    """Return the median ratio of the residuals with a quadratic sky to those with a flat one."""
     stamps, usable = cut_stamps(sources, _half(fwhm, True))
     flat, curved = (_fit_each(stamps, usable, fwhm, sky).chi2 for sky in (False, True))
     return float(np.median(curved / np.maximum(flat, 1e-30)))
