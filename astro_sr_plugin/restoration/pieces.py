@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from scipy.fft import next_fast_len
 from scipy.ndimage import find_objects, label
 
 from astro_sr_plugin.measurement.psf.reconvolution import REACH
@@ -26,7 +27,8 @@ def split(shape: tuple[int, int], conditions: Conditions) -> Iterator[Piece]:
     """Yield the pieces of a plane of this shape; smaller ones if its PSF changes over it."""
     side = _PIECE
     if conditions.nodes is not None:
-        side = min(_PIECE, max(_LEAST_PIECE, max(shape) // len(conditions.nodes.rows)))
+        side = max(_LEAST_PIECE, max(shape) // len(conditions.nodes.rows))
+        side = min(_PIECE, next_fast_len(side + 2 * REACH) - 2 * REACH)
     for y0 in range(0, shape[0], side):
         for x0 in range(0, shape[1], side):
             yield y0, min(y0 + side, shape[0]), x0, min(x0 + side, shape[1])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
+from threadpoolctl import threadpool_limits
 
 from astro_sr_plugin.measurement.psf.empirical import ORDERS, EmpiricalPSF, field_terms
 from astro_sr_plugin.measurement.psf.empirical_basis import SplineBasis, make_basis
@@ -80,6 +81,8 @@ _MOST_WINGS = 1.5
 beyond the grid as the halo."""
 
 
+# The threads of BLAS wait in a loop for each other, longer than products of such matrices take.
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def estimate_psf(stars: Candidates | None, first: EmpiricalPSF) -> EmpiricalPSF:
     """Estimate what a PSF has beside its Moffat profile, halo and spikes.
 
