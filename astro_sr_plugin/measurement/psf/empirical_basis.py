@@ -30,6 +30,9 @@ _NUGGET = 0.05
 """Part of the prior variance that is not correlated from spline to spline."""
 _SMOOTH = 0.3
 """Correlation length of the prior in FWHM."""
+_ROUND, _ROUND_SMOOTH = 0.6, 0.7
+"""Part of the prior variance that is the same all around the star, as halos are; and its
+correlation length in the logarithm of 1 + the radius in FWHM."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +105,12 @@ def _knots(width: float, radius: int) -> NDArray[np.float64]:
 
 def _precision(centres: NDArray[np.float64], width: float) -> NDArray[np.float64]:
     y, x = (axis.ravel() for axis in np.meshgrid(centres, centres, indexing="ij"))
-    scale = (1 + (np.hypot(x, y) / (_WIDENED * width)) ** 2) ** -3.5 + _FLOOR
-    square = (x[:, None] - x) ** 2 + (y[:, None] - y) ** 2
-    correlation = (1 - _NUGGET) * np.exp(-0.5 * square / (_SMOOTH * width) ** 2)
+    radius = np.hypot(x, y) / width
+    scale = (1 + (radius / _WIDENED) ** 2) ** -3.5 + _FLOOR
+    square = ((x[:, None] - x) ** 2 + (y[:, None] - y) ** 2) / width**2
+    correlation = (1 - _NUGGET - _ROUND) * np.exp(-0.5 * square / _SMOOTH**2)
+    outwards = np.log1p(radius)
+    correlation += _ROUND * np.exp(-0.5 * ((outwards[:, None] - outwards) / _ROUND_SMOOTH) ** 2)
     correlation[np.diag_indices_from(correlation)] += _NUGGET
     covariance = correlation * scale[:, None] * scale
     return invert(cho_factor(covariance))
