@@ -11,11 +11,13 @@ import pytest
 from scipy.optimize import least_squares
 
 from astro_sr_plugin.measurement.measuring import measure
+from astro_sr_plugin.measurement.plane import MeasuredPlane
 from astro_sr_plugin.measurement.psf.empirical import ORDERS, field_terms
 from astro_sr_plugin.measurement.psf.empirical_basis import make_basis
 from astro_sr_plugin.measurement.psf.empirical_fit import Equations
 from astro_sr_plugin.measurement.psf.selection import sky_is_curved
 from astro_sr_plugin.measurement.psf.star_residuals import profile_only, stack_residuals
+from astro_sr_plugin.measurement.sky.pixels import open_plane
 from astro_sr_plugin.simulation.moffat_fit import fit_moffat
 
 STEPS = 8
@@ -179,12 +181,11 @@ def test_very_few_stars_that_are_not_alike_keep_the_moffat_profile():
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_what_the_optics_do_to_bright_stars_is_no_nebula(field, nebula, seed):
-    image = make_field("coma", 160, seed=seed, shape=(400, 400), vary=(-1, 1), snr=(50, 1e5))
-    (plane,) = measure(image).planes
-    assert not sky_is_curved(plane.psf_stars, plane.psf.moffat.fwhm)
+    optics = make_field("coma", 160, seed=seed, shape=(400, 400), vary=(-1, 1), snr=(50, 1e5))
     stars = field(seed, 3.5, shape=(400, 400), stars=60, snr=(40.0, 1000.0))
-    (plane,) = measure(stars + nebula((400, 400), 15, 7, seed)).planes
-    assert sky_is_curved(plane.psf_stars, plane.psf.moffat.fwhm)
+    for image, curved in ((optics, False), (stars + nebula((400, 400), 15, 7, seed), True)):
+        plane = MeasuredPlane(open_plane(image))
+        assert sky_is_curved(plane.psf_stars, plane.star_profile.fwhm) == curved
 
 
 def test_polynomials_over_the_field_are_orthogonal():

@@ -31,7 +31,7 @@ _NUGGET = 0.05
 _SMOOTH = 0.3
 """Correlation length of the prior in FWHM."""
 _ROUND, _ROUND_SMOOTH = 0.6, 0.7
-"""Part of the prior variance that is the same all around the star, as halos are; and its
+"""Variance that the prior has beside it all around the star, as halos have, in units of it; and its
 correlation length in the logarithm of 1 + the radius in FWHM."""
 
 
@@ -108,7 +108,7 @@ def _precision(centres: NDArray[np.float64], width: float) -> NDArray[np.float64
     radius = np.hypot(x, y) / width
     scale = (1 + (radius / _WIDENED) ** 2) ** -3.5 + _FLOOR
     square = ((x[:, None] - x) ** 2 + (y[:, None] - y) ** 2) / width**2
-    correlation = (1 - _NUGGET - _ROUND) * np.exp(-0.5 * square / _SMOOTH**2)
+    correlation = (1 - _NUGGET) * np.exp(-0.5 * square / _SMOOTH**2)
     outwards = np.log1p(radius)
     correlation += _ROUND * np.exp(-0.5 * ((outwards[:, None] - outwards) / _ROUND_SMOOTH) ** 2)
     correlation[np.diag_indices_from(correlation)] += _NUGGET
