@@ -16,7 +16,7 @@ packages+=,python3,python3-venv,python3-pip,python3-setuptools,python3-packaging
 packages+=,python3-numpy,python3-scipy,python3-astropy,python3-pyqt6
 # What the package needs, but for torch, to run in Siril's own Python.
 packages+=,python3-ccdproc,python3-photutils,python3-reproject,python3-safetensors,python3-sep
-packages+=,python3-tifffile,python3-tqdm
+packages+=,python3-threadpoolctl,python3-tifffile,python3-tqdm
 
 make_root() {
     local root=$1
