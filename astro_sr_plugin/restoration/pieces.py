@@ -28,6 +28,7 @@ def split(shape: tuple[int, int], conditions: Conditions) -> Iterator[Piece]:
     side = _PIECE
     if conditions.nodes is not None:
         side = max(_LEAST_PIECE, max(shape) // len(conditions.nodes.rows))
+        # Fourier transforms of a piece with its margin are fast, whatever the size of the plane.
         side = min(_PIECE, next_fast_len(side + 2 * REACH) - 2 * REACH)
     for y0 in range(0, shape[0], side):
         for x0 in range(0, shape[1], side):
